@@ -1,0 +1,139 @@
+"""Settings of an installation, configuration of a run, and gate policy: validated, with defaults."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bwpredict import schema
+from bwpredict.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Settings(BaseSettings):
+    """Where things are, from the environment: `BWPREDICT_TELEMETRY`, `BWPREDICT_REGISTRY`, …"""
+
+    model_config = SettingsConfigDict(env_prefix="BWPREDICT_", frozen=True)
+
+    telemetry: str = "data/telemetry"
+    """Store with the telemetry: a folder or `s3://bucket/prefix`."""
+    registry: str = "data/registry"
+    """Store with the published models: a folder or `s3://bucket/prefix`."""
+    work: Path = Path("data/work")
+    """Folder for the runs' work areas; every worker must see the same one."""
+    alert_urls: str = ""
+    """Apprise URLs, separated by blanks, that alerts go to. May hold secrets: never log it."""
+    base_url: str = "http://localhost:8080"
+    """Where people open the Airflow UI, for links in alerts."""
+
+
+class _Strict(BaseModel):
+    """An unknown key is an error; values do not change once made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TrainingConfig(_Strict):
+    """Everything that decides the weights, beside the snapshot and the code."""
+
+    epochs: int = Field(20, ge=1, le=1000, description="most passes over the window budget")
+    batch_size: int = Field(256, ge=8, le=65536)
+    learning_rate: float = Field(2e-3, gt=0, le=1)
+    window_size: int = Field(schema.WINDOW_SIZE, ge=schema.MINIMUM_WINDOW_SIZE, le=schema.MAXIMUM_WINDOW_SIZE)
+    horizon_minutes: int = Field(schema.HORIZON_MINUTES, ge=1, le=60)
+    seed: int = Field(42, ge=0, lt=2**31)
+    windows_per_epoch: int = Field(20_000, ge=64, description="training windows drawn for each epoch")
+    validation_windows: int = Field(8_000, ge=64, description="validation windows, evenly spread")
+    patience_epochs: int = Field(5, ge=1, description="epochs without a better validation loss before stopping")
+    gradient_clip_norm: float = Field(1.0, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+
+
+class SplitConfig(_Strict):
+    """Shares of the time span; what is left is the training part, which comes first."""
+
+    validation: float = Field(0.1, gt=0, lt=0.5)
+    calibration: float = Field(0.1, ge=0, lt=0.5)
+    test: float = Field(0.15, gt=0, lt=0.5)
+    by: Literal["calendar", "link"] = "calendar"
+    """`calendar`: one cut for all links. `link`: each link's own span is cut (for links that never overlap)."""
+
+
+class GatePolicy(_Strict):
+    """What a challenger must reach. A named, versioned document; `guide` holds the defaults."""
+
+    name: str = "guide"
+    version: int = 1
+    minimum_average_correlation: float = Field(0.98, ge=-1, le=1)
+    maximum_average_mape_percent: float = Field(5.0, gt=0)
+    minimum_accuracy_percent: float = Field(98.0, ge=-100, le=100)
+    minimum_skill: float = Field(0.0, ge=-1, lt=1)
+    """Each target's skill (1 - MAE / MAE of its better baseline) must be above this."""
+    within_link_correlation_margin: float = Field(0.02, ge=0, le=2)
+    """How far the median within-link correlation may lie under the better baseline's."""
+    champion_margin_percent: float = Field(1.0, ge=0)
+    """How much larger than the champion's, in percent, each target's MAE may be."""
+    minimum_test_windows: int = Field(500, ge=1)
+    maximum_latency_p99_ms: float = Field(10.0, gt=0)
+    maximum_parity_error: float = Field(1e-3, gt=0)
+    """Largest difference between ONNX Runtime and torch, relative to max(|torch|, the target's MAPE floor)."""
+
+
+class RunConfig(_Strict):
+    """One retraining run, as written to `run.json` by the first step."""
+
+    run_id: str
+    version: str = Field(pattern=r"^v\d{8}_\d{6}$")
+    month: str = Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
+    history_months: int = Field(1, ge=1, le=36)
+    telemetry: str
+    registry: str
+    code_version: str
+    created_at: str
+    force_bootstrap: bool = False
+    """Judge the challenger by the absolute checks alone, although there is a champion."""
+    dry_run: bool = False
+    """Stop after the decision: publish nothing."""
+    maximum_test_windows: int = Field(100_000, ge=500)
+    training: TrainingConfig = TrainingConfig()
+    split: SplitConfig = SplitConfig()
+    policy: GatePolicy = GatePolicy()
+
+    @field_validator("run_id")
+    @classmethod
+    def _is_a_file_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+:-]{0,200}", value):
+            raise ValueError("must be letters, digits and . _ + : - only")
+        return value
+
+
+def load(model: type[Model], values: dict[str, Any], *, origin: str) -> Model:
+    """Validate `values` as `model`, with one clear sentence on failure.
+
+    Raises:
+        ConfigError: names `origin`, the key, what was given and what was expected.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "value"
+        given = "" if first["type"] in ("missing", "extra_forbidden") else f" (given: {first['input']!r})"
+        raise ConfigError(f"{origin}: {key}: {first['msg']}{given}.") from error
+
+
+def load_policy(path: Path) -> GatePolicy:
+    """The gate policy in the YAML file at `path`. Raises ConfigError."""
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as a YAML gate policy: {error}.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a gate policy is a mapping of names to values.")
+    return load(GatePolicy, values, origin=str(path))

@@ -1,0 +1,76 @@
+"""JSON documents: written whole or not at all, and checked against their schema on both sides.
+
+The schemas lie beside this file, one `<name>.schema.json` for each kind of document.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from bwpredict.errors import DocumentError
+from bwpredict.files import write_atomically
+
+
+def write_document(path: Path, kind: str, document: dict[str, Any]) -> Path:
+    """Check `document` against the schema of `kind` and write it to `path`, atomically.
+
+    Raises:
+        DocumentError: the document does not match, or holds NaN or infinity (not JSON).
+    """
+    write_atomically(path, encode_document(kind, document, name=str(path)))
+    return path
+
+
+def read_document(path: Path, kind: str) -> dict[str, Any]:
+    """Read and check the document at `path`.
+
+    Raises:
+        DocumentError: no such file, not JSON, or not a document of this kind.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DocumentError(f"{path}: cannot be read ({error.strerror}); expected a {kind} document.") from error
+    return decode_document(kind, content, name=str(path))
+
+
+def encode_document(kind: str, document: dict[str, Any], *, name: str) -> bytes:
+    """The checked document as UTF-8 JSON; `name` stands in error messages."""
+    try:
+        content = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)
+    except ValueError as error:
+        raise DocumentError(f"{name}: a {kind} document must not hold NaN or infinity.") from error
+    _check(kind, json.loads(content), name)
+    return content.encode() + b"\n"
+
+
+def decode_document(kind: str, content: bytes, *, name: str) -> dict[str, Any]:
+    """The checked document in `content`; `name` stands in error messages."""
+    try:
+        document: dict[str, Any] = json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"{name}: not a JSON document ({error}); expected a {kind} document.") from error
+    _check(kind, document, name)
+    return document
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _check(kind: str, document: Any, name: str) -> None:
+    error = next(iter(_validator(kind).iter_errors(document)), None)
+    if error is not None:
+        raise DocumentError(f"{name}: not a valid {kind} document: at {error.json_path}: {error.message[:300]}.")
+
+
+@cache
+def _validator(kind: str) -> jsonschema.Draft202012Validator:
+    schema = json.loads(resources.files(__package__).joinpath(f"{kind}.schema.json").read_text("utf-8"))
+    return jsonschema.Draft202012Validator(schema)

@@ -1,0 +1,67 @@
+"""Every error a user can cause. The message is one sentence that names the thing, says what was
+expected, and what to do; the command line prints it without a stack trace and exits with `exit_code`.
+"""
+
+
+class BwPredictError(Exception):
+    """Base of all errors a user can cause or must act on."""
+
+    exit_code = 2
+
+
+class ConfigError(BwPredictError):
+    """A parameter, setting or policy that cannot be used."""
+
+
+class TelemetryError(BwPredictError):
+    """Telemetry that is missing, unreadable, of the wrong shape, or too short."""
+
+
+class SnapshotError(TelemetryError):
+    """A pinned telemetry object has changed or gone, or a snapshot document does not fit."""
+
+
+class ModelError(BwPredictError):
+    """A model file that cannot be loaded, or does not keep the contract."""
+
+
+class DocumentError(BwPredictError):
+    """A JSON document that cannot be read or does not match its schema."""
+
+
+class StoreError(BwPredictError):
+    """An object store that refused or failed an operation; nothing was changed."""
+
+
+class StoreUnreachableError(StoreError):
+    """The store did not answer, or refused the credentials or the bucket."""
+
+
+class ObjectMissingError(StoreError):
+    """The named object is not in the store."""
+
+
+class ObjectCorruptError(StoreError):
+    """The bytes of the named object are not those that were written."""
+
+
+class ConflictError(StoreError):
+    """A conditional write surely lost: another writer came first. Read again before deciding."""
+
+
+class UnknownOutcomeError(StoreError):
+    """The answer to a write was lost: it may or may not have landed. Read before deciding."""
+
+
+class Verdict(BwPredictError):
+    """A negative verdict: the software worked, the data or the model did not pass."""
+
+    exit_code = 1
+
+
+class ValidationFailed(Verdict):
+    """Telemetry did not meet its expectations; training must not start."""
+
+
+class GateRejected(Verdict):
+    """The challenger did not pass the gate; nothing was published."""

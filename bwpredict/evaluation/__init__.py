@@ -1,0 +1,1 @@
+"""Honest evaluation: metrics, baselines, and champion against challenger on the same windows."""

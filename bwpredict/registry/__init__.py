@@ -1,0 +1,1 @@
+"""The model registry: publish, promote, roll back, read; over any store."""

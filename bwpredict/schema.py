@@ -1,0 +1,132 @@
+"""The telemetry contract: columns, units, features, targets, horizon, calendar. One source of truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Kind = Literal["timestamp", "integer", "number", "category", "text"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One telemetry column.
+
+    `minimum` and `maximum` are inclusive bounds in the column's unit (None: unbounded);
+    `categories` are the only values a category column may hold.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] = ()
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The type a stored column is cast to."""
+        return _ARROW_TYPES[self.kind]
+
+
+_ARROW_TYPES: dict[Kind, pa.DataType] = {
+    "timestamp": pa.int64(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "category": pa.string(),
+    "text": pa.string(),
+}
+
+COLUMNS: tuple[Column, ...] = (
+    Column("timestamp", "timestamp", "s", "unix seconds, UTC", 0),
+    Column("region", "text", "", "region of the sending node"),
+    Column("az", "text", "", "availability zone of the sending node"),
+    Column("link_type", "category", "", "kind of link", categories=("dc", "metro", "wan", "edge")),
+    Column("node_id", "integer", "", "sending node", 0),
+    Column("peer_id", "integer", "", "receiving node", 0),
+    Column("rtt_ms", "number", "ms", "round-trip time, mean of the minute", 0),
+    Column("jitter_ms", "number", "ms", "mean absolute change of consecutive round-trip times", 0),
+    Column("throughput_mbps", "number", "Mbit/s", "payload carried, mean of the minute", 0),
+    Column("bytes_tx", "integer", "B", "bytes sent in the minute", 0),
+    Column("bytes_rx", "integer", "B", "bytes received in the minute", 0),
+    Column("packet_loss", "number", "share", "packets lost, 0 to 1", 0, 1),
+    Column("retransmits", "integer", "packets", "retransmissions in the minute", 0),
+    Column("congestion_window", "integer", "packets", "congestion window, mean of the minute", 0),
+    Column("queue_depth", "integer", "packets", "packets queued, mean of the minute", 0),
+    Column("dwcp_mode", "category", "", "protocol mode", categories=("standard", "turbo", "reliable")),
+    Column("network_tier", "category", "", "tier of the network", categories=("Premium", "Standard", "Economy")),
+    Column("transport_type", "category", "", "transport protocol", categories=("tcp", "quic", "udp")),
+    Column("time_of_day", "integer", "h", "hour, 0 to 23, under the calendar convention", 0, 23),
+    Column("day_of_week", "integer", "d", "day, 0 to 6, under the calendar convention", 0, 6),
+)
+COLUMN_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS)
+COLUMN: dict[str, Column] = {column.name: column for column in COLUMNS}
+
+OLD_NAMES: dict[str, str] = {"bandwidth_mbps": "throughput_mbps", "latency_ms": "rtt_ms"}
+"""Names of older collectors, read as today's."""
+
+LINK_KEY: tuple[str, str] = ("node_id", "peer_id")
+LINK_ATTRIBUTES: tuple[str, ...] = ("region", "az", "link_type", "network_tier", "transport_type")
+"""Columns that describe a link and are constant for it: what results are sliced by."""
+
+FEATURES: tuple[str, ...] = (
+    "throughput_mbps",
+    "rtt_ms",
+    "packet_loss",
+    "jitter_ms",
+    "time_of_day",
+    "day_of_week",
+    "congestion_window",
+    "queue_depth",
+    "retransmits",
+)
+"""The model's input columns, in the order of the input tensor's last axis."""
+
+TARGETS: tuple[str, ...] = ("throughput_mbps", "rtt_ms", "packet_loss", "jitter_ms")
+"""The model's outputs, in order. They are the first four features."""
+
+CADENCE_SECONDS = 60
+WINDOW_SIZE = 20
+HORIZON_MINUTES = 15
+MINIMUM_WINDOW_SIZE, MAXIMUM_WINDOW_SIZE = 5, 60
+
+MAPE_FLOORS: dict[str, float] = {
+    "throughput_mbps": 0.1,
+    "rtt_ms": 0.1,
+    "packet_loss": 1e-5,
+    "jitter_ms": 0.01,
+}
+"""Below this actual value a sample does not count towards MAPE: a relative error there says nothing.
+In each target's own unit; the share left out is always reported beside the MAPE."""
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """How `time_of_day` and `day_of_week` follow from `timestamp`: UTC, 0 = Sunday.
+
+    This is what the Go service sends. The convention is recorded with every model.
+    """
+
+    time_zone: str = "UTC"
+    first_day: str = "Sunday"
+
+    @property
+    def sentence(self) -> str:
+        """The convention in words, for messages and documents."""
+        return f"time_of_day is the hour in {self.time_zone}, day_of_week counts from 0 = {self.first_day}"
+
+    def hours(self, timestamps_s: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Hour of the day (0 to 23) of each unix second."""
+        return timestamps_s // 3600 % 24
+
+    def days(self, timestamps_s: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Day of the week (0 = Sunday) of each unix second; 1970-01-01 was a Thursday (4)."""
+        return (timestamps_s // 86400 + 4) % 7
+
+
+CALENDAR = Calendar()

@@ -1,0 +1,86 @@
+"""The store protocol. Keys are relative to the store's root, with `/` between parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from bwpredict.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pyarrow.fs
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What a listing tells of one object: `etag` changes whenever the bytes do."""
+
+    key: str
+    size_bytes: int
+    etag: str
+
+
+class Store(Protocol):
+    """What the product needs of an object store.
+
+    Every method raises `StoreUnreachableError` when the store, bucket or credentials fail.
+    """
+
+    uri: str
+    """Where the root of this store is: a folder's path, or `s3://bucket/prefix`. Holds no secret."""
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All objects whose key starts with `prefix`, in key order."""
+
+    def info(self, key: str) -> ObjectInfo:
+        """Size and ETag of one object. Raises ObjectMissingError."""
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        """The bytes and the ETag of one object, from one version of it. Raises ObjectMissingError."""
+
+    def download(self, key: str, path: Path) -> None:
+        """Write one object to `path`, whole or not at all. Raises ObjectMissingError."""
+
+    def upload(self, path: Path, key: str) -> str:
+        """Store the file at `path` under a key that must not exist; return the bytes' sha256.
+
+        The bytes are read back or checked by the server before this returns.
+        Raises ConflictError if the key exists with other bytes (the same bytes are a finished retry);
+        UnknownOutcomeError if the answer was lost.
+        """
+
+    def write(self, key: str, content: bytes, *, if_etag: str | None) -> str:
+        """Write by compare-and-swap and return the new ETag.
+
+        `if_etag` is the ETag that was read, or None for "must not exist".
+        Raises ConflictError (surely lost) or UnknownOutcomeError (the answer was lost).
+        """
+
+    def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
+        """A PyArrow file system rooted at this store, so that keys are its paths."""
+
+
+def open_store(uri: str) -> Store:
+    """The store at `uri`: `s3://bucket/prefix`, `file:///folder`, or a folder's path.
+
+    S3's endpoint, region and credentials come from the environment as boto3 reads it
+    (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, …). A local folder is made at the first write.
+
+    Raises:
+        ConfigError: the scheme is unknown or the URI names no bucket.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator or scheme == "file":
+        from bwpredict.store.local import LocalStore
+
+        return LocalStore(Path(rest if separator else uri))
+    if scheme == "s3":
+        from bwpredict.store.s3 import S3Store
+
+        bucket, _, prefix = rest.partition("/")
+        if not bucket:
+            raise ConfigError(f"{uri}: names no bucket; expected s3://bucket/prefix.")
+        return S3Store(bucket, prefix.strip("/"))
+    raise ConfigError(f"{uri}: unknown scheme {scheme!r}; expected s3://bucket/prefix or a folder's path.")

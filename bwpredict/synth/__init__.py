@@ -1,0 +1,1 @@
+"""Physically modelled telemetry for demos, tests and benchmarks."""

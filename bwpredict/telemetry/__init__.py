@@ -1,0 +1,1 @@
+"""Telemetry: sources, pinned snapshots, and the in-memory frame that windows are cut from."""
