@@ -53,7 +53,7 @@ class UnknownOutcomeError(StoreError):
     """The answer to a write was lost: it may or may not have landed. Read before deciding."""
 
 
-class Verdict(BwPredictError):
+class Verdict(BwPredictError):  # noqa: N818 - a verdict, not an error of the program
     """A negative verdict: the software worked, the data or the model did not pass."""
 
     exit_code = 1
