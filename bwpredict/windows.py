@@ -35,6 +35,7 @@ class WindowIndex:
     horizon_steps: int
 
     def __len__(self) -> int:
+        """Number of windows."""
         return len(self.starts)
 
     @property
@@ -43,9 +44,14 @@ class WindowIndex:
         return self.starts + (self.window_size - 1 + self.horizon_steps)
 
     def inputs(self, which: Index | slice = slice(None)) -> npt.NDArray[np.float32]:
-        """[n, window_size, features] of the chosen windows, raw units: one batch, gathered by a strided view."""
-        view = np.lib.stride_tricks.sliding_window_view(self.frame.values, self.window_size, axis=0)
-        return view[self.starts[which]].transpose(0, 2, 1)
+        """[n, window_size, features] of the chosen windows, raw units.
+
+        Consecutive samples lie side by side in memory, so a window is one run of bytes to copy.
+        """
+        features = self.frame.values.shape[1]
+        view = np.lib.stride_tricks.sliding_window_view(self.frame.values.reshape(-1), self.window_size * features)
+        windows: npt.NDArray[np.float32] = view[self.starts[which] * features]
+        return windows.reshape(-1, self.window_size, features)
 
     def targets(self, which: Index | slice = slice(None)) -> npt.NDArray[np.float32]:
         """[n, targets] of the chosen windows, raw units."""
@@ -76,7 +82,8 @@ def index_windows(frame: TelemetryFrame, window_size: int, horizon_minutes: int)
         )
     span = window_size + horizon_steps
     runs = _runs(frame)
-    starts = np.flatnonzero(runs[: max(0, frame.rows - span + 1)] == runs[span - 1 :]).astype(np.int64)
+    whole = np.equal(runs[: max(0, frame.rows - span + 1)], runs[span - 1 :])
+    starts = np.flatnonzero(whole).astype(np.int64)
     starts = starts[runs[starts] >= 0]
     if len(starts) == 0:
         raise TelemetryError(
@@ -90,7 +97,7 @@ def _runs(frame: TelemetryFrame) -> Index:
     """[rows], number of the gap-free run each row belongs to; -1 where a feature is missing."""
     step = np.diff(frame.timestamps)
     broken = (np.diff(frame.link) != 0) | (np.abs(step - frame.cadence_seconds) * 2 > frame.cadence_seconds)
-    missing = ~np.isfinite(frame.values).all(axis=1)
+    missing = ~np.asarray(np.isfinite(frame.values).all(axis=1))
     broken |= missing[1:] | missing[:-1]
     runs = np.concatenate(([0], np.cumsum(broken)))
     runs[missing] = -1
@@ -110,6 +117,7 @@ class Split:
     by: str
 
     def __getitem__(self, part: str) -> WindowIndex:
+        """The windows of one of `PARTS`."""
         return self.parts[part]
 
     def describe(self) -> dict[str, object]:

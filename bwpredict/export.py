@@ -1,0 +1,174 @@
+"""Export to ONNX, and the proof that the file does what the model does: parity, bounds, latency."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+
+from bwpredict import schema
+from bwpredict.errors import ModelError
+from bwpredict.files import atomic_path
+from bwpredict.model import Forecaster, predict
+
+logger = logging.getLogger(__name__)
+
+Array = npt.NDArray[np.float32]
+
+GUIDE_LATENCY_MS = 10.0
+PARITY_TOLERANCE = 1e-3
+"""Largest |ONNX Runtime - torch| relative to max(|torch|, the target's MAPE floor): float32 keeps about 7 digits,
+and exp() turns an absolute error of its argument into a relative one of its result."""
+PROBE_TIMEOUT_SECONDS = 300
+
+
+def export_onnx(model: Forecaster, path: Path, properties: dict[str, Any]) -> Path:
+    """Write the model as one ONNX file with a free batch size; `properties` become metadata_props."""
+    window = torch.zeros(2, model.contract.window_size, len(schema.FEATURES))
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        _quiet_exporter()
+        torch.onnx.export(
+            model.eval(),
+            (window,),
+            temporary,
+            input_names=["input"],
+            output_names=["output"],
+            dynamo=True,
+            dynamic_shapes={"window": {0: torch.export.Dim("batch")}},
+            external_data=False,
+            verbose=False,
+        )
+        document = onnx.load(temporary)
+        for key, value in sorted(properties.items()):
+            document.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value))
+        onnx.save(document, temporary)
+    return path
+
+
+def model_properties(model: Forecaster, *, version: str, snapshot_id: str) -> dict[str, Any]:
+    """What the file tells of itself: version, features, units, horizon, snapshot."""
+    return {
+        "version": version,
+        "features": list(schema.FEATURES),
+        "targets": list(schema.TARGETS),
+        "units": {name: schema.COLUMN[name].unit for name in schema.FEATURES},
+        "window_size": model.contract.window_size,
+        "horizon_minutes": model.contract.horizon_minutes,
+        "cadence_seconds": model.contract.cadence_seconds,
+        "calendar": schema.CALENDAR.sentence,
+        "snapshot": snapshot_id,
+    }
+
+
+def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run the file in a fresh process on real and extreme windows; the parity and the latency document.
+
+    `windows` [n, window_size, features] are real ones, raw units.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load or run the file.
+    """
+    cases = {"real": windows, **extreme_windows(windows)}
+    inputs = np.concatenate(list(cases.values()))
+    served, durations_ms = _run_in_fresh_process(path, inputs)
+    expected = predict(model, inputs)
+    difference = np.abs(served.astype(np.float64) - expected)
+    floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
+    relative = difference / np.maximum(np.abs(expected), floors)
+    minimum = np.array([schema.COLUMN[name].minimum for name in schema.TARGETS], dtype=float)
+    maximum = np.array([schema.COLUMN[name].maximum or np.inf for name in schema.TARGETS])
+    ends = np.cumsum([len(case) for case in cases.values()])
+    parity = {
+        "onnx_checker": _checker_accepts(path),
+        "max_absolute_error": _finite(difference.max()),
+        "max_relative_error": _finite(relative.max()),
+        "tolerance": PARITY_TOLERANCE,
+        "all_finite": bool(np.isfinite(served).all()),
+        "bounds_kept": bool(((served >= minimum) & (served <= maximum)).all()),
+        "cases": [
+            {"case": name, "windows": len(case), "max_relative_error": _finite(relative[end - len(case) : end].max())}
+            for (name, case), end in zip(cases.items(), ends, strict=True)
+        ],
+    }
+    return parity, _latency(durations_ms)
+
+
+def extreme_windows(windows: Array) -> dict[str, Array]:
+    """Windows at the edge of what can come: zeros, maxima seen and far beyond, constants, steps."""
+    _, size, features = windows.shape
+    maxima = windows.max(axis=(0, 1))
+    calendar = [schema.FEATURES.index(name) for name in ("time_of_day", "day_of_week")]
+    loss = schema.FEATURES.index("packet_loss")
+    beyond = maxima * 1e6 + 1e6
+    beyond[loss], beyond[calendar] = 1.0, maxima[calendar]
+
+    def repeated(sample: Array) -> Array:
+        return np.broadcast_to(sample.astype(np.float32), (1, size, features)).copy()
+
+    nothing = np.zeros(features, np.float32)
+    step = repeated(nothing)
+    step[:, size // 2 :] = maxima
+    return {
+        "zeros": repeated(nothing),
+        "maxima": repeated(maxima),
+        "far beyond the maxima": repeated(beyond),
+        "constant": np.repeat(windows[:1, -1:], size, axis=1),
+        "step from zero to the maxima": step,
+    }
+
+
+def _run_in_fresh_process(path: Path, inputs: Array) -> tuple[Array, npt.NDArray[np.float64]]:
+    with tempfile.TemporaryDirectory() as folder:
+        given, taken = Path(folder, "inputs.npy"), Path(folder, "outputs.npz")
+        np.save(given, inputs)
+        command = [sys.executable, "-m", "bwpredict.onnx_probe", str(path), str(given), str(taken)]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=PROBE_TIMEOUT_SECONDS)  # noqa: S603
+        except subprocess.CalledProcessError as error:
+            last_line = (error.stderr.strip().splitlines() or ["no message"])[-1]
+            raise ModelError(f"{path.name}: ONNX Runtime cannot run the exported model: {last_line}") from error
+        except subprocess.TimeoutExpired as error:
+            raise ModelError(f"{path.name}: ONNX Runtime did not finish within {PROBE_TIMEOUT_SECONDS} s.") from error
+        with np.load(taken, allow_pickle=False) as results:
+            return results["output"], results["latency_ms"]
+
+
+def _checker_accepts(path: Path) -> bool:
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except onnx.checker.ValidationError as error:
+        logger.error("%s: onnx.checker: %s", path.name, error)
+        return False
+    return True
+
+
+def _latency(durations_ms: npt.NDArray[np.float64]) -> dict[str, Any]:
+    p50, p99 = np.percentile(durations_ms, (50, 99))
+    return {
+        "batch": 1,
+        "threads": 1,
+        "runs": len(durations_ms),
+        "p50_ms": round(float(p50), 4),
+        "p99_ms": round(float(p99), 4),
+        "guide_ms": GUIDE_LATENCY_MS,
+    }
+
+
+def _finite(value: np.floating[Any]) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _quiet_exporter() -> None:
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
