@@ -1,0 +1,90 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from frames import whole_days
+
+from bwpredict import schema
+from bwpredict.config import SplitConfig, TrainingConfig
+from bwpredict.errors import ConfigError, TelemetryError
+from bwpredict.model import load_checkpoint
+from bwpredict.training import evaluate_loss, train
+from bwpredict.windows import index_windows, split_windows
+
+SMALL = TrainingConfig(epochs=2, batch_size=64, windows_per_epoch=512, validation_windows=256)
+
+
+def split_of(frame):
+    return split_windows(index_windows(frame, 20, 15), SplitConfig())
+
+
+@pytest.fixture(scope="module")
+def split():
+    return split_of(whole_days(8))
+
+
+def weights_of(model):
+    return {name: value.numpy().copy() for name, value in model.state_dict().items()}
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(split, tmp_path):
+    first, second = (weights_of(train(split, SMALL, tmp_path / name).model) for name in ("a.pth", "b.pth"))
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+def test_neither_scaler_nor_training_sees_a_row_after_the_validation_part(split, tmp_path):
+    expected = weights_of(train(split, SMALL, tmp_path / "a.pth").model)
+    frame = split["test"].frame
+    after = frame.timestamps > frame.timestamps[split["validation"].target_rows].max()
+    poisoned_values = frame.values.copy()
+    poisoned_values[after] = 1e6
+    poisoned = split_of(type(frame)(poisoned_values, frame.timestamps, frame.link, frame.links))
+    actual = weights_of(train(poisoned, SMALL, tmp_path / "b.pth").model)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(value, actual[name], err_msg=name)
+
+
+def test_the_checkpoint_is_the_epoch_with_the_least_validation_loss(split, tmp_path):
+    training = train(split, SMALL, tmp_path / "best_model.pth")
+    losses = [record["validation_loss"] for record in training.history["records"]]
+    assert training.history["best_epoch"] == 1 + int(np.argmin(losses))
+    validation = split["validation"].spread(SMALL.validation_windows)
+    loss = evaluate_loss(load_checkpoint(tmp_path / "best_model.pth"), validation, torch.full((4,), 0.25))
+    assert loss == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_progress_is_told_for_each_epoch(split, tmp_path):
+    told = []
+    train(split, SMALL, tmp_path / "best_model.pth", on_epoch=told.append)
+    assert [record["epoch"] for record in told] == [1, 2]
+    assert all(math.isfinite(record["train_loss"]) and record["seconds"] > 0 for record in told)
+
+
+def test_training_stops_when_validation_no_longer_improves(split, tmp_path):
+    config = SMALL.model_copy(update={"epochs": 40, "patience_epochs": 1, "learning_rate": 0.3})
+    history = train(split, config, tmp_path / "best_model.pth").history
+    assert history["stopped_early"]
+    assert len(history["records"]) < 40
+
+
+def test_a_constant_target_is_refused_by_name(tmp_path):
+    frame = whole_days(8, links=1)
+    frame.values[:, schema.FEATURES.index("rtt_ms")] = 7.0
+    with pytest.raises(TelemetryError, match="rtt_ms: constant"):
+        train(split_of(frame), SMALL, tmp_path / "best_model.pth")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_absent_target_is_left_out_of_the_loss(tmp_path):
+    frame = whole_days(8, links=1)
+    frame.values[:, schema.FEATURES.index("packet_loss")] = 0.0
+    training = train(split_of(frame), SMALL, tmp_path / "best_model.pth", absent=frozenset({"packet_loss"}))
+    assert all(math.isfinite(record["validation_loss"]) for record in training.history["records"])
+
+
+def test_a_learning_rate_that_blows_up_is_named(split, tmp_path):
+    config = SMALL.model_copy(update={"learning_rate": math.inf})
+    with pytest.raises(ConfigError, match="learning_rate"):
+        train(split, config, tmp_path / "best_model.pth")
