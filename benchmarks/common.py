@@ -1,0 +1,98 @@
+"""What every benchmark shares: telemetry to measure on, the machine's limits, and how results are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from bwpredict.synth.writer import write_partitioned
+from rich.console import Console
+from rich.table import Table
+
+from bwpredict.synth.fleet import FleetConfig
+from bwpredict.telemetry.frame import TelemetryFrame, load_frame
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def synthetic_frame(links: int, days: int, seed: int = 42) -> TelemetryFrame:
+    """A calm fleet's telemetry, as the windows are cut from."""
+    with tempfile.TemporaryDirectory() as folder:
+        telemetry = Path(folder, "telemetry")
+        write_partitioned(FleetConfig(links=links, days=days, start="2026-09-01", seed=seed), telemetry)
+        return load_frame(telemetry)
+
+
+def median_seconds(action: Callable[[], object], repeats: int = 5) -> float:
+    """Median wall-clock seconds of an action, after one run to warm up."""
+    action()
+    durations = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        action()
+        durations.append(time.perf_counter() - began)
+    return sorted(durations)[len(durations) // 2]
+
+
+def matmul_gflops(size: int = 1536) -> float:
+    """Measured float32 matrix product rate of this machine with torch's current threads, in GFLOP/s."""
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    return 2 * size**3 / median_seconds(lambda: left @ right, repeats=9) / 1e9
+
+
+def lstm_flops_per_window(inputs: int, window_size: int) -> int:
+    """Floating-point operations of one forward pass of the guide's layers: 2 for each weight used."""
+    widths = [(inputs, 256), (256, 128), (128, 64)]
+    recurrent = sum(2 * 4 * hidden * (given + hidden) for given, hidden in widths)
+    dense = 2 * (64 * 128 + 128 * 64 + 64 * 32 + 32 * 4)
+    return window_size * recurrent + dense
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def report(name: str, rows: list[dict[str, Any]]) -> None:
+    """Print `rows` as a table and as JSON, and keep them in `results/<name>.json` with the machine they ran on."""
+    document = {
+        "benchmark": name,
+        "machine": {
+            "cpu": _cpu_name(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        "rows": rows,
+    }
+    table = Table(title=name)
+    for key in rows[0]:
+        table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console(width=160).print(table)
+    print(json.dumps(document))
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
