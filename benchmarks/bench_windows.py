@@ -21,11 +21,10 @@ def loop_rows_per_second(table: pd.DataFrame) -> float:
     began = time.perf_counter()
     inputs, targets = [], []
     features, names = list(schema.FEATURES), list(schema.TARGETS)
+    to_target = schema.WINDOW_SIZE + schema.HORIZON_MINUTES - 1
     for start in range(WINDOWS_OF_THE_LOOP):
         inputs.append(table.iloc[start : start + schema.WINDOW_SIZE][features].to_numpy())
-        targets.append(
-            table.iloc[start + schema.WINDOW_SIZE + schema.HORIZON_MINUTES - 1][list(schema.TARGETS)].to_numpy()
-        )
+        targets.append(table.iloc[start + to_target][names].to_numpy())
     np.array(inputs), np.array(targets)
     return WINDOWS_OF_THE_LOOP / (time.perf_counter() - began)
 

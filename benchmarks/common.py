@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bwpredict.synth.writer import write_partitioned
 from rich.console import Console
 from rich.table import Table
 
 from bwpredict.synth.fleet import FleetConfig
+from bwpredict.synth.writer import write_partitioned
 from bwpredict.telemetry.frame import TelemetryFrame, load_frame
 
 RESULTS = Path(__file__).parent / "results"
