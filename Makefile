@@ -1,0 +1,49 @@
+# Everything sets itself up: `make demo` and `make test` work on a fresh clone with Python 3.11.
+SHELL := /bin/bash
+BIN := .venv/bin
+ROOT ?= data
+export ROOT
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types format up down lock clean
+
+help: ## What can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## Make .venv from requirements.txt (the other targets do it when it is needed)
+
+.venv/.ready: requirements.txt pyproject.toml
+	@bash scripts/setup.sh
+
+demo: setup ## Two months of telemetry, three runs of the real DAG, and what came out (folder demo/)
+	@bash scripts/demo.sh
+
+test: setup ## All tests
+	$(BIN)/pytest -n 2
+
+lint: setup ## Style of the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## Types of the code
+	$(BIN)/mypy
+
+format: setup ## Put the code into style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+up: setup ## Airflow in the browser, with the DAGs and the plugins (ROOT=demo: with the demo's runs)
+	@bash scripts/up.sh
+
+down: ## Stop what `make up` started
+	@bash scripts/down.sh
+
+lock: setup ## Write requirements.txt anew from pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+		--extra airflow --extra benchmarks --extra dev --output-file requirements.txt pyproject.toml
+	@# The plain version: each machine takes the build (CPU or CUDA) that its package index offers.
+	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
+
+clean: ## Remove what was built and the demo; keeps data/
+	rm -rf .venv demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

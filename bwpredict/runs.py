@@ -1,0 +1,87 @@
+"""From what a person or the schedule asked for to the configuration of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bwpredict.config import GatePolicy, RunConfig, Settings, load
+from bwpredict.errors import ConfigError
+
+TRAINING_PARAMS = ("epochs", "windows_per_epoch", "seed")
+RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run")
+POLICY_PARAM = "gate_overrides"
+_NAMES_OF_A_POLICY = ("name", "version")
+
+
+def run_config(
+    params: Mapping[str, Any],
+    *,
+    run_id: str,
+    interval_start: datetime | None,
+    run_after: datetime,
+    now: datetime,
+    settings: Settings,
+    code_version: str,
+) -> RunConfig:
+    """The configuration of one retraining run.
+
+    Args:
+        params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`, and
+            `gate_overrides` (fields of the gate policy); what is left out has its default.
+        interval_start: start of the data interval, for a run by the schedule.
+        run_after: when the run was due, for a run that has neither a month nor an interval.
+        now: names the version, in UTC.
+
+    Raises:
+        ConfigError: an unknown param, or one with an unusable value.
+    """
+    unknown = sorted(set(params) - {"month", POLICY_PARAM, *TRAINING_PARAMS, *RUN_PARAMS})
+    if unknown:
+        raise ConfigError(f"params: {unknown[0]}: no such param.")
+    values = {
+        "run_id": run_id,
+        "version": now.astimezone(UTC).strftime("v%Y%m%d_%H%M%S"),
+        "month": params.get("month") or _month(interval_start, run_after),
+        "telemetry": settings.telemetry,
+        "registry": settings.registry,
+        "code_version": code_version,
+        "created_at": now.astimezone(UTC).isoformat(timespec="seconds"),
+        "training": {name: params[name] for name in TRAINING_PARAMS if name in params},
+        "policy": overridden(GatePolicy(), params.get(POLICY_PARAM) or {}),
+    }
+    values |= {name: params[name] for name in RUN_PARAMS if name in params}
+    return load(RunConfig, values, origin="params")
+
+
+def overridden(policy: GatePolicy, overrides: Mapping[str, Any]) -> GatePolicy:
+    """The policy with other thresholds, under a name that says which, so that nobody takes it for the original.
+
+    Raises:
+        ConfigError: not a field of a policy, or a value out of its bounds.
+    """
+    if not overrides:
+        return policy
+    renamed = sorted(set(overrides) & set(_NAMES_OF_A_POLICY))
+    if renamed:
+        raise ConfigError(f"{POLICY_PARAM}: {renamed[0]}: a policy keeps its name; override thresholds only.")
+    name = f"{policy.name} (overridden: {', '.join(sorted(overrides))})"
+    return load(GatePolicy, {**policy.model_dump(), **overrides, "name": name}, origin=POLICY_PARAM)
+
+
+def gate_overrides_schema() -> dict[str, Any]:
+    """JSON Schema of `gate_overrides`, so that a form refuses what `overridden` would refuse."""
+    properties = GatePolicy.model_json_schema()["properties"]
+    return {
+        "type": "object",
+        "properties": {name: field for name, field in properties.items() if name not in _NAMES_OF_A_POLICY},
+        "additionalProperties": False,
+    }
+
+
+def _month(interval_start: datetime | None, run_after: datetime) -> str:
+    """The month of the data interval, or the last one that was over at `run_after`; in UTC."""
+    if interval_start is None:
+        interval_start = run_after.astimezone(UTC).replace(day=1) - timedelta(days=1)
+    return interval_start.astimezone(UTC).strftime("%Y-%m")
