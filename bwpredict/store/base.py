@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bwpredict.errors import ConfigError
+from bwpredict.errors import ConfigError, StoreError, StoreUnreachableError
 
 if TYPE_CHECKING:
     import pyarrow.fs
@@ -62,6 +64,18 @@ class Store(Protocol):
         """A PyArrow file system rooted at this store, so that keys are its paths."""
 
 
+def check_key(key: str, uri: str) -> None:
+    """Refuse a key that is no plain relative path of visible names, the same on every store.
+
+    Raises:
+        StoreError: names the key and what is wrong with it.
+    """
+    if any(part == "" or part.startswith(".") for part in key.split("/")) or "\\" in key or "\0" in key:
+        raise StoreError(
+            f"{uri}: {key!r} cannot be a key: expected names joined by '/', none empty, none starting with a dot."
+        )
+
+
 def open_store(uri: str) -> Store:
     """The store at `uri`: `s3://bucket/prefix`, `file:///folder`, or a folder's path.
 
@@ -84,3 +98,21 @@ def open_store(uri: str) -> Store:
             raise ConfigError(f"{uri}: names no bucket; expected s3://bucket/prefix.")
         return S3Store(bucket, prefix.strip("/"))
     raise ConfigError(f"{uri}: unknown scheme {scheme!r}; expected s3://bucket/prefix or a folder's path.")
+
+
+@contextmanager
+def explained_os_errors(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses inside the block into one sentence with path and reason.
+
+    Raises:
+        StoreError: the disk is full.
+        StoreUnreachableError: any other OSError; names its own path, or else `path`.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StoreError(f"{where}: {error.strerror}; free some space and run again.") from error
+        sentence = f"{where}: {error.strerror}; check the path, its permissions and the mount."
+        raise StoreUnreachableError(sentence) from error

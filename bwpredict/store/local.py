@@ -1,0 +1,130 @@
+"""A local folder as object store: keys are paths, ETags are the sha256 of the bytes.
+
+Writers take one `flock` on `.lock` in the root (NFS from version 4 honours it too), so compare and
+swap cannot interleave; readers need no lock, since every write is a rename.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow.fs
+
+from bwpredict.errors import ConflictError, ObjectCorruptError, ObjectMissingError, StoreUnreachableError
+from bwpredict.files import atomic_path, sha256_of, write_atomically
+from bwpredict.store.base import ObjectInfo, check_key, explained_os_errors
+
+_LOCK_NAME = ".lock"
+
+
+class LocalStore:
+    """The store in the folder `root`, which is made at the first write. Implements `Store`.
+
+    Files and folders whose name starts with a dot are no objects: locks and unfinished writes.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Touches nothing on disk."""
+        self.root = root.expanduser().absolute()
+        self.uri = str(self.root)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All objects whose key starts with `prefix`, in key order; hashes each file as it comes."""
+        with explained_os_errors(self.root):
+            if self.root.exists() and not self.root.is_dir():
+                raise StoreUnreachableError(f"{self.root}: is a file; expected the folder of an object store.")
+            keys = sorted((key for key in self._keys(prefix) if key.startswith(prefix)), key=str.encode)
+        for key in keys:
+            yield self.info(key)
+
+    def info(self, key: str) -> ObjectInfo:
+        """Size and ETag of one object."""
+        with explained_os_errors(self.root), self._opened(key) as path, path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return ObjectInfo(key, file.tell(), digest)
+
+    def read(self, key: str) -> tuple[bytes, str]:
+        """The bytes and the ETag of one object."""
+        with explained_os_errors(self.root), self._opened(key) as path:
+            content = path.read_bytes()
+        return content, hashlib.sha256(content).hexdigest()
+
+    def download(self, key: str, path: Path) -> None:
+        """Copy one object to `path`, whole or not at all."""
+        with explained_os_errors(self.root), self._opened(key) as source, atomic_path(path) as temporary:
+            shutil.copyfile(source, temporary)
+
+    def upload(self, path: Path, key: str) -> str:
+        """Copy the file at `path` to a new key, and compare the copy's sha256 before it is seen."""
+        target = self._path(key)
+        with explained_os_errors(self.root), self._locked():
+            sha256 = sha256_of(path)
+            if target.exists():
+                if sha256_of(target) != sha256:
+                    raise ConflictError(f"{self.uri}/{key}: exists with other bytes than {path}; left as it is.")
+                return sha256
+            with atomic_path(target) as temporary:
+                shutil.copyfile(path, temporary)
+                if sha256_of(temporary) != sha256:
+                    raise ObjectCorruptError(f"{self.uri}/{key}: the copy differs from {path}; nothing was stored.")
+            return sha256
+
+    def write(self, key: str, content: bytes, *, if_etag: str | None) -> str:
+        """Write by compare-and-swap under the store's lock; return the new ETag."""
+        target = self._path(key)
+        with explained_os_errors(self.root), self._locked():
+            current = sha256_of(target) if target.exists() else None
+            if current != if_etag:
+                raise ConflictError(f"{self.uri}/{key}: {_what_happened(current, if_etag)}; read it again.")
+            write_atomically(target, content)
+        return hashlib.sha256(content).hexdigest()
+
+    def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
+        """A PyArrow file system rooted at this folder."""
+        return pyarrow.fs.SubTreeFileSystem(str(self.root), pyarrow.fs.LocalFileSystem())
+
+    def _path(self, key: str) -> Path:
+        check_key(key, self.uri)
+        return self.root / key
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[Path]:
+        """The path of an existing object; absence inside the block becomes ObjectMissingError."""
+        path = self._path(key)
+        if not path.is_file():
+            raise ObjectMissingError(f"{self.uri}/{key}: no such object.")
+        yield path
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        """Keys of all visible files in the deepest folder that `prefix` names."""
+        start = self.root / prefix.rpartition("/")[0]
+        if ".." in Path(prefix).parts or not start.is_dir():
+            return
+        for folder, folders, names in os.walk(start, onerror=_raise):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in names:
+                if not name.startswith("."):
+                    yield (Path(folder) / name).relative_to(self.root).as_posix()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / _LOCK_NAME).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _what_happened(current: str | None, expected: str | None) -> str:
+    if expected is None:
+        return "exists already"
+    return "is gone" if current is None else "was changed by another writer"
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -1,0 +1,52 @@
+"""What went wrong with S3, in words: the reason and what to check, never a secret."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import ConnectionError as NotConnectedError
+from botocore.exceptions import HTTPClientError as AnswerLostError
+
+NO_OBJECT = ("NoSuchKey", "404")
+
+ADVICE = {
+    "NoSuchBucket": "there is no such bucket; create it or correct the name",
+    "InvalidAccessKeyId": "the access key is unknown; check AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the secret key does not fit the access key; check AWS_SECRET_ACCESS_KEY",
+    "InvalidToken": "the session token is not valid; check AWS_SESSION_TOKEN",
+    "ExpiredToken": "the session token has expired; get a new one",
+    "AccessDenied": "access is denied; check the credentials and the bucket's policy",
+    "403": "access is denied; check the credentials and the bucket's policy",
+    "PermanentRedirect": "the bucket is in another region; check AWS_DEFAULT_REGION",
+    "NotImplemented": "the server has no conditional writes (If-Match), which publishing needs; use one that has",
+}
+"""Error codes that mean the same for every request: what they say and what to do."""
+
+
+def code_of(error: ClientError) -> str:
+    """The server's error code, such as `NoSuchKey`."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def status_of(error: ClientError) -> int:
+    """The HTTP status of the answer; 0 if there is none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def reason_of(error: Exception) -> str:
+    """Why boto3 or the server refused, without a full stop at the end."""
+    if isinstance(error, ClientError):
+        answer = f"the server answered {code_of(error)}: {error.response.get('Error', {}).get('Message', '')}"
+        return ADVICE.get(code_of(error), answer.rstrip(". "))
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return "no complete credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    if isinstance(error, NotConnectedError | AnswerLostError):
+        return f"no answer ({type(error).__name__}); check AWS_ENDPOINT_URL and that the server is up"
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def without_credentials(url: str) -> str:
+    """The URL less any `user:password@` in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
