@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bwpredict import schema
+from bwpredict.errors import TelemetryError
+
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -34,3 +40,99 @@ class TelemetryFrame:
     def rows(self) -> int:
         """Number of samples, over all links."""
         return len(self.timestamps)
+
+
+def load_frame(folder: Path) -> TelemetryFrame:
+    """Read the telemetry folder that `snapshot.pull` wrote.
+
+    One day is in memory at a time beside the result (48 bytes a row). A link's attributes are those of
+    its latest day. Missing values become NaN.
+
+    Raises:
+        TelemetryError: names the file that is missing, corrupt, unsorted, holds an empty link or timestamp,
+            or two rows of one link and timestamp.
+    """
+    paths = sorted(folder.glob("date=*/part-0.parquet"))
+    if not paths:
+        raise TelemetryError(f"{folder}: holds no date=YYYY-MM-DD/part-0.parquet; expected a folder written by pull.")
+    runs = [_link_runs(path) for path in paths]
+    links = np.unique(np.concatenate([day.links for day in runs]), axis=0)
+    counts = np.zeros((len(paths), len(links)), dtype=np.int64)
+    codes = [_positions(day.links, links) for day in runs]
+    for number, day in enumerate(runs):
+        counts[number, codes[number]] = day.lengths
+    # Where each day's part of each link begins: links one after another, days in order within a link.
+    begins = (np.cumsum(counts.T) - counts.T.reshape(-1)).reshape(counts.T.shape).T
+    rows = int(counts.sum())
+    values = np.empty((rows, len(schema.FEATURES)), dtype=np.float32)
+    timestamps = np.empty(rows, dtype=np.int64)
+    attributes = []
+    for number, (path, day) in enumerate(zip(paths, runs, strict=True)):
+        table = _read(path, ["timestamp", *schema.FEATURES, *schema.LINK_ATTRIBUTES])
+        target = np.repeat(begins[number, codes[number]] - day.begins, day.lengths) + np.arange(day.rows)
+        timestamps[target] = table["timestamp"].to_numpy()
+        values[target] = _matrix(table)
+        firsts = table.select(schema.LINK_ATTRIBUTES).take(pa.array(day.begins)).to_pandas()
+        attributes.append(firsts.set_index(codes[number]))
+    link = np.repeat(np.arange(len(links), dtype=np.int32), counts.sum(axis=0))
+    return TelemetryFrame(values, timestamps, link, _links_frame(links, attributes))
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """The stretches of equal link in one day file."""
+
+    links: Integers
+    """[runs, 2], node_id and peer_id, ascending."""
+    begins: Integers
+    lengths: Integers
+
+    @property
+    def rows(self) -> int:
+        return int(self.lengths.sum())
+
+
+def _link_runs(path: Path) -> _Runs:
+    table = _read(path, [*schema.LINK_KEY, "timestamp"])
+    for name in table.column_names:
+        if table[name].null_count:
+            raise TelemetryError(f"{path}: column {name!r} is empty in {table[name].null_count} rows.")
+    node, peer, time = (table[name].to_numpy() for name in table.column_names)
+    steps = np.diff(node), np.diff(peer), np.diff(time)
+    ascending = (steps[0] > 0) | (steps[0] == 0) & ((steps[1] > 0) | (steps[1] == 0) & (steps[2] > 0))
+    if not ascending.all():
+        at = int(np.argmin(ascending)) + 1
+        where = f"link ({node[at]}, {peer[at]}) at timestamp {time[at]}"
+        if all(step[at - 1] == 0 for step in steps):
+            raise TelemetryError(f"{path}: {where} has two rows with different values; keep one of them.")
+        raise TelemetryError(f"{path}: {where} is out of order; expected rows sorted by link and timestamp.")
+    begins = np.flatnonzero(np.concatenate(([len(node) > 0], (steps[0] != 0) | (steps[1] != 0))))
+    lengths = np.diff(np.append(begins, len(node)))
+    return _Runs(np.stack([node[begins], peer[begins]], axis=1), begins, lengths)
+
+
+def _positions(some: Integers, links: Integers) -> Integers:
+    """Row in `links` (ascending, unique) of each of `some`."""
+    order = np.concatenate([links, some])
+    _, inverse = np.unique(order, axis=0, return_inverse=True)
+    return np.asarray(inverse.reshape(-1)[len(links) :], dtype=np.int64)
+
+
+def _matrix(table: pa.Table) -> npt.NDArray[np.float32]:
+    matrix = np.empty((table.num_rows, len(schema.FEATURES)), dtype=np.float32)
+    for number, name in enumerate(schema.FEATURES):
+        matrix[:, number] = table[name].to_numpy()
+    return matrix
+
+
+def _links_frame(links: Integers, attributes: list[pd.DataFrame]) -> pd.DataFrame:
+    latest = pd.concat(attributes)
+    latest = latest[~latest.index.duplicated(keep="last")].sort_index().reset_index(drop=True)
+    return pd.concat([pd.DataFrame(links, columns=list(schema.LINK_KEY)), latest], axis=1)
+
+
+def _read(path: Path, columns: list[str]) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise TelemetryError(f"{path}: cannot be read as Parquet telemetry: {str(error).splitlines()[0]}.") from error

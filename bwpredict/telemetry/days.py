@@ -1,0 +1,141 @@
+"""One day of telemetry at a time: gather its rows from many files, drop exact duplicates, sort per link."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Integers = npt.NDArray[np.int64]
+
+DAY_SECONDS = 86_400
+MEMORY_BYTES = 1 << 30
+"""Rows kept in memory while days are open; beyond it the largest day goes to a scratch file."""
+
+
+@dataclass
+class DayBuckets:
+    """Rows by day, in memory up to a limit and in scratch files beyond it.
+
+    Rows reach a day in any order and from any number of files.
+    """
+
+    scratch: Path
+    limit_bytes: int = MEMORY_BYTES
+    _tables: dict[int, list[pa.Table]] = field(default_factory=lambda: defaultdict(list))
+    _files: dict[int, list[Path]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, table: pa.Table) -> dict[int, int]:
+        """Put each row into the day of its timestamp (days since 1970); return the rows of each day."""
+        if table.num_rows == 0:
+            return {}
+        days = table["timestamp"].to_numpy() // DAY_SECONDS
+        found, counts = np.unique(days, return_counts=True)
+        for day in found.tolist():
+            self._tables[day].append(table if len(found) == 1 else table.filter(pa.array(days == day)))
+        self._keep_to_limit()
+        return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+    def open_days(self) -> list[int]:
+        """Days that hold rows, ascending."""
+        return sorted(set(self._tables) | set(self._files))
+
+    def take(self, day: int) -> pa.Table:
+        """All rows of a day, which is then forgotten."""
+        tables = [_load(path) for path in self._files.pop(day, [])] + self._tables.pop(day, [])
+        return pa.concat_tables(tables).unify_dictionaries()
+
+    def _keep_to_limit(self) -> None:
+        sizes = {day: sum(table.nbytes for table in tables) for day, tables in self._tables.items()}
+        while sizes and sum(sizes.values()) > self.limit_bytes:
+            day = max(sizes, key=lambda each: sizes[each])
+            del sizes[day]
+            path = self.scratch / f"{day}-{len(self._files[day])}.arrows"
+            table = pa.concat_tables(self._tables.pop(day)).unify_dictionaries()
+            with pa.ipc.new_stream(path, table.schema) as writer:
+                writer.write_table(table)
+            self._files[day].append(path)
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """A day's rows, unique and in order."""
+
+    table: pa.Table
+    links: frozenset[tuple[int | None, int | None]]
+    duplicates: int
+    """Rows that repeated another in every column, removed."""
+    conflicts: int
+    """Rows that share link and timestamp with another but differ from it, kept."""
+
+
+def arrange(table: pa.Table) -> Arranged:
+    """Sort a day's rows by (node_id, peer_id, timestamp), and drop those equal in every column.
+
+    The result depends on the set of rows alone, not on their order. Missing keys come last.
+    """
+    node, peer = _ranks(table["node_id"]), _ranks(table["peer_id"])
+    link = node * (int(peer.max(initial=0)) + 1) + peer
+    key = link * DAY_SECONDS + table["timestamp"].to_numpy() % DAY_SECONDS
+    step = np.diff(key)
+    order = np.arange(len(key)) if (step >= 0).all() else np.argsort(key, kind="stable")
+    key = key[order]
+    same = key[1:] == key[:-1]
+    conflicts = 0
+    if same.any():
+        order, conflicts = _settle(table, order, key, same)
+    if len(order) < table.num_rows or not (step > 0).all():
+        table = table.take(pa.array(order))
+    return Arranged(table, _links(table), len(key) - len(order), conflicts)
+
+
+def _settle(table: pa.Table, order: Integers, key: Integers, same: npt.NDArray[np.bool_]) -> tuple[Integers, int]:
+    """The order without exact duplicates, rows of one key sorted by all columns; and the rows in conflict."""
+    shared = np.zeros(len(order), dtype=bool)
+    shared[1:] |= same
+    shared[:-1] |= same
+    group = key[shared]
+    rows = table.take(pa.array(order[shared]))
+    ranks = np.stack([group, *(_ranks(column) for column in rows.columns)])
+    by_value = np.lexsort(ranks[::-1])
+    ranks = ranks[:, by_value]
+    repeated = np.concatenate(([False], (ranks[:, 1:] == ranks[:, :-1]).all(axis=0)))
+    settled = order.copy()
+    settled[shared] = order[shared][by_value]
+    keep = np.ones(len(order), dtype=bool)
+    keep[shared] = ~repeated
+    _, left = np.unique(group[~repeated], return_counts=True)
+    return settled[keep], int(left[left > 1].sum())
+
+
+def _ranks(column: pa.ChunkedArray) -> Integers:
+    """[rows], the place of each value among the column's distinct values, ascending; missing ones last."""
+    if pa.types.is_floating(column.type):
+        # As bits: NaN equals NaN, and 0.0 is not -0.0, so equal rows are equal bytes.
+        column = pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], pa.int64())
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    encoded = column.combine_chunks().dictionary_encode()
+    values = encoded.dictionary
+    rank = np.empty(len(values) + 1, dtype=np.int64)
+    rank[pc.sort_indices(values).to_numpy()] = np.arange(len(values))
+    rank[-1] = len(values)
+    ranks: Integers = rank[encoded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)]
+    return ranks
+
+
+def _links(table: pa.Table) -> frozenset[tuple[int | None, int | None]]:
+    pairs = table.select(["node_id", "peer_id"]).group_by(["node_id", "peer_id"]).aggregate([])
+    return frozenset(zip(pairs["node_id"].to_pylist(), pairs["peer_id"].to_pylist(), strict=True))
+
+
+def _load(path: Path) -> pa.Table:
+    with pa.OSFile(str(path)) as source:
+        table = pa.ipc.open_stream(source).read_all()
+    path.unlink()
+    return table

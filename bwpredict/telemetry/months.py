@@ -1,0 +1,39 @@
+"""Calendar months in UTC, as windows of time."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from bwpredict.errors import ConfigError
+
+EARLIEST_YEAR, LATEST_YEAR = 1971, 2999
+
+
+def month_window(month: str, history_months: int = 1) -> tuple[datetime, datetime]:
+    """[start, end) in UTC of `history_months` months, of which `month` ("YYYY-MM") is the last.
+
+    Raises:
+        ConfigError: `month` is no calendar month, or `history_months` is less than 1 or reaches too far back.
+    """
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
+        raise ConfigError(f"month={month!r}: not a month; expected YYYY-MM, for example 2026-10.")
+    if history_months < 1:
+        raise ConfigError(f"history_months={history_months}: expected 1 (that month alone) or more.")
+    past_the_last = int(month[:4]) * 12 + int(month[5:])
+    first = past_the_last - history_months
+    if not EARLIEST_YEAR * 12 <= first < past_the_last <= LATEST_YEAR * 12:
+        raise ConfigError(
+            f"month={month!r} with history_months={history_months}: lies outside the years"
+            f" {EARLIEST_YEAR} to {LATEST_YEAR}."
+        )
+    return _first_day(first), _first_day(past_the_last)
+
+
+def month_of(instant: datetime) -> str:
+    """The month ("YYYY-MM") that holds this UTC instant."""
+    return f"{instant:%Y-%m}"
+
+
+def _first_day(months_since_year_0: int) -> datetime:
+    return datetime(months_since_year_0 // 12, months_since_year_0 % 12 + 1, 1, tzinfo=UTC)

@@ -1,0 +1,332 @@
+"""Copy a window of telemetry out of the store, and pin what was read so that it can be read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bwpredict import schema
+from bwpredict.documents import write_document
+from bwpredict.errors import ConfigError, ObjectMissingError, SnapshotError, TelemetryError
+from bwpredict.files import sha256_of
+from bwpredict.store.base import ObjectInfo, Store
+from bwpredict.telemetry import columns, sources
+from bwpredict.telemetry.days import DAY_SECONDS, DayBuckets, arrange
+from bwpredict.telemetry.months import month_of
+
+CONTRACT_VERSION = 1
+"""Raise it when the columns, or what `pull` does to the rows, change: the same id must mean the same rows."""
+
+TELEMETRY_FOLDER = "telemetry"
+SNAPSHOT_FILE = "snapshot.json"
+
+_WANTED: dict[str, pa.DataType] = {
+    column.name: columns.TEXT if column.kind in ("category", "text") else column.arrow_type for column in schema.COLUMNS
+}
+# Columns whose values repeat: Parquet keeps each distinct value once.
+_DICTIONARY_ENCODED = [
+    column.name for column in schema.COLUMNS if column.kind != "number" and not column.name.startswith("bytes_")
+]
+_log = logging.getLogger(__name__)
+
+
+def pull(store: Store, prefix: str, start: datetime, end: datetime, work: Path) -> dict[str, Any]:
+    """Copy the telemetry of [start, end) into `work / "telemetry"` and pin it in `work / "snapshot.json"`.
+
+    Reads Parquet and CSV under `prefix` (see `sources`), old column names too; removes exact duplicates;
+    sorts by (node_id, peer_id, timestamp). Values are kept as they are, missing and infinite ones too: judging
+    them is validation's part. Memory holds about two days of telemetry, however long the window.
+
+    Returns:
+        The snapshot document.
+
+    Raises:
+        ConfigError: the window is empty, or not made of whole UTC days.
+        TelemetryError: the last month is empty, or a file is corrupt, lacks a column or holds a wrong value.
+        SnapshotError: an object changed while it was read.
+        StoreUnreachableError: the store does not answer, or refuses bucket or credentials.
+    """
+    _check_window(start, end)
+    found = sources.list_keys(store, prefix)
+    return _copy(store, prefix, (start, end), found, work)
+
+
+def verify(store: Store, snapshot: dict[str, Any]) -> None:
+    """Raise a SnapshotError that names the first pinned object that is not what it was, if any."""
+    _check_unchanged(store, [ObjectInfo(each["key"], each["size_bytes"], each["etag"]) for each in snapshot["objects"]])
+
+
+def restore(store: Store, snapshot: dict[str, Any], work: Path) -> dict[str, Any]:
+    """Read exactly the pinned objects again, into `work`, and hold the rows against the snapshot's digest.
+
+    Returns:
+        The new snapshot document, equal to the old one but for where it was read from.
+
+    Raises:
+        SnapshotError: an object changed, or the rows are not those of the snapshot.
+    """
+    verify(store, snapshot)
+    window = (datetime.fromisoformat(snapshot["start"]), datetime.fromisoformat(snapshot["end"]))
+    keys = {pinned["key"] for pinned in snapshot["objects"]}
+    found = [item for item in sources.list_keys(store, snapshot["prefix"]) if item.key in keys]
+    return _copy(store, snapshot["prefix"], window, found, work, expected=snapshot)
+
+
+def check_content(snapshot: dict[str, Any], telemetry: Path) -> None:
+    """Raise a SnapshotError that names the first file of `telemetry` that is not the one the snapshot describes."""
+    for day in snapshot["days"]:
+        path = _day_file(telemetry, date.fromisoformat(day["date"]))
+        if not path.is_file() or sha256_of(path) != day["sha256"]:
+            raise SnapshotError(f"{path}: is not the file that snapshot {snapshot['snapshot_id'][:12]} describes.")
+
+
+@dataclass
+class _Tally:
+    """What a copy counts while it runs."""
+
+    rows_of: Counter[str] = field(default_factory=Counter)
+    late_of: Counter[int] = field(default_factory=Counter)
+    misplaced_of: Counter[str] = field(default_factory=Counter)
+    nulls: Counter[str] = field(default_factory=Counter)
+    non_finite: Counter[str] = field(default_factory=Counter)
+    renamed: dict[str, str] = field(default_factory=dict)
+    links: set[tuple[int | None, int | None]] = field(default_factory=set)
+    days: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _copy(
+    store: Store,
+    prefix: str,
+    window: tuple[datetime, datetime],
+    found: list[sources.TelemetryKey],
+    work: Path,
+    expected: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    objects = {item: store.info(item.key) for item in sources.within(found, *window)}
+    work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".pull-", dir=work) as name:
+        scratch = Path(name)
+        try:
+            tally = _copy_days(store, list(objects), window, scratch)
+            _check_last_month(store, prefix, window, tally, found)
+        except TelemetryError:
+            # A file that was replaced under our hands often looks corrupt: say what really happened.
+            _check_unchanged(store, objects.values())
+            raise
+        # A file that gave no row (tomorrow's partition, still being written) decides nothing: it is not pinned.
+        pinned = [info for info in objects.values() if tally.rows_of[info.key]]
+        _check_unchanged(store, pinned)
+        document = _document(store, prefix, window, pinned, tally)
+        if expected is not None:
+            _check_same(document, expected)
+        _install(scratch / TELEMETRY_FOLDER, work, document)
+    _log.info("pulled %d rows of %d links, snapshot %s", document["rows"], document["links"], document["snapshot_id"])
+    return document
+
+
+def _copy_days(
+    store: Store, objects: list[sources.TelemetryKey], window: tuple[datetime, datetime], scratch: Path
+) -> _Tally:
+    """Write one file for each day. A day is written as soon as no later partition can hold rows of it."""
+    tally, buckets, filesystem = _Tally(), DayBuckets(scratch), store.arrow_filesystem()
+    span = int(window[0].timestamp()), int(window[1].timestamp())
+    for item, following in zip(objects, [*objects[1:], None], strict=True):
+        name = sources.location(store, item.key)
+        file = sources.open_file(filesystem, item.key, name, schema.OLD_NAMES)
+        tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in _WANTED}
+        for table in sources.read_tables(file, _WANTED, span):
+            kept = _in_reach(table, item, tally)
+            tally.rows_of[item.key] += kept.num_rows
+            for day, rows in buckets.add(kept).items():
+                tally.late_of[day] += rows if item.day and _date(day) < item.day else 0
+        for day in buckets.open_days():
+            if following is None or (following.day and _date(day) + timedelta(sources.LATE_DAYS) < following.day):
+                _write_day(day, buckets.take(day), scratch / TELEMETRY_FOLDER, tally)
+    for key, rows in tally.misplaced_of.items():
+        _log.warning("%s: left out %d rows whose day does not belong to this partition", key, rows)
+    return tally
+
+
+def _in_reach(table: pa.Table, item: sources.TelemetryKey, tally: _Tally) -> pa.Table:
+    """The rows that this partition may hold: those of its day, and late ones. The others are counted."""
+    if item.day is None or table.num_rows == 0:
+        return table
+    first, last = ((day - date(1970, 1, 1)).days for day in (item.day - timedelta(sources.LATE_DAYS), item.day))
+    days = table["timestamp"].to_numpy() // DAY_SECONDS
+    inside = (days >= first) & (days <= last)
+    if inside.all():
+        return table
+    tally.misplaced_of[item.key] += int((~inside).sum())
+    return table.filter(pa.array(inside))
+
+
+def _write_day(day: int, table: pa.Table, folder: Path, tally: _Tally) -> None:
+    arranged = arrange(table)
+    rows = arranged.table.cast(columns.STORED_SCHEMA).combine_chunks()
+    path = _day_file(folder, _date(day))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows, path, compression="zstd", compression_level=1, use_dictionary=_DICTIONARY_ENCODED)
+    tally.links |= arranged.links
+    for name in rows.column_names:
+        tally.nulls[name] += rows[name].null_count
+        if pa.types.is_floating(rows[name].type):
+            tally.non_finite[name] += pc.sum(pc.invert(pc.is_finite(rows[name]))).as_py() or 0
+    tally.days.append(
+        {
+            "date": _date(day).isoformat(),
+            "rows": rows.num_rows,
+            "links": len(arranged.links),
+            "late_rows": tally.late_of[day],
+            "duplicates_removed": arranged.duplicates,
+            "conflicting_rows": arranged.conflicts,
+            "sha256": sha256_of(path),
+        }
+    )
+    _log.info("pulled %s: %d rows", _date(day), rows.num_rows)
+
+
+def _document(
+    store: Store,
+    prefix: str,
+    window: tuple[datetime, datetime],
+    objects: list[ObjectInfo],
+    tally: _Tally,
+) -> dict[str, Any]:
+    days = sorted(tally.days, key=lambda day: str(day["date"]))
+    present = {day["date"] for day in days}
+    return {
+        "snapshot_id": _snapshot_id(window, objects),
+        "contract_version": CONTRACT_VERSION,
+        "start": window[0].isoformat(),
+        "end": window[1].isoformat(),
+        "telemetry_uri": sources.location(store, prefix),
+        "prefix": prefix,
+        "objects": [{**asdict(info), "rows": tally.rows_of[info.key]} for info in objects],
+        "rows": sum(day["rows"] for day in days),
+        "links": len(tally.links),
+        "duplicates_removed": sum(day["duplicates_removed"] for day in days),
+        "conflicting_rows": sum(day["conflicting_rows"] for day in days),
+        "late_rows": sum(day["late_rows"] for day in days),
+        "misplaced_rows": sum(tally.misplaced_of.values()),
+        "nulls": {name: count for name, count in tally.nulls.items() if count},
+        "non_finite": {name: count for name, count in tally.non_finite.items() if count},
+        "columns_renamed": tally.renamed,
+        "months_found": sorted({day["date"][:7] for day in days}),
+        "missing_days": [day.isoformat() for day in _days_of(window) if day.isoformat() not in present],
+        "days": days,
+        "telemetry_sha256": _digest([(day["date"], day["sha256"]) for day in days]),
+    }
+
+
+def _snapshot_id(window: tuple[datetime, datetime], objects: list[ObjectInfo]) -> str:
+    """What decides the rows, and nothing else: no clock, no machine's paths."""
+    return _digest(
+        {
+            "contract_version": CONTRACT_VERSION,
+            "columns": list(schema.COLUMN_NAMES),
+            "start": window[0].isoformat(),
+            "end": window[1].isoformat(),
+            "objects": sorted((asdict(info) for info in objects), key=lambda each: str(each["key"])),
+        }
+    )
+
+
+def _install(telemetry: Path, work: Path, document: dict[str, Any]) -> None:
+    """Put the finished folder in place. Without its snapshot.json, which comes last, a folder counts for nothing."""
+    (work / SNAPSHOT_FILE).unlink(missing_ok=True)
+    if (work / TELEMETRY_FOLDER).exists():
+        shutil.rmtree(work / TELEMETRY_FOLDER)
+    telemetry.rename(work / TELEMETRY_FOLDER)
+    write_document(work / SNAPSHOT_FILE, "snapshot", document)
+
+
+def _check_window(start: datetime, end: datetime) -> None:
+    aware = start.utcoffset() == end.utcoffset() == timedelta(0)
+    if not aware or start >= end or start.timestamp() % DAY_SECONDS or end.timestamp() % DAY_SECONDS:
+        raise ConfigError(f"the window {start} to {end}: expected whole days in UTC, the first before the last.")
+
+
+def _check_last_month(
+    store: Store,
+    prefix: str,
+    window: tuple[datetime, datetime],
+    tally: _Tally,
+    found: list[sources.TelemetryKey],
+) -> None:
+    month = month_of(window[1] - timedelta(seconds=1))
+    if any(day["date"].startswith(month) for day in tally.days):
+        return
+    there = _days_there(store, found)
+    raise TelemetryError(
+        f"month={month}: {sources.location(store, prefix)} holds no telemetry of that month;"
+        f" it holds {min(there)} to {max(there)}."
+        if there
+        else f"month={month}: the files of {sources.location(store, prefix)} hold no rows at all."
+    )
+
+
+def _days_there(store: Store, found: list[sources.TelemetryKey]) -> set[date]:
+    """First and last day of what is there instead, from the partitions and, for files without one, the rows."""
+    days = {item.day for item in found if item.day}
+    for item in found:
+        if item.day is None:
+            name = sources.location(store, item.key)
+            file = sources.open_file(store.arrow_filesystem(), item.key, name, schema.OLD_NAMES)
+            for table in sources.read_tables(file, {"timestamp": pa.int64()}):
+                if table.num_rows:
+                    extremes = pc.min_max(table["timestamp"]).as_py()
+                    days |= {_date(second // DAY_SECONDS) for second in extremes.values()}
+    return days
+
+
+def _check_unchanged(store: Store, pinned: Iterable[ObjectInfo]) -> None:
+    for then in pinned:
+        name = sources.location(store, then.key)
+        try:
+            now = store.info(then.key)
+        except ObjectMissingError as error:
+            raise SnapshotError(f"{name}: was read for this snapshot and has gone since; pull again.") from error
+        if now != then:
+            raise SnapshotError(
+                f"{name}: has changed since it was read for this snapshot (ETag {then.etag}, {then.size_bytes} bytes;"
+                f" now {now.etag}, {now.size_bytes} bytes); pull again."
+            )
+
+
+def _check_same(document: dict[str, Any], expected: dict[str, Any]) -> None:
+    for key in ("snapshot_id", "telemetry_sha256"):
+        if document[key] != expected[key]:
+            raise SnapshotError(
+                f"snapshot {expected['snapshot_id']}: its objects are unchanged, but {key} is now {document[key]}"
+                f" and was {expected[key]}; it was written by another version of bwpredict or PyArrow."
+            )
+
+
+def _days_of(window: tuple[datetime, datetime]) -> Iterator[date]:
+    for number in range((window[1] - window[0]).days):
+        yield (window[0] + timedelta(days=number)).date()
+
+
+def _day_file(folder: Path, day: date) -> Path:
+    return folder / f"date={day.isoformat()}" / "part-0.parquet"
+
+
+def _date(day: int) -> date:
+    return datetime.fromtimestamp(day * DAY_SECONDS, UTC).date()
+
+
+def _digest(document: Any) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

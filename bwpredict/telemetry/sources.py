@@ -1,0 +1,233 @@
+"""Telemetry files in a store: which of them hold a span of time, and their rows, batch by batch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset
+import pyarrow.fs
+
+from bwpredict.errors import SnapshotError, TelemetryError
+from bwpredict.store.base import Store
+from bwpredict.telemetry import columns
+
+LATE_DAYS = 1
+"""A late row lies in a partition at most this many days after the day of its timestamp."""
+
+FORMATS = {".parquet": "Parquet", ".csv": "CSV", ".csv.gz": "CSV"}
+# "nan" is not among them: it is a number that validation has to see, not a missing one.
+NULL_VALUES = ["", "null", "NULL", "None", "NA", "N/A"]
+BATCH_ROWS = 131_072
+# Batches read ahead of the consumer: Arrow's own default of 16 holds half a gigabyte of telemetry.
+READ_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class TelemetryKey:
+    """The key of a telemetry file in its store; `day` is its `date=` partition, None if it has none."""
+
+    key: str
+    day: date | None
+
+
+@dataclass(frozen=True)
+class TelemetryFile:
+    """An opened telemetry file: `found` maps schema names to the names in the file."""
+
+    filesystem: pyarrow.fs.FileSystem
+    key: str
+    name: str
+    """What error messages call the file."""
+    form: str
+    found: dict[str, str]
+    types: dict[str, pa.DataType]
+    """Types as stored, by the names in the file (CSV: all text)."""
+
+
+def list_keys(store: Store, prefix: str) -> list[TelemetryKey]:
+    """All telemetry files under `prefix` (a folder, or one file's key), by partition and key.
+
+    Names that begin with `.` or `_`, and their folders, are not telemetry.
+
+    Raises:
+        StoreUnreachableError: the store does not answer, or refuses bucket or credentials.
+        TelemetryError: there is no telemetry file.
+    """
+    folder = prefix.strip("/")
+    # Asks the store first: its errors say what to check. Arrow then lists without hashing any file.
+    anything = next(store.list(folder), None)
+    found = [_partitioned(key) for key in _keys(store, folder) if _is_telemetry(key, folder)] if anything else []
+    if not found:
+        raise TelemetryError(
+            f"{location(store, prefix)}: holds no telemetry; expected {', '.join(FORMATS)} files,"
+            " flat or in date=YYYY-MM-DD folders."
+        )
+    return sorted(found, key=lambda item: (item.day or date.min, item.key))
+
+
+def within(keys: list[TelemetryKey], start: datetime, end: datetime) -> list[TelemetryKey]:
+    """The files that can hold rows of [start, end): partitions up to `LATE_DAYS` later, and those without one."""
+    first, last = start.date(), (end - timedelta(seconds=1)).date() + timedelta(days=LATE_DAYS)
+    return [item for item in keys if item.day is None or first <= item.day <= last]
+
+
+def location(store: Store, prefix: str) -> str:
+    """What people call this place: the store's URI and the prefix."""
+    return f"{store.uri.rstrip('/')}/{prefix.strip('/')}".rstrip("/")
+
+
+def is_telemetry_name(name: str) -> bool:
+    """Whether a file of this name is read as telemetry."""
+    return not name.startswith((".", "_")) and _form(name) is not None
+
+
+def open_file(filesystem: pyarrow.fs.FileSystem, key: str, name: str, aliases: Mapping[str, str]) -> TelemetryFile:
+    """Look at the file's columns; `aliases` maps other names to those of the schema.
+
+    Raises:
+        TelemetryError: it is corrupt, or two of its columns mean the same.
+    """
+    form = _form(key) or "Parquet"
+    with _named_errors(name, form):
+        physical = _format(form, None).inspect(key, filesystem)
+    types = {field.name: field.type for field in physical}
+    return TelemetryFile(filesystem, key, name, form, columns.resolve(physical.names, aliases, name), types)
+
+
+def read_tables(
+    file: TelemetryFile, wanted: Mapping[str, pa.DataType], span: tuple[int, int] | None = None
+) -> Iterator[pa.Table]:
+    """The wanted columns of the file under their schema names and types, in the file's order.
+
+    `span` [first, past the last) in unix seconds leaves out rows of other times.
+
+    Raises:
+        TelemetryError: the file is corrupt, lacks a column, or holds a value of the wrong type.
+        SnapshotError: the file has gone.
+    """
+    columns.require(file.found, wanted, file.name)
+    tables = _read_csv(file, wanted) if file.form == "CSV" else _read_parquet(file, wanted, span)
+    for table in tables:
+        yield table if span is None else _between(table, span, file.name)
+
+
+def _read_parquet(
+    file: TelemetryFile, wanted: Mapping[str, pa.DataType], span: tuple[int, int] | None
+) -> Iterator[pa.Table]:
+    time = file.found.get("timestamp")
+    rows = None
+    if span and time and pa.types.is_integer(file.types[time]):
+        field = pyarrow.dataset.field(time)
+        # A missing timestamp must come through, so that it is reported and not dropped.
+        rows = ((field >= span[0]) & (field < span[1])) | field.is_null()
+    for batch in _scan(file, wanted, _format("Parquet", file.types), rows):
+        yield _cast(batch, wanted, file.name, None)
+
+
+def _read_csv(file: TelemetryFile, wanted: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
+    done = 0
+    try:
+        strict = {file.found[name]: pa.string() if kind == columns.TEXT else kind for name, kind in wanted.items()}
+        for batch in _scan(file, wanted, _format("CSV", strict)):
+            yield _cast(batch, wanted, file.name, None)
+            done += batch.num_rows
+    except TelemetryError as error:
+        if not isinstance(error.__cause__, pa.ArrowInvalid):
+            raise
+        # Some value is not of its column's type: read on as text, value by value, to accept or to name it.
+        yield from _read_csv_text(file, wanted, done)
+
+
+def _read_csv_text(file: TelemetryFile, wanted: Mapping[str, pa.DataType], done: int) -> Iterator[pa.Table]:
+    line = 2
+    for batch in _scan(file, wanted, _format("CSV", dict.fromkeys(file.types, pa.string()))):
+        skip = min(max(0, done + 2 - line), batch.num_rows)
+        yield _cast(batch.slice(skip), wanted, file.name, line + skip)
+        line += batch.num_rows
+
+
+def _scan(
+    file: TelemetryFile,
+    wanted: Mapping[str, pa.DataType],
+    form: pyarrow.dataset.FileFormat,
+    rows: pyarrow.dataset.Expression | None = None,
+) -> Iterator[pa.RecordBatch]:
+    with _named_errors(file.name, file.form):
+        dataset = pyarrow.dataset.dataset(file.key, filesystem=file.filesystem, format=form)
+        chosen = {name: pyarrow.dataset.field(file.found[name]) for name in wanted}
+        yield from dataset.to_batches(
+            columns=chosen, filter=rows, batch_size=BATCH_ROWS, batch_readahead=READ_AHEAD, fragment_readahead=1
+        )
+
+
+def _cast(batch: pa.RecordBatch, wanted: Mapping[str, pa.DataType], name: str, line: int | None) -> pa.Table:
+    table = pa.Table.from_batches([batch])
+    return pa.table({column: columns.cast(table[column], kind, column, name, line) for column, kind in wanted.items()})
+
+
+def _between(table: pa.Table, span: tuple[int, int], name: str) -> pa.Table:
+    time = table["timestamp"]
+    if time.null_count:
+        raise TelemetryError(f"{name}: column 'timestamp' is empty in {time.null_count} rows; every row needs one.")
+    if table.num_rows == 0:
+        return table
+    seconds = time.to_numpy()
+    inside = (seconds >= span[0]) & (seconds < span[1])
+    return table if inside.all() else table.filter(pa.array(inside))
+
+
+def _format(form: str, types: Mapping[str, pa.DataType] | None) -> pyarrow.dataset.FileFormat:
+    if form == "Parquet":
+        text = [name for name, kind in (types or {}).items() if pa.types.is_string(kind)]
+        return pyarrow.dataset.ParquetFileFormat(dictionary_columns=text)
+    convert = pyarrow.csv.ConvertOptions(
+        column_types=types, null_values=NULL_VALUES, strings_can_be_null=True, quoted_strings_can_be_null=True
+    )
+    return pyarrow.dataset.CsvFileFormat(convert_options=convert)
+
+
+@contextmanager
+def _named_errors(name: str, form: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise SnapshotError(f"{name}: has gone while it was being read; pull again.") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise TelemetryError(f"{name}: cannot be read as {form}: {reason}.") from error
+
+
+def _keys(store: Store, folder: str) -> list[str]:
+    filesystem = store.arrow_filesystem()
+    with _named_errors(location(store, folder), "telemetry"):
+        itself = filesystem.get_file_info(folder)
+        if itself.is_file:
+            return [folder]
+        selector = pyarrow.fs.FileSelector(folder, allow_not_found=True, recursive=True)
+        return [info.path for info in filesystem.get_file_info(selector) if info.is_file]
+
+
+def _partitioned(key: str) -> TelemetryKey:
+    match = re.search(r"(?:^|/)date=([^/]*)/", key)
+    try:
+        return TelemetryKey(key, date.fromisoformat(match[1]) if match else None)
+    except ValueError as error:
+        raise TelemetryError(f"{key}: the partition is no calendar day; expected date=YYYY-MM-DD.") from error
+
+
+def _is_telemetry(key: str, folder: str) -> bool:
+    if folder and key != folder and not key.startswith(folder + "/"):
+        return False
+    inner = PurePosixPath(key).relative_to(folder) if key != folder else PurePosixPath(PurePosixPath(key).name)
+    return is_telemetry_name(inner.name) and not any(part.startswith((".", "_")) for part in inner.parts)
+
+
+def _form(name: str) -> str | None:
+    return next((form for suffix, form in FORMATS.items() if name.lower().endswith(suffix)), None)
