@@ -10,7 +10,7 @@ UNDEFINED = "n/a"
 
 _WORDS = {
     "throughput_mbps": "Throughput",
-    "rtt_ms": "Round-trip time",
+    "rtt_ms": "RTT",
     "packet_loss": "Packet loss",
     "jitter_ms": "Jitter",
 }

@@ -2,7 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
-from matplotlib import image
+from matplotlib import image, rcParams
 
 from bwpredict import schema
 from bwpredict.reports.plots import DOTS_PER_INCH, predictions_scatter, training_history
@@ -29,7 +29,7 @@ def forecasts(count, seed=1):
 def dark_red_and_blue(path):
     """Shares of pixels in the colours of the identity line and of the points."""
     pixels = image.imread(path)[..., :3]
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    red, blue = pixels[..., 0], pixels[..., 2]
     return float((red - blue > 0.4).mean()), float((blue - red > 0.2).mean())
 
 
@@ -89,9 +89,7 @@ def test_no_forecasts_at_all_still_make_a_picture(tmp_path):
 
 
 def test_the_drawing_leaves_no_pyplot_state_behind(tmp_path, history):
-    import matplotlib
-
-    before = dict(matplotlib.rcParams)
+    before = dict(rcParams)
     training_history(tmp_path / "curve.png", history)
-    assert dict(matplotlib.rcParams) == before
+    assert dict(rcParams) == before
     assert [file.name for file in tmp_path.iterdir()] == ["curve.png"]

@@ -1,0 +1,302 @@
+"""The model card: one self-contained HTML page for a run, rejected ones included, and its Markdown summary.
+
+Everything shown comes from the run's documents. Whatever stands in them is escaped: a region or a
+version is somebody else's text.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from bwpredict.files import write_atomically
+from bwpredict.reports.format import UNDEFINED, duration, number, unit_of, words
+from bwpredict.reports.tables import METRICS, best_of, model_names, model_words, overall_rows
+
+_ORDER = {"fail": 0, "warn": 1, "pass": 2}
+
+_METRICS_SENTENCE = (
+    "Correlation is pooled over all links; within link is the median of the links' own correlations."
+    " Skill is 1 − MAE / MAE of the better baseline: 0 is no better than the baseline, 1 is perfect."
+    " Samples below a target's floor do not count towards its MAPE. The best figure of each column is bold."
+)
+
+Document = Mapping[str, Any]
+Pairs = list[tuple[str, str]]
+
+_CASES = {
+    "bootstrap": "No champion was in production: the checks against a champion do not apply.",
+    "forced_bootstrap": "The champion was left aside on request: the absolute checks alone decided.",
+    "champion": "Judged against the champion on the same test windows.",
+}
+
+
+def model_card(
+    path: Path,
+    *,
+    run: Document,
+    decision: Document,
+    comparison: Document,
+    history: Document,
+    snapshot: Document,
+    validation: Document,
+    metadata: Document,
+    curve: Path | None = None,
+    scatter: Path | None = None,
+    data_docs: str | None = None,
+) -> Path:
+    """Write the model card of one run to `path`, whole or not at all.
+
+    Args:
+        run: the run configuration (`run.json`); the others are the documents of the same names.
+        curve: the picture of the training, embedded; so is `scatter`.
+        data_docs: link to the validation's Data Docs, relative to the card.
+    """
+    page = _template().render(
+        version=decision["version"],
+        run_id=run["run_id"],
+        month=run["month"],
+        created_at=_moment(run["created_at"]),
+        code_version=run["code_version"],
+        verdict=_verdict(decision),
+        tiles=list(_tiles(metadata, comparison)),
+        checks=_checks(decision),
+        metric_labels=[metric.label for metric in METRICS],
+        targets=[_target(name, comparison) for name in metadata["targets"]],
+        test_sentence=_test_sentence(comparison, metadata),
+        metrics_sentence=_METRICS_SENTENCE,
+        training=_training(history),
+        loss=history.get("loss"),
+        data=_data(snapshot, metadata),
+        parts=[_part(name, part) for name, part in metadata["data"]["split"]["parts"].items()],
+        split_sentence=_split_sentence(metadata["data"]["split"]),
+        validation=_validation(validation) | {"data_docs": data_docs},
+        limits=list(_limits(metadata, comparison)),
+        groups=_groups(run, metadata),
+        curve=_data_uri(curve),
+        scatter=_data_uri(scatter),
+    )
+    write_atomically(path, page.encode())
+    return path
+
+
+def summary_markdown(decision: Document, comparison: Document) -> str:
+    """The verdict, the checks that failed, and the challenger's figures, as Markdown."""
+    failed = [check for check in decision["checks"] if check["verdict"] == "fail"]
+    lines = [f"**{_plain(decision['version'])}: {_plain(decision['outcome'])}.** {_plain(decision['reason'])}", ""]
+    lines += [
+        f"- {_plain(check['sentence'])} (value {number(check['value'])}, threshold {number(check['threshold'])})"
+        for check in failed
+    ]
+    lines += [""] if failed else []
+    lines += [
+        "| target | " + " | ".join(metric.label for metric in METRICS) + " |",
+        "| --- |" + " ---: |" * len(METRICS),
+    ]
+    for target, figures in comparison["models"]["challenger"]["per_target"].items():
+        cells = [metric.text(figures) for metric in METRICS]
+        lines.append(f"| {words(target)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(decision: Document) -> dict[str, str]:
+    passed = decision["passed"]
+    return {
+        "kind": "good" if passed else "bad",
+        "symbol": "✓" if passed else "✗",
+        "title": str(decision["outcome"]).replace("_", " ").capitalize(),
+        "reason": decision["reason"],
+        "case": _CASES.get(decision["case"], decision["case"]),
+    }
+
+
+def _tiles(metadata: Document, comparison: Document) -> Iterator[dict[str, str]]:
+    for name, value, threshold in overall_rows(metadata["performance_metrics"]["overall"]):
+        yield {"name": name, "value": value, "note": f"guide: {threshold}"}
+    skills = {
+        target: figures.get("skill") for target, figures in comparison["models"]["challenger"]["per_target"].items()
+    }
+    known = {target: skill for target, skill in skills.items() if skill is not None}
+    if known:
+        weakest = min(known, key=lambda target: known[target])
+        yield {"name": "Weakest skill", "value": number(known[weakest], 3), "note": words(weakest)}
+
+
+def _checks(decision: Document) -> list[dict[str, str]]:
+    """The checks, those that failed first."""
+    rows = [
+        {
+            "mark": _mark(check),
+            "sentence": check["sentence"],
+            "value": number(check["value"]),
+            "threshold": number(check["threshold"]),
+        }
+        for check in decision["checks"]
+    ]
+    return sorted(rows, key=lambda row: _ORDER.get(row["mark"], len(_ORDER)))
+
+
+def _mark(check: Document) -> str:
+    if check["verdict"] == "fail":
+        return "fail" if check["severity"] == "error" else "warn"
+    return str(check["verdict"])
+
+
+def _target(target: str, comparison: Document) -> dict[str, Any]:
+    """One table: a row for each model, the best figure of each column marked."""
+    rows = {name: comparison["models"][name]["per_target"].get(target, {}) for name in model_names(comparison)}
+    best = {metric.key: best_of(metric, [figures.get(metric.key) for figures in rows.values()]) for metric in METRICS}
+    return {
+        "name": words(target),
+        "unit": f"MAE and RMSE in {unit_of(target)}",
+        "note": "",
+        "rows": [
+            {
+                "name": model_words(name),
+                "emphasised": name == "challenger",
+                "cells": [
+                    {"text": metric.text(figures), "best": figures.get(metric.key, UNDEFINED) == best[metric.key]}
+                    for metric in METRICS
+                ],
+            }
+            for name, figures in rows.items()
+        ],
+    }
+
+
+def _test_sentence(comparison: Document, metadata: Document) -> str:
+    test = comparison["test"]
+    return (
+        f"{number(test['windows'])} windows of {number(test['links'])} links, {_moment(test['start'])} to"
+        f" {_moment(test['end'])} UTC, {metadata['contract']['horizon_minutes']} minutes ahead;"
+        " every model on the same ones."
+    )
+
+
+def _training(history: Document) -> Pairs:
+    epochs = len(history["records"])
+    speed = history["windows_per_second"]
+    return [
+        ("Epochs", f"{epochs}, {'stopped early' if history['stopped_early'] else 'all of them'}"),
+        ("Kept", f"epoch {history['best_epoch']}"),
+        ("Time", duration(history["duration_seconds"])),
+        ("Speed", f"{number(speed)} windows/s"),
+        ("Device", f"{history['device']}, {history['threads']} threads"),
+        ("Parameters", number(history["parameters"])),
+    ]
+
+
+def _data(snapshot: Document, metadata: Document) -> Pairs:
+    filled = metadata["filled_features"]
+    return [
+        ("Snapshot", snapshot["snapshot_id"][:12]),
+        ("Period", f"{_moment(snapshot['start'])} to {_moment(snapshot['end'])}"),
+        ("Source", snapshot.get("telemetry_uri", "a file")),
+        ("Objects", number(len(snapshot.get("objects", [])))),
+        ("Rows", number(snapshot["rows"])),
+        ("Links", number(snapshot["links"])),
+        ("Duplicates removed", number(snapshot.get("duplicates_removed"))),
+        ("Days without a row", number(len(snapshot.get("missing_days", [])))),
+        ("Filled features", ", ".join(f"{name} = {number(value)}" for name, value in filled.items()) or "none"),
+    ]
+
+
+def _part(name: str, part: Document) -> dict[str, str]:
+    return {
+        "name": name,
+        "start": _moment(part["start"]),
+        "end": _moment(part["end"]),
+        "windows": number(part["windows"]),
+    }
+
+
+def _moment(iso: str) -> str:
+    return iso[:16].replace("T", " ")
+
+
+def _split_sentence(split: Document) -> str:
+    cut = "one cut in time for all links" if split["by"] == "calendar" else "each link's own span is cut"
+    return f"Times in UTC; {cut}; {split['embargo_minutes']:g} minutes of embargo between two parts."
+
+
+def _validation(validation: Document) -> dict[str, Any]:
+    checks = validation["checks"]
+    findings = [check for check in checks if not check["success"]]
+    warnings = sum(check["severity"] == "warning" for check in findings)
+    return {
+        "mark": "pass" if validation["passed"] else "fail",
+        "sentence": f"{len(checks)} expectations: {len(findings) - warnings} failed, {warnings} with a warning.",
+        "findings": [
+            {"mark": "warn" if check["severity"] == "warning" else "fail", "sentence": check["sentence"]}
+            for check in findings
+        ],
+    }
+
+
+def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
+    """What the model must not be used for, as far as the run's own documents tell."""
+    contract, data = metadata["contract"], metadata["data"]
+    yield (
+        f"It forecasts {contract['horizon_minutes']} minutes ahead from {contract['window_size']} samples of one link,"
+        f" {contract['cadence_seconds']} s apart and without a gap, in raw units. Nothing else was tested."
+    )
+    yield f"The calendar columns follow one convention: {contract['calendar']['sentence']}."
+    yield (
+        f"It was fitted on {number(data['links'])} links from {_moment(data['start'])} to {_moment(data['end'])} UTC;"
+        " how it does on other links was not measured."
+    )
+    if metadata["filled_features"]:
+        names = ", ".join(metadata["filled_features"])
+        yield f"The telemetry lacks {names}: constants stand in, so the model learnt nothing from them."
+    for target, figures in comparison["models"]["challenger"]["per_target"].items():
+        skill = figures.get("skill")
+        if skill is not None and skill <= 0:
+            yield f"{words(target)}: no better than its baseline ({model_words(figures.get('baseline'))})."
+    yield "It gives point forecasts, no intervals: how sure it is of one forecast, it does not say."
+
+
+def _groups(run: Document, metadata: Document) -> list[dict[str, Any]]:
+    """Configuration and environment, one fold for each group."""
+    groups: dict[str, Document] = {}
+    groups["Run"] = {key: value for key, value in run.items() if not isinstance(value, Mapping)}
+    groups |= {key.capitalize(): value for key, value in run.items() if isinstance(value, Mapping)}
+    groups["Data"] = {"snapshot_id": metadata["data"]["snapshot_id"]}
+    groups["Model file"] = metadata["onnx"] | {"parameters": metadata["model_architecture"]["total_parameters"]}
+    groups["Environment"] = metadata["environment"]
+    groups["Floors of MAPE"] = metadata["mape_floors"]
+    return [
+        {"name": name, "pairs": [(words(key), number(value, 6)) for key, value in values.items()]}
+        for name, values in groups.items()
+    ]
+
+
+def _data_uri(picture: Path | None) -> str | None:
+    if picture is None:
+        return None
+    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+
+
+def _plain(text: str) -> str:
+    """Text that cannot leave its line, nor be read as Markdown or HTML."""
+    flat = " ".join(str(text).split())
+    return "".join(f"\\{character}" if character in "\\`*_[]|#" else character for character in flat).replace(
+        "<", "&lt;"
+    )
+
+
+@cache
+def _template() -> jinja2.Template:
+    loader = jinja2.FunctionLoader(_resource)
+    environment = jinja2.Environment(autoescape=True, loader=loader, undefined=jinja2.StrictUndefined)
+    return environment.get_template("model_card.html")
+
+
+@cache
+def _resource(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")

@@ -1,0 +1,94 @@
+"""The training guide's tables: every target's figures, and the overall ones, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rich import box
+from rich.table import Table
+
+from bwpredict.metadata import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
+from bwpredict.reports.format import UNDEFINED, number, unit_of, words
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of one model on one target: its key in the comparison, its label, and which way is better."""
+
+    key: str
+    label: str
+    better: Literal["low", "high"]
+    decimals: int | None = None
+    """None: three significant digits, for figures in the target's own unit."""
+
+    def text(self, figures: Mapping[str, Any]) -> str:
+        """The figure as people read it; "n/a" where it is undefined."""
+        value = figures.get(self.key)
+        if value is None:
+            return UNDEFINED
+        return f"{value:#.3g}" if self.decimals is None else f"{value:.{self.decimals}f}"
+
+
+METRICS = (
+    Metric("mae", "MAE", "low"),
+    Metric("rmse", "RMSE", "low"),
+    Metric("mape", "MAPE %", "low", 2),
+    Metric("r2_score", "R²", "high", 4),
+    Metric("correlation", "Correlation", "high", 4),
+    Metric("within_link_correlation", "Within link", "high", 3),
+    Metric("skill", "Skill", "high", 3),
+)
+"""The guide's five, the correlation within links (median), and the skill against the better baseline."""
+
+
+def tables(comparison: Mapping[str, Any], *, model: str = "challenger") -> tuple[Table, Table]:
+    """The per-target and the overall table of one model, ready to print with rich on 80 columns."""
+    figures = comparison["models"][model]
+    per_target = _table(f"{model_words(model)} on the test windows", ("Target", *(metric.label for metric in METRICS)))
+    for target, row in figures["per_target"].items():
+        per_target.add_row(f"{words(target)}, {unit_of(target)}", *(metric.text(row) for metric in METRICS))
+    baselines = (f"{words(name)}: {model_words(row.get('baseline'))}" for name, row in figures["per_target"].items())
+    per_target.caption = f"Skill against: {'; '.join(baselines)}."
+    overall = _table("Overall", ("Figure", "Value", "Guide"))
+    for line in overall_rows(figures["overall"]):
+        overall.add_row(*line)
+    return per_target, overall
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    """A table whose first column is text, and the others numbers."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    table.title_justify = table.caption_justify = "left"
+    for place, column in enumerate(columns):
+        table.add_column(column.replace(" ", "\n"), justify="right" if place else "left", no_wrap=not place)
+    return table
+
+
+def overall_rows(overall: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, value and the guide's threshold of each overall figure."""
+    correlation, mape = overall["average_correlation"], overall["average_mape"]
+    accuracy = None if correlation is None else 100 * correlation
+    yield "Average correlation", number(correlation), f"≥ {GUIDE_CORRELATION}"
+    yield "Average MAPE %", number(mape), f"≤ {GUIDE_MAPE_PERCENT:g}"
+    yield "Accuracy %", number(accuracy), f"≥ {100 * GUIDE_CORRELATION:g}"
+
+
+def model_names(comparison: Mapping[str, Any]) -> list[str]:
+    """The models of a comparison: challenger, champion if there is one, then the baselines."""
+    first = [name for name in ("challenger", "champion") if name in comparison["models"]]
+    return first + [name for name in comparison["models"] if name not in first]
+
+
+def model_words(name: str | None) -> str:
+    """A model's name for people."""
+    return "n/a" if name is None else name.replace("_", " ").capitalize()
+
+
+def best_of(metric: Metric, values: list[float | None]) -> float | None:
+    """The best of the values that are defined."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return min(known) if metric.better == "low" else max(known)

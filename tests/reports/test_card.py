@@ -1,0 +1,158 @@
+import html
+import re
+from pathlib import Path
+
+import pytest
+from sample_documents import (
+    VERSION,
+    sample_comparison,
+    sample_decision,
+    sample_history,
+    sample_metadata,
+    sample_run,
+    sample_snapshot,
+    sample_validation,
+)
+
+from bwpredict.reports.card import model_card, summary_markdown
+from bwpredict.reports.plots import training_history
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture
+def documents():
+    comparison = sample_comparison()
+    return {
+        "run": sample_run().model_dump(mode="json"),
+        "decision": sample_decision(comparison),
+        "comparison": comparison,
+        "history": sample_history(),
+        "snapshot": sample_snapshot(),
+        "validation": sample_validation(),
+        "metadata": sample_metadata(comparison),
+    }
+
+
+def text_of(page):
+    """What a reader sees: the text outside of tags and styles, blanks joined."""
+    body = page[page.index("<body>") :]
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def card(folder, documents, **more):
+    return model_card(folder / "model_card.html", **documents, **more).read_text("utf-8")
+
+
+def test_the_verdict_and_its_reason_come_first(tmp_path, documents):
+    text = text_of(card(tmp_path, documents))
+    assert text.index(documents["decision"]["reason"]) < text.index("Checks") < text.index("Accuracy on the test span")
+
+
+def test_every_check_is_shown_with_value_threshold_and_verdict(tmp_path, documents):
+    page = card(tmp_path, documents)
+    for check in documents["decision"]["checks"]:
+        assert html.escape(check["sentence"], quote=False).replace("'", "&#39;") in page
+    assert page.count('class="mark') >= len(documents["decision"]["checks"])
+
+
+def test_a_rejected_run_has_a_card_with_the_failed_checks_first(tmp_path, documents):
+    documents["comparison"] = sample_comparison(error=3.0)
+    documents["decision"] = sample_decision(documents["comparison"])
+    assert not documents["decision"]["passed"]
+    page = card(tmp_path, documents)
+    assert '<section class="verdict bad"' in page
+    marks = re.findall(r'<td><span class="mark (\w+)">', page)
+    assert "fail" in marks
+    assert marks == sorted(marks, key=["fail", "warn", "pass"].index)
+
+
+def test_challenger_champion_and_baselines_stand_side_by_side(tmp_path, documents):
+    text = text_of(card(tmp_path, documents))
+    throughput = text[text.index("Throughput MAE and RMSE in Mbit/s") : text.index("RTT MAE and RMSE in ms")]
+    assert throughput.index("Challenger") < throughput.index("Champion") < throughput.index("Persistence")
+
+
+def test_the_page_needs_nothing_from_outside(tmp_path, documents):
+    picture = training_history(tmp_path / "curve.png", documents["history"])
+    page = card(tmp_path, documents, curve=picture, scatter=picture)
+    links = re.findall(r'<[^>]*\s(?:src|href)="([^"]*)"', page)
+    assert len([link for link in links if link.startswith("data:image/png;base64,")]) == 2
+    assert all(link.startswith("data:") for link in links)
+    assert "url(" not in page
+    assert "<script" not in page
+
+
+def test_text_of_others_is_shown_as_text(tmp_path, documents):
+    evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+    for document, key in (("decision", "version"), ("decision", "reason"), ("snapshot", "telemetry_uri")):
+        documents[document] = documents[document] | {key: evil}
+    documents["run"] |= {"code_version": evil, "training": {evil: evil}}
+    documents["decision"]["checks"][0]["sentence"] = evil
+    documents["validation"]["checks"][0] |= {"sentence": evil, "success": False}
+    documents["metadata"]["environment"]["device"] = evil
+    page = card(tmp_path, documents, data_docs=evil)
+    assert "<script" not in page
+    assert "<img" not in page
+    assert page.count("&lt;script&gt;") >= 8
+
+
+def test_validation_warnings_and_the_way_to_the_data_docs_are_shown(tmp_path, documents):
+    page = card(tmp_path, documents, data_docs="validation/data_docs/index.html")
+    assert 'href="validation/data_docs/index.html"' in page
+    warnings = [check for check in documents["validation"]["checks"] if not check["success"]]
+    assert warnings
+    for check in warnings:
+        assert check["sentence"] in text_of(page)
+
+
+def test_filled_features_and_useless_targets_are_limits_of_use(tmp_path, documents):
+    documents["comparison"] = comparison = sample_comparison(error=3.0)
+    documents["metadata"] = sample_metadata(comparison, filled={"queue_depth": 0.0})
+    text = text_of(card(tmp_path, documents))
+    assert "The telemetry lacks queue_depth" in text
+    assert "Throughput: no better than its baseline" in text
+
+
+def test_the_same_documents_give_the_same_page(tmp_path, documents):
+    assert card(tmp_path, documents) == card(tmp_path, documents)
+
+
+def test_the_summary_names_the_verdict_and_what_failed():
+    comparison = sample_comparison(error=3.0)
+    decision = sample_decision(comparison)
+    summary = summary_markdown(decision, comparison)
+    failed = [check for check in decision["checks"] if check["verdict"] == "fail"]
+    assert VERSION.replace("_", "\\_") in summary
+    assert sum(line.startswith("- ") for line in summary.splitlines()) == len(failed) > 0
+    assert "| Throughput |" in summary
+
+
+def test_the_summary_cannot_be_broken_out_of(documents):
+    documents["decision"] |= {"reason": "a\n\n# b <script> [x](http://evil) |"}
+    summary = summary_markdown(documents["decision"], documents["comparison"])
+    assert "<script" not in summary
+    assert "\\[x\\]" in summary
+    assert "\n#" not in summary
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed: make setup installs it")
+def test_the_page_renders_without_console_errors_and_fits_a_phone(tmp_path, documents):
+    from playwright.sync_api import sync_playwright
+
+    picture = training_history(tmp_path / "curve.png", documents["history"])
+    card(tmp_path, documents, curve=picture, scatter=picture, data_docs="validation/data_docs/index.html")
+    messages = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("requestfailed", lambda request: messages.append(request.url[:80]))
+        page.goto((tmp_path / "model_card.html").as_uri())
+        assert page.title().startswith(VERSION)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        assert page.locator("section.verdict").bounding_box()["y"] < 400
+        browser.close()
+    assert messages == []

@@ -1,0 +1,34 @@
+import io
+
+from rich.console import Console
+from sample_documents import sample_comparison
+
+from bwpredict.reports.tables import tables
+
+
+def printed(comparison):
+    console = Console(file=io.StringIO(), width=80)
+    for table in tables(comparison):
+        console.print(table)
+    return console.file.getvalue()
+
+
+def test_the_tables_fit_80_columns_and_hold_every_target():
+    text = printed(sample_comparison())
+    assert "…" not in text
+    for words in ("Throughput, Mbit/s", "RTT, ms", "Packet loss, share", "Jitter, ms", "Average correlation"):
+        assert words in text
+
+
+def test_the_guides_thresholds_stand_beside_the_overall_figures():
+    text = printed(sample_comparison())
+    assert "≥ 0.98" in text
+    assert "≤ 5" in text
+
+
+def test_undefined_figures_are_said_to_be_so():
+    comparison = sample_comparison()
+    row = comparison["models"]["challenger"]["per_target"]["packet_loss"]
+    row |= {"correlation": None, "r2_score": None}
+    line = next(line for line in printed(comparison).splitlines() if "Packet loss" in line)
+    assert line.count("n/a") == 2
