@@ -72,8 +72,8 @@ def swinging(period_minutes: float, damping_minutes: float) -> Process:
 
 PROCESSES: dict[str, Process] = {
     "fast": relaxing(14.0),
-    "swing": swinging(64.0, 80.0),
-    "quality": relaxing(25.0),
+    "swing": swinging(50.0, 90.0),
+    "quality": relaxing(18.0),
     "burst": relaxing(12.0),
     "incident": relaxing(35.0),
 }
@@ -95,9 +95,9 @@ class Activity:
 
 
 ACTIVITY: dict[str, Activity] = {
-    "calm": Activity(0.022, 0.05, 0.05, 2.0, 0.03, 1.0),
-    "congested": Activity(0.035, 0.07, 0.08, 5.0, 0.15, 1.75),
-    "drifting": Activity(0.022, 0.05, 0.05, 2.0, 0.03, 1.0),
+    "calm": Activity(0.016, 0.058, 0.045, 2.0, 0.03, 1.0),
+    "congested": Activity(0.02, 0.06, 0.07, 5.0, 0.15, 1.75),
+    "drifting": Activity(0.016, 0.058, 0.045, 2.0, 0.03, 1.0),
 }
 
 

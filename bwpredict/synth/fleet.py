@@ -183,7 +183,9 @@ def _draw_link(seed: int, index: int) -> dict[str, object]:
     tier = int(rng.choice(3, p=[0.35, 0.45, 0.2]))
     tier_factor = (0.7, 1.0, 1.5)[tier]
     base_rtt_ms = _base_rtt_ms(rng, kind, region, peer_region)
-    batch_ms = _log_uniform(rng, [(0.03, 0.08), (0.1, 0.3), (0.5, 2.0), (0.8, 2.5)][kind])
+    # Buffers hold a few round trips of traffic, as the old rule of thumb sizes them.
+    buffer_batches = float(rng.choice([32, 48, 64]))
+    batch_ms = base_rtt_ms * rng.uniform(2.5, 5.0) / buffer_batches
     error_rate = tier_factor * _log_uniform(rng, [(1e-4, 3e-4), (2e-4, 8e-4), (8e-4, 3e-3), (2e-3, 8e-3)][kind])
     phase = 2 * np.pi * (rng.normal(15.0, 1.5) - _UTC_OFFSET_H[region]) / 24
     amplitude = np.array([rng.uniform(0.22, 0.42), rng.uniform(0.05, 0.14), rng.uniform(0.02, 0.06)])
@@ -201,8 +203,8 @@ def _draw_link(seed: int, index: int) -> dict[str, object]:
         "base_rtt_ms": base_rtt_ms,
         "batch_ms": batch_ms,
         "batch_packets": float(rng.choice([32, 64, 128])),
-        "buffer_batches": float(rng.choice([32, 48, 64])),
-        "base_jitter_ms": batch_ms * rng.uniform(0.3, 0.8) + 0.002 * base_rtt_ms,
+        "buffer_batches": buffer_batches,
+        "base_jitter_ms": batch_ms * rng.uniform(0.2, 0.5),
         "error_rate": error_rate,
         "aqm_loss": error_rate * rng.uniform(12, 30),
         "base_load": rng.uniform(0.28, 0.42),
