@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class DayBuckets:
     limit_bytes: int = MEMORY_BYTES
     _tables: dict[int, list[pa.Table]] = field(default_factory=lambda: defaultdict(list))
     _files: dict[int, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    _bytes: Counter[int] = field(default_factory=Counter)
 
     def add(self, table: pa.Table) -> dict[int, int]:
         """Put each row into the day of its timestamp (days since 1970); return the rows of each day."""
@@ -37,8 +38,11 @@ class DayBuckets:
         days = table["timestamp"].to_numpy() // DAY_SECONDS
         found, counts = np.unique(days, return_counts=True)
         for day in found.tolist():
-            self._tables[day].append(table if len(found) == 1 else table.filter(pa.array(days == day)))
-        self._keep_to_limit()
+            part = table if len(found) == 1 else table.filter(pa.array(days == day))
+            self._tables[day].append(part)
+            self._bytes[day] += part.nbytes
+        while self._bytes.total() > self.limit_bytes:
+            self._spill(self._bytes.most_common(1)[0][0])
         return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
     def open_days(self) -> list[int]:
@@ -47,19 +51,17 @@ class DayBuckets:
 
     def take(self, day: int) -> pa.Table:
         """All rows of a day, which is then forgotten."""
+        del self._bytes[day]
         tables = [_load(path) for path in self._files.pop(day, [])] + self._tables.pop(day, [])
         return pa.concat_tables(tables).unify_dictionaries()
 
-    def _keep_to_limit(self) -> None:
-        sizes = {day: sum(table.nbytes for table in tables) for day, tables in self._tables.items()}
-        while sizes and sum(sizes.values()) > self.limit_bytes:
-            day = max(sizes, key=lambda each: sizes[each])
-            del sizes[day]
-            path = self.scratch / f"{day}-{len(self._files[day])}.arrows"
-            table = pa.concat_tables(self._tables.pop(day)).unify_dictionaries()
-            with pa.ipc.new_stream(path, table.schema) as writer:
-                writer.write_table(table)
-            self._files[day].append(path)
+    def _spill(self, day: int) -> None:
+        path = self.scratch / f"{day}-{len(self._files[day])}.arrows"
+        del self._bytes[day]
+        table = pa.concat_tables(self._tables.pop(day)).unify_dictionaries()
+        with pa.ipc.new_stream(path, table.schema) as writer:
+            writer.write_table(table)
+        self._files[day].append(path)
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,23 @@ import json
 import logging
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from bwpredict import schema
 from bwpredict.documents import write_document
 from bwpredict.errors import ConfigError, ObjectMissingError, SnapshotError, TelemetryError
 from bwpredict.files import sha256_of
 from bwpredict.store.base import ObjectInfo, Store
-from bwpredict.telemetry import columns, sources
-from bwpredict.telemetry.days import DAY_SECONDS, DayBuckets, arrange
+from bwpredict.telemetry import sources
+from bwpredict.telemetry.copying import Tally, copy_days, date_of, day_file
+from bwpredict.telemetry.days import DAY_SECONDS
 from bwpredict.telemetry.months import month_of
 
 CONTRACT_VERSION = 1
@@ -33,14 +32,7 @@ CONTRACT_VERSION = 1
 TELEMETRY_FOLDER = "telemetry"
 SNAPSHOT_FILE = "snapshot.json"
 
-_WANTED: dict[str, pa.DataType] = {
-    column.name: columns.TEXT if column.kind in ("category", "text") else column.arrow_type for column in schema.COLUMNS
-}
-# Columns whose values repeat: Parquet keeps each distinct value once.
-_DICTIONARY_ENCODED = [
-    column.name for column in schema.COLUMNS if column.kind != "number" and not column.name.startswith("bytes_")
-]
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def pull(store: Store, prefix: str, start: datetime, end: datetime, work: Path) -> dict[str, Any]:
@@ -88,23 +80,9 @@ def restore(store: Store, snapshot: dict[str, Any], work: Path) -> dict[str, Any
 def check_content(snapshot: dict[str, Any], telemetry: Path) -> None:
     """Raise a SnapshotError that names the first file of `telemetry` that is not the one the snapshot describes."""
     for day in snapshot["days"]:
-        path = _day_file(telemetry, date.fromisoformat(day["date"]))
+        path = day_file(telemetry, date.fromisoformat(day["date"]))
         if not path.is_file() or sha256_of(path) != day["sha256"]:
             raise SnapshotError(f"{path}: is not the file that snapshot {snapshot['snapshot_id'][:12]} describes.")
-
-
-@dataclass
-class _Tally:
-    """What a copy counts while it runs."""
-
-    rows_of: Counter[str] = field(default_factory=Counter)
-    late_of: Counter[int] = field(default_factory=Counter)
-    misplaced_of: Counter[str] = field(default_factory=Counter)
-    nulls: Counter[str] = field(default_factory=Counter)
-    non_finite: Counter[str] = field(default_factory=Counter)
-    renamed: dict[str, str] = field(default_factory=dict)
-    links: set[tuple[int | None, int | None]] = field(default_factory=set)
-    days: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _copy(
@@ -120,8 +98,8 @@ def _copy(
     with tempfile.TemporaryDirectory(prefix=".pull-", dir=work) as name:
         scratch = Path(name)
         try:
-            tally = _copy_days(store, list(objects), window, scratch)
-            _check_last_month(store, prefix, window, tally, found)
+            tally = copy_days(store, list(objects), window, scratch / TELEMETRY_FOLDER, scratch)
+            _check_last_month(store, prefix, window[1], tally, found)
         except TelemetryError:
             # A file that was replaced under our hands often looks corrupt: say what really happened.
             _check_unchanged(store, objects.values())
@@ -133,69 +111,8 @@ def _copy(
         if expected is not None:
             _check_same(document, expected)
         _install(scratch / TELEMETRY_FOLDER, work, document)
-    _log.info("pulled %d rows of %d links, snapshot %s", document["rows"], document["links"], document["snapshot_id"])
+    logger.info("pulled %d rows of %d links, snapshot %s", document["rows"], document["links"], document["snapshot_id"])
     return document
-
-
-def _copy_days(
-    store: Store, objects: list[sources.TelemetryKey], window: tuple[datetime, datetime], scratch: Path
-) -> _Tally:
-    """Write one file for each day. A day is written as soon as no later partition can hold rows of it."""
-    tally, buckets, filesystem = _Tally(), DayBuckets(scratch), store.arrow_filesystem()
-    span = int(window[0].timestamp()), int(window[1].timestamp())
-    for item, following in zip(objects, [*objects[1:], None], strict=True):
-        name = sources.location(store, item.key)
-        file = sources.open_file(filesystem, item.key, name, schema.OLD_NAMES)
-        tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in _WANTED}
-        for table in sources.read_tables(file, _WANTED, span):
-            kept = _in_reach(table, item, tally)
-            tally.rows_of[item.key] += kept.num_rows
-            for day, rows in buckets.add(kept).items():
-                tally.late_of[day] += rows if item.day and _date(day) < item.day else 0
-        for day in buckets.open_days():
-            if following is None or (following.day and _date(day) + timedelta(sources.LATE_DAYS) < following.day):
-                _write_day(day, buckets.take(day), scratch / TELEMETRY_FOLDER, tally)
-    for key, rows in tally.misplaced_of.items():
-        _log.warning("%s: left out %d rows whose day does not belong to this partition", key, rows)
-    return tally
-
-
-def _in_reach(table: pa.Table, item: sources.TelemetryKey, tally: _Tally) -> pa.Table:
-    """The rows that this partition may hold: those of its day, and late ones. The others are counted."""
-    if item.day is None or table.num_rows == 0:
-        return table
-    first, last = ((day - date(1970, 1, 1)).days for day in (item.day - timedelta(sources.LATE_DAYS), item.day))
-    days = table["timestamp"].to_numpy() // DAY_SECONDS
-    inside = (days >= first) & (days <= last)
-    if inside.all():
-        return table
-    tally.misplaced_of[item.key] += int((~inside).sum())
-    return table.filter(pa.array(inside))
-
-
-def _write_day(day: int, table: pa.Table, folder: Path, tally: _Tally) -> None:
-    arranged = arrange(table)
-    rows = arranged.table.cast(columns.STORED_SCHEMA).combine_chunks()
-    path = _day_file(folder, _date(day))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(rows, path, compression="zstd", compression_level=1, use_dictionary=_DICTIONARY_ENCODED)
-    tally.links |= arranged.links
-    for name in rows.column_names:
-        tally.nulls[name] += rows[name].null_count
-        if pa.types.is_floating(rows[name].type):
-            tally.non_finite[name] += pc.sum(pc.invert(pc.is_finite(rows[name]))).as_py() or 0
-    tally.days.append(
-        {
-            "date": _date(day).isoformat(),
-            "rows": rows.num_rows,
-            "links": len(arranged.links),
-            "late_rows": tally.late_of[day],
-            "duplicates_removed": arranged.duplicates,
-            "conflicting_rows": arranged.conflicts,
-            "sha256": sha256_of(path),
-        }
-    )
-    _log.info("pulled %s: %d rows", _date(day), rows.num_rows)
 
 
 def _document(
@@ -203,7 +120,7 @@ def _document(
     prefix: str,
     window: tuple[datetime, datetime],
     objects: list[ObjectInfo],
-    tally: _Tally,
+    tally: Tally,
 ) -> dict[str, Any]:
     days = sorted(tally.days, key=lambda day: str(day["date"]))
     present = {day["date"] for day in days}
@@ -260,36 +177,28 @@ def _check_window(start: datetime, end: datetime) -> None:
 
 
 def _check_last_month(
-    store: Store,
-    prefix: str,
-    window: tuple[datetime, datetime],
-    tally: _Tally,
-    found: list[sources.TelemetryKey],
+    store: Store, prefix: str, end: datetime, tally: Tally, found: list[sources.TelemetryKey]
 ) -> None:
-    month = month_of(window[1] - timedelta(seconds=1))
+    month = month_of(end - timedelta(seconds=1))
     if any(day["date"].startswith(month) for day in tally.days):
         return
-    there = _days_there(store, found)
-    raise TelemetryError(
-        f"month={month}: {sources.location(store, prefix)} holds no telemetry of that month;"
-        f" it holds {min(there)} to {max(there)}."
-        if there
-        else f"month={month}: the files of {sources.location(store, prefix)} hold no rows at all."
-    )
+    where, there = sources.location(store, prefix), _first_and_last_day(store, found)
+    instead = f"it holds {there[0]} to {there[1]}" if there else "its files hold no rows"
+    raise TelemetryError(f"month={month}: {where} holds no telemetry of that month; {instead}.")
 
 
-def _days_there(store: Store, found: list[sources.TelemetryKey]) -> set[date]:
-    """First and last day of what is there instead, from the partitions and, for files without one, the rows."""
-    days = {item.day for item in found if item.day}
+def _first_and_last_day(store: Store, found: list[sources.TelemetryKey]) -> tuple[date, date] | None:
+    """Of all rows there: in files without a partition, and in the first and the last partition."""
+    partitions = [item.day for item in found if item.day]
+    seconds: list[int] = []
     for item in found:
-        if item.day is None:
-            name = sources.location(store, item.key)
-            file = sources.open_file(store.arrow_filesystem(), item.key, name, schema.OLD_NAMES)
+        if item.day is None or item.day in (min(partitions), max(partitions)):
+            file = sources.open_file(
+                store.arrow_filesystem(), item.key, sources.location(store, item.key), schema.OLD_NAMES
+            )
             for table in sources.read_tables(file, {"timestamp": pa.int64()}):
-                if table.num_rows:
-                    extremes = pc.min_max(table["timestamp"]).as_py()
-                    days |= {_date(second // DAY_SECONDS) for second in extremes.values()}
-    return days
+                seconds += [each for each in pc.min_max(table["timestamp"]).as_py().values() if each is not None]
+    return (date_of(min(seconds) // DAY_SECONDS), date_of(max(seconds) // DAY_SECONDS)) if seconds else None
 
 
 def _check_unchanged(store: Store, pinned: Iterable[ObjectInfo]) -> None:
@@ -318,14 +227,6 @@ def _check_same(document: dict[str, Any], expected: dict[str, Any]) -> None:
 def _days_of(window: tuple[datetime, datetime]) -> Iterator[date]:
     for number in range((window[1] - window[0]).days):
         yield (window[0] + timedelta(days=number)).date()
-
-
-def _day_file(folder: Path, day: date) -> Path:
-    return folder / f"date={day.isoformat()}" / "part-0.parquet"
-
-
-def _date(day: int) -> date:
-    return datetime.fromtimestamp(day * DAY_SECONDS, UTC).date()
 
 
 def _digest(document: Any) -> str:

@@ -1,0 +1,88 @@
+"""Samples of all links as plain arrays: sorted, made unique, and brought to one cadence."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bwpredict import schema
+from bwpredict.errors import TelemetryError
+
+CALENDAR_FEATURES = ("time_of_day", "day_of_week")
+CADENCE_TOLERANCE = 0.05
+"""A median step within this share of a minute is a minute with a jittery clock."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples as read: `time` [rows] in seconds, `link` [rows] rows of `links`, `values` [rows, len(features)]."""
+
+    time: npt.NDArray[np.float64]
+    link: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float32]
+    features: list[str]
+    links: pd.DataFrame
+    attributes: dict[str, npt.NDArray[np.object_]]
+    """Text of each row, for the `schema.LINK_ATTRIBUTES` that are there."""
+
+
+def ordered(samples: Samples, origin: str) -> Samples:
+    """Sorted by (link, time), without exact duplicates.
+
+    Raises:
+        TelemetryError: names `origin` and the link and timestamp that have two different rows.
+    """
+    order = np.lexsort((samples.time, samples.link))
+    samples = _take(samples, order)
+    same = (np.diff(samples.time) == 0) & (np.diff(samples.link) == 0)
+    if not same.any():
+        return samples
+    at = np.flatnonzero(same)
+    here, next_one = samples.values[at], samples.values[at + 1]
+    differ = ~((here == next_one) | (np.isnan(here) & np.isnan(next_one))).all(axis=1)
+    if differ.any():
+        row = at[np.argmax(differ)]
+        name = dict(samples.links.iloc[samples.link[row]])
+        raise TelemetryError(
+            f"{origin}: link {name} has two different rows at timestamp {samples.time[row]:g}; keep one of them."
+        )
+    logger.info("%s: removed %d rows that repeat another", origin, len(at))
+    return _take(samples, np.flatnonzero(~np.concatenate(([False], same))))
+
+
+def cadence(samples: Samples) -> float:
+    """Seconds between samples: the median step over all links; a minute if that is near, or if no link has two."""
+    steps = np.diff(samples.time)[np.diff(samples.link) == 0]
+    if len(steps) == 0:
+        return float(schema.CADENCE_SECONDS)
+    median = float(np.median(steps))
+    near = abs(median - schema.CADENCE_SECONDS) <= CADENCE_TOLERANCE * schema.CADENCE_SECONDS
+    return float(schema.CADENCE_SECONDS) if near else median
+
+
+def minute_means(samples: Samples) -> Samples:
+    """One row for each link and minute that has samples: the mean of those that are there."""
+    minute = samples.time // 60
+    first = np.flatnonzero(np.concatenate(([True], (np.diff(minute) != 0) | (np.diff(samples.link) != 0))))
+    there = ~np.isnan(samples.values)
+    sums = np.add.reduceat(np.where(there, samples.values, 0).astype(np.float64), first, axis=0)
+    counts = np.add.reduceat(there.astype(np.int64), first, axis=0)
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0).astype(np.float32)
+    for number, name in enumerate(samples.features):
+        if name in CALENDAR_FEATURES:
+            means[:, number] = samples.values[first, number]
+    taken = _take(samples, first)
+    return Samples(minute[first] * 60, taken.link, means, samples.features, samples.links, taken.attributes)
+
+
+def _take(samples: Samples, rows: npt.NDArray[np.int64]) -> Samples:
+    attributes = {name: text[rows] for name, text in samples.attributes.items()}
+    return Samples(
+        samples.time[rows], samples.link[rows], samples.values[rows], samples.features, samples.links, attributes
+    )
