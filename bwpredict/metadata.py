@@ -165,17 +165,12 @@ def _data(snapshot: Mapping[str, Any], split: Mapping[str, Any]) -> Document:
 def _performance(comparison: Mapping[str, Any]) -> Document:
     """The guide's figures of the challenger, and every other measured figure beside them."""
     challenger = comparison["models"]["challenger"]
-    correlation = challenger["overall"]["average_correlation"]
-    mape = challenger["overall"]["average_mape"]
     return {
-        "overall": {
-            **challenger["overall"],
-            "average_correlation": correlation,
-            "average_mape": mape,
-            "target_met": meets_guide(correlation, mape),
-            "accuracy_percent": None if correlation is None else 100 * correlation,
-        },
+        "overall": dict(challenger["overall"]),
         "per_target": {name: dict(figures) for name, figures in challenger["per_target"].items()},
+        "skill": {name: dict(skills["challenger"]) for name, skills in comparison["skill"].items()},
+        "absent_targets": list(comparison["absent_targets"]),
+        "test": dict(comparison["test"]),
     }
 
 

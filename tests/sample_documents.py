@@ -1,6 +1,12 @@
 """The documents of one small run, as the steps write them: for tests of what reads them."""
 
+import numpy as np
+import pandas as pd
+
 from bwpredict.config import RunConfig
+from bwpredict.evaluation.baselines import BASELINES
+from bwpredict.evaluation.comparison import compare
+from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.metadata import Artifact, measure_environment, model_metadata
 from bwpredict.schema import TARGETS
 
@@ -104,46 +110,36 @@ def sample_metadata(comparison: dict, *, run: RunConfig | None = None, **changes
     return model_metadata(**(inputs | changes))
 
 
-def sample_comparison(error: float = 1.0) -> dict:
-    """Challenger, champion and baselines; `error` scales the challenger's errors."""
-    base = {
-        "throughput_mbps": (31.2, 4.64),
-        "rtt_ms": (0.21, 0.62),
-        "packet_loss": (1.2e-4, 10.06),
-        "jitter_ms": (0.081, 4.11),
-    }
+def sample_forecasts(error: float = 1.0, *, targets: tuple[str, ...] = TARGETS, links: int = 4) -> Forecasts:
+    """Forecasts of challenger, champion and baselines; `error` scales the challenger's errors."""
+    rng = np.random.default_rng(7)
+    windows = 240
+    typical = {"throughput_mbps": 400.0, "rtt_ms": 30.0, "packet_loss": 1e-3, "jitter_ms": 2.0}
+    level = np.array([typical[name] for name in targets])
+    link = np.repeat(np.arange(links), windows // links)
+    actual = level * np.exp(rng.normal(0, 1, (windows, len(targets)))) * (1 + link[:, None])
+    noise = rng.normal(0, 0.03, actual.shape)
+    scales = {"challenger": error, "champion": 1.2, **dict.fromkeys(BASELINES, 2.0)}
+    models = {name: (actual * (1 + scale * noise)).astype(np.float32) for name, scale in scales.items()}
+    models["same_minute_yesterday"][:60] = np.nan
+    return Forecasts(
+        targets=targets,
+        actual=actual.astype(np.float32),
+        models=models,
+        link=link,
+        timestamps=1_793_000_000 + 60 * np.arange(windows),
+        links=pd.DataFrame({"node_id": range(links), "peer_id": range(100, 100 + links)}),
+    )
 
-    def figures(scale):
-        return {
-            name: {
-                "mae": mae * scale,
-                "rmse": 1.7 * mae * scale,
-                "mape": mape * scale,
-                "r2_score": 1 - 0.02 * scale,
-                "correlation": 1 - 0.008 * scale,
-                "within_link_correlation": 1 - 0.06 * scale,
-                "skill": 1 - scale / 1.08,
-                "baseline": "persistence",
-            }
-            for name, (mae, mape) in base.items()
-        }
 
-    scales = {"challenger": error, "champion": 1.03, "persistence": 1.08, "mean_15_minutes": 1.1}
-    return {
-        "models": {
-            name: {
-                "per_target": figures(scale),
-                "overall": {"average_correlation": 1 - 0.008 * scale, "average_mape": 4.86 * scale},
-            }
-            for name, scale in scales.items()
-        },
-        "test": {
-            "start": "2026-10-26T00:35:00+00:00",
-            "end": "2026-10-31T00:00:00+00:00",
-            "windows": 100_000,
-            "links": 20,
-        },
-    }
+def sample_comparison(error: float = 1.0, *, targets: tuple[str, ...] = TARGETS) -> dict:
+    return compare(
+        sample_forecasts(error, targets=targets),
+        challenger_version=VERSION,
+        challenger_sha256="5f" * 32,
+        champion_version="v20261001_000318",
+        champion_sha256="ab" * 32,
+    )
 
 
 def sample_decision(comparison: dict) -> dict:

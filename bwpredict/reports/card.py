@@ -150,15 +150,17 @@ def _mark(check: Document) -> str:
 
 def _target(target: str, comparison: Document) -> dict[str, Any]:
     """One table: a row for each model, the best figure of each column marked."""
-    rows = {name: comparison["models"][name]["per_target"].get(target, {}) for name in model_names(comparison)}
-    best = {metric.key: best_of(metric, [figures.get(metric.key) for figures in rows.values()]) for metric in METRICS}
+    models = comparison["models"]
+    rows = {name: models[name]["per_target"][target] for name in model_names(comparison)}
+    whole = [figures for name, figures in rows.items() if models[name]["share_scored"] == 1]
+    best = {metric.key: best_of(metric, [figures.get(metric.key) for figures in whole]) for metric in METRICS}
     return {
         "name": words(target),
         "unit": f"MAE and RMSE in {unit_of(target)}",
-        "note": "",
+        "note": _target_note(target, comparison),
         "rows": [
             {
-                "name": model_words(name),
+                "name": model_words(name) + _scored_on(models[name]["share_scored"]),
                 "emphasised": name == "challenger",
                 "cells": [
                     {"text": metric.text(figures), "best": figures.get(metric.key, UNDEFINED) == best[metric.key]}
@@ -170,12 +172,34 @@ def _target(target: str, comparison: Document) -> dict[str, Any]:
     }
 
 
+def _scored_on(share: float | None) -> str:
+    return "" if share is None or share == 1 else f" ({share:.0%} of windows)"
+
+
+def _target_note(target: str, comparison: Document) -> str:
+    """What the pooled figures of one target hide: its baseline, samples without MAPE, and how links differ."""
+    if target in comparison["absent_targets"]:
+        return "The telemetry lacks this target: nothing was measured."
+    figures = comparison["models"]["challenger"]["per_target"][target]
+    notes = [f"Better baseline: {model_words(figures['baseline']).lower()}."]
+    if figures["mape_share_left_out"]:
+        notes.append(f"{figures['mape_share_left_out']:.1%} of the samples lie below the floor of MAPE.")
+    links = comparison["links"].get(target, {})
+    if links:
+        skills = (
+            f"{rank} {number(link['skill'], 3)} ({link['node_id']} to {link['peer_id']})"
+            for rank, link in links.items()
+        )
+        notes.append(f"Skill by link: {', '.join(skills)}.")
+    return " ".join(notes)
+
+
 def _test_sentence(comparison: Document, metadata: Document) -> str:
-    test = comparison["test"]
+    test, problem = comparison["test"], comparison["champion_problem"]
     return (
         f"{number(test['windows'])} windows of {number(test['links'])} links, {_moment(test['start'])} to"
         f" {_moment(test['end'])} UTC, {metadata['contract']['horizon_minutes']} minutes ahead;"
-        " every model on the same ones."
+        " every model on the same ones." + (f" The champion could not be run: {problem}" if problem else "")
     )
 
 
@@ -216,8 +240,8 @@ def _part(name: str, part: Document) -> dict[str, str]:
     }
 
 
-def _moment(iso: str) -> str:
-    return iso[:16].replace("T", " ")
+def _moment(iso: str | None) -> str:
+    return UNDEFINED if iso is None else iso[:16].replace("T", " ")
 
 
 def _split_sentence(split: Document) -> str:

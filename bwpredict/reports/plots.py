@@ -6,7 +6,7 @@ inputs give the same bytes. Colours are those of Okabe and Ito (2008), told apar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -92,23 +92,30 @@ def _from_zero(values: Values) -> tuple[float, float]:
 
 
 def predictions_scatter(
-    path: Path, actual: npt.ArrayLike, forecast: npt.ArrayLike, metrics: Mapping[str, Mapping[str, Any]]
+    path: Path,
+    actual: npt.ArrayLike,
+    forecast: npt.ArrayLike,
+    metrics: Mapping[str, Mapping[str, Any]],
+    *,
+    targets: Sequence[str] = schema.TARGETS,
 ) -> Path:
     """Draw forecasts against actual values, one panel for each target.
 
     Args:
         path: the PNG to write.
-        actual: [n, targets], raw units, in the order of `schema.TARGETS`.
+        actual: [n, targets], raw units, in the order of `targets`.
         forecast: the same shape. Pairs with a NaN or infinity are left out, and counted in the panel.
         metrics: per target `r2_score`, `correlation` and `mape` (percent), None where undefined; they
             are those of the comparison, so that picture and table agree.
+        targets: those that were measured; the panel of any other says that there is nothing to show.
     """
-    actual = np.asarray(actual, dtype=float).reshape(-1, len(schema.TARGETS))
-    forecast = np.asarray(forecast, dtype=float).reshape(-1, len(schema.TARGETS))
+    columns = [np.asarray(values, dtype=float).reshape(-1, len(targets)).T for values in (actual, forecast)]
+    pairs = dict(zip(targets, zip(*columns, strict=True), strict=True))
+    nothing = (np.empty(0), np.empty(0))
     with _figure(path, 10.5, 9.6) as figure:
         panels = figure.subplots(2, 2).ravel()
-        for position, (target, axes) in enumerate(zip(schema.TARGETS, panels, strict=True)):
-            _panel(figure, axes, target, actual[:, position], forecast[:, position])
+        for target, axes in zip(schema.TARGETS, panels, strict=True):
+            _panel(figure, axes, target, *pairs.get(target, nothing))
             axes.set_title(words(target), pad=24)
             axes.annotate(
                 _figures(metrics.get(target, {})), (0, 1), (0, 8), "axes fraction", textcoords="offset points"

@@ -43,6 +43,13 @@ METRICS = (
 """The guide's five, the correlation within links (median), and the skill against the better baseline."""
 
 
+_MODEL_WORDS = {
+    "last_value": "Last value",
+    "mean_15_minutes": "Mean of 15 min",
+    "median_15_minutes": "Median of 15 min",
+}
+
+
 def tables(comparison: Mapping[str, Any], *, model: str = "challenger") -> tuple[Table, Table]:
     """The per-target and the overall table of one model, ready to print with rich on 80 columns."""
     figures = comparison["models"][model]
@@ -82,8 +89,8 @@ def model_names(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def model_words(name: str | None) -> str:
-    """A model's name for people."""
-    return "n/a" if name is None else name.replace("_", " ").capitalize()
+    """A model's or baseline's name for people."""
+    return UNDEFINED if name is None else _MODEL_WORDS.get(name, name.replace("_", " ").capitalize())
 
 
 def best_of(metric: Metric, values: list[float | None]) -> float | None:

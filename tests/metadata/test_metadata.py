@@ -40,7 +40,7 @@ def test_the_metadata_keeps_the_guides_fields(metadata):
         "targets",
         "scaler_params",
     } <= metadata.keys()
-    assert metadata["performance_metrics"].keys() == {"overall", "per_target"}
+    assert {"overall", "per_target"} <= metadata["performance_metrics"].keys()
     assert metadata["performance_metrics"]["per_target"].keys() == set(schema.TARGETS)
     assert metadata["model_architecture"]["input_shape"] == ["batch", 20, 9]
     assert metadata["model_architecture"]["output_shape"] == ["batch", 4]
@@ -90,14 +90,24 @@ def test_filled_features_are_named_with_their_constants(comparison):
     encode_document("model_metadata", metadata, name="metadata")
 
 
-def test_an_undefined_figure_is_null_and_does_not_reach_the_target(comparison):
-    challenger = comparison["models"]["challenger"]
-    challenger["overall"]["average_correlation"] = None
-    challenger["per_target"]["packet_loss"]["correlation"] = None
-    metadata = sample_metadata(comparison)
+def test_an_undefined_figure_is_null_and_does_not_reach_the_target():
+    metadata = sample_metadata(sample_comparison(error=float("nan")))
     assert metadata["target_achieved"] is False
     assert metadata["performance_metrics"]["overall"]["accuracy_percent"] is None
     decode_document("model_metadata", encode_document("model_metadata", metadata, name="m"), name="m")
+
+
+def test_a_target_that_the_telemetry_lacks_is_named_and_has_no_figures():
+    metrics = sample_metadata(sample_comparison(targets=("rtt_ms", "jitter_ms")))["performance_metrics"]
+    assert metrics["absent_targets"] == ["throughput_mbps", "packet_loss"]
+    assert set(metrics["per_target"]["packet_loss"].values()) == {None}
+    assert metrics["overall"]["average_correlation"] is not None
+
+
+def test_the_skill_over_each_baseline_is_kept(metadata):
+    skill = metadata["performance_metrics"]["skill"]["rtt_ms"]
+    assert {"last_value", "mean_15_minutes", "same_minute_yesterday"} <= skill.keys()
+    assert 0 < skill["last_value"] < 1
 
 
 def test_the_report_keeps_the_guides_fields_and_agrees_with_the_metadata(tmp_path, metadata):

@@ -70,7 +70,7 @@ def test_a_rejected_run_has_a_card_with_the_failed_checks_first(tmp_path, docume
 def test_challenger_champion_and_baselines_stand_side_by_side(tmp_path, documents):
     text = text_of(card(tmp_path, documents))
     throughput = text[text.index("Throughput MAE and RMSE in Mbit/s") : text.index("RTT MAE and RMSE in ms")]
-    assert throughput.index("Challenger") < throughput.index("Champion") < throughput.index("Persistence")
+    assert throughput.index("Challenger") < throughput.index("Champion") < throughput.index("Last value")
 
 
 def test_the_page_needs_nothing_from_outside(tmp_path, documents):
@@ -112,6 +112,24 @@ def test_filled_features_and_useless_targets_are_limits_of_use(tmp_path, documen
     text = text_of(card(tmp_path, documents))
     assert "The telemetry lacks queue_depth" in text
     assert "Throughput: no better than its baseline" in text
+
+
+def test_an_absent_target_is_said_to_be_so(tmp_path, documents):
+    documents["comparison"] = comparison = sample_comparison(targets=("rtt_ms", "jitter_ms"))
+    documents["metadata"] = sample_metadata(comparison)
+    text = text_of(card(tmp_path, documents))
+    assert text.count("The telemetry lacks this target") == 2
+
+
+def test_a_champion_that_could_not_be_run_is_said_to_be_so(tmp_path, documents):
+    documents["comparison"] |= {"champion_problem": "its file is corrupt."}
+    assert "The champion could not be run: its file is corrupt." in text_of(card(tmp_path, documents))
+
+
+def test_figures_that_are_all_undefined_still_make_a_card(tmp_path, documents):
+    documents["comparison"] = comparison = sample_comparison(error=float("nan"))
+    documents["metadata"] = sample_metadata(comparison)
+    assert "n/a" in text_of(card(tmp_path, documents))
 
 
 def test_the_same_documents_give_the_same_page(tmp_path, documents):

@@ -83,6 +83,17 @@ def test_absent_targets_and_undefined_metrics_leave_the_other_panels(tmp_path):
     assert points > 0.003
 
 
+def test_targets_that_were_not_measured_leave_their_panels_empty(tmp_path):
+    actual, forecast = forecasts(200)
+    two, four = (
+        dark_red_and_blue(
+            predictions_scatter(tmp_path / "some.png", actual[:, :n], forecast[:, :n], METRICS, targets=names)
+        )
+        for n, names in ((2, schema.TARGETS[:2]), (4, schema.TARGETS))
+    )
+    assert 0 < two[0] < four[0]
+
+
 def test_no_forecasts_at_all_still_make_a_picture(tmp_path):
     path = predictions_scatter(tmp_path / "none.png", np.empty((0, 4)), np.empty((0, 4)), {})
     assert image.imread(path).shape[2] == 4
