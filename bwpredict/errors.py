@@ -65,3 +65,7 @@ class ValidationFailed(Verdict):
 
 class GateRejected(Verdict):
     """The challenger did not pass the gate; nothing was published."""
+
+
+class WorkAreaError(BwPredictError):
+    """A file of a run's work area is missing, or is not the one that the step before wrote."""

@@ -1,15 +1,36 @@
 """The retraining run, one function for each arrow of the design: files in, files out.
 
 Every step reads and writes the run's work area (one folder), so a step that is run again with the
-same inputs writes the same outputs. Between steps only a `Reference` travels.
+same inputs writes the same outputs. Between steps only a `Reference` travels, and each step checks
+that the file it was handed is the one that was written.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bwpredict.config import RunConfig
+from bwpredict.documents import read_document, write_document
+from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
+from bwpredict.files import sha256_of, write_atomically
+from bwpredict.store import open_store
+
+logger = logging.getLogger(__name__)
+
+RUN = "run.json"
+SNAPSHOT = "snapshot.json"
+TELEMETRY = "telemetry"
+VALIDATION = "validation"
+VALIDATION_RESULT = "validation.json"
+PROFILE = "profile.json"
+DECISION = "decision.json"
+MODEL_CARD = "model_card.html"
+PUBLICATION = "publication.json"
+CHAMPION = "champion"
 
 
 @dataclass(frozen=True)
@@ -22,39 +43,214 @@ class Reference:
 
 def plan(run: RunConfig, work: Path) -> Reference:
     """Make the run's work area `work / run.run_id` and write `run.json` into it."""
-    raise NotImplementedError
+    path = work.absolute() / run.run_id / RUN
+    write_atomically(path, run.model_dump_json(indent=2).encode())
+    logger.info("run %s: month %s, version %s, code %s", run.run_id, run.month, run.version, run.code_version)
+    return _refer(path)
 
 
 def pull(plan: Reference) -> Reference:
-    """Copy the month's telemetry into the work area and pin it: `telemetry/`, `snapshot.json`."""
-    raise NotImplementedError
+    """Copy the months' telemetry into the work area and pin it: `telemetry/`, `snapshot.json`."""
+    from bwpredict.telemetry import snapshot
+    from bwpredict.telemetry.months import month_window
+
+    area = _area(plan)
+    run = _run(area)
+    start, end = month_window(run.month, run.history_months)
+    document = snapshot.pull(open_store(run.telemetry), "", start, end, area)
+    logger.info("pulled %s rows of %s links", f"{document['rows']:,}", document["links"])
+    return _refer(area / SNAPSHOT)
 
 
 def validate(snapshot: Reference) -> Reference:
-    """Hold the snapshot against the suites: `validation/`, `profile.json`. Raises ValidationFailed."""
-    raise NotImplementedError
+    """Hold the snapshot against the suites: `validation/`, `validation.json`, `profile.json`.
+
+    Raises:
+        ValidationFailed: with a sentence for each failed expectation.
+    """
+    from bwpredict.quality import profile, validation
+
+    area = _area(snapshot)
+    run = _run(area)
+    champion = _fetch_champion(run, area, [PROFILE])
+    before = read_document(champion / PROFILE, "profile") if champion else None
+    pinned = read_document(area / SNAPSHOT, "snapshot")
+    result = validation.validate(area / TELEMETRY, pinned, before, area / VALIDATION)
+    write_document(area / VALIDATION_RESULT, "validation", result)
+    summary = validation.summary(result)
+    if not result["passed"]:
+        raise ValidationFailed(summary)
+    logger.info("%s", summary)
+    write_document(area / PROFILE, "profile", profile.measure(area / TELEMETRY))
+    return _refer(area / PROFILE)
 
 
 def train(profile: Reference) -> Reference:
-    """Fit the challenger on the snapshot's training part: `best_model.pth`, `history.json`."""
-    raise NotImplementedError
+    """Fit the challenger on the snapshot's training part: `best_model.pth`, `history.json`, `training_history.png`."""
+    from bwpredict import challenger
+
+    area = _area(profile)
+    run = _run(area)
+    return _refer(challenger.fit(area, challenger.cut(_frame(area), run), run))
 
 
 def export(checkpoint: Reference) -> Reference:
     """Write the challenger as ONNX and check it in a fresh process: `*.onnx`, `parity.json`, `latency.json`."""
-    raise NotImplementedError
+    from bwpredict import challenger
+
+    area = _area(checkpoint)
+    run = _run(area)
+    snapshot_id = read_document(area / SNAPSHOT, "snapshot")["snapshot_id"]
+    return _refer(challenger.export_onnx(area, challenger.cut(_frame(area), run), run, snapshot_id))
 
 
 def compare(export: Reference) -> Reference:
-    """Score champion, challenger and baselines on the same test windows: `comparison.json`, plots, model card."""
-    raise NotImplementedError
+    """Score champion, challenger and baselines on the same test windows: `comparison.json`, metadata, plots."""
+    from bwpredict import challenger
+    from bwpredict.registry.layout import onnx_name
+
+    area = _area(export)
+    run = _run(area)
+    champion = None
+    if version := _champion_version(run):
+        folder = _fetch_champion(run, area, [onnx_name(version)])
+        champion = challenger.Champion(version, folder / onnx_name(version)) if folder else None
+    challenger.evaluate(
+        area, challenger.cut(_frame(area), run), run, read_document(area / SNAPSHOT, "snapshot"), champion
+    )
+    return _refer(area / challenger.COMPARISON)
 
 
 def decide(comparison: Reference) -> Reference:
-    """Apply the gate policy: `decision.json`. A rejection is written, not raised."""
-    raise NotImplementedError
+    """Apply the gate policy: `decision.json`, `model_card.html`. A rejection is written, not raised."""
+    from bwpredict import challenger, gate
+    from bwpredict.registry.layout import metadata_name, onnx_name
+    from bwpredict.reports.card import model_card
+
+    area = _area(comparison)
+    run = _run(area)
+    compared = read_document(area / challenger.COMPARISON, "comparison")
+    snapshot = read_document(area / SNAPSHOT, "snapshot")
+    decision = gate.decide(
+        compared,
+        read_document(area / challenger.PARITY, "parity"),
+        read_document(area / challenger.LATENCY, "latency"),
+        run.policy,
+        version=run.version,
+        run_id=run.run_id,
+        month=run.month,
+        onnx_sha256=sha256_of(area / onnx_name(run.version)),
+        snapshot_id=snapshot["snapshot_id"],
+        force_bootstrap=run.force_bootstrap,
+        decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    decision = _first_decision(area, decision)
+    write_document(area / DECISION, "decision", decision)
+    model_card(
+        area / MODEL_CARD,
+        run=run.model_dump(mode="json"),
+        decision=decision,
+        comparison=compared,
+        history=read_document(area / challenger.HISTORY, "training_history"),
+        snapshot=snapshot,
+        validation=read_document(area / VALIDATION_RESULT, "validation"),
+        metadata=read_document(area / metadata_name(run.version), "model_metadata"),
+        curve=area / challenger.HISTORY_PLOT,
+        scatter=area / challenger.SCATTER_PLOT,
+    )
+    logger.info("%s", gate.summary(decision))
+    return _refer(area / DECISION)
 
 
 def publish(decision: Reference) -> Reference:
-    """Publish the challenger if its decision says so: `publication.json`. Raises GateRejected otherwise."""
-    raise NotImplementedError
+    """Publish the challenger if its decision says so: `publication.json`.
+
+    Raises:
+        GateRejected: the decision is a rejection, or the run is a dry run.
+        ConflictError: production is no longer the champion that the decision was about.
+    """
+    from bwpredict.registry.publish import publish as publish_version
+
+    area = _area(decision)
+    run = _run(area)
+    document = read_document(area / DECISION, "decision")
+    if run.dry_run:
+        raise GateRejected(f"{run.version}: a dry run publishes nothing.")
+    production = publish_version(
+        open_store(run.registry),
+        area,
+        run.version,
+        document,
+        month=run.month,
+        promoted_by=f"run {run.run_id}",
+        now=datetime.now(UTC),
+    )
+    write_document(area / PUBLICATION, "production", production.document)
+    logger.info("%s is in production at %s", production.version, run.registry)
+    return _refer(area / PUBLICATION)
+
+
+def _refer(path: Path) -> Reference:
+    return Reference(str(path), sha256_of(path))
+
+
+def _area(reference: Reference) -> Path:
+    """The work area of a reference whose file is still the one that was written."""
+    path = Path(reference.path)
+    if not path.is_file():
+        raise WorkAreaError(
+            f"{path}: is not on this machine; every worker needs the same BWPREDICT_WORK folder,"
+            " or else the file was deleted."
+        )
+    if sha256_of(path) != reference.sha256:
+        raise WorkAreaError(f"{path}: is not the file that the step before wrote; clear that step to write it again.")
+    return path.parent
+
+
+def _run(area: Path) -> RunConfig:
+    path = area / RUN
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise WorkAreaError(f"{path}: cannot be read as a run's configuration.") from error
+
+
+def _frame(area: Path) -> Any:
+    """The snapshot's telemetry; refuses files that are not those the snapshot describes."""
+    from bwpredict.telemetry.frame import load_frame
+    from bwpredict.telemetry.snapshot import check_content
+
+    check_content(read_document(area / SNAPSHOT, "snapshot"), area / TELEMETRY)
+    return load_frame(area / TELEMETRY)
+
+
+def _champion_version(run: RunConfig) -> str | None:
+    """What the challenger has to beat: production, or what was before it if this very run put it there."""
+    from bwpredict.registry.production import read_production
+
+    production = read_production(open_store(run.registry))
+    if production is None:
+        return None
+    return production.previous if production.version == run.version else production.version
+
+
+def _fetch_champion(run: RunConfig, area: Path, names: list[str]) -> Path | None:
+    """Verified copies of the champion's files in the work area; None without a champion."""
+    from bwpredict.registry.versions import fetch
+
+    version = _champion_version(run)
+    if version is None:
+        return None
+    folder = area / CHAMPION / version
+    fetch(open_store(run.registry), version, names, folder)
+    return folder
+
+
+def _first_decision(area: Path, decision: dict[str, Any]) -> dict[str, Any]:
+    """The decision as it was first taken, if taking it again gave the same: then nothing changes, not even the time."""
+    path = area / DECISION
+    if path.is_file():
+        before = read_document(path, "decision")
+        if before | {"decided_at": None} == decision | {"decided_at": None}:
+            return before
+    return decision

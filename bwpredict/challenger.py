@@ -1,0 +1,170 @@
+"""Making a challenger: fit, export, evaluate. What a retraining run and `bwpredict train` have in common.
+
+Each function reads what the one before left in the folder, and writes the files that its docstring names.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from bwpredict import export, metadata, model, training
+from bwpredict.config import RunConfig
+from bwpredict.documents import read_document, write_document
+from bwpredict.errors import ModelError
+from bwpredict.evaluation.comparison import compare
+from bwpredict.evaluation.forecasts import collect, write_forecasts
+from bwpredict.evaluation.scoring import forecast
+from bwpredict.files import sha256_of
+from bwpredict.registry.layout import metadata_name, onnx_name
+from bwpredict.reports import plots
+from bwpredict.telemetry.frame import TelemetryFrame
+from bwpredict.windows import Split, index_windows, split_windows
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "best_model.pth"
+HISTORY = "history.json"
+PARITY = "parity.json"
+LATENCY = "latency.json"
+COMPARISON = "comparison.json"
+FORECASTS = "forecasts.parquet"
+REPORT = "bandwidth_predictor_report.json"
+HISTORY_PLOT = "training_history.png"
+SCATTER_PLOT = "predictions_scatter.png"
+PARITY_WINDOWS = 512
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model in production, as it was fetched: `onnx` lies on this machine."""
+
+    version: str
+    onnx: Path
+
+
+def cut(frame: TelemetryFrame, run: RunConfig) -> Split:
+    """The run's windows of this telemetry, split.
+
+    Raises:
+        TelemetryError, ConfigError: as `index_windows` and `split_windows`.
+    """
+    index = index_windows(frame, run.training.window_size, run.training.horizon_minutes)
+    split = split_windows(index, run.split)
+    counts = ", ".join(f"{len(part):,} {name}" for name, part in split.parts.items())
+    logger.info("%s windows of %s links: %s", f"{len(index):,}", len(frame.links), counts)
+    return split
+
+
+def fit(folder: Path, split: Split, run: RunConfig) -> Path:
+    """Train; writes `best_model.pth`, `history.json`, `training_history.png`. Returns the checkpoint."""
+    frame = split["train"].frame
+    checkpoint = folder / CHECKPOINT
+    result = training.train(
+        split,
+        run.training,
+        checkpoint,
+        absent=frozenset(frame.filled or {}),
+        on_epoch=lambda record: _log_epoch(record, run.training.epochs),
+    )
+    write_document(folder / HISTORY, "training_history", result.history)
+    plots.training_history(folder / HISTORY_PLOT, result.history)
+    return checkpoint
+
+
+def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) -> Path:
+    """Export and check in a fresh process; writes the ONNX file, `parity.json`, `latency.json`. Returns the ONNX."""
+    challenger = model.load_checkpoint(folder / CHECKPOINT)
+    properties = export.model_properties(challenger, version=run.version, snapshot_id=snapshot_id)
+    path = export.export_onnx(challenger, folder / onnx_name(run.version), properties)
+    real = split["validation"].spread(PARITY_WINDOWS).inputs()
+    parity, latency = export.check_export(challenger, path, real)
+    write_document(folder / PARITY, "parity", parity)
+    write_document(folder / LATENCY, "latency", latency)
+    logger.info(
+        "%s: largest relative difference to torch %s, single window p50 %s ms, p99 %s ms",
+        path.name, parity["max_relative_error"], latency["p50_ms"], latency["p99_ms"],
+    )  # fmt: skip
+    return path
+
+
+def evaluate(
+    folder: Path, split: Split, run: RunConfig, snapshot: Mapping[str, Any], champion: Champion | None
+) -> dict[str, Any]:
+    """Score challenger, champion and baselines on the same test windows; returns the comparison document.
+
+    Writes `comparison.json`, `forecasts.parquet`, `model_metadata_<version>.json`,
+    `bandwidth_predictor_report.json` and `predictions_scatter.png`.
+    """
+    index = split["test"].spread(run.maximum_test_windows)
+    path = folder / onnx_name(run.version)
+    models = {"challenger": forecast(path, index)}
+    problem = None
+    if champion:
+        try:
+            models["champion"] = forecast(champion.onnx, index)
+        except ModelError as error:
+            problem = str(error)
+    forecasts = collect(index, models)
+    comparison = compare(
+        forecasts,
+        challenger_version=run.version,
+        challenger_sha256=sha256_of(path),
+        champion_version=champion.version if champion else None,
+        champion_sha256=sha256_of(champion.onnx) if champion else None,
+        champion_problem=problem,
+    )
+    write_forecasts(folder / FORECASTS, forecasts)
+    figures = comparison["models"]["challenger"]["per_target"]
+    plots.predictions_scatter(
+        folder / SCATTER_PLOT, forecasts.actual, forecasts.models["challenger"], figures, targets=forecasts.targets
+    )
+    _write_metadata(folder, split, run, snapshot, comparison)
+    write_document(folder / COMPARISON, "comparison", comparison)
+    return comparison
+
+
+def _write_metadata(
+    folder: Path, split: Split, run: RunConfig, snapshot: Mapping[str, Any], comparison: Mapping[str, Any]
+) -> None:
+    challenger = model.load_checkpoint(folder / CHECKPOINT)
+    onnx = folder / onnx_name(run.version)
+    frame = split["train"].frame
+    document = metadata.model_metadata(
+        run=run,
+        artifact=metadata.Artifact(
+            onnx=onnx.name,
+            sha256=sha256_of(onnx),
+            size_bytes=onnx.stat().st_size,
+            architecture=model.architecture(),
+            parameters=model.parameter_count(challenger),
+            scaler_params=challenger.scaler_params(),
+        ),
+        snapshot=snapshot,
+        split=split.describe(),
+        history=read_document(folder / HISTORY, "training_history"),
+        comparison=comparison,
+        environment=metadata.measure_environment(),
+        filled=frame.filled,
+        cadence_seconds=frame.cadence_seconds,
+    )
+    write_document(folder / metadata_name(run.version), "model_metadata", document)
+    write_document(folder / REPORT, "bandwidth_predictor_report", metadata.predictor_report(document))
+
+
+def _log_epoch(record: training.Record, epochs: int) -> None:
+    left = timedelta(seconds=round((epochs - int(record["epoch"])) * float(record["seconds"])))
+    logger.info(
+        "epoch %d/%d  training loss %.4f  validation loss %.4f%s  %s windows/s  at most %s left",
+        record["epoch"],
+        epochs,
+        record["train_loss"],
+        record["validation_loss"],
+        " (best)" if record["best"] else "",
+        f"{record['windows'] / record['seconds']:,.0f}",
+        left,
+    )

@@ -1,0 +1,247 @@
+"""The command line: `bwpredict generate | train | retrain | status | promote | rollback`.
+
+Exit code 0: done; 1: a negative verdict (validation, gate, or the guide's target not met);
+2: something the user can mend, said in one sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bwpredict.code_version import code_version
+from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
+from bwpredict.errors import BwPredictError, ConfigError, Verdict
+
+logger = logging.getLogger(__name__)
+
+app = typer.Typer(
+    help="Retrain, judge and publish the DWCP bandwidth predictor.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_GUIDE_SAMPLES = 15_000
+_DEFAULTS = TrainingConfig()
+_NOISY = ("botocore", "boto3", "urllib3", "great_expectations", "matplotlib", "fontTools")
+
+Registry = Annotated[str, typer.Option(help="Folder or s3://bucket/prefix with the published models.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result, bit for bit.")]
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one sentence on stderr and an exit code, never a stack trace."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        app()
+    except BwPredictError as error:
+        print(f"{'' if isinstance(error, Verdict) else 'error: '}{error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+@app.command()
+def generate(
+    output: Annotated[Path, typer.Option(help="CSV file, or with --days the folder of daily partitions.")],
+    samples: Annotated[int | None, typer.Option(help=f"Rows of one CSV file [default: {_GUIDE_SAMPLES}].")] = None,
+    links: Annotated[int | None, typer.Option(help="Links of the fleet, with --days [default: 20].")] = None,
+    days: Annotated[int | None, typer.Option(help="Days to generate, as partitioned Parquet.")] = None,
+    start: Annotated[str, typer.Option(help="First day, YYYY-MM-DD (UTC).")] = "2026-10-01",
+    regime: Annotated[str, typer.Option(help="calm, congested or drifting.")] = "calm",
+    gap_share: Annotated[float, typer.Option(help="Share of rows missing in outages.")] = 0.0,
+    late_share: Annotated[float, typer.Option(help="Share of rows that arrive late.")] = 0.0,
+    duplicate_share: Annotated[float, typer.Option(help="Share of rows that arrive twice.")] = 0.0,
+    oracle: Annotated[bool, typer.Option("--oracle", help="Also write the best forecast there is.")] = False,
+    seed: Seed = 42,
+) -> None:
+    """Make physically modelled telemetry: a CSV like the guide's, or a fleet's daily partitions."""
+    from bwpredict.synth import writer
+    from bwpredict.synth.fleet import FleetConfig
+
+    if days is None and links is None:
+        if oracle:
+            raise ConfigError("--oracle goes with --links and --days: a CSV of samples has no hidden state to keep.")
+        path = writer.write_csv(_GUIDE_SAMPLES if samples is None else samples, seed, output)
+    elif samples is not None:
+        raise ConfigError(
+            "--samples makes one CSV file, --links and --days a partitioned folder: give one or the other."
+        )
+    else:
+        fleet = FleetConfig(
+            links=20 if links is None else links,
+            days=30 if days is None else days,
+            start=start,
+            seed=seed,
+            regime=regime,  # type: ignore[arg-type]  # checked by FleetConfig
+            gap_share=gap_share,
+            late_share=late_share,
+            duplicate_share=duplicate_share,
+        )
+        path = writer.write_partitioned(fleet, output, oracle=oracle)
+    logger.info("Saved to: %s", path)
+
+
+@app.command()
+def train(
+    data_path: Annotated[Path, typer.Option(help="CSV or Parquet file, or a folder of them.")],
+    output_dir: Annotated[Path, typer.Option(help="Folder for the artifacts.")] = Path(
+        "checkpoints/bandwidth_predictor"
+    ),
+    epochs: Annotated[int, typer.Option(help="Most epochs; training stops early.")] = _DEFAULTS.epochs,
+    batch_size: Annotated[int, typer.Option(help="Windows for each step.")] = _DEFAULTS.batch_size,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = _DEFAULTS.learning_rate,
+    window_size: Annotated[int, typer.Option(help="Samples the model sees.")] = _DEFAULTS.window_size,
+    horizon_minutes: Annotated[int, typer.Option(help="How far ahead it forecasts.")] = _DEFAULTS.horizon_minutes,
+    windows_per_epoch: Annotated[int, typer.Option(help="Windows drawn for each epoch.")] = _DEFAULTS.windows_per_epoch,
+    split_by: Annotated[
+        str, typer.Option(help="calendar: one cut in time for all links; link: each link's own time is cut.")
+    ] = "calendar",
+    seed: Seed = _DEFAULTS.seed,
+) -> None:
+    """Train on a file or folder and write the guide's artifacts. Exit code 1 if the guide's target is not met."""
+    from bwpredict import external_run
+    from bwpredict.reports.tables import tables
+
+    training = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "window_size": window_size,
+        "horizon_minutes": horizon_minutes,
+        "windows_per_epoch": windows_per_epoch,
+        "seed": seed,
+    }
+    comparison = external_run.train_on(
+        data_path,
+        output_dir,
+        load(TrainingConfig, training, origin="parameters"),
+        split_by=load(SplitConfig, {"by": split_by}, origin="parameters").by,
+        now=datetime.now(UTC),
+        code_version=code_version(),
+    )
+    for table in tables(comparison):
+        _console().print(table)
+    logger.info("Artifacts saved to: %s", output_dir)
+    if not comparison["models"]["challenger"]["overall"]["target_met"]:
+        logger.info("The guide's target (average correlation >= 0.98, average MAPE <= 5 %%) is not met.")
+        raise typer.Exit(1)
+
+
+@app.command()
+def retrain(
+    month: Annotated[str, typer.Option(help="Month of telemetry, YYYY-MM (UTC).")],
+    telemetry: Annotated[
+        str | None, typer.Option(help="Store with the telemetry [default: $BWPREDICT_TELEMETRY].")
+    ] = None,
+    registry: Annotated[str | None, typer.Option(help="Store with the models [default: $BWPREDICT_REGISTRY].")] = None,
+    work: Annotated[Path | None, typer.Option(help="Folder of work areas [default: $BWPREDICT_WORK].")] = None,
+    history_months: Annotated[int, typer.Option(help="Months to read, the last one included.")] = 1,
+    epochs: Annotated[int, typer.Option(help="Most epochs; training stops early.")] = _DEFAULTS.epochs,
+    windows_per_epoch: Annotated[int, typer.Option(help="Windows drawn for each epoch.")] = _DEFAULTS.windows_per_epoch,
+    force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
+    seed: Seed = _DEFAULTS.seed,
+) -> None:
+    """Run the whole retraining, as the DAG does: pull, validate, train, export, compare, decide, publish."""
+    from bwpredict import steps
+    from bwpredict.documents import read_document
+    from bwpredict.errors import GateRejected
+    from bwpredict.runs import run_config
+
+    given = {"telemetry": telemetry, "registry": registry, "work": work}
+    settings = Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
+    now = datetime.now(UTC)
+    run = run_config(
+        {
+            "month": month,
+            "history_months": history_months,
+            "epochs": epochs,
+            "windows_per_epoch": windows_per_epoch,
+            "seed": seed,
+            "force_bootstrap": force_bootstrap,
+            "dry_run": dry_run,
+        },
+        run_id=f"manual-{month}-{now:%Y%m%dT%H%M%S}",
+        interval_start=None,
+        run_after=now,
+        now=now,
+        settings=settings,
+        code_version=code_version(),
+    )
+    reference = steps.plan(run, settings.work)
+    for step in (steps.pull, steps.validate, steps.train, steps.export, steps.compare, steps.decide):
+        logger.info("-- %s", step.__name__)
+        reference = step(reference)
+    decision = read_document(Path(reference.path), "decision")
+    if not decision["passed"]:
+        raise GateRejected(f"Nothing was published. Report: {Path(reference.path).parent / steps.MODEL_CARD}")
+    if not dry_run:
+        steps.publish(reference)
+
+
+@app.command()
+def status(registry: Registry = "") -> None:
+    """Tell what is in production, since when, and what came before."""
+    from bwpredict.registry.production import read_history, read_production
+    from bwpredict.registry.versions import list_versions
+    from bwpredict.store import open_store
+
+    store = open_store(registry or Settings().registry)
+    production = read_production(store)
+    if production is None:
+        logger.info("%s: nothing is in production yet.", store.uri)
+        return
+    logger.info("%s: %s is in production.", store.uri, production.version)
+    table = Table("#", "version", "kind", "when", "by", "replaced")
+    for move in read_history(store):
+        table.add_row(
+            str(move.sequence), move.version, move.kind, move.promoted_at, move.promoted_by, move.previous or "nothing"
+        )
+    _console().print(table)
+    logger.info("Published versions: %s", ", ".join(list_versions(store)) or "none")
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="A published version, such as v20261101_093000.")],
+    registry: Registry = "",
+) -> None:
+    """Put a published version into production, after checking every file of it."""
+    from bwpredict.registry.production import promote as promote_version
+    from bwpredict.store import open_store
+
+    store = open_store(registry or Settings().registry)
+    production = promote_version(store, version, promoted_by=_user(), now=datetime.now(UTC))
+    logger.info("%s is in production; before it: %s.", production.version, production.previous or "nothing")
+
+
+@app.command()
+def rollback(registry: Registry = "") -> None:
+    """Put the version before the present one back into production."""
+    from bwpredict.registry.production import rollback as roll_back
+    from bwpredict.store import open_store
+
+    production = roll_back(open_store(registry or Settings().registry), promoted_by=_user(), now=datetime.now(UTC))
+    logger.info("%s is in production again.", production.version)
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "unknown"
+
+
+def _console() -> Console:
+    return Console(highlight=False)
