@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def copy_days(
     """Write one file for each day. A day is written as soon as no later partition can hold rows of it."""
     tally, buckets, filesystem = Tally(), DayBuckets(scratch), store.arrow_filesystem()
     span = int(window[0].timestamp()), int(window[1].timestamp())
-    for item, following in zip(objects, [*objects[1:], None], strict=True):
+    for item, following in zip_longest(objects, objects[1:]):
         name = sources.location(store, item.key)
         file = sources.open_file(filesystem, item.key, name, schema.OLD_NAMES)
         tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in _WANTED}

@@ -48,9 +48,10 @@ def ordered(samples: Samples, origin: str) -> Samples:
     differ = ~((here == next_one) | (np.isnan(here) & np.isnan(next_one))).all(axis=1)
     if differ.any():
         row = at[np.argmax(differ)]
-        name = dict(samples.links.iloc[samples.link[row]])
+        link = samples.links.iloc[samples.link[row]]
+        name = link.get("name", f"({link['node_id']}, {link['peer_id']})")
         raise TelemetryError(
-            f"{origin}: link {name} has two different rows at timestamp {samples.time[row]:g}; keep one of them."
+            f"{origin}: link {name} has two different rows at timestamp {samples.time[row]:.12g}; keep one of them."
         )
     logger.info("%s: removed %d rows that repeat another", origin, len(at))
     return _take(samples, np.flatnonzero(~np.concatenate(([False], same))))
