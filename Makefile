@@ -8,7 +8,7 @@ export ROOT
 .PHONY: help setup demo test lint types format up down lock clean
 
 help: ## What can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.ready ## Make .venv from requirements.txt (the other targets do it when it is needed)
 
@@ -19,7 +19,7 @@ demo: setup ## Two months of telemetry, three runs of the real DAG, and what cam
 	@bash scripts/demo.sh
 
 test: setup ## All tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: setup ## Style of the code
 	$(BIN)/ruff check .
@@ -27,6 +27,7 @@ lint: setup ## Style of the code
 
 types: setup ## Types of the code
 	$(BIN)/mypy
+	MYPYPATH=plugins $(BIN)/mypy plugins/bwpredict_airflow dags scripts
 
 format: setup ## Put the code into style
 	$(BIN)/ruff format .
@@ -37,6 +38,9 @@ up: setup ## Airflow in the browser, with the DAGs and the plugins (ROOT=demo: w
 
 down: ## Stop what `make up` started
 	@bash scripts/down.sh
+
+.env: ## Random secrets for docker-compose.yaml
+	@python3 scripts/make_env.py
 
 lock: setup ## Write requirements.txt anew from pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links \

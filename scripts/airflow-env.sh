@@ -9,6 +9,7 @@ export AIRFLOW_HOME="$ROOT/airflow"
 export AIRFLOW__CORE__DAGS_FOLDER="$repository/dags"
 export AIRFLOW__CORE__PLUGINS_FOLDER="$repository/plugins"
 export AIRFLOW__CORE__LOAD_EXAMPLES=False
+export AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX=regexp  # the default, glob, logs a deprecation in each process
 export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="${AIRFLOW__DATABASE__SQL_ALCHEMY_CONN:-sqlite:///$AIRFLOW_HOME/airflow.db}"
 export AIRFLOW__API__HOST="${AIRFLOW__API__HOST:-127.0.0.1}"
 export AIRFLOW__API__PORT="${AIRFLOW__API__PORT:-8080}"

@@ -1,0 +1,229 @@
+"""### Retrain the DWCP bandwidth predictor, once a month
+
+Reads a month of link telemetry, validates it, trains a challenger, and publishes it **only** if it passes
+the gate against the model in production.
+
+| a run that is | means |
+| --- | --- |
+| green | a new model is in production (or, for a dry run, would be: then `publish` is skipped) |
+| red at `validate` | the telemetry did not meet its expectations; nothing was trained |
+| red at `decide` | the challenger was rejected; production is unchanged |
+| red elsewhere | something broke; its log ends with the reason |
+
+What a run did lies in its work area, `$BWPREDICT_WORK/<run id>/`: Data Docs in `validation/data_docs/`,
+`decision.json`, `model_card.html`. Every failed run sends one alert to the URLs in `BWPREDICT_ALERT_URLS`.
+
+Unpausing this DAG starts the run for the last month that is over; months before that are run by hand.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import Asset, CronDataIntervalTimetable, Param, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+from bwpredict_airflow.notifier import AlertNotifier
+from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, reason_in_one_line, require_pass, run_step
+
+from bwpredict.runs import gate_overrides_schema
+
+MODEL = Asset("bandwidth_model")
+
+PARAMS = {
+    "month": Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
+        title="Month",
+        description="Month of telemetry to train on, as YYYY-MM (UTC). Empty: the month of the run's data interval.",
+        section="Telemetry",
+    ),
+    "history_months": Param(
+        1,
+        type="integer",
+        minimum=1,
+        maximum=36,
+        title="Months of history",
+        description="How many months to read, ending with that month.",
+        section="Telemetry",
+    ),
+    "epochs": Param(
+        20,
+        type="integer",
+        minimum=1,
+        maximum=1000,
+        title="Most epochs",
+        description="Training ends earlier when the validation loss stops falling.",
+        section="Training",
+    ),
+    "windows_per_epoch": Param(
+        20_000,
+        type="integer",
+        minimum=64,
+        title="Windows for each epoch",
+        description="Training windows drawn at random for each epoch; time grows with epochs times windows.",
+        section="Training",
+    ),
+    "seed": Param(
+        42,
+        type="integer",
+        minimum=0,
+        maximum=2**31 - 1,
+        title="Seed",
+        description="The same telemetry, code and seed give the same model.",
+        section="Training",
+    ),
+    "gate_overrides": Param(
+        {},
+        **gate_overrides_schema(),
+        title="Gate overrides",
+        description='Thresholds that replace those of the policy, for this run alone, such as {"minimum_skill": 0.05}. '
+        "The decision names every one of them.",
+        section="Gate",
+    ),
+    "force_bootstrap": Param(
+        default=False,
+        type="boolean",
+        title="Force bootstrap",
+        description="Judge the challenger by the absolute checks alone, although there is a model in production.",
+        section="Gate",
+    ),
+    "dry_run": Param(
+        default=False,
+        type="boolean",
+        title="Dry run",
+        description="Stop after the decision and publish nothing.",
+        section="Gate",
+    ),
+}
+
+
+@dag(
+    schedule=CronDataIntervalTimetable("0 0 1 * *", timezone="UTC"),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=36),
+    params=PARAMS,
+    default_args={
+        "owner": "bandwidth-prediction",
+        "retries": 2,
+        "retry_delay": timedelta(minutes=5),
+        "retry_policy": NO_RETRY_ON_A_VERDICT,
+        "on_failure_callback": AlertNotifier(),
+    },
+    on_failure_callback=AlertNotifier(),
+    description="Telemetry to validated, gated, published model, once a month",
+    doc_md=__doc__,
+    tags=["bandwidth", "training"],
+)
+def bandwidth_predictor_retrain() -> None:
+    """The recipe: one task for each arrow of the design, handing on a path and a checksum."""
+
+    @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
+    def plan() -> dict[str, str]:
+        """Fix what this run is: month, history, training and gate policy, version. Writes `run.json`.
+
+        Fails at once, without a retry, when a param cannot be used.
+        """
+        from dataclasses import asdict
+
+        from bwpredict import steps
+        from bwpredict.code_version import code_version
+        from bwpredict.config import Settings
+        from bwpredict.runs import run_config
+
+        context, settings = get_current_context(), Settings()
+        run = context["dag_run"]
+        with reason_in_one_line():
+            config = run_config(
+                context["params"],
+                run_id=run.run_id,
+                interval_start=run.data_interval_start,
+                run_after=run.run_after,
+                now=datetime.now(UTC),
+                settings=settings,
+                code_version=code_version(),
+            )
+            return asdict(steps.plan(config, settings.work))
+
+    @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
+    def pull(plan: dict[str, str]) -> dict[str, str]:
+        """Copy the telemetry of the run's months into the work area and pin every object that was read.
+
+        Writes `telemetry/` and `snapshot.json`: keys, sizes, checksums, row counts.
+        """
+        from bwpredict import steps
+
+        return run_step(steps.pull, plan)
+
+    @task(execution_timeout=timedelta(hours=1), multiple_outputs=False)
+    def validate(snapshot: dict[str, str]) -> dict[str, str]:
+        """Hold the telemetry against the Great Expectations suites: schema, and drift since the champion.
+
+        **Red here: the telemetry is not fit to train on.** The log has a sentence for each expectation that
+        failed; the Data Docs (`validation/data_docs/index.html`) show the rows.
+        """
+        from bwpredict import steps
+
+        return run_step(steps.validate, snapshot)
+
+    @task(queue="gpu", pool="gpu", execution_timeout=timedelta(hours=12), multiple_outputs=False)
+    def train(profile: dict[str, str]) -> dict[str, str]:
+        """Fit the challenger on the training part of the snapshot. Runs on queue `gpu`, in pool `gpu`.
+
+        One line of log for each epoch, with the time that is left. Writes `best_model.pth`, `history.json`.
+        """
+        from bwpredict import steps
+
+        return run_step(steps.train, profile)
+
+    @task(execution_timeout=timedelta(minutes=30), multiple_outputs=False)
+    def export(checkpoint: dict[str, str]) -> dict[str, str]:
+        """Write the challenger as ONNX, and check it in a fresh process: agreement with torch, bounds, latency."""
+        from bwpredict import steps
+
+        return run_step(steps.export, checkpoint)
+
+    @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
+    def compare(model: dict[str, str]) -> dict[str, str]:
+        """Score challenger, champion and the naive baselines on the same test windows, from their ONNX files.
+
+        Writes `comparison.json` and the plots.
+        """
+        from bwpredict import steps
+
+        return run_step(steps.compare, model)
+
+    @task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
+    def decide(comparison: dict[str, str]) -> dict[str, str]:
+        """Apply the gate policy: every check with its value, threshold and verdict. Writes `decision.json`.
+
+        **Red here: the challenger was rejected**, production is unchanged, and the log and the XCom
+        `decision` say why. The model card (`model_card.html`) has the whole picture.
+        """
+        from pathlib import Path
+
+        from bwpredict import steps
+        from bwpredict.documents import read_document
+
+        written = run_step(steps.decide, comparison)
+        decision = read_document(Path(written["path"]), "decision")
+        get_current_context()["ti"].xcom_push("decision", {key: decision[key] for key in ("outcome", "reason")})
+        require_pass(decision)
+        return written
+
+    @task(execution_timeout=timedelta(minutes=30), outlets=[MODEL], multiple_outputs=False)
+    def publish(decision: dict[str, str]) -> dict[str, str]:
+        """Copy the model into the registry, verify it there, and point production at it (compare-and-swap).
+
+        Sends the asset event `bandwidth_model` when the new model is in production. Skipped in a dry run.
+        """
+        from bwpredict import steps
+
+        if get_current_context()["params"]["dry_run"]:
+            raise AirflowSkipException("This is a dry run: the challenger passed, and nothing was published.")
+        return run_step(steps.publish, decision)
+
+    publish(decide(compare(export(train(validate(pull(plan())))))))  # type: ignore[arg-type]
+
+
+bandwidth_predictor_retrain()

@@ -1,0 +1,1 @@
+"""What joins bwpredict to Airflow: how a step runs as a task, and who hears of a failed run."""

@@ -1,0 +1,83 @@
+"""How a step's end becomes a task's end: an error that a person must act on is one line, not a stack trace.
+
+Airflow logs every exception of a task with its traceback, except `SystemExit`, which it logs by its code
+and otherwise treats alike: the task fails, its retry policy is asked, its callbacks run. So the errors of
+bwpredict, whose sentence is the whole message, leave the task as the two kinds of `SystemExit` below.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryRule
+from airflow.sdk.definitions.retry_policy import RetryAction
+
+from bwpredict.errors import BwPredictError, GateRejected, ObjectMissingError, StoreError
+
+if TYPE_CHECKING:
+    from bwpredict.steps import Reference
+
+logger = logging.getLogger(__name__)
+
+
+class Stopped(SystemExit):
+    """The task failed for a reason that trying again would not change: a verdict, or an unusable input."""
+
+    def __init__(self, error: BwPredictError) -> None:
+        """Exit with the error's code; its sentence is the reason."""
+        super().__init__(error.exit_code)
+        self.reason = str(error)
+
+
+class Interrupted(Stopped):
+    """The task failed because a store did not do its part; the next try may succeed."""
+
+
+NO_RETRY_ON_A_VERDICT = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(exception=Interrupted, action=RetryAction.RETRY, reason="the store may answer the next time"),
+        RetryRule(exception=Stopped, action=RetryAction.FAIL, reason="another try would end the same"),
+    ]
+)
+
+
+def run_step(step: Callable[[Reference], Reference], before: Mapping[str, str]) -> dict[str, str]:
+    """Run one step of `bwpredict.steps` on what the task before handed over; return what to hand on."""
+    from bwpredict.steps import Reference
+
+    with reason_in_one_line():
+        return asdict(step(Reference(**before)))
+
+
+def require_pass(decision: Mapping[str, Any]) -> None:
+    """Log each check of the decision; stop the task unless the challenger passed.
+
+    Raises:
+        Stopped: the decision is a rejection.
+    """
+    for check in decision["checks"]:
+        logger.log(logging.ERROR if check["verdict"] == "fail" else logging.INFO, "%(verdict)s: %(sentence)s", check)
+    with reason_in_one_line():
+        if not decision["passed"]:
+            raise GateRejected(decision["reason"])
+    logger.info("%s", decision["reason"])
+
+
+@contextmanager
+def reason_in_one_line() -> Iterator[None]:
+    """Let an error of bwpredict end the task with its sentence in the log and no stack trace.
+
+    Raises:
+        Stopped: for good.
+        Interrupted: worth another try.
+    """
+    try:
+        yield
+    except BwPredictError as error:
+        logger.error("%s", error)
+        passing = isinstance(error, StoreError) and not isinstance(error, ObjectMissingError)
+        raise (Interrupted if passing else Stopped)(error) from None

@@ -1,0 +1,98 @@
+import base64
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TEXT = (REPOSITORY / "docker-compose.yaml").read_text()
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+AIRFLOW = {name: service for name, service in SERVICES.items() if service["image"].startswith("bwpredict")}
+
+
+def test_the_production_set_is_complete():
+    assert set(SERVICES) == {
+        *("postgres", "redis", "s3", "buckets", "init"),
+        *("api-server", "scheduler", "dag-processor", "triggerer", "worker", "gpu-worker"),
+    }
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_image_is_pinned(name: str):
+    assert re.search(r":(\S*\d\S*)$", SERVICES[name]["image"])
+    assert "latest" not in SERVICES[name]["image"]
+
+
+def test_what_a_service_waits_for_exists_and_can_become_so():
+    for service in SERVICES.values():
+        for other, how in service.get("depends_on", {}).items():
+            assert other in SERVICES
+            assert how["condition"] != "service_healthy" or "healthcheck" in SERVICES[other]
+
+
+def test_every_named_volume_is_declared():
+    used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
+    assert used == set(yaml.safe_load(TEXT)["volumes"])
+
+
+def test_every_secret_is_required_and_none_has_a_default():
+    for line in TEXT.splitlines():
+        if re.match(r"\s*\w*(PASSWORD|SECRET|KEY)\w*:", line):
+            assert re.search(r"\$\{\w+:\?", line), line
+    assert not re.search(r"\$\{\w*(PASSWORD|SECRET|KEY)\w*(:?-|\})", TEXT)
+
+
+def test_nothing_but_this_host_reaches_the_published_ports():
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_training_has_a_worker_of_its_own_with_a_gpu():
+    devices = {name: service.get("deploy") for name, service in SERVICES.items()}
+    assert [name for name, deploy in devices.items() if deploy] == ["gpu-worker"]
+    device = devices["gpu-worker"]["resources"]["reservations"]["devices"][0]
+    assert device["capabilities"] == ["gpu"]
+    command = SERVICES["gpu-worker"]["command"]
+    assert command[command.index("--queues") + 1] == "gpu"
+    assert command[command.index("--concurrency") + 1] == "1"
+    command = SERVICES["worker"]["command"]
+    assert command[command.index("--queues") + 1] == "default"
+
+
+def test_all_airflow_processes_share_one_environment_and_the_workers_one_work_area():
+    shared = SERVICES["scheduler"]["environment"]
+    for service in AIRFLOW.values():
+        assert shared.items() <= service["environment"].items()
+    assert SERVICES["worker"]["volumes"] == SERVICES["gpu-worker"]["volumes"]
+    assert f"work:{shared['BWPREDICT_WORK']}" in SERVICES["worker"]["volumes"]
+
+
+@pytest.mark.usefixtures("s3_environment")
+def test_the_buckets_are_made_at_start_and_kept_at_the_next():
+    program = SERVICES["buckets"]["command"]
+    for _ in range(2):
+        subprocess.run([sys.executable, *program[1:]], check=True)
+    made = {bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]}
+    wanted = {value for value in AIRFLOW["buckets"]["environment"].values() if str(value).startswith("s3://")}
+    assert {f"s3://{name}" for name in made} >= wanted
+
+
+def test_make_env_writes_a_secret_for_each_that_is_asked_for_and_never_overwrites(tmp_path: Path):
+    (tmp_path / "docker-compose.yaml").write_text(TEXT)
+    command = [sys.executable, str(REPOSITORY / "scripts" / "make_env.py")]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    written = (tmp_path / ".env").read_text()
+    values = dict(line.split("=", 1) for line in written.splitlines())
+    assert set(values) == set(re.findall(r"\$\{(\w+):\?", TEXT))
+    assert len(set(values.values())) == len(values)
+    assert len(base64.urlsafe_b64decode(values["AIRFLOW_FERNET_KEY"])) == 32
+    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
+    again = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True)
+    assert again.returncode == 2
+    assert (tmp_path / ".env").read_text() == written

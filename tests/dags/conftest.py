@@ -1,0 +1,55 @@
+"""An Airflow of its own for these tests, in a folder of its own: the environment is that of `make up`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class LocalAirflow:
+    """Runs programs in the environment of `scripts/airflow-env.sh`, with all state under `root`."""
+
+    root: Path
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "BWPREDICT"))}
+        return subprocess.run(
+            ["bash", "-c", '. scripts/airflow-env.sh; "$@"', "bash", *command],
+            cwd=REPOSITORY,
+            env={**kept, "ROOT": str(self.root), **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def json_of(self, program: str, *arguments: str, **environment: str) -> Any:
+        """What the Python program beside this file writes to the path in its first argument."""
+        answer = self.root / f"{program}.json"
+        done = self.run(sys.executable, str(Path(__file__).with_name(program)), str(answer), *arguments, **environment)
+        (self.root / f"{program}.log").write_text(done.stdout + done.stderr)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return json.loads(answer.read_text())
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> LocalAirflow:
+    local = LocalAirflow(tmp_path_factory.mktemp("airflow"))
+    done = local.run("prepare_airflow")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return local
+
+
+@pytest.fixture(scope="session")
+def facts(airflow: LocalAirflow) -> dict[str, Any]:
+    """What Airflow knows of the DAGs after it has read the DAG folder."""
+    return airflow.json_of("describe_dags.py")

@@ -1,0 +1,65 @@
+"""Read the DAG folder as Airflow does, and write what it found as JSON to the given path."""
+
+import json
+import sys
+from pathlib import Path
+
+from airflow import plugins_manager
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.settings import DAGS_FOLDER
+
+HEAVY = ("torch", "great_expectations", "matplotlib", "onnxruntime", "onnx", "scipy", "boto3", "apprise")
+
+
+def main() -> None:
+    before = set(sys.modules)
+    bag = DagBag(DAGS_FOLDER)
+    loaded = sorted({name for name in HEAVY if name in sys.modules} - before)
+    _, plugin_errors = plugins_manager._get_plugins()
+    facts = {
+        "heavy_modules": loaded,
+        "import_errors": {**bag.import_errors, **plugin_errors},
+        "warnings": bag.captured_warnings,
+        "dags": {dag_id: describe(dag) for dag_id, dag in bag.dags.items()},
+    }
+    Path(sys.argv[1]).write_text(json.dumps(facts))
+
+
+def describe(dag) -> dict:
+    DagSerialization.serialize_dag(dag)
+    return {
+        "file": Path(dag.fileloc).stem,
+        "doc": dag.doc_md,
+        "timetable": type(dag.timetable).__name__,
+        "cron": dag.timetable.expression,
+        "catchup": dag.catchup,
+        "max_active_runs": dag.max_active_runs,
+        "run_timeout_s": dag.dagrun_timeout.total_seconds(),
+        "alerts": [type(callback).__name__ for callback in as_list(dag.on_failure_callback)],
+        "params": {name: dag.params.get_param(name).dump() for name in dag.params},
+        "tasks": [describe_task(task) for task in dag.topological_sort()],
+    }
+
+
+def describe_task(task) -> dict:
+    return {
+        "id": task.task_id,
+        "downstream": sorted(task.downstream_task_ids),
+        "doc": task.doc_md,
+        "owner": task.owner,
+        "timeout_s": task.execution_timeout and task.execution_timeout.total_seconds(),
+        "retries": task.retries,
+        "rules": [(rule.exception_path.rsplit(".")[-1], rule.action.value) for rule in task.retry_policy.rules],
+        "queue": task.queue,
+        "pool": task.pool,
+        "outlets": [outlet.name for outlet in task.outlets],
+        "alerts": [type(callback).__name__ for callback in as_list(task.on_failure_callback)],
+    }
+
+
+def as_list(value) -> list:
+    return value if isinstance(value, list) else list(value or []) if isinstance(value, tuple) else [value]
+
+
+main()

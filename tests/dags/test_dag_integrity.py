@@ -1,0 +1,111 @@
+from typing import Any
+
+import pytest
+
+from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
+
+pytestmark = pytest.mark.xdist_group("airflow")
+
+STEPS = ["plan", "pull", "validate", "train", "export", "compare", "decide", "publish"]
+
+
+@pytest.fixture(scope="module")
+def dag(facts: dict[str, Any]) -> dict[str, Any]:
+    return facts["dags"]["bandwidth_predictor_retrain"]
+
+
+@pytest.fixture(scope="module")
+def tasks(dag: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {task["id"]: task for task in dag["tasks"]}
+
+
+def test_the_dag_folder_loads_without_an_error_or_a_warning(facts):
+    assert facts["import_errors"] == {}
+    assert facts["warnings"] == {}
+    assert list(facts["dags"]) == ["bandwidth_predictor_retrain"]
+
+
+def test_loading_the_dag_folder_imports_nothing_heavy(facts):
+    assert facts["heavy_modules"] == []
+
+
+def test_the_dag_is_named_after_its_file_and_documented(dag):
+    assert dag["file"] == "bandwidth_predictor_retrain"
+    assert "red at `decide`" in dag["doc"]
+
+
+def test_it_runs_once_for_each_month_with_the_month_as_its_data_interval(dag):
+    assert (dag["timetable"], dag["cron"]) == ("CronDataIntervalTimetable", "0 0 1 * *")
+    assert dag["catchup"] is False
+    assert dag["max_active_runs"] == 1
+
+
+def test_the_tasks_are_the_arrows_of_the_design_in_order(dag):
+    assert [task["id"] for task in dag["tasks"]] == STEPS
+    assert [task["downstream"] for task in dag["tasks"]] == [[step] for step in STEPS[1:]] + [[]]
+
+
+def test_only_training_asks_for_the_gpu(tasks):
+    assert (tasks["train"]["queue"], tasks["train"]["pool"]) == ("gpu", "gpu")
+    assert {(task["queue"], task["pool"]) for name, task in tasks.items() if name != "train"} == {
+        ("default", "default_pool")
+    }
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_task_has_docs_an_owner_a_time_out_and_an_alert(tasks, dag, step):
+    task = tasks[step]
+    assert len(task["doc"]) > 40
+    assert task["owner"] == "bandwidth-prediction"
+    assert 0 < task["timeout_s"] < dag["run_timeout_s"]
+    assert task["alerts"] == dag["alerts"] == ["AlertNotifier"]
+
+
+def test_a_run_has_time_for_all_its_tasks_and_for_training_twice(dag, tasks):
+    assert sum(task["timeout_s"] for task in dag["tasks"]) + tasks["train"]["timeout_s"] <= dag["run_timeout_s"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_verdict_is_not_tried_again_and_a_store_that_failed_is(tasks, step):
+    assert tasks[step]["retries"] > 0
+    assert tasks[step]["rules"] == [["Interrupted", "retry"], ["Stopped", "fail"]]
+
+
+def test_only_publishing_announces_a_new_model(tasks):
+    assert {step: task["outlets"] for step, task in tasks.items() if task["outlets"]} == {
+        "publish": ["bandwidth_model"]
+    }
+
+
+def test_the_form_has_every_param_with_title_help_type_and_section(dag):
+    assert set(dag["params"]) == {
+        *("month", "history_months", "epochs", "windows_per_epoch", "seed"),
+        *("gate_overrides", "force_bootstrap", "dry_run"),
+    }
+    for param in dag["params"].values():
+        assert len(param["description"]) > 20
+        assert {"type", "title", "section"} <= set(param["schema"])
+
+
+@pytest.mark.parametrize(
+    ("param", "model", "field"),
+    [
+        ("epochs", TrainingConfig, "epochs"),
+        ("windows_per_epoch", TrainingConfig, "windows_per_epoch"),
+        ("seed", TrainingConfig, "seed"),
+        ("history_months", RunConfig, "history_months"),
+        ("month", RunConfig, "month"),
+    ],
+)
+def test_the_form_has_the_defaults_and_bounds_of_the_configuration(dag, param, model, field):
+    form, configured = dag["params"][param], model.model_json_schema()["properties"][field]
+    assert form["value"] == configured.get("default")
+    assert form["schema"].get("pattern") == configured.get("pattern")
+    assert form["schema"].get("minimum") == configured.get("minimum")
+    highest = configured.get("maximum", configured.get("exclusiveMaximum", 0) - 1)
+    assert form["schema"].get("maximum", -1) == highest
+
+
+def test_the_form_offers_every_threshold_of_the_policy(dag):
+    offered = set(dag["params"]["gate_overrides"]["schema"]["properties"])
+    assert offered == set(GatePolicy.model_fields) - {"name", "version"}
