@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from bwpredict.reports.format import number
+from bwpredict.gate import describe
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def send(urls: Sequence[str], alert: Alert) -> bool:
 
 def _headline(decision: Mapping[str, Any] | None, validation: Mapping[str, Any] | None, failed_step: str) -> str:
     if decision is not None:
-        return f"model {decision['version']} was {decision['outcome']}"
+        return f"model {decision['version']} was {'accepted' if decision['passed'] else 'rejected'}"
     return "telemetry failed validation" if validation is not None else f"{failed_step} failed"
 
 
@@ -94,15 +94,21 @@ def _what_failed(
 ) -> tuple[str, list[str]]:
     """One sentence, and the findings behind it."""
     if decision is not None:
-        return decision["reason"], [_check_text(check) for check in decision["checks"] if check["verdict"] == "fail"]
+        return decision["reason"], [
+            f"{sentence} (value {value}, threshold {threshold})"
+            for verdict, sentence, value, threshold in describe(decision)
+            if verdict == "fail"
+        ]
     if validation is not None:
-        failed = [check for check in validation["checks"] if not check["success"] and check["severity"] == "error"]
-        return f"{len(failed)} expectations of the telemetry were not met.", [check["sentence"] for check in failed]
+        stops = (check for check in validation["checks"] if not check["passed"] and _stops(check))
+        sentences = [check["sentence"] for check in stops]
+        return f"{len(sentences)} of {len(validation['checks'])} checks of the telemetry failed.", sentences
     return _error_text(error), []
 
 
-def _check_text(check: Mapping[str, Any]) -> str:
-    return f"{check['sentence']} (value {number(check['value'])}, threshold {number(check['threshold'])})"
+def _stops(check: Mapping[str, Any]) -> bool:
+    """Whether this failed check stops a run: a warning does not, unless it could not be evaluated."""
+    return check["severity"] == "error" or not check["evaluated"]
 
 
 def _error_text(error: BaseException | str | None) -> str:

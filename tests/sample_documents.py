@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from bwpredict.config import RunConfig
+from bwpredict.config import GatePolicy, RunConfig
 from bwpredict.evaluation.baselines import BASELINES
 from bwpredict.evaluation.comparison import compare
 from bwpredict.evaluation.forecasts import Forecasts
+from bwpredict.gate import decide
 from bwpredict.metadata import Artifact, measure_environment, model_metadata
 from bwpredict.schema import TARGETS
 
@@ -51,16 +52,42 @@ def sample_history() -> dict:
 
 
 def sample_snapshot() -> dict:
+    days = [f"2026-10-{day:02}" for day in range(1, 32)]
     return {
-        "snapshot_id": "snap-5f1c7a02be31",
+        "snapshot_id": "5f1c7a02be31" + "0" * 52,
+        "contract_version": 1,
         "start": "2026-10-01T00:00:00+00:00",
         "end": "2026-11-01T00:00:00+00:00",
         "telemetry_uri": "s3://telemetry/prod",
-        "objects": [{"key": f"date=2026-10-{day:02}/part-0.parquet"} for day in range(1, 32)],
-        "rows": 892_114,
+        "prefix": "",
+        "objects": [
+            {"key": f"date={day}/part-0.parquet", "size_bytes": 812_004, "etag": f"e{day}", "rows": 28_784}
+            for day in days
+        ],
+        "rows": 892_091,
         "links": 20,
         "duplicates_removed": 213,
+        "conflicting_rows": 0,
+        "late_rows": 0,
+        "misplaced_rows": 0,
+        "nulls": {},
+        "non_finite": {},
         "columns_renamed": {},
+        "months_found": ["2026-10"],
+        "missing_days": [],
+        "days": [
+            {
+                "date": day,
+                "rows": 28_777,
+                "links": 20,
+                "late_rows": 0,
+                "duplicates_removed": 7,
+                "conflicting_rows": 0,
+                "sha256": "ab" * 32,
+            }
+            for day in days
+        ],
+        "telemetry_sha256": "cd" * 32,
     }
 
 
@@ -143,41 +170,57 @@ def sample_comparison(error: float = 1.0, *, targets: tuple[str, ...] = TARGETS)
 
 
 def sample_decision(comparison: dict) -> dict:
-    overall = comparison["models"]["challenger"]["overall"]
-    values = [
-        ("average_mape", overall["average_mape"], 5.0),
-        ("latency_p99_ms", 0.31, 10.0),
-        ("parity_error", 2e-6, 1e-3),
-    ]
+    parity = {"onnx_checker": True, "max_relative_error": 2e-6, "all_finite": True, "bounds_kept": True, "cases": [{}]}
+    return decide(
+        comparison,
+        parity,
+        {"p99_ms": 0.31},
+        GatePolicy(minimum_test_windows=100),
+        version=VERSION,
+        run_id=sample_run().run_id,
+        month="2026-10",
+        onnx_sha256="5f" * 32,
+        snapshot_id=sample_snapshot()["snapshot_id"],
+        decided_at="2026-11-01T00:14:00+00:00",
+    )
+
+
+def sample_validation(*, broken: bool = False) -> dict:
+    """One check that passed and one warning; `broken`: and one error."""
     checks = [
-        {
-            "id": name,
-            "sentence": f"The challenger's {name} is at most the policy's.",
-            "value": value,
-            "threshold": threshold,
-            "verdict": "pass" if value <= threshold else "fail",
-            "severity": "error",
-            "target": None,
-        }
-        for name, value, threshold in reversed(values)
+        _validation_check("rtt_ms.range", "rtt_ms: as expected, 0 ms or more.", "error", passed=True),
+        _validation_check("throughput_mbps.drift", "throughput_mbps: has drifted by 0.23; expected 0.2.", "warning"),
     ]
-    passed = all(check["verdict"] == "pass" for check in checks)
+    if broken:
+        sentence = "packet_loss: 12 of 400 values lie outside 0 to 1; expected 0 to 1."
+        checks.append(_validation_check("packet_loss.range", sentence, "error"))
+    counts = {"declared": len(checks), "evaluated": len(checks), "errors": int(broken), "warnings": 1}
     return {
-        "version": VERSION,
-        "run_id": sample_run().run_id,
-        "outcome": "accepted" if passed else "rejected",
-        "passed": passed,
-        "case": "champion",
-        "reason": "All 3 checks passed." if passed else "1 of 3 checks failed.",
+        "passed": not broken,
+        "first_month": False,
+        "note": "Drift, row count and link count are held against the champion's training data.",
+        "period": {"start": "2026-10-01T00:00:00+00:00", "end": "2026-11-01T00:00:00+00:00"},
+        "rows": 892_091,
+        "links": 20,
+        "counts": counts,
+        "suites": [{"name": name, **counts} for name in ("telemetry_schema", "telemetry_distributions")],
         "checks": checks,
+        "data_docs": "data_docs/index.html",
     }
 
 
-def sample_validation() -> dict:
+def _validation_check(name: str, sentence: str, severity: str, *, passed: bool = False) -> dict:
     return {
-        "passed": True,
-        "checks": [
-            {"sentence": "rtt_ms is at least 0.", "severity": "error", "success": True},
-            {"sentence": "throughput_mbps has drifted: 0.23, more than 0.2.", "severity": "warning", "success": False},
-        ],
+        "id": f"schema.{name}",
+        "suite": "telemetry_schema",
+        "column": name.partition(".")[0],
+        "severity": severity,
+        "evaluated": True,
+        "passed": passed,
+        "sentence": sentence,
+        "observed": None,
+        "expected": "",
+        "unexpected_count": 0 if passed else 12,
+        "unexpected_share": 0.0 if passed else 0.03,
+        "examples": [],
     }

@@ -16,25 +16,21 @@ from typing import Any
 import jinja2
 
 from bwpredict.files import write_atomically
+from bwpredict.gate import describe
 from bwpredict.reports.format import UNDEFINED, duration, number, unit_of, words
 from bwpredict.reports.tables import METRICS, best_of, model_names, model_words, overall_rows
 
-_ORDER = {"fail": 0, "warn": 1, "pass": 2}
+Document = Mapping[str, Any]
+Pairs = list[tuple[str, str]]
+
+_OUTCOMES = {"promote": "Passed", "bootstrap": "Passed as bootstrap", "reject": "Rejected"}
+_ORDER = {"fail": 0, "pass": 1, "info": 2, "not_applicable": 3}
 
 _METRICS_SENTENCE = (
     "Correlation is pooled over all links; within link is the median of the links' own correlations."
     " Skill is 1 − MAE / MAE of the better baseline: 0 is no better than the baseline, 1 is perfect."
     " Samples below a target's floor do not count towards its MAPE. The best figure of each column is bold."
 )
-
-Document = Mapping[str, Any]
-Pairs = list[tuple[str, str]]
-
-_CASES = {
-    "bootstrap": "No champion was in production: the checks against a champion do not apply.",
-    "forced_bootstrap": "The champion was left aside on request: the absolute checks alone decided.",
-    "champion": "Judged against the champion on the same test windows.",
-}
 
 
 def model_card(
@@ -49,14 +45,12 @@ def model_card(
     metadata: Document,
     curve: Path | None = None,
     scatter: Path | None = None,
-    data_docs: str | None = None,
 ) -> Path:
     """Write the model card of one run to `path`, whole or not at all.
 
     Args:
         run: the run configuration (`run.json`); the others are the documents of the same names.
         curve: the picture of the training, embedded; so is `scatter`.
-        data_docs: link to the validation's Data Docs, relative to the card.
     """
     page = _template().render(
         version=decision["version"],
@@ -76,7 +70,7 @@ def model_card(
         data=_data(snapshot, metadata),
         parts=[_part(name, part) for name, part in metadata["data"]["split"]["parts"].items()],
         split_sentence=_split_sentence(metadata["data"]["split"]),
-        validation=_validation(validation) | {"data_docs": data_docs},
+        validation=_validation(validation),
         limits=list(_limits(metadata, comparison)),
         groups=_groups(run, metadata),
         curve=_data_uri(curve),
@@ -88,31 +82,26 @@ def model_card(
 
 def summary_markdown(decision: Document, comparison: Document) -> str:
     """The verdict, the checks that failed, and the challenger's figures, as Markdown."""
-    failed = [check for check in decision["checks"] if check["verdict"] == "fail"]
-    lines = [f"**{_plain(decision['version'])}: {_plain(decision['outcome'])}.** {_plain(decision['reason'])}", ""]
-    lines += [
-        f"- {_plain(check['sentence'])} (value {number(check['value'])}, threshold {number(check['threshold'])})"
-        for check in failed
-    ]
+    lines = [f"**{_plain(decision['version'])}** {_plain(decision['reason'])}", ""]
+    failed = [row for row in _checks(decision) if row["mark"] == "fail"]
+    lines += [f"- {_plain(row['sentence'])} ({row['value']}, must be {row['threshold']})" for row in failed]
     lines += [""] if failed else []
-    lines += [
-        "| target | " + " | ".join(metric.label for metric in METRICS) + " |",
-        "| --- |" + " ---: |" * len(METRICS),
-    ]
+    labels = " | ".join(metric.label for metric in METRICS)
+    lines += [f"| target | {labels} |", "| --- |" + " ---: |" * len(METRICS)]
     for target, figures in comparison["models"]["challenger"]["per_target"].items():
-        cells = [metric.text(figures) for metric in METRICS]
-        lines.append(f"| {words(target)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {words(target)} | {' | '.join(metric.text(figures) for metric in METRICS)} |")
     return "\n".join(lines) + "\n"
 
 
 def _verdict(decision: Document) -> dict[str, str]:
-    passed = decision["passed"]
+    passed, policy = decision["passed"], decision["policy"]
+    champion = decision["champion_version"]
     return {
         "kind": "good" if passed else "bad",
         "symbol": "✓" if passed else "✗",
-        "title": str(decision["outcome"]).replace("_", " ").capitalize(),
+        "title": _OUTCOMES.get(decision["outcome"], decision["outcome"]),
         "reason": decision["reason"],
-        "case": _CASES.get(decision["case"], decision["case"]),
+        "basis": f"Policy {policy['name']}, version {policy['version']}. In production then: {champion or 'nothing'}.",
     }
 
 
@@ -131,21 +120,10 @@ def _tiles(metadata: Document, comparison: Document) -> Iterator[dict[str, str]]
 def _checks(decision: Document) -> list[dict[str, str]]:
     """The checks, those that failed first."""
     rows = [
-        {
-            "mark": _mark(check),
-            "sentence": check["sentence"],
-            "value": number(check["value"]),
-            "threshold": number(check["threshold"]),
-        }
-        for check in decision["checks"]
+        {"mark": check["verdict"], "sentence": sentence, "value": value, "threshold": threshold}
+        for check, (_, sentence, value, threshold) in zip(decision["checks"], describe(decision), strict=True)
     ]
     return sorted(rows, key=lambda row: _ORDER.get(row["mark"], len(_ORDER)))
-
-
-def _mark(check: Document) -> str:
-    if check["verdict"] == "fail":
-        return "fail" if check["severity"] == "error" else "warn"
-    return str(check["verdict"])
 
 
 def _target(target: str, comparison: Document) -> dict[str, Any]:
@@ -250,16 +228,17 @@ def _split_sentence(split: Document) -> str:
 
 
 def _validation(validation: Document) -> dict[str, Any]:
-    checks = validation["checks"]
-    findings = [check for check in checks if not check["success"]]
-    warnings = sum(check["severity"] == "warning" for check in findings)
+    counts = validation["counts"]
+    findings = [check for check in validation["checks"] if not check["passed"]]
     return {
         "mark": "pass" if validation["passed"] else "fail",
-        "sentence": f"{len(checks)} expectations: {len(findings) - warnings} failed, {warnings} with a warning.",
+        "sentence": f"{counts['declared']} checks of the telemetry: {counts['errors']} failed,"
+        f" {counts['warnings']} with a warning. {validation['note']}",
         "findings": [
             {"mark": "warn" if check["severity"] == "warning" else "fail", "sentence": check["sentence"]}
             for check in findings
         ],
+        "data_docs": f"validation/{validation['data_docs']}",
     }
 
 

@@ -28,7 +28,7 @@ class Metric:
         value = figures.get(self.key)
         if value is None:
             return UNDEFINED
-        return f"{value:#.3g}" if self.decimals is None else f"{value:.{self.decimals}f}"
+        return f"{value:#.3g}".rstrip(".") if self.decimals is None else f"{value:.{self.decimals}f}"
 
 
 METRICS = (

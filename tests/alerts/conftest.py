@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from sample_documents import sample_comparison, sample_decision, sample_validation
 
 
 @dataclass
@@ -42,56 +43,12 @@ def receiver():
 
 @pytest.fixture
 def decision():
-    return {
-        "version": "v20261101_000000",
-        "run_id": "manual__2026-10",
-        "outcome": "rejected",
-        "passed": False,
-        "case": "champion",
-        "reason": "2 of 3 checks failed.",
-        "checks": [
-            {
-                "id": "average_correlation",
-                "sentence": "The average correlation is at least 0.98.",
-                "value": 0.9312345,
-                "threshold": 0.98,
-                "verdict": "fail",
-                "severity": "error",
-                "target": None,
-            },
-            {
-                "id": "latency",
-                "sentence": "The p99 latency is at most 10 ms.",
-                "value": 0.31,
-                "threshold": 10.0,
-                "verdict": "pass",
-                "severity": "error",
-                "target": None,
-            },
-            {
-                "id": "skill",
-                "sentence": "The skill on jitter is above 0.",
-                "value": None,
-                "threshold": 0.0,
-                "verdict": "fail",
-                "severity": "error",
-                "target": "jitter_ms",
-            },
-        ],
-    }
+    """A rejection: one figure too large, and one that could not be computed."""
+    comparison = sample_comparison(error=3.0)
+    comparison["models"]["challenger"]["per_target"]["jitter_ms"]["skill"] = None
+    return sample_decision(comparison)
 
 
 @pytest.fixture
 def validation():
-    return {
-        "passed": False,
-        "checks": [
-            {
-                "sentence": "packet_loss must lie within [0, 1]: 12 of 400 values do not.",
-                "severity": "error",
-                "success": False,
-            },
-            {"sentence": "drift of rtt_ms is 0.3, above 0.2.", "severity": "warning", "success": False},
-            {"sentence": "rtt_ms is at least 0.", "severity": "error", "success": True},
-        ],
-    }
+    return sample_validation(broken=True)

@@ -12,28 +12,34 @@ RUN = {"dag_id": "bandwidth_predictor_retrain", "run_id": "manual__2026-10", "ru
 
 def test_a_rejection_says_which_run_which_check_by_how_much_and_where_to_look(decision):
     alert = compose(**RUN, failed_step="publish", decision=decision, report_url="https://x/card.html")
-    assert alert.title == "bandwidth_predictor_retrain: model v20261101_000000 was rejected"
+    assert alert.title == "bandwidth_predictor_retrain: model v20261101_000412 was rejected"
     assert "manual__2026-10" in alert.body
     assert "publish" in alert.body
     assert decision["reason"] in alert.body
-    assert "The average correlation is at least 0.98. (value 0.9312, threshold 0.98)" in alert.body
+    assert "The average MAPE over the targets must be below 5 %. (value 7.402 %, threshold < 5 %)" in alert.body
     assert "Run: https://airflow/runs/1" in alert.body
     assert "Report: https://x/card.html" in alert.body
 
 
 def test_checks_that_passed_are_left_out_of_an_alert(decision):
-    assert "latency" not in compose(**RUN, failed_step="publish", decision=decision).body
+    assert "forecasts must take at most" not in compose(**RUN, failed_step="publish", decision=decision).body
 
 
 def test_a_value_that_could_not_be_measured_is_said_to_be_so(decision):
-    assert "(value n/a, threshold 0)" in compose(**RUN, failed_step="publish", decision=decision).body
+    assert "(value n/a, threshold > 0)" in compose(**RUN, failed_step="publish", decision=decision).body
 
 
 def test_a_failed_validation_lists_each_error_and_no_warning(validation):
     alert = compose(**RUN, failed_step="validate", validation=validation)
     assert alert.title == "bandwidth_predictor_retrain: telemetry failed validation"
-    assert "packet_loss must lie within [0, 1]: 12 of 400 values do not." in alert.body
+    assert "1 of 3 checks of the telemetry failed." in alert.body
+    assert "- packet_loss: 12 of 400 values lie outside 0 to 1; expected 0 to 1." in alert.body
     assert "drift" not in alert.body
+
+
+def test_a_check_that_could_not_be_evaluated_is_in_the_alert(validation):
+    validation["checks"][1] |= {"evaluated": False}
+    assert "- throughput_mbps: has drifted" in compose(**RUN, failed_step="validate", validation=validation).body
 
 
 def test_the_model_in_production_is_named_when_known():
@@ -53,9 +59,10 @@ def test_an_unknown_reason_points_to_the_log():
 
 
 def test_many_findings_are_counted_not_listed(decision):
-    decision["checks"] = [decision["checks"][0]] * (MOST_FINDINGS + 5)
+    failed = next(check for check in decision["checks"] if check["verdict"] == "fail")
+    decision["checks"] = [failed] * (MOST_FINDINGS + 5)
     body = compose(**RUN, failed_step="publish", decision=decision).body
-    assert body.count("average correlation") == MOST_FINDINGS
+    assert body.count("\n- The average MAPE") == MOST_FINDINGS
     assert "- and 5 more" in body
 
 
