@@ -12,17 +12,20 @@ import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 
-import boto3
 import pytest
+from botocore.loaders import JSONFileLoader
 
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
+KEYS_PER_PAGE = 20
+"""S3 lists 1,000 keys a page; a smaller page lets ordinary tests see more than one."""
 
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The endpoint URL of an S3 server that lives as long as the test session. Sets nothing globally."""
-    with running_s3_server({}) as endpoint:
+    with running_s3_server({"MOTO_S3_DEFAULT_MAX_KEYS": str(KEYS_PER_PAGE)}) as endpoint:
         yield endpoint
 
 
@@ -40,6 +43,7 @@ def s3_environment(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(JSONFileLoader, "load_file", _load_once)
     return s3_server
 
 
@@ -47,8 +51,23 @@ def s3_environment(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def s3_bucket(s3_environment: str) -> str:
     """A fresh, empty bucket; `open_store(f"s3://{s3_bucket}/prefix")` works while the test runs."""
     name = f"test-{uuid.uuid4().hex}"
-    boto3.session.Session().client("s3", endpoint_url=s3_environment).create_bucket(Bucket=name)
-    return name
+    # Making a boto3 client takes longer than most tests do.
+    request = urllib.request.Request(f"{s3_environment}/{name}", method="PUT")  # noqa: S310 - our own server
+    with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+        return name
+
+
+@cache
+def _parsed(path: str) -> object:
+    return _load_file(JSONFileLoader(), path)
+
+
+def _load_once(_loader: JSONFileLoader, path: str) -> object:
+    """botocore parses megabytes of service models for each session, which takes longer than most tests do."""
+    return _parsed(path)
+
+
+_load_file = JSONFileLoader.load_file
 
 
 @contextmanager

@@ -103,8 +103,9 @@ class LocalStore:
 
     def _keys(self, prefix: str) -> Iterator[str]:
         """Keys of all visible files in the deepest folder that `prefix` names."""
-        start = self.root / prefix.rpartition("/")[0]
-        if ".." in Path(prefix).parts or not start.is_dir():
+        parts = prefix.split("/")[:-1]
+        start = self.root.joinpath(*parts)
+        if any(part == "" or part.startswith(".") for part in parts) or not start.is_dir():
             return
         for folder, folders, names in os.walk(start, onerror=_raise):
             folders[:] = [name for name in folders if not name.startswith(".")]
