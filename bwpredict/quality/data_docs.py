@@ -1,0 +1,52 @@
+"""Make the Data Docs readable without a network, and give them a start page in plain sentences."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+DATA_DOCS_INDEX = Path("data_docs/index.html")
+
+_REMOTE = re.compile(
+    r'<(?:link|img)\b[^>]*?(?:href|src)="https?://[^>]*>|<script\b[^>]*\bsrc="https?://[^>]*>\s*</script>', re.DOTALL
+)
+_SCRIPT_OR_FOOTER = re.compile(r"<(script|footer)\b.*?</\1>|url\([\"']?https?://[^)]*\)", re.DOTALL)
+
+
+def finish_data_docs(output: Path, result: dict[str, Any]) -> None:
+    """Rewrite every page under `output/data_docs`, and replace its index by one of the result's sentences.
+
+    Great Expectations' pages take their style sheets, scripts and logo from six other hosts; here they
+    get one style sheet of their own, and their scripts go.
+    """
+    site = (output / DATA_DOCS_INDEX).parent
+    style = _resource("data_docs.css")
+    for page in site.rglob("*.html"):
+        page.write_text(_offline(page.read_text("utf-8"), style), "utf-8")
+    for unused in (*site.glob("static/images/*.gif"), *site.glob("static/fonts/**/*.otf")):
+        unused.unlink()
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(_resource("index.html"))
+    (output / DATA_DOCS_INDEX).write_text(template.render(result=result, style=style, pages=_pages(site)), "utf-8")
+
+
+def _offline(page: str, style: str) -> str:
+    without_remote = _SCRIPT_OR_FOOTER.sub("", _REMOTE.sub("", page))
+    return without_remote.replace("</head>", f"<style>{style}</style></head>", 1)
+
+
+def _pages(site: Path) -> list[tuple[str, str]]:
+    """(title, link) of each page of results, and of each suite."""
+    results = sorted(site.glob("validations/**/*.html"))
+    titles = [f"{path.relative_to(site).parts[1]}: {path.relative_to(site).parts[2]}" for path in results]
+    suites = sorted(site.glob("expectations/*.html"))
+    pages = [*zip(titles, results, strict=True), *((f"{path.stem}: what is expected", path) for path in suites)]
+    return [(title, path.relative_to(site).as_posix()) for title, path in pages]
+
+
+def _resource(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")

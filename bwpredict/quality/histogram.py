@@ -1,0 +1,53 @@
+"""Histograms on one fixed set of bins for every column and month, so that counts add up exactly.
+
+A positive value x lies in bin floor(BINS_PER_DECADE * log10 x); zero and negative values have bins of
+their own below those. Only bins that hold something are kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+BINS_PER_DECADE = 32
+"""Bins 7 % wide: finer than any drift that matters, and few enough to store."""
+
+LEAST, MOST = -9 * BINS_PER_DECADE, 15 * BINS_PER_DECADE - 1
+"""Smaller and larger values count in these bins."""
+ZERO, NEGATIVE = LEAST - 1, LEAST - 2
+
+BINNING = {
+    "rule": "floor(bins_per_decade * log10 x)",
+    "bins_per_decade": BINS_PER_DECADE,
+    "least": LEAST,
+    "most": MOST,
+    "zero": ZERO,
+    "negative": NEGATIVE,
+}
+"""The rule, as every profile states it: profiles with another rule cannot be compared."""
+
+
+def bins_of(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """The bin of each finite value; same shape."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithmic = np.floor(BINS_PER_DECADE * np.log10(values)).clip(LEAST, MOST)
+    bins: npt.NDArray[np.int64] = np.select([values > 0, values == 0], [logarithmic, ZERO], NEGATIVE).astype(np.int64)
+    return bins
+
+
+def count(values: npt.NDArray[np.float64]) -> dict[int, int]:
+    """{bin: number of the finite values in it}."""
+    counts = np.bincount(bins_of(values) - NEGATIVE)
+    return {int(index) + NEGATIVE: int(counts[index]) for index in np.flatnonzero(counts)}
+
+
+def quantile(counts: dict[int, int], share: float) -> float:
+    """The value below which `share` (0 to 1) of the values lie, to the width of a bin."""
+    bins = np.array(sorted(counts))
+    cumulative = np.cumsum([counts[index] for index in bins])
+    rank = share * cumulative[-1]
+    at = min(int(np.searchsorted(cumulative, rank)), len(bins) - 1)
+    if bins[at] <= ZERO:
+        return 0.0 if bins[at] == ZERO else -np.inf
+    inside = 1 - (cumulative[at] - rank) / counts[int(bins[at])]
+    return float(10 ** ((bins[at] + inside) / BINS_PER_DECADE))

@@ -1,0 +1,36 @@
+"""Words for figures and rows, as they stand in sentences."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from bwpredict import schema
+
+
+def figure(value: float) -> str:
+    """A number for reading: 17,280 or 0.0123."""
+    if not math.isfinite(value):
+        return str(value)
+    return f"{int(value):,}" if value == int(value) else f"{value:.4g}"
+
+
+def unit_of(column: schema.Column) -> str:
+    """ " ms", to stand behind a figure; nothing for shares, hours and days, whose figures speak for themselves."""
+    return "" if column.unit in ("", "share", "h", "d") else f" {column.unit}"
+
+
+def moment(timestamp_s: float) -> str:
+    """A unix second as 2026-10-01T04:05Z, with seconds if it has any; as a number if it is no time."""
+    try:
+        time = datetime.fromtimestamp(timestamp_s, tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        return figure(timestamp_s)
+    return time.strftime("%Y-%m-%dT%H:%MZ" if time.second == 0 else "%Y-%m-%dT%H:%M:%SZ")
+
+
+def example(row: dict[str, Any]) -> str:
+    """An offending row: "link 3→7 at 2026-10-01T04:05Z: -12.0"."""
+    where = f"link {row['node_id']}→{row['peer_id']} at {row['timestamp']}"
+    return where if row["value"] is None else f"{where}: {row['value']}"
