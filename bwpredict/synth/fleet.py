@@ -22,6 +22,8 @@ Integers = npt.NDArray[np.int64]
 RegimeName = Literal["calm", "congested", "drifting"]
 
 MOST_LINKS, MOST_DAYS = 100_000, 3660
+# The slow drift looks some weeks back, and days before 1970 have no number.
+_EARLIEST, _LATEST = date(1971, 1, 1), date(2199, 12, 31)
 MINUTES_PER_DAY = 86400 // schema.CADENCE_SECONDS
 
 REGIONS: tuple[str, ...] = ("us-east", "us-west", "eu-west", "eu-central", "ap-south", "ap-northeast")
@@ -60,9 +62,12 @@ class FleetConfig:
 
     def __post_init__(self) -> None:
         """Check every value, and read dates that are given as text."""
-        object.__setattr__(self, "start", _as_date("start", self.start))
+        start = _as_date("start", self.start)
+        object.__setattr__(self, "start", start)
         if self.drift_from is not None:
             object.__setattr__(self, "drift_from", _as_date("drift_from", self.drift_from))
+        if not _EARLIEST <= start <= _LATEST:
+            raise ConfigError(f"start: must be from {_EARLIEST} to {_LATEST} (given: {start}).")
         _check_bounds("links", self.links, 1, MOST_LINKS)
         _check_bounds("days", self.days, 1, MOST_DAYS)
         _check_bounds("seed", self.seed, 0, 2**63 - 1)

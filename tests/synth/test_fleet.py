@@ -20,6 +20,7 @@ from bwpredict.synth.simulate import Simulation
         ({"duplicate_share": "many"}, "duplicate_share: must be a number"),
         ({"regime": "stormy"}, "regime: must be one of calm, congested, drifting"),
         ({"start": "2026-13-01"}, "start: must be a date as YYYY-MM-DD"),
+        ({"start": "1969-12-31"}, "start: must be from 1971-01-01"),
         ({"drift_from": "soon"}, "drift_from: must be a date as YYYY-MM-DD"),
     ],
 )
