@@ -16,6 +16,8 @@ from bwpredict.errors import TelemetryError
 
 Integers = npt.NDArray[np.int64]
 
+_ATTRIBUTES = pa.schema([(name, pa.string()) for name in schema.LINK_ATTRIBUTES])
+
 
 @dataclass(frozen=True)
 class TelemetryFrame:
@@ -72,7 +74,7 @@ def load_frame(folder: Path) -> TelemetryFrame:
         target = np.repeat(begins[number, codes[number]] - day.begins, day.lengths) + np.arange(day.rows)
         timestamps[target] = table["timestamp"].to_numpy()
         values[target] = _matrix(table)
-        firsts = table.select(schema.LINK_ATTRIBUTES).take(pa.array(day.begins)).to_pandas()
+        firsts = table.select(schema.LINK_ATTRIBUTES).take(pa.array(day.begins)).cast(_ATTRIBUTES).to_pandas()
         attributes.append(firsts.set_index(codes[number]))
     link = np.repeat(np.arange(len(links), dtype=np.int32), counts.sum(axis=0))
     return TelemetryFrame(values, timestamps, link, _links_frame(links, attributes))
@@ -133,6 +135,7 @@ def _links_frame(links: Integers, attributes: list[pd.DataFrame]) -> pd.DataFram
 
 def _read(path: Path, columns: list[str]) -> pa.Table:
     try:
-        return pq.read_table(path, columns=columns, partitioning=None)
+        # Text as dictionaries: a link's attributes repeat in every row of the day.
+        return pq.read_table(path, columns=columns, partitioning=None, read_dictionary=list(schema.LINK_ATTRIBUTES))
     except (pa.ArrowException, OSError) as error:
         raise TelemetryError(f"{path}: cannot be read as Parquet telemetry: {str(error).splitlines()[0]}.") from error

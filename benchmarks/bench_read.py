@@ -1,0 +1,115 @@
+"""Reading telemetry: `pull` and `load_frame` beside plain PyArrow on the same files, in the same run.
+
+Plain reading only fills memory. `pull` also drops exact duplicates, brings late rows to their day, sorts
+per link, writes and pins; "PyArrow, same work" does the sorting, dropping and writing on the whole table.
+Each case runs three times in a process of its own: seconds are the median, memory is what it adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset
+import pyarrow.parquet as pq
+from common import peak_memory_mb, report
+
+from bwpredict import schema
+from bwpredict.store.base import open_store
+from bwpredict.synth.fleet import FleetConfig
+from bwpredict.synth.writer import write_partitioned
+from bwpredict.telemetry.frame import load_frame
+from bwpredict.telemetry.snapshot import pull
+
+REPEATS = 3
+START, END = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def plain(store: Path, work: Path) -> int:
+    del work
+    return int(_read(store).num_rows)
+
+
+def same_work(store: Path, work: Path) -> int:
+    table = _read(store)
+    unique = table.group_by(schema.COLUMN_NAMES).aggregate([])
+    order = [(name, "ascending") for name in (*schema.LINK_KEY, "timestamp")]
+    pq.write_table(unique.sort_by(order), work / "all.parquet", compression="zstd", compression_level=1)
+    return int(table.num_rows)
+
+
+def pulled(store: Path, work: Path) -> int:
+    document = pull(open_store(str(store)), "", START, END, work)
+    return int(document["rows"] + document["duplicates_removed"])
+
+
+def loaded(store: Path, work: Path) -> int:
+    del store
+    return load_frame(work / "telemetry").rows
+
+
+def _read(store: Path) -> pa.Table:
+    form = "csv" if next(store.rglob("*.csv"), None) else "parquet"
+    return pyarrow.dataset.dataset(store, format=form).to_table(columns=list(schema.COLUMN_NAMES))
+
+
+def main() -> None:
+    """Write the files, then measure each case."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--links", type=int, default=50)
+    parser.add_argument("--days", type=int, default=14, help="at most 31")
+    arguments = parser.parse_args()
+    cases: dict[str, Callable[[Path, Path], int]] = {
+        "PyArrow, read only": plain,
+        "PyArrow, same work": same_work,
+        "pull": pulled,
+        "load_frame": loaded,
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folders = _write(Path(name), arguments.links, arguments.days)
+        rows = [
+            {"what": f"{form}: {what}", **_measured(action, folder, Path(name, f"work-{form}"))}
+            for form, folder in folders.items()
+            for what, action in cases.items()
+            if (form, what) != ("csv", "load_frame")
+        ]
+    report("read", rows)
+
+
+def _write(root: Path, links: int, days: int) -> dict[str, Path]:
+    shares = {"gap_share": 0.01, "late_share": 0.01, "duplicate_share": 0.002}
+    config = FleetConfig(links=links, days=days, start="2026-10-01", seed=42, **shares)
+    write_partitioned(config, root / "parquet")
+    for path in (root / "parquet").rglob("*.parquet"):
+        copy = (root / "csv" / path.relative_to(root / "parquet")).with_suffix(".csv")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        pyarrow.csv.write_csv(pq.read_table(path, partitioning=None), copy)
+    return {form: root / form for form in ("parquet", "csv")}
+
+
+def _measured(action: Callable[[Path, Path], int], store: Path, work: Path) -> dict[str, object]:
+    work.mkdir(exist_ok=True)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        rows, seconds, memory_mb = process.submit(_measure_here, action, store, work).result()
+    return {"rows": rows, "seconds": seconds, "rows/s": rows / seconds, "memory MB": memory_mb}
+
+
+def _measure_here(action: Callable[[Path, Path], int], store: Path, work: Path) -> tuple[int, float, float]:
+    before_mb, durations, rows = peak_memory_mb(), [], 0
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        rows = action(store, work)
+        durations.append(time.perf_counter() - began)
+    return rows, sorted(durations)[REPEATS // 2], peak_memory_mb() - before_mb
+
+
+if __name__ == "__main__":
+    main()
