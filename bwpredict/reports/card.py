@@ -245,13 +245,14 @@ def _validation(validation: Document) -> dict[str, Any]:
 def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
     """What the model must not be used for, as far as the run's own documents tell."""
     contract, data = metadata["contract"], metadata["data"]
+    fitted = data["split"]["parts"]["train"]
     yield (
         f"It forecasts {contract['horizon_minutes']} minutes ahead from {contract['window_size']} samples of one link,"
         f" {contract['cadence_seconds']} s apart and without a gap, in raw units. Nothing else was tested."
     )
     yield f"The calendar columns follow one convention: {contract['calendar']['sentence']}."
     yield (
-        f"It was fitted on {number(data['links'])} links from {_moment(data['start'])} to {_moment(data['end'])} UTC;"
+        f"It was fitted on {number(data['links'])} links, {_moment(fitted['start'])} to {_moment(fitted['end'])} UTC;"
         " how it does on other links was not measured."
     )
     if metadata["filled_features"]:
