@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bwpredict import schema
 from bwpredict.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+Target = Literal["throughput_mbps", "rtt_ms", "packet_loss", "jitter_ms"]
+
+GUIDE_THRESHOLDS: dict[str, Any] = {
+    "minimum_average_correlation": 0.98,
+    "maximum_average_mape_percent": 5.0,
+    "minimum_accuracy_percent": 98.0,
+    "mape_left_out": [],
+}
+"""What the training guide asks for; a gate policy named `guide` cannot ask for anything else."""
 
 
 class Settings(BaseSettings):
@@ -63,26 +72,42 @@ class SplitConfig(_Strict):
     test: float = Field(0.15, gt=0, lt=0.5)
     by: Literal["calendar", "link"] = "calendar"
     """`calendar`: one cut for all links. `link`: each link's own span is cut (for links that never overlap)."""
+    embargo: bool = True
+    """Leave out one window and horizon between two parts."""
 
 
 class GatePolicy(_Strict):
     """What a challenger must reach. A named, versioned document; `guide` holds the defaults."""
 
-    name: str = "guide"
-    version: int = 1
+    # Without it "0.9" and `yes` would be taken for numbers.
+    model_config = ConfigDict(strict=True)
+
+    name: str = Field("guide", min_length=1)
+    version: int = Field(1, ge=1)
     minimum_average_correlation: float = Field(0.98, ge=-1, le=1)
     maximum_average_mape_percent: float = Field(5.0, gt=0)
+    """The average MAPE must be below this."""
     minimum_accuracy_percent: float = Field(98.0, ge=-100, le=100)
     minimum_skill: float = Field(0.0, ge=-1, lt=1)
     """Each target's skill (1 - MAE / MAE of its better baseline) must be above this."""
     within_link_correlation_margin: float = Field(0.02, ge=0, le=2)
     """How far the median within-link correlation may lie under the better baseline's."""
-    champion_margin_percent: float = Field(1.0, ge=0)
+    champion_margin_percent: float = Field(1.0, ge=0, le=100)
     """How much larger than the champion's, in percent, each target's MAE may be."""
     minimum_test_windows: int = Field(500, ge=1)
     maximum_latency_p99_ms: float = Field(10.0, gt=0)
     maximum_parity_error: float = Field(1e-3, gt=0)
     """Largest difference between ONNX Runtime and torch, relative to max(|torch|, the target's MAPE floor)."""
+    mape_left_out: list[Target] = []
+    """Targets that idle near zero, whose MAPE does not count towards the average: the decision says so."""
+
+    @model_validator(mode="after")
+    def _guide_is_the_guide(self) -> Self:
+        """A decision by "guide" must mean the guide's thresholds, not somebody's of the same name."""
+        changed = [name for name, value in GUIDE_THRESHOLDS.items() if getattr(self, name) != value]
+        if self.name == "guide" and changed:
+            raise ValueError(f"a policy with another {changed[0]} than the guide's needs a name of its own")
+        return self
 
 
 class RunConfig(_Strict):

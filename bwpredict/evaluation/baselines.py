@@ -1,0 +1,64 @@
+"""Forecasts that need no model. A model that is no better than these has learnt nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bwpredict import schema
+from bwpredict.windows import DAY_SECONDS, WindowIndex
+
+Array = npt.NDArray[np.float32]
+
+AVERAGED_MINUTES = 15
+BASELINES = ("last_value", "mean_15_minutes", "median_15_minutes", "same_minute_yesterday")
+REFERENCES = ("last_value", "mean_15_minutes")
+"""Skill is measured against the better of these, target by target."""
+PARTIAL = ("same_minute_yesterday",)
+"""Baselines that have no forecast (NaN) for some windows, and are scored on the others."""
+BATCH_WINDOWS = 8192
+_TARGETS = len(schema.TARGETS)
+
+
+def baseline_forecasts(index: WindowIndex, *, batch_windows: int = BATCH_WINDOWS) -> dict[str, Array]:
+    """{name: [windows, targets]} in raw units, for each of `BASELINES`.
+
+    Averages are over the last quarter of an hour, or the whole window where it is shorter. Besides the
+    result, only `batch_windows` windows are in memory at a time.
+    """
+    steps = max(1, min(index.window_size, round(AVERAGED_MINUTES * 60 / index.frame.cadence_seconds)))
+    forecasts = {name: np.empty((len(index), _TARGETS), np.float32) for name in BASELINES[:3]}
+    for begin in range(0, len(index), batch_windows):
+        batch = slice(begin, begin + batch_windows)
+        recent = index.inputs(batch)[:, -steps:, :_TARGETS]
+        forecasts["last_value"][batch] = recent[:, -1]
+        forecasts["mean_15_minutes"][batch] = recent.mean(axis=1, dtype=np.float64)
+        forecasts["median_15_minutes"][batch] = np.median(recent, axis=1)
+    return forecasts | {"same_minute_yesterday": _yesterday(index)}
+
+
+def _yesterday(index: WindowIndex) -> Array:
+    """[windows, targets], the same link's sample 24 h before the target; NaN where there is none, whole."""
+    frame, targets = index.frame, index.target_rows
+    forecasts = np.full((len(index), _TARGETS), np.nan, np.float32)
+    for link in np.unique(frame.link[targets]):
+        first, last = np.searchsorted(frame.link, link), np.searchsorted(frame.link, link, side="right")
+        chosen = np.flatnonzero(frame.link[targets] == link)
+        wanted = frame.timestamps[targets[chosen]] - DAY_SECONDS
+        nearest, distance = _nearest(frame.timestamps[first:last], wanted)
+        found = distance * 2 <= frame.cadence_seconds
+        forecasts[chosen[found]] = frame.values[first + nearest[found], :_TARGETS]
+    forecasts[~np.isfinite(forecasts).all(axis=1)] = np.nan
+    return forecasts
+
+
+def _nearest(
+    times: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Position of, and distance to, the member of `times` (ascending) nearest to each of `wanted`."""
+    after = np.searchsorted(times, wanted).clip(1, max(1, len(times) - 1))
+    around = np.stack([after - 1, np.minimum(after, len(times) - 1)])
+    distances = np.abs(times[around] - wanted)
+    closer = distances.argmin(axis=0)
+    columns = np.arange(len(wanted))
+    return around[closer, columns], distances[closer, columns]

@@ -1,0 +1,294 @@
+"""The gate: every check of a challenger with value, threshold and verdict, and the decision they make."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from bwpredict import schema
+from bwpredict.checks import Check, at, holds, judge, note, number_in
+from bwpredict.config import GatePolicy
+from bwpredict.reports.format import number, words
+
+Document = Mapping[str, Any]
+
+CASES = {
+    "champion": "The challenger is compared with the champion in production.",
+    "no_champion": "Nothing is in production, so there is no champion to compare with.",
+    "forced_bootstrap": "A champion is in production, but a bootstrap was forced: it does not decide.",
+    "unusable_champion": "The champion in production cannot be run on these windows, so nothing shows that the"
+    " challenger is no worse; only a forced bootstrap can pass.",
+    "unknown_champion": "The comparison does not tell whether there is a champion in production.",
+}
+"""How the challenger relates to what is in production, by name."""
+
+_SIGNS = {">=": "≥", "<=": "≤", "==": "="}
+
+
+def decide(
+    comparison: Document,
+    parity: Document,
+    latency: Document,
+    policy: GatePolicy,
+    *,
+    version: str,
+    run_id: str,
+    month: str,
+    onnx_sha256: str,
+    snapshot_id: str,
+    decided_at: str,
+    force_bootstrap: bool = False,
+) -> dict[str, Any]:
+    """The `decision` document. Its outcome is "promote", "bootstrap" (no champion decided) or "reject".
+
+    Args:
+        comparison, parity, latency: the documents of these kinds; what is missing in them fails the
+            checks that need it.
+        onnx_sha256: of the file that would be published; it must be the file that was compared.
+        decided_at: ISO 8601, UTC.
+        force_bootstrap: leave the champion out of the verdict, although there is one.
+    """
+    case = _case(comparison, force_bootstrap=force_bootstrap)
+    checks = [
+        *_test_checks(comparison, policy, version, onnx_sha256),
+        *_guide_checks(comparison, policy),
+        *_baseline_checks(comparison, policy),
+        *_champion_checks(comparison, policy, case),
+        *_export_checks(parity, latency, policy),
+    ]
+    failed = [check for check in checks if check.verdict == "fail"]
+    outcome = "reject" if failed else "promote" if case == "champion" else "bootstrap"
+    champion = at(comparison, "champion_version")
+    return {
+        "version": version,
+        "outcome": outcome,
+        "passed": not failed,
+        "reason": _reason(outcome, checks, case, champion),
+        "case": case,
+        "run_id": run_id,
+        "month": month,
+        "snapshot_id": snapshot_id,
+        "decided_at": decided_at,
+        "challenger_sha256": onnx_sha256,
+        "champion_version": champion if isinstance(champion, str) else None,
+        "force_bootstrap": force_bootstrap,
+        "policy": {
+            "name": policy.name,
+            "version": policy.version,
+            "sha256": policy_digest(policy),
+            "thresholds": policy.model_dump(mode="json", exclude={"name", "version"}),
+        },
+        "checks": [check.document() for check in checks],
+    }
+
+
+def policy_digest(policy: GatePolicy) -> str:
+    """Hex sha256 of the whole policy: the same for equal policies only."""
+    return hashlib.sha256(json.dumps(policy.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def summary(decision: Document) -> str:
+    """The reason, then a line for each failed check with its value against the threshold."""
+    failed = [check for check in decision["checks"] if check["verdict"] == "fail"]
+    lines = [f"- {check['sentence']} (value {_value(check)}, threshold {_threshold(check)})" for check in failed]
+    return "\n".join([decision["reason"], *lines])
+
+
+def describe(decision: Document) -> list[tuple[str, str, str, str]]:
+    """A row per check, for a table: verdict, sentence, value, threshold."""
+    return [
+        (check["verdict"].replace("_", " "), check["sentence"], _value(check), _threshold(check))
+        for check in decision["checks"]
+    ]
+
+
+def _value(check: Document) -> str:
+    return number(None) if check["value"] is None else f"{number(check['value'])} {check['unit']}".strip()
+
+
+def _threshold(check: Document) -> str:
+    if check["threshold"] is None:
+        return number(None)
+    sign = _SIGNS.get(check["comparison"], check["comparison"])
+    return f"{sign} {number(check['threshold'])} {check['unit']}".strip()
+
+
+def _case(comparison: Document, *, force_bootstrap: bool) -> str:
+    """Which of `CASES` this is. Statements that do not fit together are an unknown champion, never none."""
+    champion, problem = (at(comparison, key) for key in ("champion_version", "champion_problem"))
+    compared = at(comparison, "models", "champion") is not None
+    if isinstance(comparison, Mapping) and "champion_version" in comparison and champion is None:
+        return "unknown_champion" if compared or problem is not None else "no_champion"
+    if not isinstance(champion, str) or not champion:
+        return "unknown_champion"
+    if force_bootstrap:
+        return "forced_bootstrap"
+    return "champion" if compared and problem is None else "unusable_champion"
+
+
+def _reason(outcome: str, checks: list[Check], case: str, champion: Any) -> str:
+    if outcome == "reject":
+        failed = [check.id for check in checks if check.verdict == "fail"]
+        return f"Rejected: {len(failed)} of {len(checks)} checks failed: {', '.join(failed)}."
+    if outcome == "promote":
+        return f"Promote: all {len(checks)} checks passed, those against champion {champion} among them."
+    passed = sum(check.verdict == "pass" for check in checks)
+    return f"Bootstrap: all {passed} checks that apply passed. {CASES[case]}"
+
+
+def _test_checks(comparison: Document, policy: GatePolicy, version: str, onnx_sha256: str) -> Iterator[Check]:
+    compared = at(comparison, "challenger_version"), at(comparison, "challenger_sha256")
+    yield holds(
+        "same_model",
+        "The model that was compared must be the one that would be published.",
+        compared == (version, onnx_sha256),
+    )
+    yield judge(
+        "test_windows",
+        f"The test set must hold at least {policy.minimum_test_windows:,} windows.",
+        at(comparison, "test", "windows"),
+        ">=",
+        policy.minimum_test_windows,
+        low=0,
+    )
+    for count, quality in (("non_finite_forecasts", "be finite"), ("out_of_bounds_forecasts", "keep physical bounds")):
+        sentence = f"The forecasts for every test window must {quality}."
+        yield judge(count, sentence, at(comparison, "models", "challenger", count), "==", 0, low=0, unit="windows")
+
+
+def _guide_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
+    overall = at(comparison, "models", "challenger", "overall")
+    yield judge(
+        "average_correlation",
+        f"The average correlation over the targets must be at least {policy.minimum_average_correlation:g}.",
+        at(overall, "average_correlation"),
+        ">=",
+        policy.minimum_average_correlation,
+        low=-1,
+        high=1,
+    )
+    yield from _mape_checks(comparison, policy)
+    yield judge(
+        "accuracy",
+        f"The accuracy (100 × average correlation) must be at least {policy.minimum_accuracy_percent:g} %.",
+        at(overall, "accuracy_percent"),
+        ">=",
+        policy.minimum_accuracy_percent,
+        low=-100,
+        high=100,
+        unit="%",
+    )
+
+
+def _mape_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
+    challenger = at(comparison, "models", "challenger")
+    counted = [target for target in schema.TARGETS if target not in policy.mape_left_out]
+    if counted:
+        over = "over the targets" if not policy.mape_left_out else "over " + ", ".join(map(words, counted))
+        yield judge(
+            "average_mape",
+            f"The average MAPE {over} must be below {policy.maximum_average_mape_percent:g} %.",
+            _average_mape(challenger, counted),
+            "<",
+            policy.maximum_average_mape_percent,
+            low=0,
+            unit="%",
+        )
+    for target in dict.fromkeys(policy.mape_left_out):
+        sentence = (
+            f"{words(target)}: the policy {policy.name!r} leaves the MAPE out, as of a target that idles near zero;"
+            " the skill, from the MAE, decides."
+        )
+        mape = at(challenger, "per_target", target, "mape")
+        bound = policy.maximum_average_mape_percent
+        yield note("mape", sentence, mape, "<", bound, verdict="not_applicable", target=target, unit="%")
+
+
+def _average_mape(challenger: Any, counted: list[str]) -> Any:
+    """The mean over the targets that count; undefined if one of them is."""
+    if len(counted) == len(schema.TARGETS):
+        return at(challenger, "overall", "average_mape")
+    figures = [number_in(at(challenger, "per_target", target, "mape"), low=0) for target in counted]
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) / len(known) if len(known) == len(counted) else None
+
+
+def _baseline_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
+    """On each target better than the better simple baseline, and following each link as well as it does."""
+    models, margin = at(comparison, "models"), policy.within_link_correlation_margin
+    for target in schema.TARGETS:
+        own = at(models, "challenger", "per_target", target)
+        baseline = at(own, "baseline")
+        known = at(models, baseline) is not None
+        name = words(str(baseline)) if known else "unknown"
+        yield judge(
+            "skill",
+            f"{words(target)}: the skill over the better baseline ({name}) must be above {policy.minimum_skill:g}.",
+            at(own, "skill") if known else None,
+            ">",
+            policy.minimum_skill,
+            target=target,
+            high=1,
+        )
+        theirs = number_in(at(models, baseline, "per_target", target, "within_link_correlation"), -1, 1)
+        yield judge(
+            "within_link_correlation",
+            f"{words(target)}: the median correlation within links must be at most {margin:g} under that of the"
+            f" better baseline ({name}).",
+            at(own, "within_link_correlation"),
+            ">=",
+            None if theirs is None else theirs - margin,
+            target=target,
+            low=-1,
+            high=1,
+        )
+
+
+def _champion_checks(comparison: Document, policy: GatePolicy, case: str) -> Iterator[Check]:
+    """On each target no worse than the champion; where it does not decide, the figures stand with the reason."""
+    problem = at(comparison, "champion_problem")
+    because = f"{CASES[case]} {problem}" if isinstance(problem, str) else CASES[case]
+    if case in ("unusable_champion", "unknown_champion"):
+        yield holds("champion", because, fact=False)
+        return
+    models, margin = at(comparison, "models"), policy.champion_margin_percent
+    for target in schema.TARGETS:
+        champion, own = (at(models, model, "per_target", target, "mae") for model in ("champion", "challenger"))
+        theirs = number_in(champion, low=0)
+        bound = None if theirs is None else theirs * (1 + margin / 100)
+        unit = schema.COLUMN[target].unit
+        sentence = f"{words(target)}: the MAE must be at most {margin:g} % above the champion's."
+        if case == "champion":
+            yield judge("champion_mae", sentence, own, "<=", bound, target=target, unit=unit, low=0)
+        else:
+            verdict: Literal["not_applicable", "info"] = "not_applicable" if case == "no_champion" else "info"
+            told = f"{sentence} {because}"
+            yield note("champion_mae", told, own, "<=", bound, verdict=verdict, target=target, unit=unit)
+
+
+def _export_checks(parity: Document, latency: Document, policy: GatePolicy) -> Iterator[Check]:
+    tested = bool(at(parity, "cases"))
+    yield holds("onnx_checker", "onnx.checker must accept the model file.", at(parity, "onnx_checker"))
+    yield judge(
+        "parity",
+        "The largest relative difference between ONNX Runtime and torch must be at most"
+        f" {policy.maximum_parity_error:g}.",
+        at(parity, "max_relative_error") if tested else None,
+        "<=",
+        policy.maximum_parity_error,
+        low=0,
+    )
+    for fact, quality in (("all_finite", "be finite"), ("bounds_kept", "keep physical bounds")):
+        sentence = f"All forecasts for real and extreme windows must {quality}."
+        yield holds(fact, sentence, at(parity, fact) if tested else None)
+    yield judge(
+        "latency_p99",
+        f"99 of 100 single-window forecasts must take at most {policy.maximum_latency_p99_ms:g} ms.",
+        at(latency, "p99_ms"),
+        "<=",
+        policy.maximum_latency_p99_ms,
+        low=0,
+        unit="ms",
+    )
