@@ -136,16 +136,16 @@ class Split:
 def split_windows(index: WindowIndex, config: SplitConfig) -> Split:
     """Cut the windows into train, validation, calibration and test, the test part the latest.
 
-    A window belongs to a part when all its samples, the target included, do; between two parts lies
-    an embargo of one window and horizon (Lopez de Prado, Advances in Financial Machine Learning, 7.4),
-    so that no test sample is within reach of a training window. Spans of a week and more are cut at
-    midnight UTC.
+    A window belongs to a part when all its samples, the target included, do, so no sample is in two
+    parts; between two parts lies an embargo of one window and horizon more (Lopez de Prado, Advances in
+    Financial Machine Learning, 7.4). Spans of a week and more are cut at midnight UTC.
 
     Raises:
         TelemetryError: a part holds no window.
     """
     frame = index.frame
-    embargo_s = (index.window_size + index.horizon_steps) * frame.cadence_seconds
+    span_s = (index.window_size + index.horizon_steps) * frame.cadence_seconds
+    embargo_s = span_s if config.embargo else 0
     edges, whole_days = _edges(frame, config)
     first, last = index.starts, index.target_rows
     parts: dict[str, WindowIndex] = {}
