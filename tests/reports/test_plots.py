@@ -66,8 +66,7 @@ def test_values_and_the_identity_line_are_drawn(tmp_path):
     assert points > 0.005
 
 
-@pytest.mark.parametrize("value", [0.0, 1e9])
-@pytest.mark.parametrize("count", [1, 3_000])
+@pytest.mark.parametrize(("value", "count"), [(0.0, 3_000), (1e9, 1)])
 def test_constant_values_are_drawn_without_warnings(tmp_path, value, count):
     constant = np.full((count, 4), value)
     line, _ = dark_red_and_blue(predictions_scatter(tmp_path / "constant.png", constant, constant, {}))
