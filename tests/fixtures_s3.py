@@ -1,4 +1,4 @@
-"""A real S3-compatible server (`moto_server`, its own process) for the tests that need one."""
+"""A real S3-compatible server (`moto_server`, its own process) for the tests, and a store of each kind."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import pytest
 from botocore.loaders import JSONFileLoader
+
+from bwpredict.store import Store, open_store
 
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 KEYS_PER_PAGE = 20
@@ -57,6 +60,28 @@ def s3_bucket(s3_environment: str) -> str:
         return name
 
 
+@pytest.fixture
+def s3_asks_for_credentials(s3_server: str) -> Iterator[None]:
+    """The S3 server accepts nobody while the test runs."""
+    _post(f"{s3_server}/moto-api/reset-auth", b"0")
+    yield
+    _post(f"{s3_server}/moto-api/reset-auth", b"inf")
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store, one of each kind in turn."""
+    if request.param == "local":
+        return open_store(str(tmp_path / "root"))
+    return open_store(f"s3://{request.getfixturevalue('s3_bucket')}/some/prefix")
+
+
+@pytest.fixture
+def local_store(tmp_path: Path) -> Store:
+    """An empty local store, for tests of what does not depend on the kind of store."""
+    return open_store(str(tmp_path / "root"))
+
+
 @cache
 def _parsed(path: str) -> object:
     return _load_file(JSONFileLoader(), path)
@@ -68,6 +93,12 @@ def _load_once(_loader: JSONFileLoader, path: str) -> object:
 
 
 _load_file = JSONFileLoader.load_file
+
+
+def _post(url: str, body: bytes) -> None:
+    request = urllib.request.Request(url, data=body, method="POST", headers={"Content-Type": "text/plain"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - our own server
+        pass
 
 
 @contextmanager

@@ -1,28 +1,16 @@
-"""Every store there is, and an S3 server that can be told to lose answers."""
+"""An S3 server that can be told to lose answers."""
 
 from __future__ import annotations
 
 import http.client
-import urllib.request
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
-
-from bwpredict.store import Store, open_store
-
-
-@pytest.fixture(params=["local", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """An empty store of each kind."""
-    if request.param == "local":
-        return open_store(str(tmp_path / "root"))
-    return open_store(f"s3://{request.getfixturevalue('s3_bucket')}/some/prefix")
 
 
 @dataclass
@@ -96,17 +84,3 @@ def faulty_s3(s3_environment: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 _CODES = {"500": b"InternalError", "409": b"ConditionalRequestConflict", "501": b"NotImplemented"}
-
-
-@pytest.fixture
-def s3_asks_for_credentials(s3_server: str) -> Iterator[None]:
-    """The S3 server accepts nobody while the test runs."""
-    _post(f"{s3_server}/moto-api/reset-auth", b"0")
-    yield
-    _post(f"{s3_server}/moto-api/reset-auth", b"inf")
-
-
-def _post(url: str, body: bytes) -> None:
-    request = urllib.request.Request(url, data=body, method="POST", headers={"Content-Type": "text/plain"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - our own server
-        pass

@@ -1,0 +1,61 @@
+"""Names in the registry: which files a version has, and under which keys they lie."""
+
+from __future__ import annotations
+
+import re
+
+from bwpredict.errors import ConfigError
+
+PRODUCTION_KEY = "production.json"
+MANIFEST_NAME = "MANIFEST.json"
+DECISION_NAME = "decision.json"
+PROFILE_NAME = "profile.json"
+_VERSION = re.compile(r"v[0-9]{8}_[0-9]{6}")
+
+
+def onnx_name(version: str) -> str:
+    """File name of the version's model."""
+    return f"bandwidth_lstm_{version}.onnx"
+
+
+def metadata_name(version: str) -> str:
+    """File name of the version's metadata."""
+    return f"model_metadata_{version}.json"
+
+
+def required_files(version: str) -> tuple[str, ...]:
+    """Names of the files that every published version has, in the order they are uploaded."""
+    return (
+        "snapshot.json",
+        PROFILE_NAME,
+        "best_model.pth",
+        "training_history.png",
+        "predictions_scatter.png",
+        "comparison.json",
+        DECISION_NAME,
+        "model_card.html",
+        "bandwidth_predictor_report.json",
+        metadata_name(version),
+        onnx_name(version),
+    )
+
+
+OPTIONAL_FILES = ("history.json", "parity.json", "latency.json", "validation.json")
+"""Names of files that are published too where a run made them."""
+
+
+def check_version(version: str) -> None:
+    """Refuse anything but `v%Y%m%d_%H%M%S`. Raises ConfigError."""
+    if not _VERSION.fullmatch(version):
+        raise ConfigError(f"{version!r} is no version; expected vYYYYMMDD_HHMMSS, such as v20261101_093000.")
+
+
+def model_key(version: str, name: str) -> str:
+    """Key of one file of a version. Raises ConfigError if `version` is no version."""
+    check_version(version)
+    return f"models/{version}/{name}"
+
+
+def record_key(sequence: int, version: str, kind: str) -> str:
+    """Key of the record of the pointer's move number `sequence`; sorts in the order of the moves."""
+    return f"history/{sequence:08d}_{version}_{kind}.json"

@@ -1,0 +1,107 @@
+"""Published versions: what their manifests say, and files fetched and verified against them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bwpredict.documents import decode_document
+from bwpredict.errors import ConfigError, ObjectCorruptError, ObjectMissingError
+from bwpredict.files import atomic_path, sha256_of
+from bwpredict.registry.layout import MANIFEST_NAME, model_key
+from bwpredict.store import Store
+from bwpredict.store.base import explained_os_errors
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of one published version: `sha256` by name, in the order they were uploaded.
+
+    `month` is the month (`YYYY-MM`) that the version was trained for.
+    """
+
+    version: str
+    month: str
+    sha256: dict[str, str]
+
+
+def list_versions(store: Store) -> list[str]:
+    """Versions that are published whole, oldest first; one without MANIFEST.json is not there yet."""
+    keys = (info.key.split("/") for info in store.list("models/"))
+    return sorted(parts[1] for parts in keys if len(parts) == 3 and parts[2] == MANIFEST_NAME)
+
+
+def read_manifest(store: Store, version: str) -> Manifest:
+    """The manifest of a published version.
+
+    Raises:
+        ConfigError: `version` is no version name.
+        ObjectMissingError: no such version; the sentence lists the newest ones that are there.
+        ObjectCorruptError: the manifest is of another version.
+        DocumentError: the manifest is no valid document.
+    """
+    key = model_key(version, MANIFEST_NAME)
+    try:
+        content, _ = store.read(key)
+    except ObjectMissingError as error:
+        known = ", ".join(list_versions(store)[-5:]) or "none"
+        sentence = f"{store.uri}: version {version} is not published; the newest published are: {known}."
+        raise ObjectMissingError(sentence) from error
+    document = decode_document("manifest", content, name=f"{store.uri}/{key}")
+    if document["version"] != version:
+        raise ObjectCorruptError(f"{store.uri}/{key}: is the manifest of {document['version']}, not of {version}.")
+    files = {file["name"]: file["sha256"] for file in document["files"]}
+    return Manifest(version, document["month"], files)
+
+
+def verify_version(store: Store, version: str) -> Manifest:
+    """Read every file of a version and hold it against the manifest, which is returned.
+
+    Raises:
+        ObjectCorruptError: names the first file that is gone or has other bytes.
+    """
+    manifest = read_manifest(store, version)
+    for name, sha256 in manifest.sha256.items():
+        key = model_key(version, name)
+        try:
+            content, _ = store.read(key)
+        except ObjectMissingError as error:
+            raise ObjectCorruptError(f"{store.uri}/{key}: is gone, but MANIFEST.json lists it.") from error
+        _check_bytes(store, key, hashlib.sha256(content).hexdigest(), sha256)
+    return manifest
+
+
+def fetch(store: Store, version: str, names: Sequence[str], folder: Path) -> list[Path]:
+    """Download the named files of a version into `folder`, each verified before it is seen there.
+
+    A file that is there already with the right bytes is not downloaded again.
+
+    Raises:
+        ConfigError: the version has no file of that name.
+        ObjectCorruptError: names the file whose bytes are not those of the manifest.
+    """
+    manifest = read_manifest(store, version)
+    return [_fetch_file(store, manifest, name, folder / name) for name in names]
+
+
+def _fetch_file(store: Store, manifest: Manifest, name: str, path: Path) -> Path:
+    if name not in manifest.sha256:
+        known = ", ".join(manifest.sha256)
+        raise ConfigError(f"{store.uri}: version {manifest.version} has no file {name}; it has {known}.")
+    if path.is_file() and sha256_of(path) == manifest.sha256[name]:
+        return path
+    key = model_key(manifest.version, name)
+    with explained_os_errors(path), atomic_path(path) as temporary:
+        store.download(key, temporary)
+        _check_bytes(store, key, sha256_of(temporary), manifest.sha256[name])
+    return path
+
+
+def _check_bytes(store: Store, key: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise ObjectCorruptError(
+            f"{store.uri}/{key}: the bytes do not match MANIFEST.json "
+            f"(sha256 {found[:12]}…, expected {expected[:12]}…); publish the version again or restore the file."
+        )
