@@ -19,7 +19,7 @@ CADENCE_TOLERANCE_SECONDS = 5
 """Collectors start a little late; more than this, and a sample belongs to no minute for sure."""
 LEAST_BYTES_RATIO, MOST_BYTES_RATIO = 0.8, 1.25
 """Headers and retransmissions put `bytes_tx` some percent above the payload; a wrong unit is out by 8 or more."""
-BYTES_AGREE_SHARE = 0.99
+BYTES_AGREE_SHARE = 0.999
 """Share of the rows that must agree: a minute may end between the two counters' readings."""
 LARGEST_NUMBER = 1e300
 """Stands for "finite" in an expectation, since JSON has no infinity."""
@@ -176,7 +176,7 @@ def _agreement_checks() -> tuple[Check, ...]:
             },
             "{count} of {total} values do not agree with bytes_tx (its rate as a multiple of throughput_mbps)",
             f"a rate of bytes_tx of {LEAST_BYTES_RATIO} to {MOST_BYTES_RATIO} times throughput_mbps"
-            f" in {BYTES_AGREE_SHARE:.0%} of the rows",
+            f" in {BYTES_AGREE_SHARE:.1%} of the rows",
         ),
     )
 

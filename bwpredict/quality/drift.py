@@ -40,6 +40,21 @@ LIMITS: dict[str, Limit] = {
 """By column: of the PSI for numeric columns, of the Jensen–Shannon distance for categorical ones."""
 
 
+FEWEST_DAYS = 7
+SHORT_SPAN_FACTOR = 3
+"""In less than a week one span has the weekend and the other has not: only what lies this far out is drift."""
+
+
+def limit_of(column: str, days: int) -> Limit:
+    """The column's limit, where the shorter of the two spans holds this many days."""
+    limit = LIMITS[column]
+    if days >= FEWEST_DAYS:
+        return limit
+    error = None if limit.error is None else limit.error * SHORT_SPAN_FACTOR
+    reason = f"{SHORT_SPAN_FACTOR} times the usual, since less than a week is compared"
+    return Limit(limit.warning * SHORT_SPAN_FACTOR, error, reason)
+
+
 def statistic_of(column: str) -> str:
     """Name of the statistic that measures the drift of this column."""
     return "PSI" if column in NUMERIC else "Jensen–Shannon distance"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bwpredict import schema
 from bwpredict.quality.checks import DISTRIBUTION_SUITE, Check, Severity
-from bwpredict.quality.drift import LIMITS, drift_of, statistic_of
+from bwpredict.quality.drift import LIMITS, drift_of, limit_of, statistic_of
 from bwpredict.quality.profile import NUMERIC, Profile, gap_share
 from bwpredict.quality.words import figure, unit_of
 
@@ -84,7 +84,7 @@ def _constant_check(name: str) -> Check:
 
 
 def _drift_checks(name: str, profile: Profile, reference: Profile) -> Iterator[Check]:
-    limit = LIMITS[name]
+    limit = limit_of(name, min(len(profile["days"]), len(reference["days"])))
     moved = _movement(name, profile, reference)
     finding = (
         f"the distribution has drifted{moved}: {statistic_of(name)} {{observed}} against the champion's training data"
@@ -92,7 +92,7 @@ def _drift_checks(name: str, profile: Profile, reference: Profile) -> Iterator[C
     bounds: dict[Severity, float | None] = {"error": limit.error, "warning": limit.warning}
     for severity, most in bounds.items():
         if most is not None:
-            expected = f"{most} or less ({limit.reason})"
+            expected = f"{figure(most)} or less ({limit.reason})"
             yield _check(f"drift.{name}.{severity}", f"drift_{name}", severity, (None, most), finding, expected, name)
 
 

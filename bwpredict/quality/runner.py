@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bwpredict import schema
-from bwpredict.quality.checks import Check
+from bwpredict.quality.checks import Check, Severity
 from bwpredict.quality.partitions import Batch
 from bwpredict.quality.words import figure, moment
 
@@ -54,6 +54,11 @@ class Outcome:
     examples: tuple[dict[str, Any], ...] = ()
     hint: str = ""
     reason: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        """The check's; a check that could not be evaluated is an error, whatever it would have been."""
+        return self.check.severity if self.evaluated else "error"
 
 
 class Session:
@@ -183,13 +188,14 @@ def _observed(check: Check, found: dict[str, Any], frame: pd.DataFrame) -> str |
 
 def _offending_rows(check: Check, frame: pd.DataFrame, found: dict[str, Any]) -> pd.DataFrame:
     """Some of the rows: those that hold one of the offending values that Great Expectations names."""
-    return frame[_offends(check, frame, found.get("partial_unexpected_list", []))][:EXAMPLES]
+    offends = _offends(check, frame, found.get("partial_unexpected_list", []))
+    return frame.loc[offends].head(EXAMPLES)
 
 
-def _offends(check: Check, frame: pd.DataFrame, values: list[Any]) -> Any:
+def _offends(check: Check, frame: pd.DataFrame, values: list[Any]) -> pd.Series[Any]:
     if check.expectation == "ExpectCompoundColumnsToBeUnique":
         return frame.duplicated(check.arguments["column_list"], keep=False)
-    column = frame[check.arguments["column"]]
+    column: pd.Series[Any] = frame[check.arguments["column"]]
     if check.expectation == "ExpectColumnValuesToNotBeNull":
         return column.isna()
     return column.isin(values)
@@ -217,10 +223,10 @@ def _plain(value: Any) -> Any:
 
 def _hint(check: Check, found: dict[str, Any]) -> str:
     """What a calendar column that is off by one constant probably counts from."""
-    offsets = set(found.get("partial_unexpected_list", []))
-    if not check.id.endswith(".calendar") or len(offsets) != 1:
+    offsets = found.get("partial_unexpected_list")
+    if not check.id.endswith(".calendar") or not offsets or len(set(offsets)) != 1:
         return ""
-    offset = offsets.pop()
+    offset = offsets[0]
     if check.column == "day_of_week":
         first = ("Sunday", "Saturday", "Friday", "Thursday", "Wednesday", "Tuesday", "Monday")[int(offset)]
         return f"the values look as if 0 = {first}"

@@ -107,16 +107,15 @@ def _document(
     outcomes: Sequence[Outcome], profile: Profile, start: datetime, end: datetime, *, first_month: bool
 ) -> dict[str, Any]:
     checks = [_check_document(outcome) for outcome in outcomes]
-    evaluated = all(outcome.evaluated for outcome in outcomes)
-    failed = [outcome.check for outcome in outcomes if not outcome.passed]
+    counts = _counts(outcomes)
     return {
-        "passed": evaluated and not any(check.severity == "error" for check in failed),
+        "passed": counts["errors"] == 0,
         "first_month": first_month,
         "note": FIRST_MONTH_NOTE if first_month else REFERENCE_NOTE,
         "period": {"start": start.isoformat(), "end": end.isoformat()},
         "rows": profile["rows"],
         "links": profile["links"],
-        "counts": _counts(outcomes),
+        "counts": counts,
         "suites": [
             {"name": suite, **_counts([outcome for outcome in outcomes if outcome.check.suite == suite])}
             for suite in (SCHEMA_SUITE, DISTRIBUTION_SUITE)
@@ -127,7 +126,7 @@ def _document(
 
 
 def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    failed = [outcome.check.severity for outcome in outcomes if not outcome.passed]
+    failed = [outcome.severity for outcome in outcomes if not outcome.passed]
     return {
         "declared": len(outcomes),
         "evaluated": sum(outcome.evaluated for outcome in outcomes),
@@ -144,7 +143,7 @@ def _check_document(outcome: Outcome) -> dict[str, Any]:
         "id": check.id,
         "suite": check.suite,
         "column": check.column,
-        "severity": check.severity,
+        "severity": outcome.severity,
         "evaluated": outcome.evaluated,
         "passed": outcome.passed,
         "sentence": _sentence(outcome),

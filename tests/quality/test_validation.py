@@ -1,0 +1,282 @@
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from quality_telemetry import FIRST, SECOND, errors, failures, generate, rewrite, snapshot_of
+
+from bwpredict import schema
+from bwpredict.documents import read_document
+from bwpredict.errors import SnapshotError, TelemetryError
+from bwpredict.quality.checks import SCHEMA_SUITE, schema_checks
+from bwpredict.quality.drift import LIMITS, drift_of
+from bwpredict.quality.partitions import batches
+from bwpredict.quality.profile import measure
+from bwpredict.quality.runner import Session
+from bwpredict.quality.validation import FIRST_MONTH_NOTE, reported, summary, validate
+from bwpredict.synth.faults import inject
+
+LOCAL = 1_000
+"""Rows from here on that a fault of single rows meets: in the first link, on the first day."""
+
+
+@pytest.fixture(scope="module")
+def healthy_result(healthy, champion_profile, tmp_path_factory):
+    return validate(healthy, snapshot_of(healthy), champion_profile, tmp_path_factory.mktemp("run") / "validation")
+
+
+def test_healthy_telemetry_passes_every_check(healthy_result):
+    assert failures(healthy_result) == {}
+    assert healthy_result["passed"]
+    assert healthy_result["counts"]["evaluated"] == healthy_result["counts"]["declared"] > 100
+    assert summary(healthy_result).startswith("Validation passed: ")
+
+
+def test_every_column_has_checks_of_its_type_nulls_and_drift(healthy_result):
+    ids = {check["id"] for check in healthy_result["checks"]}
+    for column in schema.COLUMNS:
+        assert {f"schema.{column.name}.type", f"schema.{column.name}.nulls"} <= ids
+        if column.name not in (*schema.LINK_KEY, "timestamp"):
+            assert f"distributions.drift.{column.name}.warning" in ids
+
+
+def test_the_next_week_of_a_calm_network_has_not_drifted_and_that_of_a_congested_one_has(tmp_path):
+    fleet = {"links": 6, "days": 7, "seed": 42}
+    last = measure(generate(tmp_path / "last", **fleet, start="2026-10-26"))
+    week = (FIRST, 7)
+    calm = generate(tmp_path / "calm", **fleet)
+    assert errors(validate(calm, snapshot_of(calm, *week), last, tmp_path / "calm results")) == set()
+    congested = generate(tmp_path / "congested", **fleet, regime="congested")
+    found = errors(validate(congested, snapshot_of(congested, *week), last, tmp_path / "congested results"))
+    assert {f"distributions.drift.{name}.error" for name in ("queue_depth", "throughput_mbps")} <= found
+    assert all(name.startswith("distributions.drift.") for name in found)
+
+
+def test_the_next_month_of_a_calm_network_passes_every_drift_check(tmp_path):
+    last, this = (
+        measure(generate(tmp_path / start, links=8, days=days, start=start, seed=42))
+        for start, days in (("2026-10-01", 31), ("2026-11-01", 30))
+    )
+    assert all(drift_of(name, this, last) < limit.warning for name, limit in LIMITS.items())
+
+
+def _overwrite(column, rows, value):
+    def change(frame):
+        frame.loc[frame.index[rows], column] = value
+        return frame
+
+    return change
+
+
+def _many_faults(frame):
+    """One fault for each column or pair of columns, each in rows of its own where it is one of single rows."""
+    for column, rows, value in (
+        ("rtt_ms", slice(LOCAL, LOCAL + 37), -12.0),
+        ("packet_loss", slice(LOCAL + 50, LOCAL + 52), 1.5),
+        ("jitter_ms", slice(LOCAL + 60, LOCAL + 63), np.nan),
+        ("throughput_mbps", slice(LOCAL + 70, LOCAL + 71), np.inf),
+        ("queue_depth", slice(LOCAL + 80, LOCAL + 84), None),
+        ("retransmits", slice(LOCAL + 90, LOCAL + 91), -1),
+        ("timestamp", slice(LOCAL + 100, LOCAL + 101), pd.Timestamp("2026-12-24", tz="UTC").timestamp()),
+        ("timestamp", slice(LOCAL + 110, LOCAL + 111), frame["timestamp"].iloc[LOCAL + 110] + 17),
+    ):
+        frame = _overwrite(column, rows, value)(frame)
+    for column, row, value in (("dwcp_mode", LOCAL, "warp"), ("region", LOCAL + 1, None)):
+        frame[column] = frame[column].astype("object")
+        frame.loc[frame.index[row], column] = value
+    frame["day_of_week"] = (frame["day_of_week"] + 6) % 7
+    frame["time_of_day"] = (frame["time_of_day"] + 3) % 24
+    frame["bytes_tx"] //= 1000
+    copies = frame.iloc[[LOCAL + 120, LOCAL + 121]].assign(throughput_mbps=1.0)
+    return pd.concat([frame, copies], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def broken_result(tmp_path_factory):
+    telemetry = generate(tmp_path_factory.mktemp("broken") / "telemetry")
+    rewrite(telemetry, FIRST, _many_faults)
+    output = telemetry.parent / "validation"
+    result = validate(telemetry, snapshot_of(telemetry), None, output)
+    assert read_document(output / "result.json", "validation") == result
+    return result
+
+
+@pytest.mark.parametrize(
+    ("check", "sentence"),
+    [
+        ("rtt_ms.range", r"rtt_ms: 37 of 8,642 values lie below 0 ms \(.*: -12\.0\); expected 0 ms or more\."),
+        ("packet_loss.range", r"packet_loss: 2 of 8,642 values lie outside 0 to 1 \(.*: 1\.5\); expected 0 to 1\."),
+        ("jitter_ms.nulls", r"jitter_ms: 3 of 8,642 values are missing or NaN \(.*\); expected none\."),
+        ("queue_depth.nulls", r"queue_depth: 4 of 8,642 values are missing or NaN"),
+        ("region.nulls", r"region: 1 of 8,642 values are missing or NaN"),
+        ("throughput_mbps.finite", r"throughput_mbps: 1 of 8,642 values are infinite \(.*: inf\); expected finite"),
+        ("retransmits.range", r"retransmits: 1 of 8,642 values lie below 0 packets"),
+        ("dwcp_mode.categories", r"dwcp_mode: 1 of .* no known category \(.*: warp\); expected one of standard, turbo"),
+        ("unique", r"telemetry: 4 of 8,642 rows share their link and timestamp with another row"),
+        (
+            "timestamp.period",
+            r"timestamp: 1 of .* outside the snapshot's period \(.* at 2026-12-24T00:00Z.*2026-11-02T",
+        ),
+        (
+            "timestamp.cadence",
+            r"timestamp: 4 of 8,642 steps .* off the cadence .*; expected steps of a multiple of 60 s",
+        ),
+        ("day_of_week.calendar", r"as if 0 = Monday; expected .* day_of_week counts from 0 = Sunday\."),
+        ("time_of_day.calendar", r"a clock 3 h ahead of UTC; expected .* time_of_day is the hour in UTC"),
+        ("throughput_mbps.bytes", r"throughput_mbps: 4,3\d\d of 8,642 values do not agree with bytes_tx \(.*: 0\.001"),
+    ],
+)
+def test_a_fault_fails_with_a_sentence_that_names_the_column(broken_result, check, sentence):
+    found = failures(broken_result)[f"schema.{check}"]
+    assert pd.Series([found]).str.contains(sentence, regex=True).all(), found
+
+
+def test_faults_fail_nothing_but_their_own_checks(broken_result):
+    # Fourteen above, and the row in December leaves a gap behind it.
+    assert len(errors(broken_result)) == 15
+    assert not broken_result["passed"]
+
+
+def test_offending_rows_are_kept_with_link_time_and_value(broken_result):
+    (check,) = (check for check in broken_result["checks"] if check["id"] == "schema.rtt_ms.range")
+    assert check["unexpected_share"] == pytest.approx(37 / 8642)
+    assert len(check["examples"]) == 5
+    first = check["examples"][0]
+    assert (first["timestamp"], first["value"]) == ("2026-11-02T16:40Z", -12.0)
+    assert f"link {first['node_id']}→{first['peer_id']} at 2026-11-02T16:40Z: -12.0" in check["sentence"]
+
+
+def test_the_summary_has_errors_first_a_limit_and_the_first_months_note(broken_result):
+    lines = summary(broken_result, most=4).splitlines()
+    assert lines[0].endswith("15 errors, 0 warnings.")
+    assert all(line.startswith("- ERROR ") for line in lines[1:5])
+    assert lines[5:] == ["- and 11 more.", FIRST_MONTH_NOTE]
+
+
+def test_the_first_month_says_so_and_has_no_drift_checks(broken_result):
+    assert broken_result["first_month"]
+    assert broken_result["note"] == FIRST_MONTH_NOTE
+    assert not any(".drift." in check["id"] or "ratio" in check["id"] for check in broken_result["checks"])
+
+
+def test_a_missing_column_and_text_in_a_number_are_named(break_all, tmp_path):
+    telemetry = break_all(lambda frame: frame.drop(columns="peer_id").assign(rtt_ms="fast"))
+    result = validate(telemetry, snapshot_of(telemetry), None, tmp_path / "validation")
+    found = failures(result)
+    assert found["schema.columns"] == (
+        "telemetry: columns are missing (peer_id); expected all 20 columns of the telemetry schema."
+    )
+    assert found["schema.rtt_ms.type"] == "rtt_ms: the values are of type str; expected numbers (float64)."
+    assert "could not be checked, since a column it needs is missing" in found["schema.timestamp.cadence"]
+    assert "could not be checked, since the values are of the wrong type" in found["schema.rtt_ms.range"]
+    assert result["counts"]["evaluated"] < result["counts"]["declared"]
+    assert not result["passed"]
+
+
+@pytest.mark.parametrize("folder", ["nothing", "no rows"])
+def test_empty_telemetry_fails_although_no_row_offends(break_all, tmp_path, folder):
+    telemetry = break_all(lambda frame: frame[:0]) if folder == "no rows" else tmp_path / "nowhere"
+    result = validate(telemetry, {**snapshot_of(telemetry), "rows": 0}, None, tmp_path / "validation")
+    assert failures(result)["schema.rows"] == "telemetry: there are 0 rows; expected 1 row or more."
+    assert not result["passed"]
+
+
+def test_a_constant_target_stops_the_run_and_a_constant_feature_does_not(break_all, tmp_path):
+    telemetry = break_all(lambda frame: frame.assign(jitter_ms=1.0))
+    result = validate(telemetry, snapshot_of(telemetry), None, tmp_path / "target")
+    assert errors(result) == {"distributions.constant.jitter_ms"}
+    assert "jitter_ms: the column is constant" in summary(result)
+    telemetry = generate(tmp_path / "other")
+    for day in (FIRST, SECOND):
+        rewrite(telemetry, day, lambda frame: frame.assign(retransmits=0))
+    result = validate(telemetry, snapshot_of(telemetry), None, tmp_path / "feature")
+    assert set(failures(result)) == {"distributions.constant.retransmits"}
+    assert result["passed"]
+    assert "- WARNING retransmits: the column is constant" in summary(result)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("impossible_values", {"schema.rtt_ms.range", "schema.packet_loss.range"}),
+        ("wrong_unit", {"schema.throughput_mbps.bytes", "distributions.drift.throughput_mbps.error"}),
+        ("wrong_calendar", {"schema.day_of_week.calendar"}),
+        ("missing_values", {"schema.rtt_ms.nulls", "schema.throughput_mbps.nulls"}),
+    ],
+)
+def test_every_fault_that_the_generator_can_inject_is_caught(telemetry, champion_profile, tmp_path, fault, expected):
+    inject(telemetry, fault)
+    result = validate(telemetry, snapshot_of(telemetry), champion_profile, tmp_path / "validation")
+    assert errors(result) == expected
+
+
+def test_drift_is_told_once_with_its_statistic_and_what_moved(break_all, champion_profile, tmp_path):
+    telemetry = break_all(lambda frame: frame.assign(rtt_ms=frame["rtt_ms"] * 30, dwcp_mode="turbo"))
+    result = validate(telemetry, snapshot_of(telemetry), champion_profile, tmp_path / "validation")
+    assert errors(result) == {"distributions.drift.rtt_ms.error", "distributions.drift.dwcp_mode.error"}
+    told = [check["sentence"] for check in reported(result)]
+    assert len(told) == 2
+    assert told[0].startswith("rtt_ms: the distribution has drifted (median ")
+    assert " ms): PSI " in told[0]
+    assert told[1].startswith("dwcp_mode: the distribution has drifted (share of ")
+    assert "%): Jensen–Shannon distance 0.9" in told[1]
+
+
+def test_fewer_links_and_rows_than_the_champions_are_errors(break_all, champion_profile, tmp_path):
+    telemetry = break_all(lambda frame: frame[frame["peer_id"] == frame["peer_id"].iloc[0]])
+    result = validate(telemetry, snapshot_of(telemetry), champion_profile, tmp_path / "validation")
+    found = failures(result)
+    assert "the row count is 0.3333 times that of the champion's" in found["distributions.rows_per_day_ratio.error"]
+    assert "the link count is 0.3333 times that of the champion's" in found["distributions.links_ratio.error"]
+
+
+@pytest.mark.parametrize(("kept", "passes"), [(0.9, True), (0.6, False)])
+def test_gaps_are_a_warning_first_and_then_an_error(break_all, tmp_path, kept, passes):
+    telemetry = break_all(lambda frame: frame[frame["timestamp"] // 60 % 10 < kept * 10])
+    result = validate(telemetry, snapshot_of(telemetry), None, tmp_path / "validation")
+    assert "of the links' minutes hold no sample" in failures(result)["distributions.gaps.warning"]
+    assert result["passed"] is passes
+    assert ("distributions.gaps.error" in errors(result)) is not passes
+
+
+def test_rows_that_the_snapshot_does_not_know_are_an_error(healthy, champion_profile, tmp_path):
+    snapshot = {**snapshot_of(healthy), "rows": 8639}
+    result = validate(healthy, snapshot, champion_profile, tmp_path / "validation")
+    assert failures(result) == {
+        "distributions.rows": "telemetry: there are 8,640 rows; expected 8,639 as in the snapshot."
+    }
+
+
+def test_a_snapshot_without_its_period_and_a_broken_file_are_errors_and_write_nothing(telemetry, tmp_path):
+    with pytest.raises(SnapshotError, match="lacks end, rows; pull the telemetry again"):
+        validate(telemetry, {"start": "2026-11-02T00:00:00+00:00"}, None, tmp_path / "validation")
+    snapshot = snapshot_of(telemetry)
+    (telemetry / f"date={FIRST}" / "part-0.parquet").write_bytes(b"broken")
+    with pytest.raises(TelemetryError, match="cannot be read as Parquet"):
+        validate(telemetry, snapshot, None, tmp_path / "validation")
+    assert [path.name for path in tmp_path.iterdir()] == ["telemetry"]
+
+
+def test_the_verdict_is_the_same_whatever_the_batches(telemetry, tmp_path):
+    rewrite(telemetry, SECOND, _overwrite("rtt_ms", slice(0, 7), -1.0))
+    start, end = (pd.Timestamp(day, tz="UTC").to_pydatetime() for day in (FIRST, "2026-11-04"))
+    whole, daily = (
+        Session(tmp_path).run(SCHEMA_SUITE, schema_checks(start, end), batches(telemetry, rows=rows))
+        for rows in (10**6, 1)
+    )
+    assert [batch.name for batch in batches(telemetry)] == [f"{FIRST} to {SECOND}"]
+    assert [batch.name for batch in batches(telemetry, rows=1)] == [FIRST, SECOND]
+    for one, other in zip(whole, daily, strict=True):
+        assert (one.passed, one.unexpected, one.total, one.examples) == (
+            other.passed,
+            other.unexpected,
+            other.total,
+            other.examples,
+        )
+
+
+def test_great_expectations_is_silent(healthy, tmp_path, caplog, capfd):
+    with caplog.at_level(logging.INFO):
+        validate(healthy, snapshot_of(healthy), None, tmp_path / "validation")
+    assert [record.message for record in caplog.records if record.name.startswith("great_expectations")] == []
+    assert capfd.readouterr() == ("", "")
