@@ -38,7 +38,7 @@ _TYPES: dict[schema.Kind, tuple[str, str]] = {
 class Check:
     """One expectation: `expectation` is a class of `great_expectations.expectations`, `arguments` its own.
 
-    `finding` completes the sentence of a failure, with {observed}, {count} and {total} filled in;
+    `finding` completes the sentence of a failure, with {observed}, {percent} (of it), {count} and {total} filled in;
     `shows` is the column whose value stands in examples (default: the one that is checked).
     """
 
@@ -85,7 +85,6 @@ def _table_checks() -> tuple[Check, ...]:
             {"column_list": key},
             "{count} of {total} rows share their link and timestamp with another row",
             "one row for each link and timestamp",
-            shows="throughput_mbps",
         ),
     )
 

@@ -24,20 +24,21 @@ _POLICY = (
 )
 
 
-def finish_data_docs(output: Path, result: dict[str, Any]) -> None:
-    """Rewrite every page under `output/data_docs`, and replace its index by one of the result's sentences.
+def finish_data_docs(output: Path, result: dict[str, Any], reported: list[dict[str, Any]]) -> None:
+    """Rewrite every page under `output/data_docs`, and replace its index by one of the reported checks' sentences.
 
     Great Expectations' pages take their style sheets, scripts and logo from six other hosts; here they
     get one style sheet of their own, and their scripts go.
     """
     site = (output / DATA_DOCS_INDEX).parent
     style = _resource("data_docs.css")
-    for page in site.rglob("*.html"):
-        page.write_text(_offline(page.read_text("utf-8"), style), "utf-8")
+    for path in site.rglob("*.html"):
+        path.write_text(_offline(path.read_text("utf-8"), style), "utf-8")
     shutil.rmtree(site / "static", ignore_errors=True)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(_resource("index.html"))
-    (output / DATA_DOCS_INDEX).write_text(template.render(result=result, style=style, pages=_pages(site)), "utf-8")
+    page = template.render(result=result, reported=reported, style=style, pages=_pages(site))
+    (output / DATA_DOCS_INDEX).write_text(page, "utf-8")
 
 
 def _offline(page: str, style: str) -> str:

@@ -50,14 +50,19 @@ def limit_of(column: str, days: int) -> Limit:
     limit = LIMITS[column]
     if days >= FEWEST_DAYS:
         return limit
-    error = None if limit.error is None else limit.error * SHORT_SPAN_FACTOR
+    error = None if limit.error is None else round(limit.error * SHORT_SPAN_FACTOR, 3)
     reason = f"{SHORT_SPAN_FACTOR} times the usual, since less than a week is compared"
-    return Limit(limit.warning * SHORT_SPAN_FACTOR, error, reason)
+    return Limit(round(limit.warning * SHORT_SPAN_FACTOR, 3), error, reason)
 
 
 def statistic_of(column: str) -> str:
     """Name of the statistic that measures the drift of this column."""
     return "PSI" if column in NUMERIC else "Jensen–Shannon distance"
+
+
+def figure_name(column: str) -> str:
+    """The statistic and the column in one name, such as `psi_rtt_ms`."""
+    return f"psi_{column}" if column in NUMERIC else f"jensen_shannon_{column}"
 
 
 def drift_of(column: str, profile: dict[str, Any], reference: dict[str, Any]) -> float | None:

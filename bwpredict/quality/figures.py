@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bwpredict import schema
 from bwpredict.quality.checks import DISTRIBUTION_SUITE, Check, Severity
-from bwpredict.quality.drift import LIMITS, drift_of, limit_of, statistic_of
+from bwpredict.quality.drift import LIMITS, drift_of, figure_name, limit_of, statistic_of
 from bwpredict.quality.profile import NUMERIC, Profile, gap_share
 from bwpredict.quality.words import figure, unit_of
 
@@ -35,7 +35,7 @@ def figures_of(profile: Profile, reference: Profile | None, days: int) -> dict[s
         found |= {
             "rows_per_day_ratio": _ratio(_rows_per_day(profile), _rows_per_day(reference)),
             "links_ratio": _ratio(profile["links"], reference["links"]),
-            **{f"drift_{name}": drift_of(name, profile, reference) for name in LIMITS},
+            **{figure_name(name): drift_of(name, profile, reference) for name in LIMITS},
         }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -56,11 +56,11 @@ def figure_checks(profile: Profile, reference: Profile | None, rows: int) -> tup
 
 def _coverage_checks() -> Iterator[Check]:
     for severity, most in MOST_GAPS.items():
-        finding = "{observed} of the links' minutes hold no sample"
+        finding = "{percent} of the links' minutes hold no sample"
         yield _check(
-            f"gaps.{severity}", "gap_share", severity, (None, most), finding, f"{figure(most)} or less", "timestamp"
+            f"gaps.{severity}", "gap_share", severity, (None, most), finding, f"{most:.0%} or less", "timestamp"
         )
-    finding, expected = "{observed} of the period's days hold rows", f"{LEAST_DAYS_COVERED} or more"
+    finding, expected = "{percent} of the period's days hold rows", f"{LEAST_DAYS_COVERED:.0%} or more"
     yield _check("days", "days_covered", "warning", (LEAST_DAYS_COVERED, None), finding, expected, "timestamp")
 
 
@@ -93,7 +93,7 @@ def _drift_checks(name: str, profile: Profile, reference: Profile) -> Iterator[C
     for severity, most in bounds.items():
         if most is not None:
             expected = f"{figure(most)} or less ({limit.reason})"
-            yield _check(f"drift.{name}.{severity}", f"drift_{name}", severity, (None, most), finding, expected, name)
+            yield _check(f"drift.{name}.{severity}", figure_name(name), severity, (None, most), finding, expected, name)
 
 
 def _ratio_checks(name: str, title: str, words: str) -> Iterator[Check]:

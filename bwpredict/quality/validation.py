@@ -65,7 +65,7 @@ def validate(
         outcomes += session.run(DISTRIBUTION_SUITE, checks, [whole])
         result = _document(outcomes, profile, start, end, first_month=champion_profile is None)
         session.write_data_docs()
-        finish_data_docs(staging, result)
+        finish_data_docs(staging, result, reported(result))
         write_document(staging / "result.json", "validation", result)
         shutil.rmtree(output, ignore_errors=True)
         staging.replace(output)
@@ -165,6 +165,7 @@ def _sentence(outcome: Outcome) -> str:
     observed = outcome.observed
     finding = check.finding.format(
         observed=figure(observed) if isinstance(observed, int | float) else observed,
+        percent=f"{observed:.1%}" if isinstance(observed, int | float) else "",
         count=f"{outcome.unexpected or 0:,}",
         total=f"{outcome.total or 0:,}",
     )

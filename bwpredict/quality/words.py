@@ -13,7 +13,7 @@ def figure(value: float) -> str:
     """A number for reading: 17,280 or 0.0123."""
     if not math.isfinite(value):
         return str(value)
-    return f"{int(value):,}" if value == int(value) else f"{value:.4g}"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
 
 
 def unit_of(column: schema.Column) -> str:
@@ -33,4 +33,7 @@ def moment(timestamp_s: float) -> str:
 def example(row: dict[str, Any]) -> str:
     """An offending row: "link 3→7 at 2026-10-01T04:05Z: -12.0"."""
     where = f"link {row['node_id']}→{row['peer_id']} at {row['timestamp']}"
-    return where if row["value"] is None else f"{where}: {row['value']}"
+    value = row["value"]
+    if value is None:
+        return where
+    return f"{where}: {float(f'{value:.6g}') if isinstance(value, float) else value}"
