@@ -20,7 +20,7 @@ from bwpredict.evaluation.comparison import compare
 from bwpredict.evaluation.forecasts import collect, write_forecasts
 from bwpredict.evaluation.scoring import forecast
 from bwpredict.files import sha256_of
-from bwpredict.registry.layout import metadata_name, onnx_name
+from bwpredict.registry.layout import PROFILE_NAME, metadata_name, onnx_name
 from bwpredict.reports import plots
 from bwpredict.telemetry.frame import TelemetryFrame
 from bwpredict.windows import Split, index_windows, split_windows
@@ -37,6 +37,8 @@ REPORT = "bandwidth_predictor_report.json"
 HISTORY_PLOT = "training_history.png"
 SCATTER_PLOT = "predictions_scatter.png"
 PARITY_WINDOWS = 512
+LOCK = Path(__file__).parent.parent / "requirements.txt"
+"""The lock of a checkout; an installed package has none."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,10 @@ def _write_metadata(
         split=split.describe(),
         history=read_document(folder / HISTORY, "training_history"),
         comparison=comparison,
-        environment=metadata.measure_environment(),
+        environment=metadata.measure_environment(LOCK),
         filled=frame.filled,
         cadence_seconds=frame.cadence_seconds,
+        profile=PROFILE_NAME if (folder / PROFILE_NAME).is_file() else None,
     )
     write_document(folder / metadata_name(run.version), "model_metadata", document)
     write_document(folder / REPORT, "bandwidth_predictor_report", metadata.predictor_report(document))

@@ -204,7 +204,7 @@ def status(registry: Registry = "") -> None:
     table = Table("#", "version", "kind", "when", "by", "replaced")
     for move in read_history(store):
         table.add_row(
-            str(move.sequence), move.version, move.kind, move.promoted_at, move.promoted_by, move.previous or "nothing"
+            str(move.sequence), move.version, move.kind, move.promoted_at, move.promoted_by, move.replaced or "nothing"
         )
     _console().print(table)
     logger.info("Published versions: %s", ", ".join(list_versions(store)) or "none")

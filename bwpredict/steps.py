@@ -17,6 +17,7 @@ from bwpredict.config import RunConfig
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
 from bwpredict.files import sha256_of, write_atomically
+from bwpredict.registry.layout import DECISION_NAME, PROFILE_NAME, metadata_name, onnx_name
 from bwpredict.store import open_store
 
 logger = logging.getLogger(__name__)
@@ -26,8 +27,6 @@ SNAPSHOT = "snapshot.json"
 TELEMETRY = "telemetry"
 VALIDATION = "validation"
 VALIDATION_RESULT = "validation.json"
-PROFILE = "profile.json"
-DECISION = "decision.json"
 MODEL_CARD = "model_card.html"
 PUBLICATION = "publication.json"
 CHAMPION = "champion"
@@ -72,8 +71,8 @@ def validate(snapshot: Reference) -> Reference:
 
     area = _area(snapshot)
     run = _run(area)
-    champion = _fetch_champion(run, area, [PROFILE])
-    before = read_document(champion / PROFILE, "profile") if champion else None
+    champion = _fetch_champion(run, area, [PROFILE_NAME])
+    before = read_document(champion / PROFILE_NAME, "profile") if champion else None
     pinned = read_document(area / SNAPSHOT, "snapshot")
     result = validation.validate(area / TELEMETRY, pinned, before, area / VALIDATION)
     write_document(area / VALIDATION_RESULT, "validation", result)
@@ -81,8 +80,8 @@ def validate(snapshot: Reference) -> Reference:
     if not result["passed"]:
         raise ValidationFailed(summary)
     logger.info("%s", summary)
-    write_document(area / PROFILE, "profile", profile.measure(area / TELEMETRY))
-    return _refer(area / PROFILE)
+    write_document(area / PROFILE_NAME, "profile", profile.measure(area / TELEMETRY))
+    return _refer(area / PROFILE_NAME)
 
 
 def train(profile: Reference) -> Reference:
@@ -107,7 +106,6 @@ def export(checkpoint: Reference) -> Reference:
 def compare(export: Reference) -> Reference:
     """Score champion, challenger and baselines on the same test windows: `comparison.json`, metadata, plots."""
     from bwpredict import challenger
-    from bwpredict.registry.layout import onnx_name
 
     area = _area(export)
     run = _run(area)
@@ -124,7 +122,6 @@ def compare(export: Reference) -> Reference:
 def decide(comparison: Reference) -> Reference:
     """Apply the gate policy: `decision.json`, `model_card.html`. A rejection is written, not raised."""
     from bwpredict import challenger, gate
-    from bwpredict.registry.layout import metadata_name, onnx_name
     from bwpredict.reports.card import model_card
 
     area = _area(comparison)
@@ -145,7 +142,7 @@ def decide(comparison: Reference) -> Reference:
         decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     decision = _first_decision(area, decision)
-    write_document(area / DECISION, "decision", decision)
+    write_document(area / DECISION_NAME, "decision", decision)
     model_card(
         area / MODEL_CARD,
         run=run.model_dump(mode="json"),
@@ -159,7 +156,7 @@ def decide(comparison: Reference) -> Reference:
         scatter=area / challenger.SCATTER_PLOT,
     )
     logger.info("%s", gate.summary(decision))
-    return _refer(area / DECISION)
+    return _refer(area / DECISION_NAME)
 
 
 def publish(decision: Reference) -> Reference:
@@ -173,7 +170,7 @@ def publish(decision: Reference) -> Reference:
 
     area = _area(decision)
     run = _run(area)
-    document = read_document(area / DECISION, "decision")
+    document = read_document(area / DECISION_NAME, "decision")
     if run.dry_run:
         raise GateRejected(f"{run.version}: a dry run publishes nothing.")
     production = publish_version(
@@ -248,7 +245,7 @@ def _fetch_champion(run: RunConfig, area: Path, names: list[str]) -> Path | None
 
 def _first_decision(area: Path, decision: dict[str, Any]) -> dict[str, Any]:
     """The decision as it was first taken, if taking it again gave the same: then nothing changes, not even the time."""
-    path = area / DECISION
+    path = area / DECISION_NAME
     if path.is_file():
         before = read_document(path, "decision")
         if before | {"decided_at": None} == decision | {"decided_at": None}:

@@ -1,0 +1,196 @@
+"""The run from telemetry to a published model, step by step, on a folder and on a real S3 server."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bwpredict import steps
+from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
+from bwpredict.documents import read_document
+from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
+from bwpredict.files import sha256_of
+from bwpredict.registry.production import read_production
+from bwpredict.registry.versions import fetch, list_versions, verify_version
+from bwpredict.store import open_store
+from bwpredict.synth.faults import inject
+from bwpredict.synth.fleet import FleetConfig
+from bwpredict.synth.writer import write_partitioned
+
+SMALL = TrainingConfig(epochs=2, batch_size=64, windows_per_epoch=3000, validation_windows=500)
+LENIENT = GatePolicy(
+    name="small test model",
+    minimum_average_correlation=0.9,
+    minimum_accuracy_percent=90,
+    maximum_average_mape_percent=50,
+    minimum_skill=-0.2,
+    within_link_correlation_margin=0.5,
+    champion_margin_percent=50,
+    maximum_latency_p99_ms=1000,
+)
+STRICT = LENIENT.model_copy(update={"name": "out of reach", "minimum_skill": 0.99})
+TO_DECISION = (steps.pull, steps.validate, steps.train, steps.export, steps.compare, steps.decide)
+
+
+def run_config(month, number, *, telemetry, registry, **changes):
+    return RunConfig(
+        run_id=f"run-{number}",
+        version=f"v20261201_00000{number}",
+        month=month,
+        telemetry=str(telemetry),
+        registry=str(registry),
+        code_version="test",
+        created_at=datetime(2026, 12, 1, tzinfo=UTC).isoformat(),
+        training=SMALL,
+        **{"policy": LENIENT, **changes},
+    )
+
+
+def run_to_decision(run, work):
+    reference = steps.plan(run, work)
+    for step in TO_DECISION:
+        reference = step(reference)
+    return reference
+
+
+def document(reference, kind):
+    return read_document(Path(reference.path), kind)
+
+
+@pytest.fixture(scope="module")
+def telemetry(tmp_path_factory):
+    """Nine days in September and as many in October, of the same links."""
+    folder = tmp_path_factory.mktemp("telemetry")
+    for start in ("2026-09-01", "2026-10-01"):
+        write_partitioned(FleetConfig(links=3, days=9, start=start, seed=5, duplicate_share=0.01), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    return tmp_path_factory.mktemp("registry")
+
+
+@pytest.fixture(scope="module")
+def bootstrap(telemetry, registry, tmp_path_factory):
+    """The first run, published: its decision and its work area."""
+    run = run_config("2026-09", 1, telemetry=telemetry, registry=registry)
+    decision = run_to_decision(run, tmp_path_factory.mktemp("work"))
+    steps.publish(decision)
+    return decision
+
+
+def test_a_first_model_is_a_bootstrap_and_no_win(bootstrap, registry):
+    decision = document(bootstrap, "decision")
+    assert (decision["outcome"], decision["case"], decision["champion_version"]) == ("bootstrap", "no_champion", None)
+    assert any(check["verdict"] == "not_applicable" for check in decision["checks"])
+    assert read_production(open_store(str(registry))).kind == "bootstrap"
+
+
+def test_what_is_published_is_whole_and_names_what_made_it(bootstrap, registry, tmp_path):
+    store = open_store(str(registry))
+    version = read_production(store).version
+    verify_version(store, version)
+    fetch(store, version, [f"model_metadata_{version}.json", "snapshot.json"], tmp_path)
+    metadata = read_document(tmp_path / f"model_metadata_{version}.json", "model_metadata")
+    assert metadata["data"]["snapshot_id"] == read_document(tmp_path / "snapshot.json", "snapshot")["snapshot_id"]
+    assert (metadata["seed"], metadata["code_version"]) == (SMALL.seed, "test")
+    assert metadata["run"]["training"] == SMALL.model_dump()
+
+
+def test_publishing_again_changes_nothing(bootstrap, registry):
+    before = {path: path.read_bytes() for path in registry.rglob("*") if path.is_file()}
+    steps.publish(bootstrap)
+    assert {path: path.read_bytes() for path in registry.rglob("*") if path.is_file()} == before
+
+
+def test_a_step_run_again_writes_the_same(bootstrap):
+    area = Path(bootstrap.path).parent
+    comparison = steps.Reference(str(area / "comparison.json"), sha256_of(area / "comparison.json"))
+    assert steps.decide(comparison) == bootstrap
+
+
+@pytest.fixture(scope="module")
+def second(bootstrap, telemetry, registry, tmp_path_factory):
+    """The second month's run up to its decision, against the first one's model."""
+    run = run_config("2026-10", 2, telemetry=telemetry, registry=registry)
+    return run_to_decision(run, tmp_path_factory.mktemp("work"))
+
+
+def test_the_second_month_is_judged_against_the_first_ones_model(second):
+    decision = document(second, "decision")
+    comparison = read_document(Path(second.path).parent / "comparison.json", "comparison")
+    assert decision["champion_version"] == "v20261201_000001"
+    assert decision["case"] == "champion"
+    assert {"champion", "challenger", "last_value", "mean_15_minutes"} <= comparison["models"].keys()
+    assert comparison["models"]["champion"]["share_scored"] == comparison["models"]["challenger"]["share_scored"] == 1
+
+
+def test_drift_is_held_against_the_champions_profile(second):
+    result = read_document(Path(second.path).parent / "validation.json", "validation")
+    assert not result["first_month"]
+
+
+@pytest.fixture
+def rejected(second, telemetry, registry, tmp_path):
+    """The second month's run, judged by a policy that no model can pass."""
+    area = shutil.copytree(Path(second.path).parent, tmp_path / "run-2")
+    (area / "decision.json").unlink()
+    steps.plan(run_config("2026-10", 2, telemetry=telemetry, registry=registry, policy=STRICT), tmp_path)
+    return steps.decide(steps.Reference(str(area / "comparison.json"), sha256_of(area / "comparison.json")))
+
+
+def test_a_rejected_challenger_has_its_reasons_and_its_report(rejected):
+    decision = document(rejected, "decision")
+    failed = [check for check in decision["checks"] if check["verdict"] == "fail"]
+    assert decision["outcome"] == "reject"
+    assert {check["threshold"] for check in failed} == {STRICT.minimum_skill}
+    assert "Rejected" in (Path(rejected.path).parent / "model_card.html").read_text()
+
+
+def test_a_rejected_challenger_never_reaches_the_registry(rejected, registry):
+    version = document(rejected, "decision")["version"]
+    with pytest.raises(GateRejected, match=version):
+        steps.publish(rejected)
+    assert version not in list_versions(open_store(str(registry)))
+    assert not (registry / "models" / version).exists()
+
+
+def test_broken_telemetry_stops_the_run_before_training(telemetry, registry, tmp_path):
+    broken = tmp_path / "telemetry"
+    write_partitioned(FleetConfig(links=3, days=3, start="2026-11-01", seed=5), broken)
+    inject(broken, "impossible_values")
+    planned = steps.plan(run_config("2026-11", 5, telemetry=broken, registry=registry), tmp_path / "work")
+    with pytest.raises(ValidationFailed, match="rtt_ms"):
+        steps.validate(steps.pull(planned))
+    area = Path(planned.path).parent
+    assert not read_document(area / "validation.json", "validation")["passed"]
+    assert (area / "validation" / "data_docs" / "index.html").exists()
+    assert not (area / "best_model.pth").exists()
+
+
+def test_a_changed_file_between_two_steps_is_refused(telemetry, registry, tmp_path):
+    planned = steps.plan(run_config("2026-09", 6, telemetry=telemetry, registry=registry), tmp_path)
+    path = Path(planned.path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"month": "2026-10"}))
+    with pytest.raises(WorkAreaError, match=r"run\.json"):
+        steps.pull(planned)
+
+
+def test_a_missing_work_area_is_named(tmp_path):
+    with pytest.raises(WorkAreaError, match="BWPREDICT_WORK"):
+        steps.train(steps.Reference(str(tmp_path / "profile.json"), "0"))
+
+
+def test_the_whole_run_works_on_s3(telemetry, s3_bucket, tmp_path):
+    uri = f"s3://{s3_bucket}/telemetry"
+    store = open_store(uri)
+    for path in sorted(telemetry.glob("date=2026-09-*/*.parquet")):
+        store.upload(path, path.relative_to(telemetry).as_posix())
+    run = run_config("2026-09", 7, telemetry=uri, registry=f"s3://{s3_bucket}/registry")
+    steps.publish(run_to_decision(run, tmp_path))
+    registry = open_store(run.registry)
+    assert read_production(registry).version == run.version
+    verify_version(registry, run.version)
