@@ -1,0 +1,150 @@
+"""The documents that the gate reads, of a challenger that passes; and a way to break one thing in them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bwpredict import schema
+from bwpredict.config import GatePolicy
+from bwpredict.documents import encode_document
+from bwpredict.gate import decide
+
+VERSION, CHAMPION = "v20261101_000000", "v20261001_000000"
+SHA256 = "a" * 64
+BASELINES = ("last_value", "mean_15_minutes", "median_15_minutes", "same_minute_yesterday")
+
+
+def figures(*, mae=1.0, correlation=0.99, within=0.9, skill=0.1, mape=2.0):
+    return {
+        "mae": mae,
+        "rmse": 1.5 * mae,
+        "wape": mape,
+        "mape": mape,
+        "mape_share_left_out": 0.0,
+        "r2_score": 0.97,
+        "correlation": correlation,
+        "within_link_correlation": within,
+        "within_link_links": 20.0,
+        "skill": skill,
+        "baseline": "mean_15_minutes",
+    }
+
+
+def model(*, correlation=0.99, mape=2.0, **changes):
+    return {
+        "overall": {
+            "average_correlation": correlation,
+            "average_mape": mape,
+            "accuracy_percent": 100 * correlation,
+            "target_met": True,
+        },
+        "per_target": {target: figures(correlation=correlation, mape=mape, **changes) for target in schema.TARGETS},
+        "share_scored": 1.0,
+        "non_finite_forecasts": 0,
+        "out_of_bounds_forecasts": 0,
+    }
+
+
+def passing_comparison():
+    baselines = {name: model(mae=1.1, within=0.85, skill=0.0) for name in BASELINES}
+    skills = dict.fromkeys(("better_baseline", *BASELINES), 0.1)
+    return {
+        "challenger_version": VERSION,
+        "challenger_sha256": SHA256,
+        "champion_version": CHAMPION,
+        "champion_sha256": "b" * 64,
+        "champion_problem": None,
+        "test": {
+            "start": "2026-10-26T00:34:00+00:00",
+            "end": "2026-10-30T23:59:00+00:00",
+            "windows": 140_000,
+            "links": 20,
+            "days": 5,
+        },
+        "targets": list(schema.TARGETS),
+        "absent_targets": [],
+        "mape_floors": dict(schema.MAPE_FLOORS),
+        "models": {"challenger": model(), "champion": model(mae=1.05), **baselines},
+        "skill": {
+            target: {"better_baseline": "mean_15_minutes", "challenger": skills, "champion": skills}
+            for target in schema.TARGETS
+        },
+        "links": {target: {} for target in schema.TARGETS},
+    }
+
+
+def passing_parity():
+    return {
+        "onnx_checker": True,
+        "max_absolute_error": 1e-4,
+        "max_relative_error": 1e-6,
+        "tolerance": 1e-3,
+        "all_finite": True,
+        "bounds_kept": True,
+        "cases": [{"case": "real", "windows": 512, "max_relative_error": 1e-6}],
+    }
+
+
+def passing_latency():
+    return {"batch": 1, "threads": 1, "runs": 500, "p50_ms": 0.7, "p99_ms": 0.9, "guide_ms": 10.0}
+
+
+class Judgement:
+    """Three documents, and the decision on them."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, Any] = {
+            "comparison": passing_comparison(),
+            "parity": passing_parity(),
+            "latency": passing_latency(),
+        }
+
+    def set(self, path: str, value: Any) -> Judgement:
+        """Put `value` at `path`, as in "latency/p99_ms"."""
+        *parents, key = path.split("/")
+        self._inner(parents)[key] = value
+        return self
+
+    def drop(self, path: str) -> Judgement:
+        *parents, key = path.split("/")
+        del self._inner(parents)[key]
+        return self
+
+    def on_each_target(self, model_name: str, **values: Any) -> Judgement:
+        for target in schema.TARGETS:
+            for key, value in values.items():
+                self.set(f"comparison/models/{model_name}/per_target/{target}/{key}", value)
+        return self
+
+    def without_champion(self) -> Judgement:
+        self.set("comparison/champion_version", None).set("comparison/champion_sha256", None)
+        return self.drop("comparison/models/champion")
+
+    def decide(self, policy: GatePolicy | None = None, **changes: Any) -> dict[str, Any]:
+        """The decision, checked as a reader gets it."""
+        values = {
+            "version": VERSION,
+            "run_id": "manual__2026-11-01",
+            "month": "2026-10",
+            "onnx_sha256": SHA256,
+            "snapshot_id": "snap-1",
+            "decided_at": "2026-11-01T00:09:00+00:00",
+        }
+        decision = decide(**self.documents, policy=policy or GatePolicy(), **(values | changes))
+        return json.loads(encode_document("decision", decision, name="decision.json"))
+
+    def _inner(self, keys: list[str]) -> dict[str, Any]:
+        found: Any = self.documents
+        for key in keys:
+            found = found[key]
+        return found
+
+
+def check(decision: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = (one for one in decision["checks"] if one["id"] == name)
+    return found
+
+
+def failed(decision: dict[str, Any]) -> list[str]:
+    return [one["id"] for one in decision["checks"] if one["verdict"] == "fail"]

@@ -1,0 +1,304 @@
+"""What the gate lets through and what not: a truth table by name."""
+
+import pytest
+from gate_documents import CHAMPION, SHA256, VERSION, check, failed, passing_comparison
+
+from bwpredict import schema
+from bwpredict.config import GatePolicy
+from bwpredict.documents import encode_document
+from bwpredict.errors import DocumentError
+from bwpredict.gate import describe, policy_digest, summary
+
+OVERALL = "comparison/models/challenger/overall"
+RTT = "comparison/models/challenger/per_target/rtt_ms"
+
+
+def test_the_documents_of_these_tests_are_documents(judged):
+    for kind, document in judged.documents.items():
+        encode_document(kind, document, name=kind)
+
+
+def test_a_challenger_that_passes_everything_is_promoted(judged):
+    decision = judged.decide()
+    assert decision["outcome"] == "promote"
+    assert decision["passed"] is True
+    assert decision["case"] == "champion"
+    assert decision["champion_version"] == CHAMPION
+    assert {one["verdict"] for one in decision["checks"]} == {"pass"}
+    assert decision["reason"].startswith("Promote: ")
+    assert CHAMPION in decision["reason"]
+
+
+def test_every_check_of_the_issue_is_in_the_decision_once(judged):
+    per_target = ("skill", "within_link_correlation", "champion_mae")
+    ids = [one["id"] for one in judged.decide()["checks"]]
+    assert sorted(ids) == sorted(
+        [
+            "same_model", "test_windows", "non_finite_forecasts", "out_of_bounds_forecasts",
+            "average_correlation", "average_mape", "accuracy",
+            "onnx_checker", "parity", "all_finite", "bounds_kept", "latency_p99",
+            *(f"{kind}.{target}" for kind in per_target for target in schema.TARGETS),
+        ]
+    )  # fmt: skip
+
+
+# path of the value, one that just passes, one that just fails, the check
+THRESHOLDS = [
+    (f"{OVERALL}/average_correlation", 0.98, 0.9799999, "average_correlation"),
+    (f"{OVERALL}/average_mape", 4.9999999, 5.0, "average_mape"),
+    (f"{OVERALL}/accuracy_percent", 98.0, 97.99999, "accuracy"),
+    (f"{RTT}/skill", 1e-9, 0.0, "skill.rtt_ms"),
+    (f"{RTT}/within_link_correlation", 0.85 - 0.02, 0.8299, "within_link_correlation.rtt_ms"),
+    (f"{RTT}/mae", 1.05 * 1.01, 1.0606, "champion_mae.rtt_ms"),
+    ("comparison/test/windows", 500, 499, "test_windows"),
+    ("comparison/models/challenger/non_finite_forecasts", 0, 1, "non_finite_forecasts"),
+    ("comparison/models/challenger/out_of_bounds_forecasts", 0, 1, "out_of_bounds_forecasts"),
+    ("parity/max_relative_error", 1e-3, 1.0001e-3, "parity"),
+    ("latency/p99_ms", 10.0, 10.001, "latency_p99"),
+]
+
+
+@pytest.mark.parametrize(("path", "good", "bad", "name"), THRESHOLDS)
+def test_at_its_threshold_a_check_is_decided_by_the_words_of_its_sentence(judged, path, good, bad, name):
+    assert failed(judged.set(path, good).decide()) == []
+    decision = judged.set(path, bad).decide()
+    assert failed(decision) == [name]
+    assert decision["outcome"] == "reject"
+    assert check(decision, name)["value"] == bad
+
+
+@pytest.mark.parametrize("fact", ["onnx_checker", "all_finite", "bounds_kept"])
+def test_an_export_check_that_failed_rejects(judged, fact):
+    assert failed(judged.set(f"parity/{fact}", False).decide()) == [fact]
+
+
+def test_parity_without_a_single_case_rejects(judged):
+    assert failed(judged.set("parity/cases", []).decide()) == ["parity", "all_finite", "bounds_kept"]
+
+
+def test_a_model_that_only_repeats_the_last_value_is_rejected_although_it_reaches_the_guides_figures(judged):
+    judged.on_each_target("challenger", skill=0.0)
+    judged.set(f"{OVERALL}/average_correlation", 0.995)
+    assert failed(judged.decide()) == [f"skill.{target}" for target in schema.TARGETS]
+
+
+def test_a_model_worse_than_its_baseline_on_one_target_is_rejected(judged):
+    decision = judged.set(f"{RTT}/skill", -0.2).decide()
+    assert failed(decision) == ["skill.rtt_ms"]
+    assert "mean 15 minutes" in check(decision, "skill.rtt_ms")["sentence"]
+
+
+def test_a_model_worse_than_the_champion_on_one_target_is_rejected(judged):
+    assert failed(judged.set(f"{RTT}/mae", 1.2).decide()) == ["champion_mae.rtt_ms"]
+
+
+def test_an_average_over_fewer_targets_does_not_pass_for_a_whole_one(judged):
+    for figure in judged.documents["comparison"]["models"]["challenger"]["per_target"]["packet_loss"]:
+        judged.set(f"comparison/models/challenger/per_target/packet_loss/{figure}", None)
+    assert {"skill.packet_loss", "champion_mae.packet_loss"} <= set(failed(judged.decide()))
+
+
+def test_without_a_champion_the_outcome_is_a_bootstrap_that_says_so_not_a_win(judged):
+    decision = judged.without_champion().decide()
+    assert (decision["outcome"], decision["passed"], decision["case"]) == ("bootstrap", True, "no_champion")
+    assert "no champion" in decision["reason"]
+    for target in schema.TARGETS:
+        against = check(decision, f"champion_mae.{target}")
+        assert against["verdict"] == "not_applicable"
+        assert "no champion" in against["sentence"]
+        assert against["threshold"] is None
+
+
+def test_without_a_champion_the_absolute_checks_still_reject(judged):
+    decision = judged.without_champion().set(f"{OVERALL}/average_correlation", 0.9).decide()
+    assert (decision["outcome"], failed(decision)) == ("reject", ["average_correlation"])
+
+
+def test_forcing_a_bootstrap_without_a_champion_is_an_ordinary_first_model(judged):
+    assert judged.without_champion().decide(force_bootstrap=True)["case"] == "no_champion"
+
+
+def test_a_forced_bootstrap_shows_the_comparison_with_the_champion_without_judging_by_it(judged):
+    decision = judged.set(f"{RTT}/mae", 9.0).decide(force_bootstrap=True)
+    assert (decision["outcome"], decision["case"]) == ("bootstrap", "forced_bootstrap")
+    assert decision["champion_version"] == CHAMPION
+    assert decision["force_bootstrap"] is True
+    assert "forced" in decision["reason"]
+    against = check(decision, "champion_mae.rtt_ms")
+    assert (against["verdict"], against["severity"], against["value"]) == ("info", "warning", 9.0)
+    assert against["threshold"] == pytest.approx(1.05 * 1.01)
+
+
+def test_a_forced_bootstrap_does_not_get_around_the_absolute_checks(judged):
+    assert judged.set(f"{RTT}/skill", -1.0).decide(force_bootstrap=True)["outcome"] == "reject"
+
+
+def unusable(judged):
+    return judged.drop("comparison/models/champion").set(
+        "comparison/champion_problem", "champion.onnx: window of 30, expected 20."
+    )
+
+
+def test_a_champion_that_cannot_be_run_rejects_with_its_problem(judged):
+    decision = unusable(judged).decide()
+    assert (decision["outcome"], decision["case"], failed(decision)) == ("reject", "unusable_champion", ["champion"])
+    assert "window of 30, expected 20" in check(decision, "champion")["sentence"]
+
+
+def test_a_champion_that_cannot_be_run_can_be_replaced_by_a_forced_bootstrap_only(judged):
+    decision = unusable(judged).decide(force_bootstrap=True)
+    assert (decision["outcome"], decision["case"]) == ("bootstrap", "forced_bootstrap")
+    assert "window of 30" in check(decision, "champion_mae.rtt_ms")["sentence"]
+
+
+def test_a_champion_in_production_without_figures_rejects(judged):
+    assert failed(judged.drop("comparison/models/champion").decide()) == ["champion"]
+
+
+def test_a_champion_whose_own_error_is_undefined_rejects(judged):
+    decision = judged.on_each_target("champion", mae=None).decide()
+    assert failed(decision) == [f"champion_mae.{target}" for target in schema.TARGETS]
+    assert check(decision, "champion_mae.rtt_ms")["sentence"].endswith("The threshold could not be computed.")
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("champion", ["", 7, True, [], {}])
+def test_a_champion_that_is_no_version_is_unknown_and_rejects_even_when_forced(judged, champion, force):
+    decision = judged.set("comparison/champion_version", champion).decide(force_bootstrap=force)
+    assert (decision["outcome"], decision["case"]) == ("reject", "unknown_champion")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_comparison_that_does_not_tell_of_a_champion_rejects(judged, force):
+    decision = judged.without_champion().drop("comparison/champion_version").decide(force_bootstrap=force)
+    assert (decision["outcome"], decision["case"]) == ("reject", "unknown_champion")
+
+
+def test_champion_figures_without_a_champion_reject(judged):
+    assert judged.set("comparison/champion_version", None).decide()["case"] == "unknown_champion"
+
+
+def test_a_comparison_of_another_file_or_version_rejects(judged):
+    assert failed(judged.decide(onnx_sha256="c" * 64)) == ["same_model"]
+    assert failed(judged.decide(version="v20261102_000000")) == ["same_model"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (f"{OVERALL}/average_correlation", "average_correlation"),
+        (f"{RTT}/skill", "skill.rtt_ms"),
+        ("latency/p99_ms", "latency_p99"),
+        ("parity/all_finite", "all_finite"),
+    ],
+)
+def test_a_value_that_could_not_be_computed_fails_and_says_so(judged, path, name):
+    found = check(judged.set(path, None).decide(), name)
+    assert (found["verdict"], found["value"]) == ("fail", None)
+    assert found["sentence"].endswith("could not be computed.")
+
+
+def test_a_skill_over_no_named_baseline_fails(judged):
+    for baseline in (None, "guesswork", 3):
+        assert {"skill.rtt_ms", "within_link_correlation.rtt_ms"} == set(
+            failed(judged.set(f"{RTT}/baseline", baseline).decide())
+        )
+
+
+IDLE_LOSS = GatePolicy(name="idle loss", mape_left_out=["packet_loss"])
+
+
+def test_a_mape_is_left_out_only_where_the_policy_says_so_and_the_decision_says_it_too(judged):
+    judged.set("comparison/models/challenger/per_target/packet_loss/mape", None)
+    judged.set(f"{OVERALL}/average_mape", None)
+    assert failed(judged.decide()) == ["average_mape"]
+    decision = judged.decide(IDLE_LOSS)
+    assert decision["passed"]
+    assert check(decision, "average_mape")["value"] == 2.0
+    assert "Packet loss" not in check(decision, "average_mape")["sentence"]
+    left_out = check(decision, "mape.packet_loss")
+    assert left_out["verdict"] == "not_applicable"
+    assert "'idle loss' leaves the MAPE out" in left_out["sentence"]
+
+
+def test_with_a_mape_left_out_the_others_are_still_judged(judged):
+    judged.set(f"{RTT}/mape", 20.0)
+    assert check(judged.decide(IDLE_LOSS), "average_mape")["value"] == 8.0
+    assert failed(judged.decide(IDLE_LOSS)) == ["average_mape"]
+    assert failed(judged.set(f"{RTT}/mape", None).decide(IDLE_LOSS)) == ["average_mape"]
+
+
+def test_with_every_mape_left_out_each_says_so(judged):
+    policy = GatePolicy(name="no mape", mape_left_out=list(schema.TARGETS))
+    decision = judged.decide(policy)
+    assert decision["passed"]
+    assert [one["id"] for one in decision["checks"] if one["verdict"] == "not_applicable"] == [
+        f"mape.{target}" for target in schema.TARGETS
+    ]
+
+
+def test_the_decision_holds_the_whole_policy_and_its_digest(judged):
+    decision = judged.decide()
+    assert (decision["policy"]["name"], decision["policy"]["version"]) == ("guide", 1)
+    assert GatePolicy(name="guide", version=1, **decision["policy"]["thresholds"]) == GatePolicy()
+    assert decision["policy"]["sha256"] == policy_digest(GatePolicy())
+    assert policy_digest(GatePolicy(minimum_skill=0.01)) != policy_digest(GatePolicy())
+    assert policy_digest(GatePolicy(version=2)) != policy_digest(GatePolicy())
+
+
+def test_the_decision_names_the_run_the_snapshot_and_the_bytes(judged):
+    decision = judged.decide()
+    assert decision["version"] == VERSION
+    assert decision["challenger_sha256"] == SHA256
+    assert (decision["run_id"], decision["month"], decision["snapshot_id"]) == (
+        "manual__2026-11-01", "2026-10", "snap-1",
+    )  # fmt: skip
+
+
+def test_the_same_documents_give_the_same_decision_and_are_left_as_they_were(judged):
+    assert judged.decide() == judged.decide()
+    assert judged.documents["comparison"] == passing_comparison()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"passed": False},
+        {"outcome": "reject"},
+        {"case": "no_champion"},
+        {"outcome": "bootstrap"},
+        {"champion_version": None},
+        {"checks": []},
+    ],
+)
+def test_a_decision_that_contradicts_itself_is_no_document(judged, change):
+    with pytest.raises(DocumentError):
+        encode_document("decision", {**judged.decide(), **change}, name="decision.json")
+
+
+def test_a_decision_with_a_failed_check_cannot_be_made_to_say_it_passed(judged):
+    rejected = judged.set("latency/p99_ms", 11.0).decide()
+    with pytest.raises(DocumentError):
+        encode_document("decision", {**rejected, "passed": True, "outcome": "promote"}, name="decision.json")
+
+
+def test_the_summary_gives_the_verdict_and_each_failed_check_with_value_and_threshold(judged):
+    lines = summary(judged.set("latency/p99_ms", 12.5).set(f"{RTT}/skill", None).decide()).splitlines()
+    assert lines[0] == "Rejected: 2 of 24 checks failed: skill.rtt_ms, latency_p99."
+    assert lines[1].endswith("must be above 0. The value could not be computed. (value n/a, threshold > 0)")
+    assert lines[2].endswith("must take at most 10 ms. (value 12.5 ms, threshold ≤ 10 ms)")
+    assert len(lines) == 3
+
+
+def test_the_summary_of_a_pass_is_its_reason(judged):
+    decision = judged.decide()
+    assert summary(decision) == decision["reason"]
+
+
+def test_the_table_has_a_row_for_each_check(judged):
+    decision = judged.without_champion().decide()
+    rows = describe(decision)
+    assert len(rows) == len(decision["checks"])
+    assert ("pass", check(decision, "latency_p99")["sentence"], "0.9 ms", "≤ 10 ms") in rows
+    assert ("pass", check(decision, "onnx_checker")["sentence"], "yes", "= yes") in rows
+    assert ("not applicable", check(decision, "champion_mae.rtt_ms")["sentence"], "1 ms", "n/a") in rows
