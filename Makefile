@@ -15,7 +15,7 @@ setup: .venv/.ready ## Make .venv from requirements.txt (the other targets do it
 .venv/.ready: requirements.txt pyproject.toml
 	@bash scripts/setup.sh
 
-demo: setup ## Two months of telemetry, three runs of the real DAG, and what came out (folder demo/)
+demo: setup ## Three months of telemetry, three runs of the real DAG, and what came out (folder demo/)
 	@bash scripts/demo.sh
 
 test: setup ## All tests
@@ -37,7 +37,7 @@ up: setup ## Airflow in the browser, with the DAGs and the plugins (ROOT=demo: w
 	@bash scripts/up.sh
 
 down: ## Stop what `make up` started
-	@bash scripts/down.sh
+	@bash scripts/up.sh down
 
 .env: ## Random secrets for docker-compose.yaml
 	@python3 scripts/make_env.py

@@ -75,7 +75,11 @@ def gate_overrides_schema() -> dict[str, Any]:
     properties = GatePolicy.model_json_schema()["properties"]
     return {
         "type": "object",
-        "properties": {name: field for name, field in properties.items() if name not in _NAMES_OF_A_POLICY},
+        "properties": {
+            name: {key: value for key, value in field.items() if key != "title"}
+            for name, field in properties.items()
+            if name not in _NAMES_OF_A_POLICY
+        },
         "additionalProperties": False,
     }
 

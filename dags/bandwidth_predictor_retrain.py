@@ -16,14 +16,20 @@ What a run did lies in its work area, `$BWPREDICT_WORK/<run id>/`: Data Docs in 
 Unpausing this DAG starts the run for the last month that is over; months before that are run by hand.
 """
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from airflow.sdk import Asset, CronDataIntervalTimetable, Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from bwpredict_airflow.notifier import AlertNotifier
 from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, reason_in_one_line, require_pass, run_step
 
-from bwpredict.runs import gate_overrides_schema
+from bwpredict import steps
+from bwpredict.code_version import code_version
+from bwpredict.config import Settings
+from bwpredict.documents import read_document
+from bwpredict.runs import gate_overrides_schema, run_config
 
 MODEL = Asset("bandwidth_model")
 
@@ -124,13 +130,6 @@ def bandwidth_predictor_retrain() -> None:
 
         Fails at once, without a retry, when a param cannot be used.
         """
-        from dataclasses import asdict
-
-        from bwpredict import steps
-        from bwpredict.code_version import code_version
-        from bwpredict.config import Settings
-        from bwpredict.runs import run_config
-
         context, settings = get_current_context(), Settings()
         run = context["dag_run"]
         with reason_in_one_line():
@@ -151,8 +150,6 @@ def bandwidth_predictor_retrain() -> None:
 
         Writes `telemetry/` and `snapshot.json`: keys, sizes, checksums, row counts.
         """
-        from bwpredict import steps
-
         return run_step(steps.pull, plan)
 
     @task(execution_timeout=timedelta(hours=1), multiple_outputs=False)
@@ -162,8 +159,6 @@ def bandwidth_predictor_retrain() -> None:
         **Red here: the telemetry is not fit to train on.** The log has a sentence for each expectation that
         failed; the Data Docs (`validation/data_docs/index.html`) show the rows.
         """
-        from bwpredict import steps
-
         return run_step(steps.validate, snapshot)
 
     @task(queue="gpu", pool="gpu", execution_timeout=timedelta(hours=12), multiple_outputs=False)
@@ -172,15 +167,11 @@ def bandwidth_predictor_retrain() -> None:
 
         One line of log for each epoch, with the time that is left. Writes `best_model.pth`, `history.json`.
         """
-        from bwpredict import steps
-
         return run_step(steps.train, profile)
 
     @task(execution_timeout=timedelta(minutes=30), multiple_outputs=False)
     def export(checkpoint: dict[str, str]) -> dict[str, str]:
         """Write the challenger as ONNX, and check it in a fresh process: agreement with torch, bounds, latency."""
-        from bwpredict import steps
-
         return run_step(steps.export, checkpoint)
 
     @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
@@ -189,8 +180,6 @@ def bandwidth_predictor_retrain() -> None:
 
         Writes `comparison.json` and the plots.
         """
-        from bwpredict import steps
-
         return run_step(steps.compare, model)
 
     @task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
@@ -200,11 +189,6 @@ def bandwidth_predictor_retrain() -> None:
         **Red here: the challenger was rejected**, production is unchanged, and the log and the XCom
         `decision` say why. The model card (`model_card.html`) has the whole picture.
         """
-        from pathlib import Path
-
-        from bwpredict import steps
-        from bwpredict.documents import read_document
-
         written = run_step(steps.decide, comparison)
         decision = read_document(Path(written["path"]), "decision")
         get_current_context()["ti"].xcom_push("decision", {key: decision[key] for key in ("outcome", "reason")})
@@ -217,11 +201,12 @@ def bandwidth_predictor_retrain() -> None:
 
         Sends the asset event `bandwidth_model` when the new model is in production. Skipped in a dry run.
         """
-        from bwpredict import steps
-
         if get_current_context()["params"]["dry_run"]:
             raise AirflowSkipException("This is a dry run: the challenger passed, and nothing was published.")
-        return run_step(steps.publish, decision)
+        published = run_step(steps.publish, decision)
+        production = read_document(Path(published["path"]), "production")
+        get_current_context()["outlet_events"][MODEL].extra = {key: production[key] for key in ("version", "sha256")}
+        return published
 
     publish(decide(compare(export(train(validate(pull(plan())))))))  # type: ignore[arg-type]
 

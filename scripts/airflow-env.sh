@@ -9,7 +9,6 @@ export AIRFLOW_HOME="$ROOT/airflow"
 export AIRFLOW__CORE__DAGS_FOLDER="$repository/dags"
 export AIRFLOW__CORE__PLUGINS_FOLDER="$repository/plugins"
 export AIRFLOW__CORE__LOAD_EXAMPLES=False
-export AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX=regexp  # the default, glob, logs a deprecation in each process
 export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="${AIRFLOW__DATABASE__SQL_ALCHEMY_CONN:-sqlite:///$AIRFLOW_HOME/airflow.db}"
 export AIRFLOW__API__HOST="${AIRFLOW__API__HOST:-127.0.0.1}"
 export AIRFLOW__API__PORT="${AIRFLOW__API__PORT:-8080}"
@@ -20,6 +19,9 @@ export BWPREDICT_TELEMETRY="${BWPREDICT_TELEMETRY:-$ROOT/telemetry}"
 export BWPREDICT_REGISTRY="${BWPREDICT_REGISTRY:-$ROOT/registry}"
 export BWPREDICT_WORK="${BWPREDICT_WORK:-$ROOT/work}"
 export BWPREDICT_BASE_URL="${BWPREDICT_BASE_URL:-$AIRFLOW__API__BASE_URL}"
+
+# Airflow reads .airflowignore through a class that its library has renamed, and would log so in each task.
+export PYTHONWARNINGS="${PYTHONWARNINGS:-ignore::DeprecationWarning:airflow.sdk._shared.module_loading.file_discovery,ignore::DeprecationWarning:airflow._shared.module_loading.file_discovery}"
 
 # Nothing phones home.
 export AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False

@@ -8,10 +8,13 @@ from urllib.parse import quote
 
 from airflow.sdk import BaseNotifier
 
-from bwpredict import alerts
+from bwpredict import alerts, steps
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
-from bwpredict.errors import DocumentError
+from bwpredict.errors import BwPredictError, DocumentError
+from bwpredict.registry.layout import DECISION_NAME
+from bwpredict.registry.production import read_production
+from bwpredict.store import open_store
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -40,8 +43,8 @@ def compose(context: Context, settings: Settings) -> alerts.Alert:
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
     step = context["ti"].task_id if "ti" in context else "schedule"
     area = settings.work / run_id
-    decision = _verdict(area / "decision.json", "decision") if step == "decide" else None
-    validation = _verdict(area / "validation" / "result.json", "validation") if step == "validate" else None
+    decision = _verdict(area / DECISION_NAME, "decision") if step == "decide" else None
+    validation = _verdict(area / steps.VALIDATION_RESULT, "validation") if step == "validate" else None
     return alerts.compose(
         dag_id=dag_id,
         run_id=run_id,
@@ -50,16 +53,18 @@ def compose(context: Context, settings: Settings) -> alerts.Alert:
         decision=decision,
         validation=validation,
         error=_error(context),
-        report_url=_first_file(area / "model_card.html" if decision else area / "validation/data_docs/index.html"),
+        production=_production(settings),
+        report_url=_existing(area / (steps.MODEL_CARD if decision else f"{steps.VALIDATION}/data_docs/index.html")),
     )
 
 
 def _verdict(path: Path, kind: str) -> dict[str, Any] | None:
-    """The document that says why the step stopped, or None if the step failed before it wrote one."""
+    """The document that says why the step stopped, or None if it stopped for another reason."""
     try:
-        return read_document(path, kind)
+        document = read_document(path, kind)
     except DocumentError:
         return None
+    return None if document["passed"] else document
 
 
 def _error(context: Context) -> BaseException | str | None:
@@ -67,5 +72,14 @@ def _error(context: Context) -> BaseException | str | None:
     return getattr(error, "reason", error)
 
 
-def _first_file(path: Path) -> str | None:
+def _production(settings: Settings) -> str | None:
+    """The version that is served; None if there is none, or the registry cannot be asked now."""
+    try:
+        production = read_production(open_store(settings.registry))
+    except BwPredictError:
+        return None
+    return production.version if production else None
+
+
+def _existing(path: Path) -> str | None:
     return str(path) if path.exists() else None

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import ExceptionRetryPolicy, RetryRule
 from airflow.sdk.definitions.retry_policy import RetryAction
 
-from bwpredict.errors import BwPredictError, GateRejected, ObjectMissingError, StoreError
+from bwpredict.errors import BwPredictError, GateRejected, StoreUnreachableError, UnknownOutcomeError
 
 if TYPE_CHECKING:
     from bwpredict.steps import Reference
 
 logger = logging.getLogger(__name__)
+
+_PASSING = (StoreUnreachableError, UnknownOutcomeError)
 
 
 class Stopped(SystemExit):
@@ -54,17 +56,14 @@ def run_step(step: Callable[[Reference], Reference], before: Mapping[str, str]) 
 
 
 def require_pass(decision: Mapping[str, Any]) -> None:
-    """Log each check of the decision; stop the task unless the challenger passed.
+    """Stop the task unless the challenger passed.
 
     Raises:
         Stopped: the decision is a rejection.
     """
-    for check in decision["checks"]:
-        logger.log(logging.ERROR if check["verdict"] == "fail" else logging.INFO, "%(verdict)s: %(sentence)s", check)
     with reason_in_one_line():
         if not decision["passed"]:
             raise GateRejected(decision["reason"])
-    logger.info("%s", decision["reason"])
 
 
 @contextmanager
@@ -79,5 +78,4 @@ def reason_in_one_line() -> Iterator[None]:
         yield
     except BwPredictError as error:
         logger.error("%s", error)
-        passing = isinstance(error, StoreError) and not isinstance(error, ObjectMissingError)
-        raise (Interrupted if passing else Stopped)(error) from None
+        raise (Interrupted if isinstance(error, _PASSING) else Stopped)(error) from None

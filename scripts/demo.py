@@ -1,0 +1,278 @@
+"""The main job, end to end: three months of telemetry and three runs of the real DAG, with what came out.
+
+Run by `make demo`, in the environment of `airflow-env.sh`. Exit code 1 if a run did not end as it must.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bwpredict import steps
+from bwpredict.config import Settings
+from bwpredict.documents import read_document
+from bwpredict.registry.layout import DECISION_NAME
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+LINKS, SEED = 10, 42
+FIRST_DAY, DAYS = "2026-08-01", 92
+BROKEN_DAYS = ["2026-10-12", "2026-10-13"]
+TRAINING = {"epochs": 6, "windows_per_epoch": 10_000, "seed": SEED}
+"""Less than the default of the DAG, so that two trainings fit into minutes on two cores."""
+
+ROOT = Path(os.environ["ROOT"])
+SETTINGS = Settings()
+
+
+@dataclass
+class Run:
+    """One run of the DAG: what it is for, how its tasks ended, and how long each took."""
+
+    month: str
+    what: str
+    run_id: str = ""
+    states: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def area(self) -> Path:
+        """The run's work area."""
+        return SETTINGS.work / self.run_id
+
+
+RUNS = (
+    Run("2026-08", "nothing is in production yet: bootstrap"),
+    Run("2026-09", "a challenger against the champion"),
+    Run("2026-10", "telemetry that a faulty collector broke on two days"),
+)
+
+
+def main() -> int:
+    """Generate, run three months, report; the exit code is 0 if the first and the last ended as they must."""
+    started = time.monotonic()
+    with terminal() as console:
+        watch_steps(console)
+        generated = generate(console)
+        dag = load_dag()
+        for number, run in enumerate(RUNS, 1):
+            console.print(f"\n[bold]Run {number} of {len(RUNS)}: {run.month}[/], {run.what}")
+            run_dag(dag, run)
+        report(console, generated, time.monotonic() - started)
+        return complain(console)
+
+
+def generate(console: Console) -> float:
+    """Write the months of telemetry, the last one broken; return the seconds it took."""
+    from bwpredict.synth import faults
+    from bwpredict.synth.fleet import FleetConfig
+    from bwpredict.synth.writer import write_partitioned
+
+    console.print(f"\n[bold]Telemetry[/]: {LINKS} links, one row a minute, {DAYS} days from {FIRST_DAY}")
+    started = time.monotonic()
+    folder = write_partitioned(
+        FleetConfig(links=LINKS, days=DAYS, start=FIRST_DAY, seed=SEED, gap_share=0.005, duplicate_share=0.001),
+        Path(SETTINGS.telemetry),
+    )
+    faults.inject(folder, "impossible_values", BROKEN_DAYS)
+    seconds = time.monotonic() - started
+    console.print(f"  written to {shown(folder)} in {seconds:.1f} s")
+    return seconds
+
+
+def load_dag() -> DAG:
+    """The DAG from the DAG folder. Its tasks do not retry here: a demo that breaks says so at once."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    dag = bag.dags["bandwidth_predictor_retrain"]
+    for task in dag.tasks:
+        task.retries = 0
+    return dag
+
+
+def run_dag(dag: DAG, run: Run) -> None:
+    """One run, as `airflow dags test` does it: every task in this process, no scheduler."""
+    global CURRENT  # noqa: PLW0603 - Airflow calls the listener with nothing of ours
+    CURRENT = run
+    ended = dag.test(logical_date=None, run_conf={"month": run.month, **TRAINING})
+    run.run_id = ended.run_id
+    run.states = {ti.task_id: str(ti.state) for ti in ended.get_task_instances()}
+
+
+CURRENT = RUNS[0]
+
+
+def watch_steps(console: Console) -> None:
+    """Show each step as it starts and ends, and what the product logs meanwhile."""
+    from airflow.listeners import hookimpl
+    from airflow.sdk.listener import get_listener_manager
+
+    began = {}
+
+    class Steps:
+        @hookimpl
+        def on_task_instance_running(self, task_instance: Any) -> None:
+            began[task_instance.task_id] = time.monotonic()
+            console.print(f"  [cyan]{task_instance.task_id}[/]")
+
+        @hookimpl
+        def on_task_instance_success(self, task_instance: Any) -> None:
+            self.ended(task_instance.task_id, "green", "done")
+
+        @hookimpl
+        def on_task_instance_failed(self, task_instance: Any) -> None:
+            self.ended(task_instance.task_id, "red", "stopped the run")
+
+        def ended(self, task_id: str, colour: str, words: str) -> None:
+            CURRENT.seconds[task_id] = time.monotonic() - began[task_id]
+            console.print(f"    [{colour}]{words}[/] after {CURRENT.seconds[task_id]:.1f} s")
+
+    get_listener_manager().add_listener(Steps())  # type: ignore[no-untyped-call]
+    logging.getLogger("bwpredict").addHandler(_Lines(console))
+    logging.getLogger("bwpredict_airflow").addHandler(_Lines(console))
+
+
+class _Lines(logging.Handler):
+    """Shows log records as indented lines."""
+
+    def __init__(self, console: Console) -> None:
+        """Show on this console."""
+        super().__init__(logging.INFO)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        if record.name == "bwpredict.telemetry.copying":  # a line for each day
+            return
+        style = {"ERROR": "red", "WARNING": "yellow"}.get(record.levelname, "dim")
+        for line in record.getMessage().splitlines():
+            self.console.print(f"    {escape(line)}", style=style, soft_wrap=True)
+
+
+@contextmanager
+def terminal() -> Iterator[Console]:
+    """The terminal for this program alone: what Airflow and the libraries print goes to the log file."""
+    with os.fdopen(os.dup(1), "w") as screen, (ROOT / "airflow" / "demo.log").open("a") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield Console(file=screen, highlight=False, width=None if screen.isatty() else 120)
+        except BaseException:
+            screen.write(f"The demo broke off; see {log.name}\n")
+            raise
+
+
+def report(console: Console, generated: float, total: float) -> None:
+    """The decisions with their checks, production, where everything lies, the time it took, what to type next."""
+    for number, run in enumerate(RUNS, 1):
+        report_run(console, number, run)
+    report_production(console)
+    report_files(console)
+    report_seconds(console, generated, total)
+    console.print(
+        "\n[bold]Next[/]\n"
+        f"  make up ROOT={shown(ROOT)}     these runs in Airflow's own pages, and the form to start another\n"
+        f"  .venv/bin/bwpredict status --registry {shown(Path(SETTINGS.registry))}"
+    )
+
+
+def report_run(console: Console, number: int, run: Run) -> None:
+    """How one run ended, in its own documents' words."""
+    from bwpredict import gate
+    from bwpredict.quality import validation
+
+    console.print(f"\n[bold]Run {number}: {run.month}[/], {run.what}")
+    if (run.area / DECISION_NAME).exists():
+        decision = read_document(run.area / DECISION_NAME, "decision")
+        console.print(f"  [bold]{decision['outcome']}[/]: {escape(decision['reason'])}")
+        table = Table("verdict", "check", "value", "threshold", box=None, padding=(0, 2), header_style="dim")
+        for verdict, *cells in gate.describe(decision):
+            colour = {"pass": "green", "fail": "red"}.get(verdict, "yellow")
+            table.add_row(f"[{colour}]{verdict}[/]", *map(escape, cells))
+        console.print(table)
+    elif (run.area / steps.VALIDATION_RESULT).exists():
+        result = read_document(run.area / steps.VALIDATION_RESULT, "validation")
+        console.print(f"  {escape(validation.summary(result))}")
+    else:
+        console.print(f"  [red]ended without a verdict[/]: {run.states}")
+
+
+def report_production(console: Console) -> None:
+    """What is served now, and what came before."""
+    from bwpredict.registry.production import read_history
+    from bwpredict.store import open_store
+
+    console.print("\n[bold]In production[/]")
+    moves = read_history(open_store(SETTINGS.registry))
+    for move in moves:
+        now = "serving now" if move is moves[-1] else ""
+        console.print(f"  {move.version}  {move.kind:<10} month {move.month}  {now}")
+    if not moves:
+        console.print("  nothing")
+
+
+def report_files(console: Console) -> None:
+    """Where the report, the plots and the Data Docs of each run lie."""
+    console.print("\n[bold]To look at[/]")
+    for run in RUNS:
+        for what, name in (
+            ("model card", steps.MODEL_CARD),
+            ("report", "bandwidth_predictor_report.json"),
+            ("plots", "training_history.png"),
+            ("plots", "predictions_scatter.png"),
+            ("Data Docs", f"{steps.VALIDATION}/data_docs/index.html"),
+        ):
+            if (run.area / name).exists():
+                console.print(f"  {run.month}  {what:<10}  {shown(run.area / name)}", soft_wrap=True)
+
+
+def report_seconds(console: Console, generated: float, total: float) -> None:
+    """The seconds of each step, also as JSON for the benchmarks."""
+    names = list(dict.fromkeys(name for run in RUNS for name in run.seconds))
+    table = Table("seconds", *names, "total", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for run in RUNS:
+        cells = (f"{run.seconds[name]:.1f}" if name in run.seconds else "" for name in names)
+        table.add_row(run.month, *cells, f"{sum(run.seconds.values()):.1f}")
+    console.print()
+    console.print(table)
+    console.print(f"Telemetry {generated:.1f} s; all in all {total:.0f} s.")
+    seconds = {"generate": generated, "total": total, **{run.month: run.seconds for run in RUNS}}
+    (ROOT / "seconds.json").write_text(json.dumps(seconds, indent=2))
+
+
+def complain(console: Console) -> int:
+    """Say what is not as it must be; 0 if all is well. The second month may go either way: the gate decides."""
+    first, second, third = RUNS
+    wrong = []
+    if set(first.states.values()) != {"success"}:
+        wrong.append("the first month must be published as a bootstrap")
+    if not (second.area / DECISION_NAME).exists():
+        wrong.append("the second month must come to a decision")
+    if third.states.get("validate") != "failed" or third.states.get("train") != "upstream_failed":
+        wrong.append("validation must stop the third month")
+    for sentence in wrong:
+        console.print(f"[red]Not as it must be:[/] {sentence}")
+    return 1 if wrong else 0
+
+
+def shown(path: Path) -> str:
+    """The path as it is typed in the repository's folder."""
+    return str(path.relative_to(ROOT.parent)) if path.is_relative_to(ROOT.parent) else str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
