@@ -132,7 +132,7 @@ def train(
         _console().print(table)
     logger.info("Artifacts saved to: %s", output_dir)
     if not comparison["models"]["challenger"]["overall"]["target_met"]:
-        logger.info("The guide's target (average correlation >= 0.98, average MAPE <= 5 %%) is not met.")
+        logger.info("The guide's target (average correlation >= 0.98, average MAPE <= 5 %) is not met.")
         raise typer.Exit(1)
 
 

@@ -74,13 +74,14 @@ def validate(snapshot: Reference) -> Reference:
     champion = _fetch_champion(run, area, [PROFILE_NAME])
     before = read_document(champion / PROFILE_NAME, "profile") if champion else None
     pinned = read_document(area / SNAPSHOT, "snapshot")
-    result = validation.validate(area / TELEMETRY, pinned, before, area / VALIDATION)
+    measured = profile.measure(area / TELEMETRY)
+    result = validation.validate(area / TELEMETRY, pinned, before, area / VALIDATION, profile=measured)
     write_document(area / VALIDATION_RESULT, "validation", result)
     summary = validation.summary(result)
     if not result["passed"]:
         raise ValidationFailed(summary)
     logger.info("%s", summary)
-    write_document(area / PROFILE_NAME, "profile", profile.measure(area / TELEMETRY))
+    write_document(area / PROFILE_NAME, "profile", measured)
     return _refer(area / PROFILE_NAME)
 
 
