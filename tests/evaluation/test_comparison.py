@@ -103,6 +103,15 @@ def test_the_better_baseline_is_chosen_target_by_target(windows, forecasts):
     assert swapped["models"]["mean_15_minutes"]["per_target"]["packet_loss"]["skill"] == 0
 
 
+def test_where_one_of_the_two_baselines_has_no_error_there_is_no_better_one(forecasts):
+    last = forecasts.models["last_value"].copy()
+    last[5, 1] = np.nan
+    document = checked(compare(with_models(forecasts, last_value=last), **CHALLENGER, **CHAMPION))
+    assert document["skill"]["rtt_ms"]["better_baseline"] is None
+    figures = document["models"]["challenger"]["per_target"]["rtt_ms"]
+    assert (figures["baseline"], figures["skill"]) == (None, None)
+
+
 def test_yesterday_is_scored_where_there_is_one_and_models_against_it_on_the_same_windows(comparison, forecasts):
     yesterday = forecasts.models["same_minute_yesterday"]
     there = np.isfinite(yesterday).all(axis=1)

@@ -42,6 +42,7 @@ def test_matching_properties_are_accepted(tmp_path, index):
         ({"given": "window"}, ["'window'", "'input'"]),
         ({"taken": "forecast"}, ["'forecast'", "'output'"]),
         ({"batch": 1}, ["1, 20, 9", "'batch'"]),
+        ({"element": onnx.TensorProto.DOUBLE}, ["tensor(double)", "tensor(float)"]),
         ({"horizon_minutes": "5"}, ["horizon_minutes 5", "15"]),
         ({"cadence_seconds": "240"}, ["cadence_seconds 240", "60"]),
         ({"horizon_minutes": "soon"}, ["horizon_minutes soon", "15"]),

@@ -17,6 +17,7 @@ def last_value_onnx(
     targets: int = 4,
     batch: int | str = "batch",
     factor: float = 1.0,
+    element: int = TensorProto.FLOAT,
     **properties: str,
 ) -> Path:
     """A model that answers with `factor` times the last sample's first columns."""
@@ -30,13 +31,13 @@ def last_value_onnx(
         "ends": np.array([window_size, targets]),
         "axes": np.array([1, 2]),
         "axis": np.array([1]),
-        "factor": np.array(factor, np.float32),
+        "factor": np.array(factor, helper.tensor_dtype_to_np_dtype(element)),
     }
     graph = helper.make_graph(
         nodes,
         "last_value",
-        [helper.make_tensor_value_info(given, TensorProto.FLOAT, [batch, window_size, features])],
-        [helper.make_tensor_value_info(taken, TensorProto.FLOAT, [batch, targets])],
+        [helper.make_tensor_value_info(given, element, [batch, window_size, features])],
+        [helper.make_tensor_value_info(taken, element, [batch, targets])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
