@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -126,6 +127,8 @@ def watch_steps(console: Console) -> None:
     class Steps:
         @hookimpl
         def on_task_instance_running(self, task_instance: Any) -> None:
+            # Airflow has just set its handler, which asks a task to stop but does not end this program.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             began[task_instance.task_id] = time.monotonic()
             console.print(f"  [cyan]{task_instance.task_id}[/]")
 

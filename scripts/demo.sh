@@ -2,6 +2,11 @@
 # The whole product once, on telemetry of its own, in the folder demo/: see scripts/demo.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+exec 9<scripts/demo.py
+if ! flock --nonblock 9; then
+    echo "Another demo is running here; wait for it, or stop it." >&2
+    exit 2
+fi
 if kill -0 -- "-$(cat demo/airflow/standalone.pid 2>/dev/null || echo none)" 2>/dev/null; then
     echo "Airflow is running on demo/; stop it first: make down ROOT=demo" >&2
     exit 2

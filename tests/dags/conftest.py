@@ -6,13 +6,22 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+# For the tests that import Airflow themselves: it would make its home in the user's.
+os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-"))
+sys.path.append(str(REPOSITORY / "plugins"))
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,13 @@ class LocalAirflow:
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "BWPREDICT"))}
         return subprocess.run(
-            ["bash", "-c", '. scripts/airflow-env.sh; "$@"', "bash", *command],
+            [
+                "bash",
+                "-c",
+                '. scripts/airflow-env.sh; [ "$(type -t "$1")" = function ] || exec "$@"; "$@"',
+                "bash",
+                *command,
+            ],
             cwd=REPOSITORY,
             env={**kept, "ROOT": str(self.root), **environment},
             capture_output=True,
@@ -53,3 +68,42 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> LocalAirflow:
 def facts(airflow: LocalAirflow) -> dict[str, Any]:
     """What Airflow knows of the DAGs after it has read the DAG folder."""
     return airflow.json_of("describe_dags.py")
+
+
+@dataclass(frozen=True)
+class Scenarios:
+    """How each run of `run_scenarios.py` ended, the alerts that were sent meanwhile, and the registry after it all."""
+
+    runs: dict[str, dict[str, Any]]
+    alerts: list[dict[str, Any]]
+    registry: Path
+
+    def log_of(self, name: str) -> str:
+        return Path(self.runs[name]["log"]).read_text()
+
+
+@pytest.fixture(scope="session")
+def scenarios(airflow: LocalAirflow) -> Iterator[Scenarios]:
+    with alert_receiver() as (url, alerts):
+        runs = airflow.json_of("run_scenarios.py", BWPREDICT_ALERT_URLS=url)
+        yield Scenarios(runs, alerts, airflow.root / "registry")
+
+
+@contextmanager
+def alert_receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A real HTTP server that keeps the JSON it is sent: its Apprise URL, and what came."""
+    received: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"json://127.0.0.1:{server.server_port}/", received
+        server.shutdown()

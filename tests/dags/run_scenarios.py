@@ -1,0 +1,89 @@
+"""Run the real DAG on small telemetry in every way it can end, and write how it did as JSON to the given path.
+
+The log of each run goes to a file beside that path.
+"""
+
+import json
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from airflow.dag_processing.dagbag import DagBag
+from airflow.models.asset import AssetEvent
+from airflow.settings import DAGS_FOLDER
+from airflow.utils.session import create_session
+
+from bwpredict.synth.faults import inject
+from bwpredict.synth.fleet import FleetConfig
+from bwpredict.synth.writer import write_partitioned
+
+ANSWER = Path(sys.argv[1])
+LENIENT = {
+    "minimum_average_correlation": -1,
+    "minimum_accuracy_percent": -100,
+    "maximum_average_mape_percent": 1000,
+    "minimum_skill": -1,
+    "within_link_correlation_margin": 2,
+    "champion_margin_percent": 100,
+    "maximum_latency_p99_ms": 10_000,
+}
+OUT_OF_REACH = LENIENT | {"minimum_skill": 0.99}
+TRAINING = {"epochs": 1, "windows_per_epoch": 640, "seed": 7}
+
+SCENARIOS = {
+    "bootstrap": {"month": "2026-08", "gate_overrides": LENIENT, **TRAINING},
+    "reject": {"month": "2026-09", "gate_overrides": OUT_OF_REACH, **TRAINING},
+    "promote": {"month": "2026-09", "gate_overrides": LENIENT, **TRAINING},
+    "broken_telemetry": {"month": "2026-10", **TRAINING},
+    "empty_month": {"month": "2031-01", **TRAINING},
+    "dry_run": {"month": "2026-09", "dry_run": True},
+}
+ALREADY_DONE = {"dry_run": "plan|pull|validate|train|export|compare|decide"}
+"""Tasks that a scenario takes as done: what a dry run leaves out comes after the decision."""
+
+
+def main() -> None:
+    telemetry = Path(os.environ["BWPREDICT_TELEMETRY"])
+    for start in ("2026-08-01", "2026-09-01", "2026-10-01"):
+        write_partitioned(FleetConfig(links=3, days=9, start=start, seed=5), telemetry)
+    inject(telemetry, "impossible_values", ["2026-10-04"])
+    dag = DagBag(DAGS_FOLDER).dags["bandwidth_predictor_retrain"]
+    ANSWER.write_text(json.dumps({name: run(dag, name, conf) for name, conf in SCENARIOS.items()}))
+
+
+def run(dag, name: str, conf: dict) -> dict:
+    log = ANSWER.with_name(f"{name}.log")
+    with output_to(log):
+        ended = dag.test(logical_date=None, run_conf=conf, mark_success_pattern=ALREADY_DONE.get(name))
+    return {
+        "run_id": ended.run_id,
+        "state": str(ended.state),
+        "tasks": {ti.task_id: str(ti.state) for ti in ended.get_task_instances()},
+        "tries": {ti.task_id: ti.try_number for ti in ended.get_task_instances()},
+        "area": str(Path(os.environ["BWPREDICT_WORK"]) / ended.run_id),
+        "log": str(log),
+        "asset_events": [event.extra for event in asset_events(ended.run_id)],
+    }
+
+
+def asset_events(run_id: str) -> list[AssetEvent]:
+    with create_session() as session:
+        return [event for event in session.query(AssetEvent).all() if event.source_run_id == run_id]
+
+
+@contextmanager
+def output_to(path: Path):
+    """Everything this process prints, from Python or below it, goes to the file."""
+    before = os.dup(1), os.dup(2)
+    with path.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        yield
+        sys.stdout.flush()
+        sys.stderr.flush()
+    for place, descriptor in enumerate(before, 1):
+        os.dup2(descriptor, place)
+
+
+main()

@@ -1,0 +1,113 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from bwpredict.documents import read_document
+from bwpredict.registry.production import read_history, read_production
+from bwpredict.store import open_store
+
+pytestmark = [pytest.mark.xdist_group("airflow"), pytest.mark.slow, pytest.mark.timeout(900)]
+
+STEPS = ["plan", "pull", "validate", "train", "export", "compare", "decide", "publish"]
+VERDICTS = ("reject", "broken_telemetry", "empty_month")
+
+
+def ended(run, step):
+    """All steps before `step` succeeded, `step` failed at its first try, and none after it ran."""
+    place = STEPS.index(step)
+    expected = {name: "success" if STEPS.index(name) < place else "upstream_failed" for name in STEPS}
+    return run["state"] == "failed" and run["tasks"] == expected | {step: "failed"} and run["tries"][step] == 1
+
+
+def decision_of(run):
+    return read_document(Path(run["area"]) / "decision.json", "decision")
+
+
+def test_the_first_month_is_published_as_a_bootstrap(scenarios):
+    run = scenarios.runs["bootstrap"]
+    assert run["tasks"] == dict.fromkeys(STEPS, "success")
+    assert decision_of(run)["outcome"] == "bootstrap"
+    assert decision_of(run)["policy"]["name"].startswith("guide (overridden: ")
+
+
+def test_a_better_challenger_takes_the_place_of_the_champion(scenarios):
+    run, store = scenarios.runs["promote"], open_store(str(scenarios.registry))
+    assert run["tasks"] == dict.fromkeys(STEPS, "success")
+    assert decision_of(run)["outcome"] == "promote"
+    first, second = read_history(store)
+    assert (first.version, first.month) == (decision_of(scenarios.runs["bootstrap"])["version"], "2026-08")
+    assert (second.version, second.month) == (decision_of(run)["version"], "2026-09")
+    assert second.replaced == first.version
+    assert read_production(store) == second
+
+
+def test_a_rejected_challenger_ends_red_at_decide_and_production_stays(scenarios):
+    run = scenarios.runs["reject"]
+    assert ended(run, "decide")
+    assert decision_of(run)["outcome"] == "reject"
+    assert decision_of(run)["reason"] in scenarios.log_of("reject")
+    assert (Path(run["area"]) / "model_card.html").exists()
+    published = [move.version for move in read_history(open_store(str(scenarios.registry)))]
+    assert decision_of(run)["version"] not in published
+
+
+def test_a_dry_run_publishes_nothing(scenarios):
+    run = scenarios.runs["dry_run"]
+    assert run["state"] == "success"
+    assert run["tasks"] == dict.fromkeys(STEPS, "success") | {"publish": "skipped"}
+    assert "This is a dry run" in scenarios.log_of("dry_run")
+
+
+def test_broken_telemetry_stops_the_run_before_training(scenarios):
+    run = scenarios.runs["broken_telemetry"]
+    assert ended(run, "validate")
+    result = read_document(Path(run["area"]) / "validation.json", "validation")
+    broken = [check["sentence"] for check in result["checks"] if not check["passed"] and check["severity"] == "error"]
+    assert broken
+    assert all(sentence in scenarios.log_of("broken_telemetry") for sentence in broken[:3])
+    assert (Path(run["area"]) / "validation" / "data_docs" / "index.html").exists()
+
+
+def test_an_unknown_month_stops_at_pull_with_a_sentence(scenarios):
+    assert ended(scenarios.runs["empty_month"], "pull")
+    assert "2031-01" in scenarios.log_of("empty_month").split("task_id=pull")[1]
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_a_verdict_leaves_its_reason_in_the_log_and_no_stack_trace(scenarios, name):
+    log = scenarios.log_of(name)
+    assert "Traceback" not in log
+    assert "[error    ]" in log
+
+
+@pytest.mark.parametrize("name", ["bootstrap", "promote"])
+def test_the_log_of_a_good_run_has_no_error_and_no_chatter_of_great_expectations(scenarios, name):
+    log = scenarios.log_of(name)
+    assert "[error    ]" not in log
+    assert "[great_expectations" not in log
+    assert "epoch 1/1" in log
+
+
+def test_only_a_published_model_sends_an_asset_event_and_names_its_version(scenarios):
+    events = {name: run["asset_events"] for name, run in scenarios.runs.items()}
+    assert {name for name, sent in events.items() if sent} == {"bootstrap", "promote"}
+    assert [event["version"] for event in events["promote"]] == [decision_of(scenarios.runs["promote"])["version"]]
+
+
+def test_each_failed_run_sends_one_alert_that_says_what_failed_and_where_to_look(scenarios):
+    rejected, broken, empty = scenarios.alerts
+    assert "was rejected" in rejected["title"]
+    assert "≥ 0.99" in rejected["message"] or "> 0.99" in rejected["message"]
+    assert "model_card.html" in rejected["message"]
+    assert "telemetry failed validation" in broken["title"]
+    assert "data_docs/index.html" in broken["message"]
+    assert "pull failed" in empty["title"]
+    served = [move.version for move in read_history(open_store(str(scenarios.registry)))]
+    for alert, name, version in zip(
+        (rejected, broken, empty), VERDICTS, (served[0], served[1], served[1]), strict=True
+    ):
+        assert scenarios.runs[name]["run_id"] in alert["message"]
+        assert f"In production, unchanged: {version}" in alert["message"]
+        assert "/dags/bandwidth_predictor_retrain/runs/" in alert["message"]
+    assert "Traceback" not in json.dumps(scenarios.alerts)
