@@ -23,6 +23,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-"))
 sys.path.append(str(REPOSITORY / "plugins"))
 
+IN_ITS_ENVIRONMENT = '. scripts/airflow-env.sh; [ "$(type -t "$1")" = function ] || exec "$@"; "$@"'
+
 
 @dataclass(frozen=True)
 class LocalAirflow:
