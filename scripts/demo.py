@@ -201,7 +201,7 @@ def report_run(console: Console, number: int, run: Run) -> None:
     console.print(f"\n[bold]Run {number}: {run.month}[/], {run.what}")
     if (run.area / DECISION_NAME).exists():
         decision = read_document(run.area / DECISION_NAME, "decision")
-        console.print(f"  [bold]{decision['outcome']}[/]: {escape(decision['reason'])}")
+        console.print(f"  {escape(decision['reason'])}")
         table = Table("verdict", "check", "value", "threshold", box=None, padding=(0, 2), header_style="dim")
         for verdict, *cells in gate.describe(decision):
             colour = {"pass": "green", "fail": "red"}.get(verdict, "yellow")
@@ -209,7 +209,8 @@ def report_run(console: Console, number: int, run: Run) -> None:
         console.print(table)
     elif (run.area / steps.VALIDATION_RESULT).exists():
         result = read_document(run.area / steps.VALIDATION_RESULT, "validation")
-        console.print(f"  {escape(validation.summary(result))}")
+        for line in validation.summary(result).splitlines():
+            console.print(f"  {escape(line)}", soft_wrap=True)
     else:
         console.print(f"  [red]ended without a verdict[/]: {run.states}")
 
