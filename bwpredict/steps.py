@@ -71,8 +71,9 @@ def validate(snapshot: Reference) -> Reference:
 
     area = _area(snapshot)
     run = _run(area)
-    champion = _fetch_champion(run, area, [PROFILE_NAME])
-    before = read_document(champion / PROFILE_NAME, "profile") if champion else None
+    before = None
+    if version := _champion_version(run):
+        before = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")
     pinned = read_document(area / SNAPSHOT, "snapshot")
     measured = profile.measure(area / TELEMETRY)
     result = validation.validate(area / TELEMETRY, pinned, before, area / VALIDATION, profile=measured)
@@ -112,8 +113,7 @@ def compare(export: Reference) -> Reference:
     run = _run(area)
     champion = None
     if version := _champion_version(run):
-        folder = _fetch_champion(run, area, [onnx_name(version)])
-        champion = challenger.Champion(version, folder / onnx_name(version)) if folder else None
+        champion = challenger.Champion(version, _fetch_champion(run, area, version, onnx_name(version)))
     challenger.evaluate(
         area, challenger.cut(_frame(area), run), run, read_document(area / SNAPSHOT, "snapshot"), champion
     )
@@ -232,16 +232,12 @@ def _champion_version(run: RunConfig) -> str | None:
     return production.previous if production.version == run.version else production.version
 
 
-def _fetch_champion(run: RunConfig, area: Path, names: list[str]) -> Path | None:
-    """Verified copies of the champion's files in the work area; None without a champion."""
+def _fetch_champion(run: RunConfig, area: Path, version: str, name: str) -> Path:
+    """A verified copy of one of the champion's files, in the work area."""
     from bwpredict.registry.versions import fetch
 
-    version = _champion_version(run)
-    if version is None:
-        return None
-    folder = area / CHAMPION / version
-    fetch(open_store(run.registry), version, names, folder)
-    return folder
+    (path,) = fetch(open_store(run.registry), version, [name], area / CHAMPION / version)
+    return path
 
 
 def _first_decision(area: Path, decision: dict[str, Any]) -> dict[str, Any]:

@@ -80,19 +80,6 @@ def model_card(
     return path
 
 
-def summary_markdown(decision: Document, comparison: Document) -> str:
-    """The verdict, the checks that failed, and the challenger's figures, as Markdown."""
-    lines = [f"**{_plain(decision['version'])}** {_plain(decision['reason'])}", ""]
-    failed = [row for row in _checks(decision) if row["mark"] == "fail"]
-    lines += [f"- {_plain(row['sentence'])} ({row['value']}, must be {row['threshold']})" for row in failed]
-    lines += [""] if failed else []
-    labels = " | ".join(metric.label for metric in METRICS)
-    lines += [f"| target | {labels} |", "| --- |" + " ---: |" * len(METRICS)]
-    for target, figures in comparison["models"]["challenger"]["per_target"].items():
-        lines.append(f"| {words(target)} | {' | '.join(metric.text(figures) for metric in METRICS)} |")
-    return "\n".join(lines) + "\n"
-
-
 def _verdict(decision: Document) -> dict[str, str]:
     passed, policy = decision["passed"], decision["policy"]
     champion = decision["champion_version"]
@@ -284,14 +271,6 @@ def _data_uri(picture: Path | None) -> str | None:
     if picture is None:
         return None
     return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
-
-
-def _plain(text: str) -> str:
-    """Text that cannot leave its line, nor be read as Markdown or HTML."""
-    flat = " ".join(str(text).split())
-    return "".join(f"\\{character}" if character in "\\`*_[]|#" else character for character in flat).replace(
-        "<", "&lt;"
-    )
 
 
 @cache

@@ -15,7 +15,7 @@ from sample_documents import (
 )
 
 from bwpredict.documents import encode_document
-from bwpredict.reports.card import model_card, summary_markdown
+from bwpredict.reports.card import model_card
 from bwpredict.reports.plots import training_history
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -140,24 +140,6 @@ def test_figures_that_are_all_undefined_still_make_a_card(tmp_path, documents):
 
 def test_the_same_documents_give_the_same_page(tmp_path, documents):
     assert card(tmp_path, documents) == card(tmp_path, documents)
-
-
-def test_the_summary_names_the_verdict_and_what_failed():
-    comparison = sample_comparison(error=3.0)
-    decision = sample_decision(comparison)
-    summary = summary_markdown(decision, comparison)
-    failed = [check for check in decision["checks"] if check["verdict"] == "fail"]
-    assert VERSION.replace("_", "\\_") in summary
-    assert sum(line.startswith("- ") for line in summary.splitlines()) == len(failed) > 0
-    assert "| Throughput |" in summary
-
-
-def test_the_summary_cannot_be_broken_out_of(documents):
-    documents["decision"] |= {"reason": "a\n\n# b <script> [x](http://evil) |"}
-    summary = summary_markdown(documents["decision"], documents["comparison"])
-    assert "<script" not in summary
-    assert "\\[x\\]" in summary
-    assert "\n#" not in summary
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed: make setup installs it")
