@@ -6,17 +6,14 @@ Run by `make demo`, in the environment of `airflow-env.sh`. Exit code 1 if a run
 from __future__ import annotations
 
 import json
-import logging
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from demo_progress import Progress, terminal
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -35,7 +32,7 @@ BROKEN_DAYS = ["2026-10-12", "2026-10-13"]
 TRAINING = {"epochs": 6, "windows_per_epoch": 10_000, "seed": SEED}
 """Less than the default of the DAG, so that two trainings fit into minutes on two cores."""
 
-ROOT = Path(os.environ["ROOT"])
+ROOT, AIRFLOW = Path(os.environ["ROOT"]), Path(os.environ["AIRFLOW_HOME"])
 SETTINGS = Settings()
 
 
@@ -65,13 +62,13 @@ RUNS = (
 def main() -> int:
     """Generate, run three months, report; the exit code is 0 if the first and the last ended as they must."""
     started = time.monotonic()
-    with terminal() as console:
-        watch_steps(console)
+    with terminal(AIRFLOW / "demo.log") as console:
+        progress = Progress(console, AIRFLOW / "logs")
         generated = generate(console)
         dag = load_dag()
         for number, run in enumerate(RUNS, 1):
             console.print(f"\n[bold]Run {number} of {len(RUNS)}: {run.month}[/], {run.what}")
-            run_dag(dag, run)
+            run_dag(dag, run, progress)
         report(console, generated, time.monotonic() - started)
         return complain(console)
 
@@ -105,78 +102,12 @@ def load_dag() -> DAG:
     return dag
 
 
-def run_dag(dag: DAG, run: Run) -> None:
+def run_dag(dag: DAG, run: Run, progress: Progress) -> None:
     """One run, as `airflow dags test` does it: every task in this process, no scheduler."""
-    global CURRENT  # noqa: PLW0603 - Airflow calls the listener with nothing of ours
-    CURRENT = run
     ended = dag.test(logical_date=None, run_conf={"month": run.month, **TRAINING})
     run.run_id = ended.run_id
     run.states = {ti.task_id: str(ti.state) for ti in ended.get_task_instances()}
-
-
-CURRENT = RUNS[0]
-
-
-def watch_steps(console: Console) -> None:
-    """Show each step as it starts and ends, and what the product logs meanwhile."""
-    from airflow.listeners import hookimpl
-    from airflow.sdk.listener import get_listener_manager
-
-    began = {}
-
-    class Steps:
-        @hookimpl
-        def on_task_instance_running(self, task_instance: Any) -> None:
-            # Airflow has just set its handler, which asks a task to stop but does not end this program.
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            began[task_instance.task_id] = time.monotonic()
-            console.print(f"  [cyan]{task_instance.task_id}[/]")
-
-        @hookimpl
-        def on_task_instance_success(self, task_instance: Any) -> None:
-            self.ended(task_instance.task_id, "green", "done")
-
-        @hookimpl
-        def on_task_instance_failed(self, task_instance: Any) -> None:
-            self.ended(task_instance.task_id, "red", "stopped the run")
-
-        def ended(self, task_id: str, colour: str, words: str) -> None:
-            CURRENT.seconds[task_id] = time.monotonic() - began[task_id]
-            console.print(f"    [{colour}]{words}[/] after {CURRENT.seconds[task_id]:.1f} s")
-
-    get_listener_manager().add_listener(Steps())  # type: ignore[no-untyped-call]
-    logging.getLogger("bwpredict").addHandler(_Lines(console))
-    logging.getLogger("bwpredict_airflow").addHandler(_Lines(console))
-
-
-class _Lines(logging.Handler):
-    """Shows log records as indented lines."""
-
-    def __init__(self, console: Console) -> None:
-        """Show on this console."""
-        super().__init__(logging.INFO)
-        self.console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one record."""
-        if record.name == "bwpredict.telemetry.copying":  # a line for each day
-            return
-        style = {"ERROR": "red", "WARNING": "yellow"}.get(record.levelname, "dim")
-        for line in record.getMessage().splitlines():
-            self.console.print(f"    {escape(line)}", style=style, soft_wrap=True)
-
-
-@contextmanager
-def terminal() -> Iterator[Console]:
-    """The terminal for this program alone: what Airflow and the libraries print goes to the log file."""
-    with os.fdopen(os.dup(1), "w") as screen, (ROOT / "airflow" / "demo.log").open("a") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        try:
-            yield Console(file=screen, highlight=False, width=None if screen.isatty() else 120)
-        except BaseException:
-            screen.write(f"The demo broke off; see {log.name}\n")
-            raise
+    run.seconds = progress.seconds[run.run_id]
 
 
 def report(console: Console, generated: float, total: float) -> None:
