@@ -39,7 +39,8 @@ class Progress(logging.Handler):
     @hookimpl
     def on_task_instance_running(self, task_instance: Any) -> None:
         """A task starts."""
-        # Airflow has just set a handler that asks the task to stop, and does not end this program.
+        # Airflow would take either signal as the failure of this one task, and go on.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.console.print(f"  [cyan]{task_instance.task_id}[/]")
         self._log = self.logs.joinpath(
