@@ -72,7 +72,7 @@ setsid airflow standalone >>"$log" 2>&1 &
 airflow_pid=$!
 echo "$airflow_pid" >"$pid_file"
 trap stop EXIT
-trap 'exit 130' INT TERM
+trap 'exit 0' INT TERM
 until healthy; do
     kill -0 "$airflow_pid" 2>/dev/null || { tail -20 "$log" >&2; echo "Airflow did not start; see $log." >&2; exit 1; }
     sleep 1

@@ -4,8 +4,6 @@ import pytest
 
 from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 STEPS = ["plan", "pull", "validate", "train", "export", "compare", "decide", "publish"]
 
 

@@ -7,7 +7,7 @@ from bwpredict.documents import read_document
 from bwpredict.registry.production import read_history, read_production
 from bwpredict.store import open_store
 
-pytestmark = [pytest.mark.xdist_group("airflow"), pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 STEPS = ["plan", "pull", "validate", "train", "export", "compare", "decide", "publish"]
 VERDICTS = ("reject", "broken_telemetry", "empty_month")

@@ -20,8 +20,6 @@ from bwpredict.errors import (
 )
 from bwpredict.steps import plan, pull
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 
 def stopped_by(error: BwPredictError) -> Stopped:
     with pytest.raises(Stopped) as stop, reason_in_one_line():
