@@ -8,7 +8,7 @@ export ROOT
 .PHONY: help setup demo test lint types format up down lock clean
 
 help: ## What can be made
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.%-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.ready ## Make .venv from requirements.txt (the other targets do it when it is needed)
 
@@ -47,6 +47,9 @@ lock: setup ## Write requirements.txt anew from pyproject.toml
 		--extra airflow --extra benchmarks --extra dev --output-file requirements.txt pyproject.toml
 	@# The plain version: each machine takes the build (CPU or CUDA) that its package index offers.
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
+
+bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -real (options in ARGS)
+	$(BIN)/python benchmarks/bench_$*.py $(ARGS)
 
 clean: ## Remove what was built and the demo; keeps data/
 	rm -rf .venv demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

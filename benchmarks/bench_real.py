@@ -2,7 +2,7 @@
 
 Give the folder with the recordings (CSV or Parquet, any columns of the schema):
 
-    make bench-real DATA=path/to/recordings
+    make bench-real ARGS=path/to/recordings
 """
 
 from __future__ import annotations
