@@ -18,7 +18,8 @@ from rich.table import Table
 
 from bwpredict.synth.fleet import FleetConfig
 from bwpredict.synth.writer import write_partitioned
-from bwpredict.telemetry.frame import TelemetryFrame, load_frame
+from bwpredict.telemetry.external import read_data_path
+from bwpredict.telemetry.frame import TelemetryFrame
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -28,7 +29,7 @@ def synthetic_frame(links: int, days: int, seed: int = 42) -> TelemetryFrame:
     with tempfile.TemporaryDirectory() as folder:
         telemetry = Path(folder, "telemetry")
         write_partitioned(FleetConfig(links=links, days=days, start="2026-09-01", seed=seed), telemetry)
-        return load_frame(telemetry)
+        return read_data_path(telemetry)
 
 
 def median_seconds(action: Callable[[], object], repeats: int = 5) -> float:
