@@ -104,7 +104,7 @@ def load_dag() -> DAG:
 
 def run_dag(dag: DAG, run: Run, progress: Progress) -> None:
     """One run, as `airflow dags test` does it: every task in this process, no scheduler."""
-    ended = dag.test(logical_date=None, run_conf={"month": run.month, **TRAINING})
+    ended = dag.test(run_conf={"month": run.month, **TRAINING})
     run.run_id = ended.run_id
     run.states = {ti.task_id: str(ti.state) for ti in ended.get_task_instances()}
     run.seconds = progress.seconds[run.run_id]
