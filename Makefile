@@ -19,6 +19,7 @@ demo: setup ## Three months of telemetry, three runs of the real DAG, and what c
 	@bash scripts/demo.sh
 
 test: setup ## All tests
+	@bash scripts/browser.sh
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## Style of the code

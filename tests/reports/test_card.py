@@ -142,7 +142,7 @@ def test_the_same_documents_give_the_same_page(tmp_path, documents):
     assert card(tmp_path, documents) == card(tmp_path, documents)
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed: make setup installs it")
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed: make test installs it as root")
 def test_the_page_renders_without_console_errors_and_fits_a_phone(tmp_path, documents):
     from playwright.sync_api import sync_playwright
 

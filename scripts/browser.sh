@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Chromium for the tests that look at pages; without it they are skipped, with a reason.
+set -euo pipefail
+if [ -x /usr/bin/chromium ]; then
+    exit
+fi
+if [ "$(id -u)" != 0 ]; then
+    echo "No chromium: the tests of pages will be skipped (as root: apt-get install chromium)"
+    exit
+fi
+echo "Installing the system package chromium for the tests of pages (once; a minute or two)"
+{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null ||
+    echo "chromium could not be installed: the tests of pages will be skipped"
