@@ -52,8 +52,8 @@ def main() -> None:
 @app.command()
 def generate(
     output: Annotated[Path, typer.Option(help="CSV file, or with --days the folder of daily partitions.")],
-    samples: Annotated[int | None, typer.Option(help=f"Rows of one CSV file [default: {_GUIDE_SAMPLES}].")] = None,
-    links: Annotated[int | None, typer.Option(help="Links of the fleet, with --days [default: 20].")] = None,
+    samples: Annotated[int | None, typer.Option(help=f"Rows of one CSV file (default: {_GUIDE_SAMPLES:,}).")] = None,
+    links: Annotated[int | None, typer.Option(help="Links of the fleet, with --days (default: 20).")] = None,
     days: Annotated[int | None, typer.Option(help="Days to generate, as partitioned Parquet.")] = None,
     start: Annotated[str, typer.Option(help="First day, YYYY-MM-DD (UTC).")] = "2026-10-01",
     regime: Annotated[str, typer.Option(help="calm, congested or drifting.")] = "calm",
@@ -140,10 +140,10 @@ def train(
 def retrain(
     month: Annotated[str, typer.Option(help="Month of telemetry, YYYY-MM (UTC).")],
     telemetry: Annotated[
-        str | None, typer.Option(help="Store with the telemetry [default: $BWPREDICT_TELEMETRY].")
+        str | None, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")
     ] = None,
-    registry: Annotated[str | None, typer.Option(help="Store with the models [default: $BWPREDICT_REGISTRY].")] = None,
-    work: Annotated[Path | None, typer.Option(help="Folder of work areas [default: $BWPREDICT_WORK].")] = None,
+    registry: Annotated[str | None, typer.Option(help="Store with the models (default: $BWPREDICT_REGISTRY).")] = None,
+    work: Annotated[Path | None, typer.Option(help="Folder of work areas (default: $BWPREDICT_WORK).")] = None,
     history_months: Annotated[int, typer.Option(help="Months to read, the last one included.")] = 1,
     epochs: Annotated[int, typer.Option(help="Most epochs; training stops early.")] = _DEFAULTS.epochs,
     windows_per_epoch: Annotated[int, typer.Option(help="Windows drawn for each epoch.")] = _DEFAULTS.windows_per_epoch,
