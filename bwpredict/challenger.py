@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bwpredict import export, metadata, model, training
+from bwpredict import export, layers, metadata, model, training
 from bwpredict.config import RunConfig
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError
@@ -71,7 +71,7 @@ def fit(folder: Path, split: Split, run: RunConfig) -> Path:
         run.training,
         checkpoint,
         absent=frozenset(frame.filled or {}),
-        on_epoch=lambda record: _log_epoch(record, run.training.epochs),
+        on_epoch=_log_epoch,
     )
     write_document(folder / HISTORY, "training_history", result.history)
     plots.training_history(folder / HISTORY_PLOT, result.history)
@@ -142,7 +142,7 @@ def _write_metadata(
             onnx=onnx.name,
             sha256=sha256_of(onnx),
             size_bytes=onnx.stat().st_size,
-            architecture=model.architecture(),
+            architecture=layers.describe(challenger.architecture),
             parameters=model.parameter_count(challenger),
             scaler_params=challenger.scaler_params(),
         ),
@@ -159,12 +159,13 @@ def _write_metadata(
     write_document(folder / REPORT, "bandwidth_predictor_report", metadata.predictor_report(document))
 
 
-def _log_epoch(record: training.Record, epochs: int) -> None:
-    left = timedelta(seconds=round((epochs - int(record["epoch"])) * float(record["seconds"])))
+def _log_epoch(record: training.Record) -> None:
+    left = timedelta(seconds=round((record["stage_epochs"] - record["stage_epoch"]) * record["seconds"]))
     logger.info(
-        "epoch %d/%d  training loss %.4f  validation loss %.4f%s  %s windows/s  at most %s left",
-        record["epoch"],
-        epochs,
+        "%s: epoch %d/%d  training loss %.4f  validation loss %.4f%s  %s windows/s  at most %s left",
+        record["stage"],
+        record["stage_epoch"],
+        record["stage_epochs"],
         record["train_loss"],
         record["validation_loss"],
         " (best)" if record["best"] else "",

@@ -61,7 +61,16 @@ class TrainingConfig(_Strict):
     validation_windows: int = Field(8_000, ge=64, description="validation windows, evenly spread")
     patience_epochs: int = Field(5, ge=1, description="epochs without a better validation loss before stopping")
     gradient_clip_norm: float = Field(1.0, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    architecture: Literal["guide", "dense"] = "guide"
+    """One of `layers.ARCHITECTURES`; `epochs` are those of the guide's layers."""
+    highway_epochs: int = Field(12, ge=0, le=1000, description="most epochs of the highway, before the layers join")
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> Self:
+        if self.architecture == "dense" and self.highway_epochs == 0:
+            raise ValueError("architecture 'dense' is the highway alone, so highway_epochs must be at least 1")
+        return self
 
 
 class SplitConfig(_Strict):

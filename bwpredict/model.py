@@ -1,15 +1,16 @@
-"""The network: the guide's layers, and around them the transforms that make raw units go in and out.
+"""The network: trainable layers, and around them the transforms that make raw units go in and out.
 
 The forecast is a change from an anchor, in log space and in units of the typical change:
 
-    forecast = exp(anchor + typical_change * layers(inputs)) - offset
+    forecast = exp(anchor + typical_change * change_share * (highway(inputs) + layers(inputs))) - offset
 
-The anchor is a learnt blend of the last value and the mean and median of the last quarter of an hour,
-and the last layer starts at zero: where nothing can be learnt, the model is its best simple baseline.
+The anchor is a blend of the last value and of means and medians, whichever two served best in training, and all
+trainable parts start at zero: where nothing can be learnt, the model is its best simple baseline.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,12 +21,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from bwpredict import schema
+from bwpredict import encoding, least_absolute, schema
 from bwpredict.errors import ModelError
 from bwpredict.files import atomic_path
+from bwpredict.layers import ARCHITECTURES, GuideLayers, Highway
 
 ANCHOR_MINUTES = 15
-ANCHORS = ("last_value", "mean_15_minutes", "median_15_minutes")
+ANCHORS = ("last_value", "mean_15_minutes", "median_15_minutes", "mean_window", "median_window")
 CALENDAR_FEATURES = {"time_of_day": 24, "day_of_week": 7}
 _TARGETS = len(schema.TARGETS)
 _CONTEXT = tuple(schema.FEATURES.index(name) for name in ("congestion_window", "queue_depth", "retransmits"))
@@ -34,7 +36,11 @@ LAYER_INPUTS = 2 * _TARGETS + len(_CONTEXT) + 2 * len(_CALENDAR)
 """Columns that the first layer sees: each target as level and as deviation from the anchor, the
 context features, and the calendar as sines and cosines."""
 
-_LARGEST_INPUT = 10.0
+_BLEND_PARTS = 10
+_CHANGE_QUANTILES = (0.0005, 0.9995)
+_LEVEL_BINS = 48
+_LARGEST_LAYER_INPUT = 10.0
+_LARGEST_DEVIATION = 50.0
 _LARGEST_LOG = 30.0
 _SMALLEST_SCALE = 1e-3
 
@@ -53,73 +59,66 @@ class Contract:
         return max(1, min(self.window_size, round(ANCHOR_MINUTES * 60 / self.cadence_seconds)))
 
 
-class GuideLayers(nn.Module):
-    """The training guide's layers: LSTM 256, 128, 64, dense 128, 64, 32, 4.
-
-    With 9 inputs they hold 540,516 parameters. Dropout between LSTMs is a layer of its own:
-    `dropout=` on a one-layer `nn.LSTM` does nothing.
-    """
-
-    def __init__(self, inputs: int = LAYER_INPUTS) -> None:
-        """`inputs`: columns of the sequence that goes in."""
-        super().__init__()
-        self.lstm1 = nn.LSTM(inputs, 256, batch_first=True)
-        self.norm1 = nn.BatchNorm1d(256)
-        self.lstm2 = nn.LSTM(256, 128, batch_first=True)
-        self.norm2 = nn.BatchNorm1d(128)
-        self.lstm3 = nn.LSTM(128, 64, batch_first=True)
-        self.dropout = nn.Dropout(0.3)
-        self.dense1 = nn.Linear(64, 128)
-        self.norm3 = nn.BatchNorm1d(128)
-        self.dense2 = nn.Linear(128, 64)
-        self.dropout2 = nn.Dropout(0.21)
-        self.dense3 = nn.Linear(64, 32)
-        self.output = nn.Linear(32, _TARGETS)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
-
-    def forward(self, sequence: Tensor) -> Tensor:
-        """[batch, steps, inputs] to [batch, targets]."""
-        hidden, _ = self.lstm1(sequence)
-        hidden = self.dropout(self.norm1(hidden.transpose(1, 2)).transpose(1, 2))
-        hidden, _ = self.lstm2(hidden)
-        hidden = self.dropout(self.norm2(hidden.transpose(1, 2)).transpose(1, 2))
-        hidden, _ = self.lstm3(hidden)
-        dense = self.norm3(self.dropout(torch.relu(self.dense1(hidden[:, -1]))))
-        dense = self.dropout2(torch.relu(self.dense2(dense)))
-        output: Tensor = self.output(torch.relu(self.dense3(dense)))
-        return output
-
-
 class Forecaster(nn.Module):
     """Raw window in, raw forecast out; scaling is part of the graph, so no consumer can get it wrong."""
 
+    level_edges: Tensor
     level_mean: Tensor
     level_scale: Tensor
     typical_change: Tensor
+    change_bounds: Tensor
+    change_share: Tensor
+    anchor_weights: Tensor
     offset: Tensor
+    layers: GuideLayers | None
 
-    def __init__(self, contract: Contract, layers: nn.Module | None = None) -> None:
+    def __init__(self, contract: Contract, architecture: str = "guide") -> None:
         """Untrained and unscaled; `fit_transforms` measures the scales on training windows."""
         super().__init__()
         self.contract = contract
-        self.layers = layers or GuideLayers()
+        steps = contract.window_size
+        self.highway = Highway(columns=steps * (LAYER_INPUTS + _TARGETS), encoded=_TARGETS * (_LEVEL_BINS + 2 * steps))
+        self.layers = GuideLayers(LAYER_INPUTS) if architecture == "guide" else None
         levels = _TARGETS + len(_CONTEXT)
+        self.register_buffer("level_edges", torch.linspace(0, 1, _LEVEL_BINS + 1).repeat(_TARGETS, 1))
         self.register_buffer("level_mean", torch.zeros(levels))
         self.register_buffer("level_scale", torch.ones(levels))
         self.register_buffer("typical_change", torch.ones(_TARGETS))
+        self.register_buffer("change_bounds", torch.tensor([[-1.0], [1.0]]).repeat(1, _TARGETS))
+        self.register_buffer("change_share", torch.ones(_TARGETS))
+        self.register_buffer("anchor_weights", torch.full((len(ANCHORS), _TARGETS), 1 / len(ANCHORS)))
         self.register_buffer("offset", torch.tensor([schema.MAPE_FLOORS[name] for name in schema.TARGETS]))
-        self.blend_logits = nn.Parameter(torch.zeros(len(ANCHORS), _TARGETS))
+
+    @property
+    def architecture(self) -> str:
+        """One of `layers.ARCHITECTURES`."""
+        return "dense" if self.layers is None else "guide"
 
     def forward(self, window: Tensor) -> Tensor:
         """[batch, window_size, features] to [batch, targets], both in raw units.
 
         Loss comes out within [0, 1], the other targets at 0 or above.
         """
+        anchor, change = self.anchor_and_change(window)
+        return self.to_raw(anchor + self.typical_change * self.bounded(self.change_share * change))
+
+    def anchor_and_change(self, window: Tensor) -> tuple[Tensor, Tensor]:
+        """[batch, window_size, features] to the anchor in log space and what the trained parts add, in typical changes.
+
+        Both [batch, targets].
+        """
         logs = self.in_log_space(window)
         anchor = self.anchor(logs)
-        change = self.layers(self._layer_inputs(window, logs, anchor))
-        return self.to_raw(anchor + self.typical_change * change)
+        deviation = (logs - anchor[:, None]) / self.typical_change
+        sequence = torch.cat((deviation, self._context(window, logs)), dim=-1)
+        change: Tensor = self.highway(_columns(sequence), self._encoded(deviation, anchor))
+        if self.layers is not None:
+            change = change + self.layers(sequence.clamp(-_LARGEST_LAYER_INPUT, _LARGEST_LAYER_INPUT))
+        return anchor, change
+
+    def bounded(self, change: Tensor) -> Tensor:
+        """The change within what training has seen: a window unlike any of those must not make it explode."""
+        return torch.clamp(change, self.change_bounds[0], self.change_bounds[1])
 
     def in_log_space(self, window: Tensor) -> Tensor:
         """[..., features] raw to [..., targets], as log(value + offset)."""
@@ -133,71 +132,93 @@ class Forecaster(nn.Module):
 
     def anchor(self, logs: Tensor) -> Tensor:
         """[batch, steps, targets] in log space to the blend [batch, targets]."""
-        weights = torch.softmax(self.blend_logits, dim=0)
-        return (self.anchors(logs) * weights).sum(dim=1)
+        return (self.anchors(logs) * self.anchor_weights).sum(dim=1)
 
     def anchors(self, logs: Tensor) -> Tensor:
         """[batch, steps, targets] to the simple forecasts [batch, len(ANCHORS), targets]."""
-        steps = self.contract.anchor_steps
-        recent = logs[:, -steps:]
-        upper = torch.topk(recent, steps // 2 + 1, dim=1).values
-        median = upper[:, -1] if steps % 2 else (upper[:, -1] + upper[:, -2]) / 2
-        return torch.stack((logs[:, -1], recent.mean(dim=1), median), dim=1)
+        recent = logs[:, -self.contract.anchor_steps :]
+        simple = (logs[:, -1], recent.mean(dim=1), encoding.median(recent), logs.mean(dim=1), encoding.median(logs))
+        return torch.stack(simple, dim=1)
 
-    def _layer_inputs(self, window: Tensor, logs: Tensor, anchor: Tensor) -> Tensor:
-        deviation = (logs - anchor[:, None]) / self.typical_change
-        levels = torch.cat((logs, torch.log1p(window[..., _CONTEXT].clamp(min=0))), dim=-1)
-        levels = (levels - self.level_mean) / self.level_scale
+    def _levels(self, window: Tensor, logs: Tensor) -> Tensor:
+        return torch.cat((logs, torch.log1p(window[..., _CONTEXT].clamp(min=0))), dim=-1)
+
+    def _context(self, window: Tensor, logs: Tensor) -> Tensor:
+        """[batch, steps, LAYER_INPUTS - targets]: levels of about unit size, and the calendar."""
+        levels = (self._levels(window, logs) - self.level_mean) / self.level_scale
         angles = [
             window[..., column] * (2 * math.pi / period)
             for column, period in zip(_CALENDAR, CALENDAR_FEATURES.values(), strict=True)
         ]
         calendar = torch.stack([function(angle) for angle in angles for function in (torch.sin, torch.cos)], dim=-1)
-        inputs = torch.cat((deviation, levels), dim=-1).clamp(-_LARGEST_INPUT, _LARGEST_INPUT)
-        return torch.cat((inputs, calendar), dim=-1)
+        return torch.cat((levels.clamp(-_LARGEST_LAYER_INPUT, _LARGEST_LAYER_INPUT), calendar), dim=-1)
+
+    def _encoded(self, deviation: Tensor, anchor: Tensor) -> Tensor:
+        """[batch, encoded]: what the dense part sees beside `_columns`."""
+        fine = encoding.zoomed(deviation)
+        levels = encoding.piecewise_linear(anchor, self.level_edges)
+        return torch.cat((levels, fine.flatten(1), encoding.ordered(fine).flatten(1)), dim=1)
 
     @torch.no_grad()
     def fit_transforms(self, windows: Tensor, targets: Tensor) -> None:
-        """Measure scales and blend on training windows [n, steps, features] and targets [n, targets], raw units."""
+        """Measure scales and blend, and solve the highway's linear part, on training windows in raw units.
+
+        `windows` [n, steps, features] in order of link and time, `targets` [n, targets].
+        """
         logs, actual = self.in_log_space(windows), self.in_log_space(targets)
-        levels = torch.cat((logs, torch.log1p(windows[..., _CONTEXT].clamp(min=0))), dim=-1).flatten(0, 1)
+        levels = self._levels(windows, logs).flatten(0, 1)
         self.level_mean.copy_(levels.mean(dim=0))
         self.level_scale.copy_(levels.std(dim=0).clamp(min=_SMALLEST_SCALE))
-        weights = _best_blend(self.anchors(logs), actual)
-        self.blend_logits.copy_(torch.log(weights + 0.02))
-        change = (actual - self.anchor(logs)).abs().mean(dim=0)
-        self.typical_change.copy_(change.clamp(min=_SMALLEST_SCALE))
+        self.anchor_weights.copy_(_best_blend(self.anchors(logs), actual))
+        anchor = self.anchor(logs)
+        self.level_edges.copy_(encoding.bin_edges(anchor, _LEVEL_BINS))
+        self.typical_change.copy_((actual - anchor).abs().mean(dim=0).clamp(min=_SMALLEST_SCALE))
+        change = (actual - anchor) / self.typical_change
+        self.change_bounds.copy_(torch.quantile(change, torch.tensor(_CHANGE_QUANTILES), dim=0))
+        deviation = (logs - anchor[:, None]) / self.typical_change
+        columns = _columns(torch.cat((deviation, self._context(windows, logs)), dim=-1))
+        weights, biases = least_absolute.fit(columns.numpy(), change.numpy())
+        self.highway.linear.weight.copy_(torch.from_numpy(weights))
+        self.highway.linear.bias.copy_(torch.from_numpy(biases))
 
     def scaler_params(self) -> dict[str, Any]:
         """The transforms' parameters, for the metadata: all of them are inside the graph already."""
         context = [schema.FEATURES[column] for column in _CONTEXT]
+
+        def by_target(values: Tensor) -> dict[str, Any]:
+            return dict(zip(schema.TARGETS, values.T.tolist(), strict=True))
+
         return {
             "inside_graph": True,
-            "log_offset": dict(zip(schema.TARGETS, self.offset.tolist(), strict=True)),
+            "log_offset": by_target(self.offset),
             "level_columns": [*schema.TARGETS, *context],
             "level_mean": self.level_mean.tolist(),
             "level_scale": self.level_scale.tolist(),
-            "typical_change": dict(zip(schema.TARGETS, self.typical_change.tolist(), strict=True)),
+            "typical_change": by_target(self.typical_change),
+            "change_bounds": by_target(self.change_bounds),
+            "change_share": by_target(self.change_share),
             "anchors": list(ANCHORS),
-            "anchor_weights": dict(
-                zip(schema.TARGETS, torch.softmax(self.blend_logits, 0).detach().T.tolist(), strict=True)
-            ),
+            "anchor_weights": by_target(self.anchor_weights),
         }
 
 
-def _best_blend(anchors: Tensor, actual: Tensor, parts: int = 10) -> Tensor:
-    """[len(ANCHORS), targets], the weights on a grid with the least mean absolute error in log space.
+def _columns(sequence: Tensor) -> Tensor:
+    """[batch, steps, LAYER_INPUTS], deviations first, to the highway's columns: the sequence, and those by size."""
+    sequence = sequence.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION)
+    return torch.cat((sequence.flatten(1), encoding.ordered(sequence[..., :_TARGETS]).flatten(1)), dim=1)
+
+
+def _best_blend(anchors: Tensor, actual: Tensor) -> Tensor:
+    """[len(ANCHORS), targets], the blend of at most two anchors with the least mean absolute error in log space.
 
     `anchors` [n, len(ANCHORS), targets], `actual` [n, targets].
     """
-    grid = [
-        (first / parts, second / parts, (parts - first - second) / parts)
-        for first in range(parts + 1)
-        for second in range(parts + 1 - first)
-    ]
-    candidates = torch.tensor(grid, dtype=anchors.dtype)
+    alone = torch.eye(len(ANCHORS), dtype=anchors.dtype)
+    shares = [part / _BLEND_PARTS for part in range(1, _BLEND_PARTS)]
+    pairs = itertools.combinations(alone, 2)
+    candidates = torch.stack([*alone, *(share * one + (1 - share) * other for one, other in pairs for share in shares)])
     errors = torch.stack(
-        [((anchors * weights[:, None]).sum(dim=1) - actual).abs().mean(dim=0) for weights in candidates]
+        [(torch.einsum("nat,a->nt", anchors, blend) - actual).abs().mean(dim=0) for blend in candidates]
     )
     return candidates[errors.argmin(dim=0)].T
 
@@ -207,34 +228,11 @@ def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def architecture() -> dict[str, Any]:
-    """The layers as the guide's metadata lists them."""
-    return {
-        "type": "LSTM",
-        "framework": "PyTorch",
-        "layers": [
-            {"type": "LSTM", "units": 256},
-            {"type": "BatchNorm1d", "features": 256},
-            {"type": "Dropout", "rate": 0.3},
-            {"type": "LSTM", "units": 128},
-            {"type": "BatchNorm1d", "features": 128},
-            {"type": "Dropout", "rate": 0.3},
-            {"type": "LSTM", "units": 64},
-            {"type": "Linear", "units": 128, "activation": "relu"},
-            {"type": "Dropout", "rate": 0.3},
-            {"type": "BatchNorm1d", "features": 128},
-            {"type": "Linear", "units": 64, "activation": "relu"},
-            {"type": "Dropout", "rate": 0.21},
-            {"type": "Linear", "units": 32, "activation": "relu"},
-            {"type": "Linear", "units": 4, "activation": "linear"},
-        ],
-    }
-
-
 def save_checkpoint(model: Forecaster, path: Path, extra: dict[str, Any]) -> None:
-    """Write weights, contract and `extra` (plain values) to `path`, whole or not at all."""
+    """Write weights, contract, architecture and `extra` (plain values) to `path`, whole or not at all."""
+    described = {"contract": asdict(model.contract), "architecture": model.architecture}
     with atomic_path(path) as temporary:
-        torch.save({"contract": asdict(model.contract), "state": model.state_dict(), **extra}, temporary)
+        torch.save({**described, "state": model.state_dict(), **extra}, temporary)
 
 
 def load_checkpoint(path: Path) -> Forecaster:
@@ -245,7 +243,9 @@ def load_checkpoint(path: Path) -> Forecaster:
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        model = Forecaster(Contract(**checkpoint["contract"]))
+        if checkpoint["architecture"] not in ARCHITECTURES:
+            raise ValueError(checkpoint["architecture"])
+        model = Forecaster(Contract(**checkpoint["contract"]), checkpoint["architecture"])
         model.load_state_dict(checkpoint["state"])
     except Exception as error:  # torch raises whatever a damaged file makes it raise
         raise ModelError(f"{path}: not a checkpoint of this model ({type(error).__name__}).") from error

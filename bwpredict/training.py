@@ -1,5 +1,6 @@
-"""Training: a budget of windows each epoch, the best checkpoint by validation loss, one record an epoch.
+"""Training in two stages: the highway first, which is quick, then the guide's layers beside it.
 
+Each epoch sees a budget of windows; the best checkpoint by validation loss is kept, one record an epoch.
 The loss is the mean absolute error in log space, in units of the typical change: nearly the relative
 error, with every target weighing the same, and its optimum is the median that MAE and MAPE ask for.
 """
@@ -13,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -28,10 +30,36 @@ from bwpredict.windows import Index, Split, WindowIndex
 logger = logging.getLogger(__name__)
 
 WARM_UP_SHARE = 0.1
-WINDOWS_FOR_TRANSFORMS = 20_000
+SAMPLES_FOR_TRANSFORMS = 400_000
+"""20,000 windows of 20 samples: solving the linear forecast costs more the longer the window."""
 EVALUATION_BATCH = 1024
+HIGHWAY_WINDOWS = 3
+"""The highway sees this many times the windows of an epoch: it takes a tenth of the time for each."""
+HIGHWAY_RATE_SHARE = 0.1
+"""Once the layers join, the trained highway moves at this share of their learning rate."""
+CHANGE_SHARES = tuple(round(0.05 * step, 2) for step in range(27))
+SHARE_BLOCKS = 40
+SURE = 1.645
+"""Standard errors: one in twenty useless models would look better than its anchor by this much."""
 
-Record = dict[str, float | int | bool]
+
+class Record(TypedDict):
+    """One finished epoch."""
+
+    epoch: int
+    """Counts from 1, through all stages."""
+    stage: str
+    stage_epoch: int
+    stage_epochs: int
+    """At most so many in this stage."""
+    train_loss: float
+    validation_loss: float
+    learning_rate: float
+    windows: int
+    seconds: float
+    best: bool
+
+
 OnEpoch = Callable[[Record], None]
 
 
@@ -41,6 +69,32 @@ class Training:
 
     model: Forecaster
     history: dict[str, Any]
+
+
+@dataclass
+class _Progress:
+    """What one training has to hand on from epoch to epoch."""
+
+    split: Split
+    config: TrainingConfig
+    weights: Tensor
+    """[targets], of each target in the loss; 0 where it is absent."""
+    validation: WindowIndex
+    checkpoint: Path
+    on_epoch: OnEpoch | None
+    records: list[Record]
+    best_epoch: int = 0
+    """0: none was better than the start, the solved linear forecast."""
+    best_loss: float = math.inf
+
+    def keep(self, model: Forecaster, epoch: int, validation_loss: float) -> None:
+        """Make the model of this epoch the best one."""
+        self.best_epoch, self.best_loss = epoch, validation_loss
+        self.save(model)
+
+    def save(self, model: Forecaster) -> None:
+        """Write the model to the checkpoint, as that of the best epoch."""
+        save_checkpoint(model, self.checkpoint, {"epoch": self.best_epoch, "training": self.config.model_dump()})
 
 
 def train(
@@ -65,52 +119,108 @@ def train(
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
     model = _new_model(split["train"], config, absent).to(device)
-    weights = torch.tensor([name not in absent for name in schema.TARGETS], device=device, dtype=torch.float32)
-    weights /= weights.sum()
-    budget = min(config.windows_per_epoch, len(split["train"]))
-    steps = math.ceil(budget / config.batch_size) * config.epochs
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_share(step, steps))
+    counted = torch.tensor([name not in absent for name in schema.TARGETS], device=device, dtype=torch.float32)
     validation = split["validation"].spread(config.validation_windows)
-    records: list[Record] = []
-    best_epoch = 0
+    progress = _Progress(split, config, counted / counted.sum(), validation, checkpoint, on_epoch, [])
     with _deterministic(device):
-        for epoch in range(1, config.epochs + 1):
-            epoch_started = time.monotonic()
-            train_loss = _train_epoch(model, split["train"], _draw(split["train"], budget, config, epoch),
-                                      config, optimizer, schedule, weights)  # fmt: skip
-            seconds = time.monotonic() - epoch_started
-            validation_loss = evaluate_loss(model, validation, weights)
-            if not math.isfinite(train_loss + validation_loss):
-                raise ConfigError(
-                    f"the loss is no longer finite in epoch {epoch}: learning_rate={config.learning_rate} is too large."
-                )
-            better = all(validation_loss < record["validation_loss"] for record in records)
-            if better:
-                best_epoch = epoch
-                save_checkpoint(model, checkpoint, {"epoch": epoch, "training": config.model_dump()})
-            records.append(
-                {
-                    "epoch": epoch,
-                    "train_loss": train_loss,
-                    "validation_loss": validation_loss,
-                    "learning_rate": float(schedule.get_last_lr()[0]),
-                    "windows": budget,
-                    "seconds": round(seconds, 3),
-                    "best": better,
-                }
+        progress.keep(model, 0, evaluate_loss(model, validation, progress.weights))
+        if config.highway_epochs:
+            _stage("highway", model, config.highway_epochs, HIGHWAY_WINDOWS * config.windows_per_epoch, progress)
+            model = load_checkpoint(checkpoint).to(device)
+        if config.architecture == "guide":
+            model = _with_layers(model).to(device)
+            progress.save(model)
+            _stage("layers", model, config.epochs, config.windows_per_epoch, progress)
+            model = load_checkpoint(checkpoint).to(device)
+        _choose_change_share(model, progress)
+    progress.save(model)
+    return Training(model.cpu().eval(), _history(progress, model, device, time.monotonic() - started))
+
+
+def _stage(name: str, model: Forecaster, epochs: int, windows: int, progress: _Progress) -> None:
+    """Train all parameters of the model for at most `epochs` of `windows` each; the best one is in the checkpoint."""
+    config, train_part = progress.config, progress.split["train"]
+    budget = min(windows, len(train_part))
+    optimizer = _optimizer(model, config)
+    steps = math.ceil(budget / config.batch_size) * epochs
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_share(step, steps))
+    first = len(progress.records) + 1
+    for epoch in range(first, first + epochs):
+        began = time.monotonic()
+        order = _draw(train_part, budget, config, epoch)
+        train_loss = _train_epoch(model, train_part, order, config, optimizer, schedule, progress.weights)
+        seconds = time.monotonic() - began
+        validation_loss = evaluate_loss(model, progress.validation, progress.weights)
+        if not math.isfinite(train_loss + validation_loss):
+            raise ConfigError(
+                f"the loss is no longer finite in epoch {epoch}: learning_rate={config.learning_rate} is too large."
             )
-            if on_epoch:
-                on_epoch(records[-1])
-            if epoch - best_epoch >= config.patience_epochs:
-                logger.info("stopped early: no better validation loss for %d epochs", config.patience_epochs)
-                break
-    model = load_checkpoint(checkpoint)
-    history = _history(records, best_epoch, config, model, device, time.monotonic() - started)
-    history["windows"] = {name: len(part) for name, part in split.parts.items()}
-    return Training(model, history)
+        better = validation_loss < progress.best_loss
+        if better:
+            progress.keep(model, epoch, validation_loss)
+        progress.records.append(
+            {
+                "epoch": epoch,
+                "stage": name,
+                "stage_epoch": epoch - first + 1,
+                "stage_epochs": epochs,
+                "train_loss": train_loss,
+                "validation_loss": validation_loss,
+                "learning_rate": float(schedule.get_last_lr()[0]),
+                "windows": budget,
+                "seconds": round(seconds, 3),
+                "best": better,
+            }
+        )
+        if progress.on_epoch:
+            progress.on_epoch(progress.records[-1])
+        if epoch - max(progress.best_epoch, first - 1) >= config.patience_epochs:
+            logger.info("%s stopped early: no better validation loss for %d epochs", name, config.patience_epochs)
+            break
+
+
+def _optimizer(model: Forecaster, config: TrainingConfig) -> torch.optim.Optimizer:
+    groups = [{"params": list(model.highway.parameters()), "lr": config.learning_rate}]
+    if model.layers is not None:
+        groups[0]["lr"] = config.learning_rate * (HIGHWAY_RATE_SHARE if config.highway_epochs else 1)
+        groups.insert(0, {"params": list(model.layers.parameters()), "lr": config.learning_rate})
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
+
+
+def _with_layers(model: Forecaster) -> Forecaster:
+    """The same model with the guide's layers beside the highway: they give 0 until they are trained."""
+    grown = Forecaster(model.contract, "guide")
+    grown.load_state_dict(model.state_dict(), strict=False)
+    return grown
+
+
+def _choose_change_share(model: Forecaster, progress: _Progress) -> None:
+    """Shrink the trained parts, target by target, to the share of their change that validation confirms.
+
+    Where the best share is not better than the bare anchor by `SURE` standard errors (over blocks of neighbouring
+    windows, which are not independent), the share is 0: the forecast is then the simple baseline that it grew from.
+    """
+    errors = _errors_by_share(model, progress)
+    best = errors.mean(axis=0).argmin(axis=0)
+    gains = np.stack([errors[:, 0, target] - errors[:, share, target] for target, share in enumerate(best)], axis=1)
+    sure = gains.mean(axis=0) > SURE * gains.std(axis=0, ddof=1) / math.sqrt(len(gains))
+    shares = np.where(sure, np.array(CHANGE_SHARES)[best], 0.0)
+    model.change_share.copy_(torch.from_numpy(np.where(progress.weights.cpu() > 0, shares, 1.0)))
+
+
+def _errors_by_share(model: Forecaster, progress: _Progress) -> npt.NDArray[np.float64]:
+    """[blocks, CHANGE_SHARES, targets], mean absolute error in log space on blocks of the validation windows."""
+    model.eval()
+    blocks = np.array_split(np.arange(len(progress.validation)), min(SHARE_BLOCKS, len(progress.validation)))
+    shares = torch.tensor(CHANGE_SHARES, device=progress.weights.device)[:, None, None]
+    errors = []
+    with torch.inference_mode():
+        for block in blocks:
+            inputs, targets = _batch(progress.validation, block, progress.weights.device)
+            anchor, change = model.anchor_and_change(inputs)
+            wanted = (model.in_log_space(targets) - anchor) / model.typical_change
+            errors.append((model.bounded(shares * change) - wanted).abs().mean(dim=1).cpu().numpy())
+    return np.stack(errors).astype(np.float64)
 
 
 def evaluate_loss(model: Forecaster, index: WindowIndex, weights: Tensor) -> float:
@@ -127,8 +237,8 @@ def evaluate_loss(model: Forecaster, index: WindowIndex, weights: Tensor) -> flo
 def _new_model(train: WindowIndex, config: TrainingConfig, absent: frozenset[str]) -> Forecaster:
     cadence = train.frame.cadence_seconds
     horizon_minutes = train.horizon_steps * cadence // 60
-    model = Forecaster(Contract(config.window_size, horizon_minutes, cadence))
-    sample = train.spread(WINDOWS_FOR_TRANSFORMS)
+    model = Forecaster(Contract(config.window_size, horizon_minutes, cadence), "dense")
+    sample = train.spread(SAMPLES_FOR_TRANSFORMS // config.window_size)
     targets = sample.targets()
     constant = [
         name
@@ -170,9 +280,9 @@ def _train_epoch(
 
 def _loss(model: Forecaster, inputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     with torch.autocast(weights.device.type, dtype=torch.bfloat16, enabled=weights.device.type == "cuda"):
-        forecast = model(inputs)
-    error = (model.in_log_space(forecast) - model.in_log_space(targets)).abs() / model.typical_change
-    return (error.mean(dim=0) * weights).sum()
+        anchor, change = model.anchor_and_change(inputs)
+    wanted = (model.in_log_space(targets) - anchor) / model.typical_change
+    return ((change - wanted).abs().mean(dim=0) * weights).sum()
 
 
 def _batch(index: WindowIndex, which: Index, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -213,26 +323,29 @@ def _deterministic(device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _history(
-    records: list[Record],
-    best_epoch: int,
-    config: TrainingConfig,
-    model: Forecaster,
-    device: torch.device,
-    seconds: float,
-) -> dict[str, Any]:
-    trained = sum(record["windows"] for record in records)
-    busy = sum(record["seconds"] for record in records)
+def _history(progress: _Progress, model: Forecaster, device: torch.device, seconds: float) -> dict[str, Any]:
+    records = progress.records
+    rates = {
+        stage: _windows_per_second([record for record in records if record["stage"] == stage])
+        for stage in dict.fromkeys(record["stage"] for record in records)
+    }
     return {
         "records": records,
-        "best_epoch": best_epoch,
-        "stopped_early": len(records) < config.epochs,
+        "best_epoch": progress.best_epoch,
+        "stopped_early": records[-1]["stage_epoch"] != records[-1]["stage_epochs"],
         "duration_seconds": round(seconds, 3),
-        "windows_per_second": round(trained / busy, 1) if busy else None,
+        "windows_per_second": _windows_per_second(records),
+        "windows_per_second_by_stage": rates,
         "parameters": parameter_count(model),
-        "layer_parameters": parameter_count(model.layers),
+        "layer_parameters": 0 if model.layers is None else parameter_count(model.layers),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
-        "seed": config.seed,
+        "seed": progress.config.seed,
         "loss": "mean absolute error in log space, in units of the typical change",
+        "windows": {name: len(part) for name, part in progress.split.parts.items()},
     }
+
+
+def _windows_per_second(records: list[Record]) -> float | None:
+    busy = sum(record["seconds"] for record in records)
+    return round(sum(record["windows"] for record in records) / busy, 1) if busy else None

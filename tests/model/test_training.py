@@ -12,7 +12,7 @@ from bwpredict.model import load_checkpoint
 from bwpredict.training import evaluate_loss, train
 from bwpredict.windows import index_windows, split_windows
 
-SMALL = TrainingConfig(epochs=2, batch_size=64, windows_per_epoch=512, validation_windows=256)
+SMALL = TrainingConfig(highway_epochs=1, epochs=2, batch_size=64, windows_per_epoch=512, validation_windows=256)
 
 
 def split_of(frame):
@@ -48,17 +48,50 @@ def test_neither_scaler_nor_training_sees_a_row_after_the_validation_part(split,
 
 def test_the_checkpoint_is_the_epoch_with_the_least_validation_loss(split, tmp_path):
     training = train(split, SMALL, tmp_path / "best_model.pth")
-    losses = [record["validation_loss"] for record in training.history["records"]]
-    assert training.history["best_epoch"] == 1 + int(np.argmin(losses))
+    losses = {record["epoch"]: record["validation_loss"] for record in training.history["records"]}
+    best = training.history["best_epoch"]
+    assert best == 0 or losses[best] == min(losses.values())
+    model = load_checkpoint(tmp_path / "best_model.pth")
+    model.change_share.fill_(1.0)
     validation = split["validation"].spread(SMALL.validation_windows)
-    loss = evaluate_loss(load_checkpoint(tmp_path / "best_model.pth"), validation, torch.full((4,), 0.25))
-    assert loss == pytest.approx(min(losses), rel=1e-5)
+    loss = evaluate_loss(model, validation, torch.full((4,), 0.25))
+    assert loss <= min(losses.values()) + 1e-5
+    if best:
+        assert loss == pytest.approx(losses[best], rel=1e-5)
+
+
+def test_what_validation_does_not_confirm_is_left_to_the_simple_forecast(tmp_path):
+    """Steps of a random walk: nothing can be learnt, so the trained parts must not speak."""
+    frame = whole_days(8)
+    walk = np.exp(0.05 * np.cumsum(np.random.default_rng(3).normal(size=(frame.rows, 4)), axis=0) % 3)
+    frame.values[:, :4] = (walk * [100, 20, 0.002, 2]).astype(np.float32)
+    model = train(split_of(frame), SMALL, tmp_path / "best_model.pth").model
+    assert (model.change_share.numpy() == 0).sum() >= 3
+
+
+@pytest.mark.parametrize(
+    ("update", "stages"),
+    [
+        ({}, ["highway", "layers", "layers"]),
+        ({"architecture": "dense"}, ["highway"]),
+        ({"highway_epochs": 0}, ["layers", "layers"]),
+    ],
+)
+def test_the_highway_is_trained_before_the_layers_join(split, tmp_path, update, stages):
+    training = train(split, SMALL.model_copy(update=update), tmp_path / "best_model.pth")
+    assert [record["stage"] for record in training.history["records"]] == stages
+    assert training.model.architecture == update.get("architecture", "guide")
+    assert (training.history["layer_parameters"] > 0) == (training.model.architecture == "guide")
 
 
 def test_progress_is_told_for_each_epoch(split, tmp_path):
     told = []
     train(split, SMALL, tmp_path / "best_model.pth", on_epoch=told.append)
-    assert [record["epoch"] for record in told] == [1, 2]
+    assert [(record["epoch"], record["stage"], record["stage_epoch"]) for record in told] == [
+        (1, "highway", 1),
+        (2, "layers", 1),
+        (3, "layers", 2),
+    ]
     assert all(math.isfinite(record["train_loss"]) and record["seconds"] > 0 for record in told)
 
 
@@ -66,7 +99,7 @@ def test_training_stops_when_validation_no_longer_improves(split, tmp_path):
     config = SMALL.model_copy(update={"epochs": 40, "patience_epochs": 1, "learning_rate": 0.3})
     history = train(split, config, tmp_path / "best_model.pth").history
     assert history["stopped_early"]
-    assert len(history["records"]) < 40
+    assert len(history["records"]) < 41
 
 
 def test_a_constant_target_is_refused_by_name(tmp_path):

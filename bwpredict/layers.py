@@ -1,0 +1,121 @@
+"""The trainable layers: the training guide's LSTMs, and the highway beside them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bwpredict import schema
+
+_TARGETS = len(schema.TARGETS)
+HIGHWAY_WIDTH, HIGHWAY_DEPTH = 256, 3
+
+ARCHITECTURES = {
+    "guide": "the training guide's LSTM layers, with the highway beside them",
+    "dense": "the highway alone, trained and served in a fraction of the time",
+}
+"""What can stand between the transforms, by name. The ONNX contract is the same for all."""
+
+
+class GuideLayers(nn.Module):
+    """The training guide's layers: LSTM 256, 128, 64, dense 128, 64, 32, 4.
+
+    With 9 inputs they hold 540,516 parameters. Dropout between LSTMs is a layer of its own:
+    `dropout=` on a one-layer `nn.LSTM` does nothing.
+    """
+
+    def __init__(self, inputs: int) -> None:
+        """`inputs`: columns of the sequence that goes in."""
+        super().__init__()
+        self.lstm1 = nn.LSTM(inputs, 256, batch_first=True)
+        self.norm1 = nn.BatchNorm1d(256)
+        self.lstm2 = nn.LSTM(256, 128, batch_first=True)
+        self.norm2 = nn.BatchNorm1d(128)
+        self.lstm3 = nn.LSTM(128, 64, batch_first=True)
+        self.dropout = nn.Dropout(0.3)
+        self.dense1 = nn.Linear(64, 128)
+        self.norm3 = nn.BatchNorm1d(128)
+        self.dense2 = nn.Linear(128, 64)
+        self.dropout2 = nn.Dropout(0.21)
+        self.dense3 = nn.Linear(64, 32)
+        self.output = zeroed(nn.Linear(32, _TARGETS))
+
+    def forward(self, sequence: Tensor) -> Tensor:
+        """[batch, steps, inputs] to [batch, targets]."""
+        hidden, _ = self.lstm1(sequence)
+        hidden = self.dropout(self.norm1(hidden.transpose(1, 2)).transpose(1, 2))
+        hidden, _ = self.lstm2(hidden)
+        hidden = self.dropout(self.norm2(hidden.transpose(1, 2)).transpose(1, 2))
+        hidden, _ = self.lstm3(hidden)
+        dense = self.norm3(self.dropout(torch.relu(self.dense1(hidden[:, -1]))))
+        dense = self.dropout2(torch.relu(self.dense2(dense)))
+        output: Tensor = self.output(torch.relu(self.dense3(dense)))
+        return output
+
+
+class Highway(nn.Module):
+    """A short way from the whole window to the forecast: a linear autoregression, and dense layers on top of it.
+
+    The linear part (the "autoregressive component" of LSTNet, Lai et al., SIGIR 2018) is solved, not trained
+    (`least_absolute.fit`). The dense part sees all samples at once, so it learns in a fraction of the time that
+    recurrent layers need.
+    """
+
+    def __init__(self, columns: int, encoded: int) -> None:
+        """`columns` go into both parts, `encoded` further ones into the dense part alone."""
+        super().__init__()
+        self.linear = zeroed(nn.Linear(columns, _TARGETS))
+        widths = [columns + encoded, *[HIGHWAY_WIDTH] * HIGHWAY_DEPTH]
+        blocks = [
+            nn.Sequential(nn.Linear(given, width), nn.LayerNorm(width), nn.SiLU())
+            for given, width in itertools.pairwise(widths)
+        ]
+        self.dense = nn.Sequential(*blocks, zeroed(nn.Linear(HIGHWAY_WIDTH, _TARGETS)))
+
+    def forward(self, columns: Tensor, encoded: Tensor) -> Tensor:
+        """[batch, columns] and [batch, encoded] to the change [batch, targets]."""
+        change: Tensor = self.linear(columns) + self.dense(torch.cat((columns, encoded), dim=1))
+        return change
+
+
+def zeroed(layer: nn.Linear) -> nn.Linear:
+    """The layer, giving 0 for every input until it is trained."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def describe(architecture: str) -> dict[str, Any]:
+    """The layers as the training guide's metadata lists them."""
+    return {
+        "type": "LSTM" if architecture == "guide" else "dense",
+        "framework": "PyTorch",
+        "name": architecture,
+        "layers": _GUIDE_LAYERS if architecture == "guide" else [],
+        "highway": [
+            {"type": "Linear", "units": _TARGETS, "activation": "linear", "fit": "least absolute deviations"},
+            *[{"type": "Linear", "units": HIGHWAY_WIDTH, "activation": "layer norm, silu"}] * HIGHWAY_DEPTH,
+            {"type": "Linear", "units": _TARGETS, "activation": "linear"},
+        ],
+    }
+
+
+_GUIDE_LAYERS = [
+    {"type": "LSTM", "units": 256},
+    {"type": "BatchNorm1d", "features": 256},
+    {"type": "Dropout", "rate": 0.3},
+    {"type": "LSTM", "units": 128},
+    {"type": "BatchNorm1d", "features": 128},
+    {"type": "Dropout", "rate": 0.3},
+    {"type": "LSTM", "units": 64},
+    {"type": "Linear", "units": 128, "activation": "relu"},
+    {"type": "Dropout", "rate": 0.3},
+    {"type": "BatchNorm1d", "features": 128},
+    {"type": "Linear", "units": 64, "activation": "relu"},
+    {"type": "Dropout", "rate": 0.21},
+    {"type": "Linear", "units": 32, "activation": "relu"},
+    {"type": "Linear", "units": 4, "activation": "linear"},
+]
