@@ -135,7 +135,9 @@ def test_a_short_link_is_not_called_constant():
 
 
 def test_few_days_are_compared_by_the_hour():
-    frame = changed(steady(make_frame([list(range(600))])), "throughput_mbps", 0, lambda column: column * 1000, 300 * 60)
+    frame = changed(
+        steady(make_frame([list(range(600))])), "throughput_mbps", 0, lambda column: column * 1000, 300 * 60
+    )
     (told,) = oddities(frame)
     assert told == (
         "throughput_mbps jumps as if its unit changed on 1 of 1 links: 0→100"
