@@ -64,8 +64,7 @@ def link_figures(levels: Levels) -> dict[str, float]:
 def link_checks(levels: Levels) -> Iterator[Check]:
     """Warnings that name the links whose target never changes, or jumps as another unit would make it."""
     for name, target, find, tell, expected in _oddities():
-        found = find(levels, target)
-        finding = tell(found, len(levels.links)) if found else "links are odd"
+        finding = tell(find(levels, target), len(levels.links))
         yield _check(name, name, "warning", (None, 0), finding, expected, target)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -100,7 +99,21 @@ def stretch_levels(start: int, node: Integers, peer: Integers, values: npt.NDArr
 
 def joined(stretches: Sequence[Levels]) -> Levels:
     """The levels of stretches that follow one another; they may hold different links."""
-    return reduce(_join_two, stretches) if stretches else _spread_over(_EMPTY, ())
+    links = tuple(sorted({link for each in stretches for link in each.links}))
+    place = {link: number for number, link in enumerate(links)}
+    starts = tuple(start for each in stretches for start in each.starts)
+    samples = np.zeros((len(links), _TARGETS), dtype=np.int64)
+    minimum, maximum = np.full(samples.shape, np.inf), np.full(samples.shape, -np.inf)
+    quartiles = np.full((len(starts), *samples.shape, len(_QUARTILES)), np.nan)
+    done = 0
+    for each in stretches:
+        at = np.array([place[link] for link in each.links], dtype=np.int64)
+        samples[at] += each.samples
+        minimum[at] = np.minimum(minimum[at], each.minimum)
+        maximum[at] = np.maximum(maximum[at], each.maximum)
+        quartiles[done : done + len(each.starts), at] = each.quartiles
+        done += len(each.starts)
+    return Levels(links, starts, samples, minimum, maximum, quartiles)
 
 
 def constant_links(levels: Levels, target: str) -> list[ConstantLink]:
@@ -215,37 +228,3 @@ def _unit_factors(before: Floats, after: Floats) -> Floats:
             near = np.abs(jumps - sign * np.log(factor)) <= np.log(tolerance)
             found[near.all(axis=2)] = float(factor) ** sign
     return found
-
-
-_EMPTY = Levels(
-    (), (), np.zeros((0, _TARGETS), np.int64), np.zeros((0, _TARGETS)), np.zeros((0, _TARGETS)),
-    np.zeros((0, 0, _TARGETS, len(_QUARTILES))),
-)  # fmt: skip
-
-
-def _join_two(a: Levels, b: Levels) -> Levels:
-    links = tuple(sorted({*a.links, *b.links}))
-    a, b = _spread_over(a, links), _spread_over(b, links)
-    return Levels(
-        links,
-        (*a.starts, *b.starts),
-        a.samples + b.samples,
-        np.minimum(a.minimum, b.minimum),
-        np.maximum(a.maximum, b.maximum),
-        np.concatenate([a.quartiles, b.quartiles]),
-    )
-
-
-def _spread_over(levels: Levels, links: tuple[tuple[int, int], ...]) -> Levels:
-    """The same levels among more links, of which the others have no samples."""
-    if levels.links == links:
-        return levels
-    place = {link: number for number, link in enumerate(links)}
-    at = [place[link] for link in levels.links]
-    samples = np.zeros((len(links), _TARGETS), dtype=np.int64)
-    minimum, maximum = np.full(samples.shape, np.inf), np.full(samples.shape, -np.inf)
-    quartiles = np.full((len(levels.starts), *samples.shape, len(_QUARTILES)), np.nan)
-    samples[at], minimum[at], maximum[at], quartiles[:, at] = (
-        levels.samples, levels.minimum, levels.maximum, levels.quartiles,
-    )  # fmt: skip
-    return Levels(links, levels.starts, samples, minimum, maximum, quartiles)

@@ -154,6 +154,11 @@ def test_a_registry_that_cannot_be_is_named(refused, registry, command):
     assert registry in refused(*command, "--registry", registry)
 
 
+def test_a_registry_that_is_a_file_is_not_taken_for_an_empty_one(refused, tmp_path):
+    (tmp_path / "models").write_text("mine")
+    assert "models: is a file" in refused("status", "--registry", tmp_path / "models")
+
+
 def test_promote_names_an_unknown_version(refused, tmp_path):
     assert "v20261101_000000" in refused("promote", "v20261101_000000", "--registry", tmp_path)
 
