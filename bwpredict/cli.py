@@ -47,6 +47,9 @@ def main() -> None:
     except BwPredictError as error:
         print(f"{'' if isinstance(error, Verdict) else 'error: '}{error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:  # a folder that is a file, a full disk, no permission
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
+        sys.exit(2)
 
 
 @app.command()
@@ -55,11 +58,14 @@ def generate(
     samples: Annotated[int | None, typer.Option(help=f"Rows of one CSV file (default: {_GUIDE_SAMPLES:,}).")] = None,
     links: Annotated[int | None, typer.Option(help="Links of the fleet, with --days (default: 20).")] = None,
     days: Annotated[int | None, typer.Option(help="Days to generate, as partitioned Parquet.")] = None,
-    start: Annotated[str, typer.Option(help="First day, YYYY-MM-DD (UTC).")] = "2026-10-01",
-    regime: Annotated[str, typer.Option(help="calm, congested or drifting.")] = "calm",
-    gap_share: Annotated[float, typer.Option(help="Share of rows missing in outages.")] = 0.0,
-    late_share: Annotated[float, typer.Option(help="Share of rows that arrive late.")] = 0.0,
-    duplicate_share: Annotated[float, typer.Option(help="Share of rows that arrive twice.")] = 0.0,
+    start: Annotated[str | None, typer.Option(help="First day, YYYY-MM-DD, UTC (default: 2026-10-01).")] = None,
+    regime: Annotated[str | None, typer.Option(help="calm, congested or drifting (default: calm).")] = None,
+    drift_from: Annotated[
+        str | None, typer.Option(help="First day that has drifted (default: the middle of the days).")
+    ] = None,
+    gap_share: Annotated[float | None, typer.Option(help="Share of rows missing in outages (default: 0).")] = None,
+    late_share: Annotated[float | None, typer.Option(help="Share of rows that arrive late (default: 0).")] = None,
+    duplicate_share: Annotated[float | None, typer.Option(help="Share of rows that arrive twice (default: 0).")] = None,
     oracle: Annotated[bool, typer.Option("--oracle", help="Also write the best forecast there is.")] = False,
     seed: Seed = 42,
 ) -> None:
@@ -67,25 +73,30 @@ def generate(
     from bwpredict.synth import writer
     from bwpredict.synth.fleet import FleetConfig
 
+    of_fleet = {
+        "links": links,
+        "days": days,
+        "start": start,
+        "regime": regime,
+        "drift_from": drift_from,
+        "gap_share": gap_share,
+        "late_share": late_share,
+        "duplicate_share": duplicate_share,
+    }
+    given = {name: value for name, value in of_fleet.items() if value is not None}
     if days is None and links is None:
-        if oracle:
-            raise ConfigError("--oracle goes with --links and --days: a CSV of samples has no hidden state to keep.")
+        if given or oracle:
+            option = "--" + next(iter(given), "oracle").replace("_", "-")
+            raise ConfigError(f"{option} goes with --links and --days, not with one CSV file of samples.")
         path = writer.write_csv(_GUIDE_SAMPLES if samples is None else samples, seed, output)
     elif samples is not None:
         raise ConfigError(
             "--samples makes one CSV file, --links and --days a partitioned folder: give one or the other."
         )
     else:
-        fleet = FleetConfig(
-            links=20 if links is None else links,
-            days=30 if days is None else days,
-            start=start,
-            seed=seed,
-            regime=regime,  # type: ignore[arg-type]  # checked by FleetConfig
-            gap_share=gap_share,
-            late_share=late_share,
-            duplicate_share=duplicate_share,
-        )
+        if drift_from is not None and regime != "drifting":
+            raise ConfigError("--drift-from goes with --regime drifting.")
+        fleet = FleetConfig(**given, seed=seed)  # type: ignore[arg-type]  # FleetConfig checks each value
         path = writer.write_partitioned(fleet, output, oracle=oracle)
     logger.info("Saved to: %s", path)
 
@@ -107,7 +118,11 @@ def train(
     ] = "calendar",
     seed: Seed = _DEFAULTS.seed,
 ) -> None:
-    """Train on a file or folder and write the guide's artifacts. Exit code 1 if the guide's target is not met."""
+    """Train on a file or folder and write the guide's artifacts. Exit code 1 if the guide's target is not met.
+
+    Columns have the schema's names, or: bandwidth_mbps and latency_ms (throughput_mbps, rtt_ms), time and unix_time
+    (timestamp), link, link_id or node_id alone (the link). What is missing is said and filled with a constant.
+    """
     from bwpredict import external_run
     from bwpredict.reports.tables import tables
 

@@ -158,8 +158,9 @@ def load(model: type[Model], values: dict[str, Any], *, origin: str) -> Model:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "value"
+        what = "Expected YYYY-MM, such as 2026-10" if key == "month" else first["msg"].removeprefix("Value error, ")
         given = "" if first["type"] in ("missing", "extra_forbidden") else f" (given: {first['input']!r})"
-        raise ConfigError(f"{origin}: {key}: {first['msg']}{given}.") from error
+        raise ConfigError(f"{origin}: {key}: {what}{given}.") from error
 
 
 def load_policy(path: Path) -> GatePolicy:

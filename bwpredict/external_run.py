@@ -14,6 +14,7 @@ from bwpredict.config import RunConfig, SplitConfig, TrainingConfig
 from bwpredict.errors import TelemetryError
 from bwpredict.telemetry import external
 from bwpredict.telemetry.frame import TelemetryFrame
+from bwpredict.telemetry.oddities import oddities
 from bwpredict.windows import Split, index_windows
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ def train_on(
         ConfigError: the learning rate, or the horizon, does not fit.
     """
     frame = _without_dead_targets(external.read_data_path(data_path), training)
+    for sentence in oddities(frame):
+        logger.warning("%s", sentence)
     data = _describe(frame, data_path)
     run = RunConfig(
         run_id=f"train-{now:%Y%m%dT%H%M%S}",
@@ -60,15 +63,16 @@ def train_on(
 
 
 def _without_dead_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:
-    """Targets that are zero in every window count as missing: there is nothing to learn or to score."""
+    """Targets at one bound (0, or all packets lost) in every window count as missing: nothing to learn or score."""
     targets = index_windows(frame, training.window_size, training.horizon_minutes).targets()
     filled = dict(frame.filled or {})
     for name, column in zip(schema.TARGETS, targets.T, strict=True):
-        if name not in filled and not column.any():
-            filled[name] = 0.0
-            logger.warning("%s is 0 in every window; it is left out and not forecast.", name)
+        at, bounds = float(column[0]), (schema.COLUMN[name].minimum, schema.COLUMN[name].maximum)
+        if name not in filled and at in bounds and (column == column[0]).all():
+            filled[name] = at
+            logger.warning("%s is %g in every window; it is left out and not forecast.", name, at)
     if set(schema.TARGETS) <= set(filled):
-        raise TelemetryError("no column to forecast ever differs from 0 in a window; check the collector.")
+        raise TelemetryError("no column to forecast ever leaves its bound in a window; check the collector.")
     return replace(frame, filled=filled)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -71,16 +72,19 @@ def overridden(policy: GatePolicy, overrides: Mapping[str, Any]) -> GatePolicy:
 
 
 def gate_overrides_schema() -> dict[str, Any]:
-    """JSON Schema of `gate_overrides`, so that a form refuses what `overridden` would refuse."""
+    """JSON Schema of `gate_overrides`, so that a form says what there is, and refuses what `overridden` would."""
     properties = GatePolicy.model_json_schema()["properties"]
+    thresholds = {name: field for name, field in properties.items() if name not in _NAMES_OF_A_POLICY}
     return {
         "type": "object",
         "properties": {
-            name: {key: value for key, value in field.items() if key != "title"}
-            for name, field in properties.items()
-            if name not in _NAMES_OF_A_POLICY
+            name: {key: value for key, value in field.items() if key != "title"} for name, field in thresholds.items()
         },
         "additionalProperties": False,
+        "description": "Thresholds that replace those of the policy, for this run alone, such as"
+        ' {"minimum_skill": 0.05}; the decision names every one of them. There are, with their defaults: '
+        + ", ".join(f"{name} {json.dumps(field['default'])}" for name, field in thresholds.items())
+        + ".",
     }
 
 

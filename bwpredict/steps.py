@@ -56,8 +56,7 @@ def pull(plan: Reference) -> Reference:
     area = _area(plan)
     run = _run(area)
     start, end = month_window(run.month, run.history_months)
-    document = snapshot.pull(open_store(run.telemetry), "", start, end, area)
-    logger.info("pulled %s rows of %s links", f"{document['rows']:,}", document["links"])
+    snapshot.pull(open_store(run.telemetry), "", start, end, area)
     return _refer(area / SNAPSHOT)
 
 

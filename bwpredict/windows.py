@@ -88,9 +88,19 @@ def index_windows(frame: TelemetryFrame, window_size: int, horizon_minutes: int)
     if len(starts) == 0:
         raise TelemetryError(
             f"no link has {span} consecutive samples {frame.cadence_seconds} s apart (window of {window_size}"
-            f" + horizon of {horizon_steps}): all {len(frame.links)} links are too short or too full of gaps."
+            f" + horizon of {horizon_steps}): all {len(frame.links)} links are too short or too full of gaps"
+            f"{_emptiest(frame)}."
         )
     return WindowIndex(frame, starts, window_size, horizon_steps)
+
+
+def _emptiest(frame: TelemetryFrame) -> str:
+    """In words, the column with the most missing values; nothing where none is missing."""
+    missing = np.isnan(frame.values).sum(axis=0)
+    worst = int(missing.argmax())
+    return (
+        f"; {schema.FEATURES[worst]} is missing in {missing[worst]:,} of {frame.rows:,} rows" if missing[worst] else ""
+    )
 
 
 def _runs(frame: TelemetryFrame) -> Index:

@@ -39,7 +39,7 @@ PARAMS = {
         type=["null", "string"],
         pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
         title="Month",
-        description="Month of telemetry to train on, as YYYY-MM (UTC). Empty: the month of the run's data interval.",
+        description="Month of telemetry to train on, as YYYY-MM (UTC). Empty: the last one that is over.",
         section="Telemetry",
     ),
     "history_months": Param(
@@ -81,8 +81,6 @@ PARAMS = {
         {},
         **gate_overrides_schema(),
         title="Gate overrides",
-        description='Thresholds that replace those of the policy, for this run alone, such as {"minimum_skill": 0.05}. '
-        "The decision names every one of them.",
         section="Gate",
     ),
     "force_bootstrap": Param(

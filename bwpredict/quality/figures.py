@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from bwpredict import schema
 from bwpredict.quality.checks import DISTRIBUTION_SUITE, Check, Severity
 from bwpredict.quality.drift import LIMITS, drift_of, figure_name, limit_of, statistic_of
 from bwpredict.quality.profile import NUMERIC, Profile, gap_share
 from bwpredict.quality.words import figure, unit_of
+from bwpredict.telemetry.oddities import Levels, change_words, constant_links, constant_words, unit_changes
 
 MOST_GAPS: dict[Severity, float] = {"error": 0.30, "warning": 0.05}
 """Share of missing minutes. Windows skip gaps: at 5 % some are lost, at 30 % too few whole windows stay."""
@@ -52,6 +54,24 @@ def figure_checks(profile: Profile, reference: Profile | None, rows: int) -> tup
         checks += _ratio_checks("rows_per_day_ratio", "row count", "rows a day")
         checks += _ratio_checks("links_ratio", "link count", "links")
     return tuple(checks)
+
+
+def link_figures(levels: Levels) -> dict[str, float]:
+    """What `link_checks` checks, by column name: the number of odd links of each target."""
+    return {name: len(find(levels, target)) for name, target, find, _, _ in _oddities()}
+
+
+def link_checks(levels: Levels) -> Iterator[Check]:
+    """Warnings that name the links whose target never changes, or jumps as another unit would make it."""
+    for name, target, find, tell, expected in _oddities():
+        finding = tell(find(levels, target), len(levels.links))
+        yield _check(name, name, "warning", (None, 0), finding, expected, target)
+
+
+def _oddities() -> Iterator[tuple[str, str, Any, Any, str]]:
+    for target in schema.TARGETS:
+        yield f"constant_links_{target}", target, constant_links, constant_words, "values that change on every link"
+        yield f"unit_changes_{target}", target, unit_changes, change_words, "one unit throughout"
 
 
 def _coverage_checks() -> Iterator[Check]:

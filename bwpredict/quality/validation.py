@@ -15,7 +15,8 @@ from bwpredict.documents import write_document
 from bwpredict.errors import SnapshotError
 from bwpredict.quality.checks import DISTRIBUTION_SUITE, SCHEMA_SUITE, schema_checks
 from bwpredict.quality.data_docs import DATA_DOCS_INDEX, finish_data_docs
-from bwpredict.quality.figures import figure_checks, figures_of
+from bwpredict.quality.figures import figure_checks, figures_of, link_checks, link_figures
+from bwpredict.quality.link_levels import LinkLevels
 from bwpredict.quality.partitions import Batch, batches
 from bwpredict.quality.profile import Profile, measure
 from bwpredict.quality.runner import Outcome, Session
@@ -58,9 +59,12 @@ def validate(
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
         staging = Path(temporary) / output.name
         session = Session(staging / DATA_DOCS_INDEX.parent)
-        outcomes = session.run(SCHEMA_SUITE, schema_checks(start, end), batches(telemetry))
+        watched = LinkLevels()
+        outcomes = session.run(SCHEMA_SUITE, schema_checks(start, end), watched.watch(batches(telemetry)))
+        levels = watched.levels()
         month = figures_of(profile, champion_profile, days=max(1, round((end - start).total_seconds() / 86400)))
-        checks = figure_checks(profile, champion_profile, rows=snapshot["rows"])
+        month |= link_figures(levels)
+        checks = (*figure_checks(profile, champion_profile, rows=snapshot["rows"]), *link_checks(levels))
         whole = Batch(f"{start:%Y-%m-%d} to {end:%Y-%m-%d}", pd.DataFrame([month]))
         outcomes += session.run(DISTRIBUTION_SUITE, checks, [whole])
         result = _document(outcomes, profile, start, end, first_month=champion_profile is None)

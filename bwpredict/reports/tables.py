@@ -57,11 +57,18 @@ def tables(comparison: Mapping[str, Any], *, model: str = "challenger") -> tuple
     for target, row in figures["per_target"].items():
         per_target.add_row(f"{words(target)}, {unit_of(target)}", *(metric.text(row) for metric in METRICS))
     baselines = (f"{words(name)}: {model_words(row.get('baseline'))}" for name, row in figures["per_target"].items())
-    per_target.caption = f"Skill against: {'; '.join(baselines)}."
+    per_target.caption = f"Skill against: {'; '.join(baselines)}.{_left_out(figures['per_target'])}"
     overall = _table("Overall", ("Figure", "Value", "Guide"))
     for line in overall_rows(figures["overall"]):
         overall.add_row(*line)
     return per_target, overall
+
+
+def _left_out(per_target: Mapping[str, Any]) -> str:
+    """In words, the share of each target's samples that lie below the floor of the MAPE; nothing if none does."""
+    shares = {name: row.get("mape_share_left_out") for name, row in per_target.items()}
+    told = [f"{words(name)} {100 * share:.3g} %" for name, share in shares.items() if share]
+    return f" Below the floor and not in the MAPE: {', '.join(told)}." if told else ""
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

@@ -37,8 +37,7 @@ class LocalStore:
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """All objects whose key starts with `prefix`, in key order; hashes each file as it comes."""
         with explained_os_errors(self.root):
-            if self.root.exists() and not self.root.is_dir():
-                raise StoreUnreachableError(f"{self.root}: is a file; expected the folder of an object store.")
+            self._refuse_a_file()
             keys = sorted((key for key in self._keys(prefix) if key.startswith(prefix)), key=str.encode)
         for key in keys:
             yield self.info(key)
@@ -97,9 +96,14 @@ class LocalStore:
     def _opened(self, key: str) -> Iterator[Path]:
         """The path of an existing object; absence inside the block becomes ObjectMissingError."""
         path = self._path(key)
+        self._refuse_a_file()
         if not path.is_file():
             raise ObjectMissingError(f"{self.uri}/{key}: no such object.")
         yield path
+
+    def _refuse_a_file(self) -> None:
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreUnreachableError(f"{self.root}: is a file; expected the folder of an object store.")
 
     def _keys(self, prefix: str) -> Iterator[str]:
         """Keys of all visible files in the deepest folder that `prefix` names."""

@@ -241,9 +241,15 @@ def _frame(samples: Samples, cadence_s: int) -> TelemetryFrame:
         else:
             values[:, number] = filled[name] = FILL_VALUES[name]
     frame = TelemetryFrame(values, timestamps, samples.link, _with_attributes(samples), cadence_s, filled)
-    for sentence in missing_features(frame):
+    for sentence in (*missing_features(frame), *_empty_cells(frame)):
         logger.warning("%s", sentence)
     return frame
+
+
+def _empty_cells(frame: TelemetryFrame) -> Iterator[str]:
+    for name, missing in zip(schema.FEATURES, np.isnan(frame.values).sum(axis=0), strict=True):
+        if missing:
+            yield f"{name} is empty in {missing:,} of {frame.rows:,} rows; no window contains them."
 
 
 def _with_attributes(samples: Samples) -> pd.DataFrame:

@@ -111,7 +111,8 @@ def _copy(
         if expected is not None:
             _check_same(document, expected)
         _install(scratch / TELEMETRY_FOLDER, work, document)
-    logger.info("pulled %d rows of %d links, snapshot %s", document["rows"], document["links"], document["snapshot_id"])
+    rows, links, name = (document[key] for key in ("rows", "links", "snapshot_id"))
+    logger.info("pulled %s rows of %s links, snapshot %s", f"{rows:,}", f"{links:,}", name)
     return document
 
 

@@ -70,6 +70,7 @@ BAD_TELEMETRY = {
     "loss above one": (with_value("packet_loss", 7, 1.5), "packet_loss"),
     "constant columns": (lambda table: table.assign(**CONSTANT), "constant"),
     "no rows": (lambda table: table.iloc[:0], "no rows"),
+    "a target without a value": (lambda table: table.assign(rtt_ms=np.nan), "rtt_ms is missing in 800 of 800 rows"),
     "links too short": (lambda table: table.assign(node_id=np.arange(len(table)) // 20), "too short"),
 }
 
@@ -121,13 +122,22 @@ def test_train_names_a_parameter_that_the_model_cannot_take(refused, telemetry, 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_is_a_file_is_named(refused, telemetry, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    taken = tmp_path / "taken"
+    assert str(taken) in refused("train", "--data-path", telemetry(), "--output-dir", taken)
+    assert str(taken) in refused("retrain", "--month", "2026-10", "--work", taken)
+    assert taken.read_text() == "mine"
+
+
 def test_an_unknown_option_is_refused(refused):
     assert "--epoch" in refused("train", "--epoch", 3)
 
 
 @pytest.mark.parametrize("month", ["2026-13", "october", "2026-10-01"])
 def test_retrain_names_an_impossible_month(refused, tmp_path, month):
-    assert "month" in refused("retrain", "--month", month, "--work", tmp_path / "work")
+    said = refused("retrain", "--month", month, "--work", tmp_path / "work")
+    assert said == f"error: params: month: Expected YYYY-MM, such as 2026-10 (given: {month!r}).\n"
     assert not (tmp_path / "work").exists()
 
 
@@ -142,6 +152,11 @@ def test_retrain_names_an_empty_month(refused, tmp_path):
 @pytest.mark.parametrize("command", [("status",), ("rollback",), ("promote", "v20261101_000000")])
 def test_a_registry_that_cannot_be_is_named(refused, registry, command):
     assert registry in refused(*command, "--registry", registry)
+
+
+def test_a_registry_that_is_a_file_is_not_taken_for_an_empty_one(refused, tmp_path):
+    (tmp_path / "models").write_text("mine")
+    assert "models: is a file" in refused("status", "--registry", tmp_path / "models")
 
 
 def test_promote_names_an_unknown_version(refused, tmp_path):
@@ -159,4 +174,20 @@ def test_rollback_says_when_there_is_nothing_to_go_back_to(refused, tmp_path):
 def test_generate_takes_samples_or_a_fleet_but_not_both(refused, tmp_path):
     assert "--samples" in refused("generate", "--samples", 10, "--days", 2, "--output", tmp_path / "out")
     assert "regime" in refused("generate", "--days", 2, "--regime", "wild", "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--start", "2026-10-01"), ("--regime", "congested"), ("--gap-share", 0.1), ("--drift-from", "2026-10-02")],
+)
+def test_generate_refuses_what_a_csv_of_samples_would_not_follow(refused, tmp_path, option, value):
+    assert option in refused("generate", "--samples", 10, option, value, "--output", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_generate_drifts_only_in_the_regime_that_does(refused, tmp_path):
+    fleet = ("--days", 2, "--drift-from", "2026-10-02", "--output", tmp_path / "out")
+    assert "--regime drifting" in refused("generate", *fleet)
+    assert "drift_from" in refused("generate", *fleet[:3], "soon", *fleet[4:], "--regime", "drifting")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,5 @@
 import logging
+import re
 
 import numpy as np
 import pandas as pd
@@ -193,6 +194,36 @@ def test_a_constant_target_stops_the_run_and_a_constant_feature_does_not(break_a
     assert set(failures(result)) == {"distributions.constant.retransmits"}
     assert result["passed"]
     assert "- WARNING retransmits: the column is constant" in summary(result)
+
+
+def test_a_link_that_never_changes_and_a_unit_that_does_are_warnings_that_name_the_link(telemetry, tmp_path):
+    def freeze(frame):
+        return frame.assign(rtt_ms=frame["rtt_ms"].where(frame["peer_id"] != frame["peer_id"].min(), 7.5))
+
+    def rescale(frame):
+        frame = freeze(frame)
+        factor = 1 + 999 * (frame["peer_id"] == frame["peer_id"].max())
+        return frame.assign(
+            throughput_mbps=frame["throughput_mbps"] * factor, bytes_tx=frame["bytes_tx"] * factor.astype("int64")
+        )
+
+    rewrite(telemetry, FIRST, freeze)
+    rewrite(telemetry, SECOND, rescale)
+    result = validate(telemetry, snapshot_of(telemetry), None, tmp_path / "result")
+    found = {check["id"]: check for check in result["checks"] if not check["passed"]}
+    assert set(found) == {"distributions.constant_links_rtt_ms", "distributions.unit_changes_throughput_mbps"}
+    assert {check["severity"] for check in found.values()} == {"warning"}
+    assert result["passed"]
+    sentences = {name: check["sentence"] for name, check in found.items()}
+    assert re.match(
+        r"rtt_ms: never changes on 1 of 3 links: \d+→\d+ \(always 7.5\)",
+        sentences["distributions.constant_links_rtt_ms"],
+    )
+    assert re.match(
+        r"throughput_mbps: jumps as if its unit changed on 1 of 3 links: \d+→\d+"
+        r" \(about 1,000 times as much from 2026-11-03T00:00Z\); expected one unit throughout",
+        sentences["distributions.unit_changes_throughput_mbps"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def test_a_named_link_without_most_columns(tmp_path, caplog):
     assert frame.links.to_dict("list") == {"node_id": [0, 1], "peer_id": [0, 0], "name": ["probe11", "probe7"]}
     absent = ["throughput_mbps", "jitter_ms", "congestion_window", "queue_depth", "retransmits"]
     assert frame.filled == {name: FILL_VALUES[name] for name in absent}
-    assert [str(record.message) for record in caplog.records][-5:] == missing_features(frame)
+    told = [*missing_features(frame), "rtt_ms is empty in 2 of 120 rows; no window contains them."]
+    assert [str(record.message) for record in caplog.records][-6:] == told
     assert missing_features(frame)[0] == "throughput_mbps is missing; it is 0 in every row and is not forecast."
     assert missing_features(frame)[2] == "congestion_window is missing; it is 0 in every row."
     np.testing.assert_array_equal(frame.values[:, 4], schema.CALENDAR.hours(frame.timestamps))
