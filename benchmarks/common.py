@@ -66,14 +66,19 @@ def peak_memory_mb() -> float:
 def report(name: str, rows: list[dict[str, Any]]) -> None:
     """Print `rows` as a table and as JSON, and keep them in `results/<name>.json` with the machine they ran on."""
     document = {"benchmark": name, "machine": machine(), "rows": rows}
-    table = Table(title=name)
+    show(name, rows)
+    print(json.dumps(document))
+    write(RESULTS / f"{name}.json", document)
+
+
+def show(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print `rows` as a table, a column for each key of the first."""
+    table = Table(title=title)
     for key in rows[0]:
         table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     Console(width=160).print(table)
-    print(json.dumps(document))
-    write(RESULTS / f"{name}.json", document)
 
 
 def machine() -> dict[str, Any]:
@@ -99,6 +104,8 @@ def write(path: Path, document: dict[str, Any]) -> Path:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if value is None:
+        return ""
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -33,11 +33,11 @@ class Blocks:
     @property
     def count(self) -> int:
         """Number of blocks."""
-        return self.weights.shape[1]
+        return len(self.weights[0])
 
     def sums(self, values: Floats) -> Floats:
         """[blocks], the sum of `values` [n] in each block."""
-        return np.bincount(self.code, weights=values, minlength=self.count)
+        return np.asarray(np.bincount(self.code, weights=values, minlength=self.count), dtype=np.float64)
 
 
 def blocks_of(index: WindowIndex, seed: int = 0) -> Blocks:

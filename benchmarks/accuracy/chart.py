@@ -36,7 +36,7 @@ def draw(path: Path, results: Sequence[Document]) -> Path:
     )
     FigureCanvasAgg(figure)
     figure.suptitle(
-        "Skill over persistence: 1 − MAE ÷ MAE of the last value (%), with 95 % intervals; right is better",
+        "Skill over persistence: 1 − MAE ÷ MAE of the last value, with 95 % intervals; right is better",
         fontsize=13, fontweight="bold",
     )  # fmt: skip
     panels = figure.subplots(len(tests), len(schema.TARGETS), squeeze=False)
@@ -69,7 +69,7 @@ def _panel(axes: Axes, target: str, test: Document, models: list[str]) -> None:
             axes.text(
                 0.01, place, "no forecast", transform=axes.get_yaxis_transform(), va="center", color=GREY, fontsize=8
             )
-    axes.set_xlabel(_places(target, test), fontsize=9, color=VERMILION)
+    axes.set_xlabel(f"skill (%)\n{_places(target, test)}", fontsize=9)
     axes.set_xlim(*_limits(list(rows.values())))
 
 
@@ -96,3 +96,50 @@ def _places(target: str, test: Document) -> str:
     """Our place in words, for each row that is ours."""
     ours = [each for each in test["verdicts"] if each["target"] == target]
     return "\n".join(f"{each['model']}: {place_in_words(each)}" for each in ours)
+
+
+def draw_lines(path: Path, rows: Sequence[Document]) -> Path:
+    """Write the PNG: WAPE of each model over horizon (above) and window (below), a column for each target."""
+    figure = Figure(figsize=(_PANEL_WIDTH_INCHES * len(schema.TARGETS), 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(2, len(schema.TARGETS), squeeze=False)
+    axes_of = (("horizon_minutes", "minutes ahead", "window_size", schema.WINDOW_SIZE),
+               ("window_size", "samples in the window", "horizon_minutes", schema.HORIZON_MINUTES))  # fmt: skip
+    for line, (along, label, fixed, value) in zip(panels, axes_of, strict=True):
+        chosen = [row for row in rows if row[fixed] == value and row["wape"] is not None]
+        for axes, target in zip(line, schema.TARGETS, strict=True):
+            _lines(axes, [row for row in chosen if row["target"] == target], along)
+            axes.set(xlabel=label, ylabel="WAPE (%)")
+            axes.set_title(
+                f"{words(target)} over {along.partition('_')[0]}", fontsize=10, fontweight="bold", loc="left"
+            )
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=90, metadata={"Software": None})
+    return path
+
+
+_RIVAL_COLOURS = (BLUE, "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#882255", "#117733")
+"""Told apart by all readers (Okabe and Ito, Tol)."""
+
+
+def _lines(axes: Axes, rows: Sequence[Document], along: str) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#E3E6EA", linewidth=0.8)
+    rivals = iter(_RIVAL_COLOURS * 2)
+    for model in dict.fromkeys(row["model"] for row in rows):
+        points = sorted((row[along], row["wape"]) for row in rows if row["model"] == model)
+        ours = any(row["ours"] for row in rows if row["model"] == model)
+        colour = VERMILION if ours else GREY if model == ORACLE else next(rivals)
+        line = "--" if model == ORACLE else "-"
+        axes.plot(
+            *zip(*points, strict=True),
+            line,
+            marker="o",
+            markersize=4,
+            color=colour,
+            linewidth=2.4 if ours else 1.3,
+            label=model,
+        )
+    axes.set_ylim(bottom=0)

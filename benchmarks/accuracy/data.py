@@ -156,4 +156,4 @@ def datasets(names: list[str], folder: Path | None, shape: Shape) -> Iterator[Da
     """The named data sets one after another, so that one at a time is in memory."""
     files = {recording_name(path): path for path in recordings(folder)} if folder else {}
     for name in names:
-        yield synthetic(name, shape) if name in REGIMES else recording(files[name], shape)  # type: ignore[arg-type]
+        yield synthetic(name, shape) if name in REGIMES else recording(files[name], shape)

@@ -150,14 +150,16 @@ class _Nhits(nn.Module):
         rows = index.starts[which][:, None] + steps
         actual = torch.from_numpy(features.target_logs(index.frame.values[rows])).to(paths.device)
         actual = ((actual - self.mean[:TARGETS]) / self.scale[:TARGETS])[..., self.measured]
-        return (paths - (actual - centre[:, None]) / spread[:, None]).abs().mean()
+        error: Tensor = (paths - (actual - centre[:, None]) / spread[:, None]).abs().mean()
+        return error
 
     def forecast(self, index: WindowIndex) -> Array:
         """[n, targets] in raw units; 0 for a target that was not measured."""
 
         def last_step(which: Index) -> Tensor:
             paths, centre, spread = self(_raw(index, which))
-            return paths[:, -1] * spread + centre
+            last: Tensor = paths[:, -1] * spread + centre
+            return last
 
         scale, mean = (buffer[self.measured].cpu().numpy() for buffer in (self.scale, self.mean))
         forecasts = np.zeros((len(index), TARGETS), np.float32)
@@ -193,7 +195,7 @@ def _train(network: nn.Module, loss: Loss, task: Task) -> int:
             if len(batch) < 2:  # batch norm needs two
                 continue
             optimizer.zero_grad(set_to_none=True)
-            loss(task.train, batch).backward()
+            loss(task.train, batch).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
         current = _mean_loss(network, loss, validation)

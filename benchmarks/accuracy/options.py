@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -27,7 +27,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--budget-windows", type=int, default=budget.windows, help="training windows for each epoch")
     made.add_argument("--epochs", type=int, default=budget.epochs, help="most epochs; all learnt models get"
                       " budget-windows x epochs windows of the training part at most")  # fmt: skip
-    made.add_argument("--seeds", type=_numbers, default=(1, 2, 3), help="comma-separated seeds of the models")
+    made.add_argument("--seeds", type=numbers, default=(1, 2, 3), help="comma-separated seeds of the models")
     made.add_argument("--threads", type=int, default=None, help="torch threads (default: torch's own choice)")
     made.add_argument("--output", type=Path, default=None, help="folder for results (default: benchmarks/results)")
     return made
@@ -76,6 +76,6 @@ def run_main(main: Callable[[argparse.Namespace], None], options: argparse.Names
         sys.exit(error.exit_code)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    numbers: Sequence[int] = [int(part) for part in text.split(",")]
-    return tuple(dict.fromkeys(numbers))
+def numbers(text: str) -> tuple[int, ...]:
+    """Comma-separated whole numbers, each once."""
+    return tuple(dict.fromkeys(int(part) for part in text.split(",")))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from accuracy import product
-from accuracy.data import Dataset
+from accuracy.data import TEST, Dataset
 from accuracy.networks import fit_guide, fit_lstm, fit_nhits
-from accuracy.scores import ORACLE, PERSISTENCE, Outcome, score
+from accuracy.scores import ORACLE, PERSISTENCE, Outcome, cost, score
 from accuracy.simple import baseline_entries, fit_profile
 from accuracy.tabular import fit_lightgbm, fit_ridge
 from accuracy.task import Budget, Entry, Fitted, Task
@@ -65,7 +65,7 @@ def run_dataset(dataset: Dataset, entries: Sequence[Entry], terms: Terms) -> dic
         made = _outcomes(dataset, entry, terms)
         for name, outcome in made.items():
             outcomes[name][entry.name] = outcome
-        _log(dataset.name, entry.name, next(iter(made.values())))
+        _log(dataset.name, entry.name, made[TEST])
     for name, forecasts in (dataset.oracle or {}).items():
         outcomes[name][ORACLE] = Outcome([forecasts])
     frame, measured = dataset.split["train"].frame, Task(dataset.split, terms.budget, 0).measured
@@ -81,6 +81,7 @@ def run_dataset(dataset: Dataset, entries: Sequence[Entry], terms: Terms) -> dic
         "budget": asdict(terms.budget),
         "seeds": list(terms.seeds),
         "targets": [schema.TARGETS[place] for place in measured],
+        "models": [cost(name, outcome) for name, outcome in outcomes[TEST].items() if name != ORACLE],
         "tests": {name: score(index, measured, outcomes[name]) for name, index in dataset.tests.items()},
     }
 
@@ -92,7 +93,7 @@ def _outcomes(dataset: Dataset, entry: Entry, terms: Terms) -> dict[str, Outcome
         began = time.perf_counter()
         fitted = entry.fit(Task(dataset.split, terms.budget, seed))
         seconds = time.perf_counter() - began
-        microseconds = _inference_us(fitted, next(iter(dataset.tests.values())))
+        microseconds = _inference_us(fitted, dataset.tests[TEST])
         for name, index in dataset.tests.items():
             one = Outcome(
                 [fitted.forecast(index)], entry.ours, fitted.parameters, seconds, microseconds, (fitted.choice,)
@@ -128,8 +129,3 @@ def _log(dataset: str, model: str, outcome: Outcome) -> None:
         "; ".join(choice for choice in outcome.choices if choice),
         "" if finite == 1 else f"  (answers for {finite:.0%})",
     )  # fmt: skip
-
-
-def rows_of(result: Mapping[str, Any], test: str) -> list[dict[str, Any]]:
-    """The rows of one set of test windows in a data set's part of the document; none if it has no such set."""
-    return list(result["tests"].get(test, {}).get("rows", []))

@@ -33,7 +33,7 @@ FEWEST_SCORED = 0.5
 """A model that answers for a smaller share of the windows is shown, but is no rival."""
 IDLE_SHARE = 0.05
 """Where more samples than this are below the MAPE's floor, or …"""
-IDLE_LEVEL = 10.0
+IDLE_LEVEL = 2.0
 """… the typical value is not this many floors high, MAPE says nothing: read WAPE."""
 
 _METRICS = {
@@ -93,6 +93,19 @@ def score(index: WindowIndex, measured: Sequence[int], outcomes: Mapping[str, Ou
         }
 
 
+def cost(name: str, outcome: Outcome) -> Row:
+    """What a model takes: its row in the table of models."""
+    return {
+        "model": name,
+        "ours": outcome.ours,
+        "parameters": outcome.parameters,
+        "training_seconds": outcome.training_seconds,
+        "inference_us": outcome.inference_us,
+        "seeds": len(outcome.forecasts),
+        "choices": list(outcome.choices),
+    }
+
+
 def reading(actual: npt.NDArray[np.floating], place: int) -> str:
     """Which figure to read for a target: "MAPE", or "WAPE" where the target idles near zero."""
     floor = schema.MAPE_FLOORS[schema.TARGETS[place]]
@@ -102,7 +115,7 @@ def reading(actual: npt.NDArray[np.floating], place: int) -> str:
 
 def _mean_errors(index: WindowIndex, outcome: Outcome) -> Floats:
     """[n, targets], each window's absolute error, mean over seeds."""
-    return np.mean([absolute_errors(index, forecasts) for forecasts in outcome.forecasts], axis=0)
+    return np.asarray(np.mean([absolute_errors(index, forecasts) for forecasts in outcome.forecasts], axis=0))
 
 
 def _row(
@@ -125,11 +138,6 @@ def _row(
         "skill_spread": _spread([1 - each["mae"] / persistence for each in by_seed]),
         "gap_closed": _gap_closed(own, place, errors),
         "share_scored": float(np.isfinite(own).mean()),
-        "parameters": outcome.parameters,
-        "training_seconds": outcome.training_seconds,
-        "inference_us": outcome.inference_us,
-        "seeds": len(outcome.forecasts),
-        "choices": list(outcome.choices),
     }
 
 

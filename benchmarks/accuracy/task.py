@@ -102,12 +102,12 @@ def bounded(raw: npt.NDArray[np.floating]) -> Array:
     """[n, targets] within the physical bounds of each target."""
     low = np.array([schema.COLUMN[name].minimum for name in schema.TARGETS], np.float32)
     high = np.array([schema.COLUMN[name].maximum or np.inf for name in schema.TARGETS], np.float32)
-    return np.clip(raw, low, high).astype(np.float32)
+    return np.asarray(np.clip(raw, low, high), dtype=np.float32)
 
 
 def absolute_errors(index: WindowIndex, forecasts: Array) -> npt.NDArray[np.float64]:
     """[n, targets], raw units."""
-    return np.abs(forecasts.astype(np.float64) - index.targets())
+    return np.asarray(np.abs(forecasts.astype(np.float64) - index.targets()))
 
 
 def validation_mae(task: Task, forecasts: Array) -> npt.NDArray[np.float64]:
