@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from accuracy.cache import Cache
 from accuracy.data import REGIMES, Shape, recording_name, recordings
 from accuracy.run import Terms
 from accuracy.task import Budget
@@ -29,6 +30,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
                       " budget-windows x epochs windows of the training part at most")  # fmt: skip
     made.add_argument("--seeds", type=numbers, default=(1, 2, 3), help="comma-separated seeds of the models")
     made.add_argument("--threads", type=int, default=None, help="torch threads (default: torch's own choice)")
+    made.add_argument("--cache", type=Path, default=None, help="folder that keeps the rivals' forecasts, so that a change"
+                      " of ours trains ours alone (times are then those of the first run)")  # fmt: skip
     made.add_argument("--output", type=Path, default=None, help="folder for results (default: benchmarks/results)")
     return made
 
@@ -45,8 +48,8 @@ def shape_of(options: argparse.Namespace, **changes: int) -> Shape:
 
 
 def terms_of(options: argparse.Namespace) -> Terms:
-    """Budget and seeds."""
-    return Terms(Budget(options.budget_windows, options.epochs), options.seeds)
+    """Budget, seeds, and where the rivals' forecasts are kept."""
+    return Terms(Budget(options.budget_windows, options.epochs), options.seeds, Cache(options.cache))
 
 
 def names_of(text: str | None) -> list[str] | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from accuracy import product
+from accuracy import cache, product
+from accuracy.cache import Cache, Made
 from accuracy.data import TEST, Dataset
 from accuracy.networks import fit_guide, fit_lstm, fit_nhits
 from accuracy.scores import ORACLE, PERSISTENCE, Outcome, cost, score
@@ -32,6 +33,7 @@ class Terms:
 
     budget: Budget
     seeds: tuple[int, ...]
+    cache: Cache = field(default_factory=lambda: Cache(None))
 
 
 def all_entries() -> list[Entry]:
@@ -88,30 +90,33 @@ def run_dataset(dataset: Dataset, entries: Sequence[Entry], terms: Terms) -> dic
 
 def _outcomes(dataset: Dataset, entry: Entry, terms: Terms) -> dict[str, Outcome]:
     """For each set of test windows what the entry did, over all seeds."""
-    made: dict[str, Outcome] = {}
-    for seed in terms.seeds if entry.seeded else terms.seeds[:1]:
-        began = time.perf_counter()
-        fitted = entry.fit(Task(dataset.split, terms.budget, seed))
-        seconds = time.perf_counter() - began
-        microseconds = _inference_us(fitted, dataset.tests[TEST])
-        for name, index in dataset.tests.items():
-            one = Outcome(
-                [fitted.forecast(index)], entry.ours, fitted.parameters, seconds, microseconds, (fitted.choice,)
-            )
-            made[name] = _joined(made[name], one) if name in made else one
+    made = [_made(dataset, entry, terms, seed) for seed in (terms.seeds if entry.seeded else terms.seeds[:1])]
+    return {
+        name: Outcome(
+            [each.forecasts[name] for each in made],
+            entry.ours,
+            made[0].parameters,
+            float(np.mean([each.training_seconds for each in made])),
+            float(np.mean([each.inference_us for each in made])),
+            tuple(each.choice for each in made),
+        )
+        for name in dataset.tests
+    }
+
+
+def _made(dataset: Dataset, entry: Entry, terms: Terms, seed: int) -> Made:
+    """One fit and its forecasts, from the cache if they are there."""
+    path = terms.cache.path(dataset, entry, terms.budget, seed)
+    if path and path.is_file():
+        return cache.read(path)
+    began = time.perf_counter()
+    fitted = entry.fit(Task(dataset.split, terms.budget, seed))
+    seconds = time.perf_counter() - began
+    forecasts = {name: fitted.forecast(index) for name, index in dataset.tests.items()}
+    made = Made(forecasts, seconds, _inference_us(fitted, dataset.tests[TEST]), fitted.parameters, fitted.choice)
+    if path:
+        cache.write(path, made)
     return made
-
-
-def _joined(before: Outcome, one: Outcome) -> Outcome:
-    """Both outcomes as one: seeds side by side, times averaged."""
-    count = len(before.forecasts)
-    return replace(
-        before,
-        forecasts=[*before.forecasts, *one.forecasts],
-        training_seconds=(before.training_seconds * count + one.training_seconds) / (count + 1),
-        inference_us=(before.inference_us * count + one.inference_us) / (count + 1),
-        choices=(*before.choices, *one.choices),
-    )
 
 
 def _inference_us(fitted: Fitted, index: WindowIndex) -> float:

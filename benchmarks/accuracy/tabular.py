@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from accuracy.task import OFFSETS, TARGETS, Array, Fitted, Task, bounded, choose
 from bwpredict import schema
 from bwpredict.windows import WindowIndex
 
-ALPHAS = (1.0, 100.0, 10_000.0)
+ALPHAS = (1.0, 30.0, 1e3, 3e4, 1e6)
 """Ridge penalties to choose from, on standardised columns."""
 LEAVES = (31, 127)
 ROUNDS, PATIENCE_ROUNDS = 500, 30
+WINDOWS_TO_TUNE = 40_000
+"""So many windows of the sample choose label and leaves."""
 LIGHTGBM: dict[str, Any] = {
     "objective": "l1",
     "metric": "l1",
@@ -69,44 +72,59 @@ def fit_lightgbm(task: Task) -> Fitted:
 
 
 class _Search:
-    """The table is binned once; targets and settings are tried on it one by one."""
+    """Settings are chosen on a part of the sample; the chosen one is fitted on all of it. Both are binned once."""
 
     def __init__(self, task: Task) -> None:
         import lightgbm
 
         self.task, self.lightgbm = task, lightgbm
-        self.sample, self.validation = task.sample(), task.validation
+        self.validation = task.validation
         self.columns = features.table(self.validation, features.lags_and_summaries)
-        train = features.table(self.sample, features.lags_and_summaries)
-        self.train_set = lightgbm.Dataset(train, params={"verbose": -1}, free_raw_data=False)
-        self.validation_set = lightgbm.Dataset(self.columns, reference=self.train_set, free_raw_data=False)
+        sample = task.sample()
+        self.small = self._binned(sample.spread(WINDOWS_TO_TUNE))
+        self.whole = self.small if len(sample) <= WINDOWS_TO_TUNE else self._binned(sample)
 
     def best(self, place: int) -> tuple[Any, str]:
         """The booster with the least validation MAE in raw units for a target, and its setting in words."""
-        found = []
-        for label in LABELS:
-            self.train_set.set_label(_labels(self.sample, place, label))
-            self.validation_set.set_label(_labels(self.validation, place, label))
-            for leaves in LEAVES:
-                booster = self._fit(leaves)
-                forecast = _to_raw(self.validation, place, label, booster.predict(self.columns))
-                error = float(np.abs(forecast - self.validation.targets()[:, place]).mean())
-                found.append((error, f"{label}, {leaves} leaves", booster))
-        _, choice, booster = min(found, key=lambda each: each[0])
-        return booster, choice
+        tried = [(label, leaves, self._fit(self.small, place, label, leaves)) for label in LABELS for leaves in LEAVES]
+        label, leaves, booster = min(tried, key=lambda each: self._error(place, each[0], each[2]))
+        if self.whole is not self.small:
+            booster = self._fit(self.whole, place, label, leaves)
+        return booster, f"{label}, {leaves} leaves"
 
-    def _fit(self, leaves: int) -> Any:
+    def _binned(self, index: WindowIndex) -> _Binned:
+        columns = features.table(index, features.lags_and_summaries)
+        train = self.lightgbm.Dataset(columns, params={"verbose": -1}, free_raw_data=False)
+        return _Binned(index, train, self.lightgbm.Dataset(self.columns, reference=train, free_raw_data=False))
+
+    def _fit(self, binned: _Binned, place: int, label: str, leaves: int) -> Any:
+        binned.train.set_label(_labels(binned.index, place, label))
+        binned.validation.set_label(_labels(self.validation, place, label))
         return self.lightgbm.train(
             {**LIGHTGBM, "num_leaves": leaves, "seed": self.task.seed},
-            self.train_set,
+            binned.train,
             num_boost_round=ROUNDS,
-            valid_sets=[self.validation_set],
+            valid_sets=[binned.validation],
             callbacks=[self.lightgbm.early_stopping(PATIENCE_ROUNDS, verbose=False)],
         )
 
+    def _error(self, place: int, label: str, booster: Any) -> float:
+        forecast = _to_raw(self.validation, place, label, booster.predict(self.columns))
+        return float(np.abs(forecast - self.validation.targets()[:, place]).mean())
+
+
+@dataclass(frozen=True)
+class _Binned:
+    """Windows and their table in LightGBM's form, with the validation table binned alike."""
+
+    index: WindowIndex
+    train: Any
+    validation: Any
+
 
 def _labels(index: WindowIndex, place: int, label: str) -> Array:
-    return (index.targets() if label == LABELS[0] else features.target_changes(index))[:, place]
+    labels = index.targets() if label == LABELS[0] else features.target_changes(index)
+    return np.ascontiguousarray(labels[:, place])
 
 
 def _to_raw(index: WindowIndex, place: int, choice: str, predicted: Any) -> Any:

@@ -6,7 +6,7 @@ from accuracy.run import Terms, chosen_entries, run_dataset
 from accuracy.task import Budget
 
 SHAPE = Shape(links=5, days=2, test_windows=600)
-TERMS = Terms(Budget(windows=1000, epochs=1, validation_windows=300), seeds=(1,))
+TERMS = Terms(Budget(windows=600, epochs=1, validation_windows=300), seeds=(1,))
 MODELS = ("mean_15_minutes", "seasonal_profile", "ridge", "bwpredict")
 
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from accuracy.cache import Cache
 from accuracy.data import TEST, UNSEEN
 from accuracy.run import Terms, chosen_entries, run_dataset
 from accuracy.scores import PERSISTENCE, Outcome, reading, score
@@ -111,6 +112,34 @@ def test_all_models_are_fitted_and_scored_on_identical_windows(dataset):
     for one, other in zip(seen["a"], seen["b"], strict=True):
         np.testing.assert_array_equal(one, other)
     assert {each["place"] for each in result["tests"][TEST]["verdicts"]} == {"tied"}
+
+
+def counting_entry(name, fits, *, ours=False):
+    def fit(task):
+        fits.append((name, task.seed))
+        return Fitted(lambda index: baseline_forecasts(index)[PERSISTENCE], parameters=7, choice="none")
+
+    return Entry(name, fit, ours=ours)
+
+
+def test_a_rival_that_was_kept_is_not_trained_again_and_ours_always_is(dataset, tmp_path):
+    fits = []
+    entries = [counting_entry(PERSISTENCE, fits), counting_entry("ours", fits, ours=True)]
+    terms = Terms(Budget(100, 1, 50), seeds=(1, 2), cache=Cache(tmp_path))
+    first, second = (run_dataset(dataset, entries, terms) for _ in range(2))
+    assert fits.count((PERSISTENCE, 1)) == fits.count((PERSISTENCE, 2)) == 1
+    assert fits.count(("ours", 1)) == fits.count(("ours", 2)) == 2
+    assert first["tests"] == second["tests"]
+    assert first["models"][0] == second["models"][0]
+
+
+@pytest.mark.parametrize("budget", [Budget(100, 2, 50), Budget(101, 1, 50), Budget(100, 1, 51)])
+def test_other_terms_train_again(dataset, tmp_path, budget):
+    fits = []
+    entries = [counting_entry(PERSISTENCE, fits)]
+    for each in (Budget(100, 1, 50), budget):
+        run_dataset(dataset, entries, Terms(each, (1,), Cache(tmp_path)))
+    assert len(fits) == 2
 
 
 def test_no_model_gets_more_windows_than_the_budget(dataset):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from accuracy import tabular
 from accuracy.data import TEST
 from accuracy.networks import fit_guide, fit_lstm, fit_nhits
 from accuracy.simple import fit_profile
@@ -12,7 +13,13 @@ from frames import whole_days
 from bwpredict.evaluation.baselines import baseline_forecasts
 from bwpredict.windows import Split, index_windows
 
-BUDGET = Budget(windows=1500, epochs=4, validation_windows=300)
+BUDGET = Budget(windows=600, epochs=3, validation_windows=200)
+
+
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch):
+    monkeypatch.setattr(tabular, "ROUNDS", 40)
+    monkeypatch.setattr(tabular, "WINDOWS_TO_TUNE", 700)
 
 
 @pytest.mark.parametrize("fit", [fit_ridge, fit_lightgbm, fit_lstm, fit_guide, fit_nhits, fit_profile])
