@@ -37,7 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
     for dataset in datasets(names, arguments.recordings, shape):
         result = run_dataset(dataset, entries, options.terms_of(arguments))
         for table in tables(result):
-            Console(width=200).print(table)
+            Console(width=220).print(table)
         document = _merged(folder, {**result, "machine": machine(), "code_version": code_version()})
         write(folder / f"{NAME}.json", document)
         chart.draw(folder / f"{NAME}.png", document["datasets"])

@@ -13,7 +13,7 @@ from bwpredict.windows import WindowIndex
 
 Floats = npt.NDArray[np.float64]
 
-FEWEST_BLOCKS = 30
+FEWEST_BLOCKS = 12
 """With fewer blocks of (link, day), blocks are of (link, hour)."""
 DRAWS = 2000
 LEVEL_PERCENT = (2.5, 97.5)

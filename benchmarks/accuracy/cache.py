@@ -20,6 +20,15 @@ from bwpredict.model import GuideLayers
 LIBRARIES = ("torch", "numpy", "scikit-learn", "lightgbm", "neuralforecast")
 
 
+def _digest_of_sources() -> str:
+    """Of the benchmark's code, the layers that "guide" takes from the product, and the libraries' versions."""
+    digest = hashlib.sha256(inspect.getsource(GuideLayers).encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    digest.update(json.dumps({name: version(name) for name in LIBRARIES}).encode())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class Made:
     """One fit's forecasts for each set of test windows, and what they took."""
@@ -36,7 +45,7 @@ class Cache:
     """Files in a folder; without a folder nothing is kept. Ours is never kept: its code is what changes."""
 
     folder: Path | None
-    _sources: str = field(default_factory=lambda: _digest_of_sources())
+    _sources: str = field(default_factory=_digest_of_sources)
 
     def path(self, dataset: Dataset, entry: Entry, budget: Budget, seed: int) -> Path | None:
         """Where this fit is kept: a name that follows from everything that decides it; None if it is not kept."""
@@ -71,12 +80,3 @@ def write(path: Path, made: Made) -> None:
     forecasts = {f"test {name}": values for name, values in made.forecasts.items()}
     with atomic_path(path) as temporary:
         np.savez(temporary, facts=np.array(json.dumps(facts)), **forecasts)  # type: ignore[arg-type]
-
-
-def _digest_of_sources() -> str:
-    """Of the benchmark's code, the layers that "guide" takes from the product, and the libraries' versions."""
-    digest = hashlib.sha256(inspect.getsource(GuideLayers).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    digest.update(json.dumps({name: version(name) for name in LIBRARIES}).encode())
-    return digest.hexdigest()

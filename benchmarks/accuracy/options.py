@@ -30,8 +30,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
                       " budget-windows x epochs windows of the training part at most")  # fmt: skip
     made.add_argument("--seeds", type=numbers, default=(1, 2, 3), help="comma-separated seeds of the models")
     made.add_argument("--threads", type=int, default=None, help="torch threads (default: torch's own choice)")
-    made.add_argument("--cache", type=Path, default=None, help="folder that keeps the rivals' forecasts, so that a change"
-                      " of ours trains ours alone (times are then those of the first run)")  # fmt: skip
+    made.add_argument("--cache", type=Path, default=None, help="folder that keeps the rivals' forecasts:"
+                      " a change of ours then trains ours alone (times are those of the first run)")  # fmt: skip
     made.add_argument("--output", type=Path, default=None, help="folder for results (default: benchmarks/results)")
     return made
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from bwpredict.reports.format import number, unit_of
+from bwpredict.reports.format import number
 
 Document = Mapping[str, Any]
 
@@ -45,7 +45,7 @@ def _table(title: str, caption: str, columns: tuple[str, ...]) -> Table:
 
 def _add_target(table: Table, target: str, test: Document) -> None:
     places = {each["model"]: place_in_words(each) for each in test["verdicts"] if each["target"] == target}
-    label = f"{target} {unit_of(target)}"
+    label = target
     for row in (row for row in test["rows"] if row["target"] == target):
         answers = row["share_scored"]
         table.add_row(
