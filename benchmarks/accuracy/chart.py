@@ -65,7 +65,7 @@ def _panel(axes: Axes, target: str, test: Document, models: list[str]) -> None:
     for place, name in enumerate(models):
         if name in rows:
             _point(axes, place, rows[name])
-        else:
+        elif name != ORACLE:
             axes.text(
                 0.01, place, "no forecast", transform=axes.get_yaxis_transform(), va="center", color=GREY, fontsize=8
             )
