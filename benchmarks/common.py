@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from bwpredict.files import atomic_path
 from bwpredict.synth.fleet import FleetConfig
 from bwpredict.synth.writer import write_partitioned
 from bwpredict.telemetry.external import read_data_path
@@ -64,31 +65,47 @@ def peak_memory_mb() -> float:
 
 def report(name: str, rows: list[dict[str, Any]]) -> None:
     """Print `rows` as a table and as JSON, and keep them in `results/<name>.json` with the machine they ran on."""
-    document = {
-        "benchmark": name,
-        "machine": {
-            "cpu": _cpu_name(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-        "rows": rows,
-    }
-    table = Table(title=name)
+    document = {"benchmark": name, "machine": machine(), "rows": rows}
+    show(name, rows)
+    print(json.dumps(document))
+    write(RESULTS / f"{name}.json", document)
+
+
+def show(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print `rows` as a table, a column for each key of the first."""
+    table = Table(title=title)
     for key in rows[0]:
         table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     Console(width=160).print(table)
-    print(json.dumps(document))
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def write(path: Path, document: dict[str, Any]) -> Path:
+    """Keep a document of results, whole or not at all; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    return path
 
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if value is None:
+        return ""
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

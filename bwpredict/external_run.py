@@ -40,7 +40,7 @@ def train_on(
         TelemetryError: the telemetry cannot be read, or is too short for a window or a part of the split.
         ConfigError: the learning rate, or the horizon, does not fit.
     """
-    frame = _without_dead_targets(external.read_data_path(data_path), training)
+    frame = without_dead_targets(external.read_data_path(data_path), training)
     for sentence in oddities(frame):
         logger.warning("%s", sentence)
     data = _describe(frame, data_path)
@@ -62,7 +62,7 @@ def train_on(
     return challenger.evaluate(output_dir, split, run, data, None)
 
 
-def _without_dead_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:
+def without_dead_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:
     """Targets at one bound (0, or all packets lost) in every window count as missing: nothing to learn or score."""
     targets = index_windows(frame, training.window_size, training.horizon_minutes).targets()
     filled = dict(frame.filled or {})
@@ -94,7 +94,7 @@ def _cut(frame: TelemetryFrame, run: RunConfig) -> tuple[Split, RunConfig]:
 def _describe(frame: TelemetryFrame, data_path: Path) -> Document:
     """What the metadata says of the data: a digest of what was read stands for the snapshot."""
     return {
-        "snapshot_id": _digest(frame),
+        "snapshot_id": digest(frame),
         "telemetry_uri": str(data_path),
         "start": datetime.fromtimestamp(int(frame.timestamps.min()), UTC).isoformat(),
         "end": datetime.fromtimestamp(int(frame.timestamps.max()), UTC).isoformat(),
@@ -103,8 +103,9 @@ def _describe(frame: TelemetryFrame, data_path: Path) -> Document:
     }
 
 
-def _digest(frame: TelemetryFrame) -> str:
-    digest = hashlib.sha256()
+def digest(frame: TelemetryFrame) -> str:
+    """SHA-256 of the samples, for documents to name them by."""
+    sha256 = hashlib.sha256()
     for array in (frame.timestamps, frame.link, frame.values):
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+        sha256.update(array.tobytes())
+    return sha256.hexdigest()

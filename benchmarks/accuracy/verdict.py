@@ -1,0 +1,51 @@
+"""Who is first: pure functions on intervals of a difference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Place = Literal["first", "tied", "beaten", "undefined"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its 95 % interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether it says anything."""
+        return all(map(math.isfinite, (self.estimate, self.low, self.high)))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Our place on one target of one data set."""
+
+    place: Place
+    rival: str | None = None
+    """Whom the place is told against: the best rival; of those that beat us, if there are any."""
+    difference: Interval | None = None
+    """Our error less the rival's."""
+
+
+def judge(differences: Mapping[str, Interval]) -> Verdict:
+    """Our place among rivals, from the paired differences of errors (ours less theirs).
+
+    "beaten" when a rival's interval lies above 0 as a whole, else "tied" when one includes 0, else "first".
+    A difference that is not finite, or no rival at all, makes it "undefined": never a win.
+    """
+    if not differences or not all(difference.finite for difference in differences.values()):
+        return Verdict("undefined")
+    beat_us = {name: each for name, each in differences.items() if each.low > 0}
+    tie_us = {name: each for name, each in differences.items() if each.low <= 0 <= each.high}
+    place: Place = "beaten" if beat_us else "tied" if tie_us else "first"
+    rivals = beat_us or tie_us or differences
+    rival = max(rivals, key=lambda name: rivals[name].estimate)
+    return Verdict(place, rival, rivals[rival])

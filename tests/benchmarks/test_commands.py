@@ -1,0 +1,90 @@
+"""The commands from end to end, on little data."""
+
+import json
+
+import bench_ablations
+import bench_accuracy
+import bench_horizon
+import pytest
+from accuracy.options import run_main
+from test_data import write_recording
+
+from bwpredict.errors import ConfigError
+
+QUICK = [
+    "--links",
+    "3",
+    "--days",
+    "2",
+    "--budget-windows",
+    "128",
+    "--epochs",
+    "1",
+    "--test-windows",
+    "200",
+    "--seeds",
+    "1",
+]
+
+
+def accuracy(folder, *options):
+    bench_accuracy.main(bench_accuracy.parse([*QUICK, "--models", "ridge", "--output", str(folder), *options]))
+    return json.loads((folder / "accuracy.json").read_text())
+
+
+def test_a_later_run_replaces_its_data_sets_and_keeps_the_others(tmp_path):
+    out, data = tmp_path / "out", tmp_path / "data"
+    data.mkdir()
+    write_recording(data)
+    accuracy(out, "--datasets", "calm")
+    document = accuracy(out, "--datasets", "wifi", "--recordings", str(data))
+    assert [each["dataset"] for each in document["datasets"]] == ["calm", "wifi"]
+    assert document["datasets"][1]["targets"] == ["rtt_ms"]
+    for each in document["datasets"]:
+        assert each["machine"]["cpu"]
+        assert each["code_version"]
+        assert len(each["digest"]) == 64
+    again = accuracy(out, "--datasets", "calm")
+    assert [each["dataset"] for each in again["datasets"]] == ["calm", "wifi"]
+    assert (out / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_recordings_the_command_says_that_they_are_left_out(tmp_path, capsys):
+    accuracy(tmp_path, "--datasets", "calm")
+    assert "--recordings FOLDER" in capsys.readouterr().out
+
+
+def test_an_unknown_data_set_is_one_sentence_and_exit_code_2(tmp_path, capsys):
+    options = bench_accuracy.parse(["--datasets", "stormy", "--output", str(tmp_path)])
+    with pytest.raises(SystemExit) as exit_info:
+        run_main(bench_accuracy.main, options)
+    assert exit_info.value.code == 2
+    assert "'stormy' is not known" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_horizon_benchmark_draws_every_horizon_and_window(tmp_path):
+    options = ["--horizons", "1,15", "--windows", "10", "--models", "ridge", "--output", str(tmp_path)]
+    bench_horizon.main(bench_horizon.parse([*QUICK, *options]))
+    runs = json.loads((tmp_path / "horizon.json").read_text())["runs"]
+    assert [(run["window_size"], run["horizon_minutes"]) for run in runs] == [(20, 1), (20, 15), (10, 15)]
+    assert (tmp_path / "horizon.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_default_window_and_horizon_are_run_once():
+    assert bench_horizon.grid([1, 15], [10, 20]) == [(20, 1), (20, 15), (10, 15)]
+
+
+def test_ablations_measure_gains_over_the_first_variant(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench_ablations, "VARIANTS", {"as it is": {}, "batch 64": {"batch_size": 64}, "other": {}})
+    options = ["--variants", "batch 64", "--output", str(tmp_path)]
+    bench_ablations.main(bench_ablations.parse([*QUICK, *options]))
+    first, second = json.loads((tmp_path / "ablations.json").read_text())["rows"]
+    assert (first["variant"], first["gain"]) == ("as it is", 0)
+    assert second["gain"] == pytest.approx(second["test skill"] - first["test skill"])
+    assert second["overrides"] == {"batch_size": 64}
+
+
+def test_an_unknown_variant_is_refused_by_name():
+    with pytest.raises(ConfigError, match="'magic' is not known"):
+        bench_ablations.variants_of(["magic"])
