@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from bwpredict import schema
+from bwpredict.compression import non_zero_share, prune_weights
 from bwpredict.config import TrainingConfig
 from bwpredict.errors import ConfigError, TelemetryError
 from bwpredict.model import Contract, Forecaster, load_checkpoint, parameter_count, save_checkpoint
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 WARM_UP_SHARE = 0.1
 WINDOWS_FOR_TRANSFORMS = 20_000
 EVALUATION_BATCH = 1024
+FINE_TUNE_RATE_SHARE = 0.25
+"""Highest learning rate of fine-tuning after pruning, as a share of the training's."""
 
 Record = dict[str, float | int | bool]
 OnEpoch = Callable[[Record], None]
@@ -62,11 +65,60 @@ def train(
         TelemetryError: a target never changes, so there is nothing to learn.
     """
     started = time.monotonic()
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or _device()
     torch.manual_seed(config.seed)
     model = _new_model(split["train"], config, absent).to(device)
-    weights = torch.tensor([name not in absent for name in schema.TARGETS], device=device, dtype=torch.float32)
-    weights /= weights.sum()
+    return _fit(model, split, config, checkpoint, absent, on_epoch, started=started, asked=config)
+
+
+def prune_and_fine_tune(
+    model: Forecaster,
+    split: Split,
+    config: TrainingConfig,
+    checkpoint: Path,
+    *,
+    absent: frozenset[str] = frozenset(),
+    on_epoch: OnEpoch | None = None,
+    device: torch.device | None = None,
+) -> Training:
+    """Prune `config.prune_share` of the layers' weights, then train the rest for `config.fine_tune_epochs`.
+
+    `model` is changed. The best pruned model is written to `checkpoint`; its history tells also the
+    validation losses before pruning and before fine-tuning.
+
+    Raises:
+        ConfigError: as `train`.
+    """
+    started = time.monotonic()
+    device = device or _device()
+    torch.manual_seed(config.seed)
+    model.to(device)
+    validation, weights = split["validation"].spread(config.validation_windows), _target_weights(absent, device)
+    losses = {"dense_validation_loss": evaluate_loss(model, validation, weights)}
+    prune_weights(model.layers, config.prune_share)
+    losses["pruned_validation_loss"] = evaluate_loss(model, validation, weights)
+    fine = {"epochs": config.fine_tune_epochs, "learning_rate": config.learning_rate * FINE_TUNE_RATE_SHARE}
+    tuned = _fit(
+        model, split, config.model_copy(update=fine), checkpoint, absent, on_epoch, started=started, asked=config
+    )
+    non_zero = {"prune_share": config.prune_share, "non_zero_share": non_zero_share(tuned.model.layers)}
+    return Training(tuned.model, {**tuned.history, **losses, **non_zero})
+
+
+def _fit(
+    model: Forecaster,
+    split: Split,
+    config: TrainingConfig,
+    checkpoint: Path,
+    absent: frozenset[str],
+    on_epoch: OnEpoch | None,
+    *,
+    started: float,
+    asked: TrainingConfig,
+) -> Training:
+    """Train `model` where it is; the best epoch's weights go to `checkpoint`, with what was `asked`, and come back."""
+    device = model.offset.device
+    weights = _target_weights(absent, device)
     budget = min(config.windows_per_epoch, len(split["train"]))
     steps = math.ceil(budget / config.batch_size) * config.epochs
     optimizer = torch.optim.AdamW(
@@ -90,7 +142,7 @@ def train(
             better = all(validation_loss < record["validation_loss"] for record in records)
             if better:
                 best_epoch = epoch
-                save_checkpoint(model, checkpoint, {"epoch": epoch, "training": config.model_dump()})
+                save_checkpoint(model, checkpoint, {"epoch": epoch, "training": asked.model_dump()})
             records.append(
                 {
                     "epoch": epoch,
@@ -122,6 +174,16 @@ def evaluate_loss(model: Forecaster, index: WindowIndex, weights: Tensor) -> flo
             inputs, targets = _batch(index, np.arange(begin, min(begin + EVALUATION_BATCH, len(index))), weights.device)
             total += float(_loss(model, inputs, targets, weights)) * len(inputs)
     return total / len(index)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _target_weights(absent: frozenset[str], device: torch.device) -> Tensor:
+    """[targets], of sum 1: each measured target weighs the same."""
+    weights = torch.tensor([name not in absent for name in schema.TARGETS], device=device, dtype=torch.float32)
+    return weights / weights.sum()
 
 
 def _new_model(train: WindowIndex, config: TrainingConfig, absent: frozenset[str]) -> Forecaster:
