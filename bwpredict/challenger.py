@@ -6,6 +6,7 @@ Each function reads what the one before left in the folder, and writes the files
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -126,20 +127,24 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
 def _write_compression(
     folder: Path, challenger: model.Forecaster, path: Path, windows: export.Array, run: RunConfig
 ) -> None:
-    """Measure the challenger's file beside that of the same training without pruning and quantisation."""
+    """Measure the challenger's file beside those of the same training without pruning, and without quantisation."""
     dense = model.load_checkpoint(folder / DENSE_CHECKPOINT) if run.training.prune_share else challenger
     with tempfile.TemporaryDirectory() as scratch:
-        plain = export.export_onnx(dense, Path(scratch, path.name), {})
-        reference, compressed = measure_footprints([plain, path], windows)
+        reference = export.export_onnx(dense, Path(scratch, "reference.onnx"), {})
+        unpruned = Path(shutil.copy(reference, Path(scratch, "unpruned.onnx")))
+        if run.quantize:
+            quantize_onnx(unpruned)
+        footprints = measure_footprints([reference, unpruned, path], windows)
     document = describe(
-        reference,
-        compressed,
+        *footprints,
         prune_share=run.training.prune_share,
         non_zero=non_zero_share(challenger.layers),
         quantized=is_quantized(path),
     )
     write_document(folder / COMPRESSION, "compression", document)
-    logger.info("Against the same model without pruning and quantisation: %s.", document["verdict"])
+    logger.info("Against the float32 model before pruning: %s.", document["verdict"])
+    if document["pruning_verdict"]:
+        logger.info("By pruning alone: %s.", document["pruning_verdict"])
 
 
 def evaluate(

@@ -120,9 +120,19 @@ def measure_footprints(paths: list[Path], windows: npt.NDArray[np.float32]) -> l
 
 
 def describe(
-    reference: Footprint, compressed: Footprint, *, prune_share: float, non_zero: float, quantized: bool
+    reference: Footprint,
+    unpruned: Footprint,
+    compressed: Footprint,
+    *,
+    prune_share: float,
+    non_zero: float,
+    quantized: bool,
 ) -> dict[str, Any]:
-    """The `compression` document: what was done, what it cost and gained against the uncompressed `reference`."""
+    """The `compression` document: what was done, and what it gained or cost.
+
+    Against `reference`, the float32 model as trained, stands the whole; against `unpruned`, the same model
+    with this one's weight format, stands pruning alone, so that it takes no credit for quantisation.
+    """
     return {
         "prune_share": prune_share,
         "non_zero_share": non_zero,
@@ -130,6 +140,7 @@ def describe(
         "reference": asdict(reference),
         "compressed": asdict(compressed),
         "verdict": verdict(reference, compressed),
+        "pruning_verdict": verdict(unpruned, compressed) if prune_share else None,
     }
 
 
