@@ -76,6 +76,7 @@ def fit(folder: Path, split: Split, run: RunConfig) -> Path:
     absent = frozenset(split["train"].frame.filled or {})
     checkpoint, dense = folder / CHECKPOINT, folder / DENSE_CHECKPOINT
     pruned = run.training.prune_share > 0
+    dense.unlink(missing_ok=True)  # of an earlier training into this folder
     result = training.train(
         split,
         run.training,
@@ -119,6 +120,7 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
         "%s: largest relative difference to torch %s, single window p50 %s ms, p99 %s ms",
         path.name, parity["max_relative_error"], latency["p50_ms"], latency["p99_ms"],
     )  # fmt: skip
+    (folder / COMPRESSION).unlink(missing_ok=True)  # see fit
     if run.quantize or run.training.prune_share:
         _write_compression(folder, challenger, path, real, run)
     return path
@@ -187,7 +189,7 @@ def _write_metadata(
     folder: Path, split: Split, run: RunConfig, snapshot: Mapping[str, Any], comparison: Mapping[str, Any]
 ) -> None:
     challenger = model.load_checkpoint(folder / CHECKPOINT)
-    onnx = folder / onnx_name(run.version)
+    onnx, compression = folder / onnx_name(run.version), folder / COMPRESSION
     frame = split["train"].frame
     document = metadata.model_metadata(
         run=run,
@@ -207,15 +209,10 @@ def _write_metadata(
         filled=frame.filled,
         cadence_seconds=frame.cadence_seconds,
         profile=PROFILE_NAME if (folder / PROFILE_NAME).is_file() else None,
-        compression=_compression(folder, run),
+        compression=read_document(compression, "compression") if compression.is_file() else None,
     )
     write_document(folder / metadata_name(run.version), "model_metadata", document)
     write_document(folder / REPORT, "bandwidth_predictor_report", metadata.predictor_report(document))
-
-
-def _compression(folder: Path, run: RunConfig) -> Mapping[str, Any] | None:
-    asked = run.quantize or run.training.prune_share
-    return read_document(folder / COMPRESSION, "compression") if asked else None
 
 
 def _log_pruning(pruning: Mapping[str, Any]) -> None:

@@ -72,8 +72,8 @@ def quantize_onnx(path: Path) -> None:
     """Replace the float32 ONNX file by one with int8 weights, which only ONNX Runtime can run.
 
     The exporter computes each LSTM's weights by nodes, and the quantiser passes over what is no stored
-    tensor without a word: so constants are folded first. Weights get 7 bits of 8, since sums of full
-    8-bit products saturate on CPUs without VNNI: what is checked here holds on those too.
+    tensor without a word: so constants are folded first. Weights get 7 bits of 8: CPUs without VNNI
+    saturate sums of full 8-bit products, and would forecast otherwise than the machine of the checks.
 
     Raises:
         ModelError: an LSTM or linear layer was left in float32.

@@ -24,10 +24,10 @@ from bwpredict.compression import (
     quantize_onnx,
     verdict,
 )
-from bwpredict.config import RunConfig, SplitConfig, TrainingConfig
+from bwpredict.config import GatePolicy, RunConfig, SplitConfig, TrainingConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import ModelError
-from bwpredict.export import PARITY_TOLERANCE, check_export, export_onnx, model_properties
+from bwpredict.export import PARITY_TOLERANCE, QUANTIZED_PARITY_TOLERANCE, check_export, export_onnx, model_properties
 from bwpredict.model import Contract, Forecaster, load_checkpoint, predict
 from bwpredict.training import prune_and_fine_tune, train
 from bwpredict.windows import index_windows, split_windows
@@ -142,6 +142,12 @@ def test_a_quantised_file_passes_the_same_checks_by_a_tolerance_of_its_own(fine_
     assert parity["tolerance"] > PARITY_TOLERANCE
     assert parity["max_relative_error"] <= parity["tolerance"]
     assert latency["p50_ms"] > 0
+
+
+def test_the_gate_asks_by_default_what_the_documents_call_the_tolerance():
+    policy = GatePolicy()
+    assert policy.maximum_parity_error == PARITY_TOLERANCE
+    assert policy.maximum_parity_error_quantized == QUANTIZED_PARITY_TOLERANCE
 
 
 def test_a_float_file_keeps_the_tight_tolerance(fine_tuned, exported, split):
