@@ -31,7 +31,7 @@ PARITY_TOLERANCE = 1e-3
 """Largest |ONNX Runtime - torch| relative to max(|torch|, the target's MAPE floor): float32 keeps about 7 digits,
 and exp() turns an absolute error of its argument into a relative one of its result."""
 QUANTIZED_PARITY_TOLERANCE = 0.05
-"""The same for int8 weights: 3.5 times the largest error measured, of 0.014 (6 trainings on a calm fleet 0.002 to
+"""The same for int8 weights: 3.5 times the largest error measured, of 0.014 (5 models of calm fleets 0.002 to
 0.014, one on Starlink recordings 0.006). What it costs in accuracy is for the comparison to tell."""
 PROBE_TIMEOUT_SECONDS = 300
 
