@@ -6,6 +6,8 @@ Each function reads what the one before left in the folder, and writes the files
 from __future__ import annotations
 
 import logging
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bwpredict import export, layers, metadata, model, training
+from bwpredict.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
 from bwpredict.config import RunConfig
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError
@@ -28,9 +31,12 @@ from bwpredict.windows import Split, index_windows, split_windows
 logger = logging.getLogger(__name__)
 
 CHECKPOINT = "best_model.pth"
+UNPRUNED_CHECKPOINT = "unpruned_model.pth"
+"""The model before pruning: what the pruned one is measured against."""
 HISTORY = "history.json"
 PARITY = "parity.json"
 LATENCY = "latency.json"
+COMPRESSION = "compression.json"
 COMPARISON = "comparison.json"
 FORECASTS = "forecasts.parquet"
 REPORT = "bandwidth_predictor_report.json"
@@ -63,26 +69,49 @@ def cut(frame: TelemetryFrame, run: RunConfig) -> Split:
 
 
 def fit(folder: Path, split: Split, run: RunConfig) -> Path:
-    """Train; writes `best_model.pth`, `history.json`, `training_history.png`. Returns the checkpoint."""
-    frame = split["train"].frame
-    checkpoint = folder / CHECKPOINT
+    """Train, and prune if asked; writes `best_model.pth`, `history.json`, `training_history.png`.
+
+    Returns the checkpoint. A pruned model's checkpoint before pruning is `unpruned_model.pth`.
+    """
+    absent = frozenset(split["train"].frame.filled or {})
+    checkpoint, unpruned = folder / CHECKPOINT, folder / UNPRUNED_CHECKPOINT
+    pruned = run.training.prune_share > 0
+    unpruned.unlink(missing_ok=True)  # of an earlier training into this folder
     result = training.train(
         split,
         run.training,
-        checkpoint,
-        absent=frozenset(frame.filled or {}),
+        unpruned if pruned else checkpoint,
+        absent=absent,
         on_epoch=_log_epoch,
     )
-    write_document(folder / HISTORY, "training_history", result.history)
-    plots.training_history(folder / HISTORY_PLOT, result.history)
+    history = result.history
+    if pruned:
+        pruning = training.prune_and_fine_tune(
+            result.model,
+            split,
+            run.training,
+            checkpoint,
+            absent=absent,
+            on_epoch=_log_epoch,
+        ).history
+        duration = history["duration_seconds"] + pruning["duration_seconds"]
+        history = history | {"pruning": pruning, "duration_seconds": round(duration, 3)}
+        _log_pruning(pruning)
+    write_document(folder / HISTORY, "training_history", history)
+    plots.training_history(folder / HISTORY_PLOT, history)
     return checkpoint
 
 
 def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) -> Path:
-    """Export and check in a fresh process; writes the ONNX file, `parity.json`, `latency.json`. Returns the ONNX."""
+    """Export, quantise if asked, and check in a fresh process; returns the ONNX file.
+
+    Writes `parity.json`, `latency.json`, and for a pruned or quantised model `compression.json`.
+    """
     challenger = model.load_checkpoint(folder / CHECKPOINT)
     properties = export.model_properties(challenger, version=run.version, snapshot_id=snapshot_id)
     path = export.export_onnx(challenger, folder / onnx_name(run.version), properties)
+    if run.quantize:
+        quantize_onnx(path)
     real = split["validation"].spread(PARITY_WINDOWS).inputs()
     parity, latency = export.check_export(challenger, path, real)
     write_document(folder / PARITY, "parity", parity)
@@ -91,7 +120,33 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
         "%s: largest relative difference to torch %s, single window p50 %s ms, p99 %s ms",
         path.name, parity["max_relative_error"], latency["p50_ms"], latency["p99_ms"],
     )  # fmt: skip
+    (folder / COMPRESSION).unlink(missing_ok=True)  # see fit
+    if run.quantize or run.training.prune_share:
+        _write_compression(folder, challenger, path, real, run)
     return path
+
+
+def _write_compression(
+    folder: Path, challenger: model.Forecaster, path: Path, windows: export.Array, run: RunConfig
+) -> None:
+    """Measure the challenger's file beside those of the same training without pruning, and without quantisation."""
+    before = model.load_checkpoint(folder / UNPRUNED_CHECKPOINT) if run.training.prune_share else challenger
+    with tempfile.TemporaryDirectory() as scratch:
+        reference = export.export_onnx(before, Path(scratch, "reference.onnx"), {})
+        unpruned = Path(shutil.copy(reference, Path(scratch, "unpruned.onnx")))
+        if run.quantize:
+            quantize_onnx(unpruned)
+        footprints = measure_footprints([reference, unpruned, path], windows)
+    document = describe(
+        *footprints,
+        prune_share=run.training.prune_share,
+        non_zero=non_zero_share(challenger),
+        quantized=is_quantized(path),
+    )
+    write_document(folder / COMPRESSION, "compression", document)
+    logger.info("Against the float32 model before pruning: %s.", document["verdict"])
+    if document["pruning_verdict"]:
+        logger.info("By pruning alone: %s.", document["pruning_verdict"])
 
 
 def evaluate(
@@ -134,7 +189,7 @@ def _write_metadata(
     folder: Path, split: Split, run: RunConfig, snapshot: Mapping[str, Any], comparison: Mapping[str, Any]
 ) -> None:
     challenger = model.load_checkpoint(folder / CHECKPOINT)
-    onnx = folder / onnx_name(run.version)
+    onnx, compression = folder / onnx_name(run.version), folder / COMPRESSION
     frame = split["train"].frame
     document = metadata.model_metadata(
         run=run,
@@ -154,9 +209,20 @@ def _write_metadata(
         filled=frame.filled,
         cadence_seconds=frame.cadence_seconds,
         profile=PROFILE_NAME if (folder / PROFILE_NAME).is_file() else None,
+        compression=read_document(compression, "compression") if compression.is_file() else None,
     )
     write_document(folder / metadata_name(run.version), "model_metadata", document)
     write_document(folder / REPORT, "bandwidth_predictor_report", metadata.predictor_report(document))
+
+
+def _log_pruning(pruning: Mapping[str, Any]) -> None:
+    logger.info(
+        "pruned to %.0f %% of the weights: validation loss %.4f, without fine-tuning %.4f, before pruning %.4f",
+        100 * pruning["non_zero_share"],
+        min(record["validation_loss"] for record in pruning["records"]),
+        pruning["pruned_validation_loss"],
+        pruning["unpruned_validation_loss"],
+    )
 
 
 def _log_epoch(record: training.Record) -> None:

@@ -34,6 +34,11 @@ _DEFAULTS = TrainingConfig()
 _NOISY = ("botocore", "boto3", "urllib3", "great_expectations", "matplotlib", "fontTools")
 
 Registry = Annotated[str, typer.Option(help="Folder or s3://bucket/prefix with the published models.")]
+Prune = Annotated[
+    float, typer.Option(help="Share of each weight matrix to prune to zero, and fine-tune after; 0: none.")
+]
+FineTuneEpochs = Annotated[int, typer.Option(help="Most epochs of fine-tuning after pruning.")]
+Quantize = Annotated[bool, typer.Option("--quantize", help="Export with int8 weights, for ONNX Runtime only.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result, bit for bit.")]
 
 
@@ -113,6 +118,9 @@ def train(
     window_size: Annotated[int, typer.Option(help="Samples the model sees.")] = _DEFAULTS.window_size,
     horizon_minutes: Annotated[int, typer.Option(help="How far ahead it forecasts.")] = _DEFAULTS.horizon_minutes,
     windows_per_epoch: Annotated[int, typer.Option(help="Windows drawn for each epoch.")] = _DEFAULTS.windows_per_epoch,
+    prune: Prune = _DEFAULTS.prune_share,
+    fine_tune_epochs: FineTuneEpochs = _DEFAULTS.fine_tune_epochs,
+    quantize: Quantize = False,
     split_by: Annotated[
         str, typer.Option(help="calendar: one cut in time for all links; link: each link's own time is cut.")
     ] = "calendar",
@@ -133,6 +141,8 @@ def train(
         "window_size": window_size,
         "horizon_minutes": horizon_minutes,
         "windows_per_epoch": windows_per_epoch,
+        "prune_share": prune,
+        "fine_tune_epochs": fine_tune_epochs,
         "seed": seed,
     }
     comparison = external_run.train_on(
@@ -140,6 +150,7 @@ def train(
         output_dir,
         load(TrainingConfig, training, origin="parameters"),
         split_by=load(SplitConfig, {"by": split_by}, origin="parameters").by,
+        quantize=quantize,
         now=datetime.now(UTC),
         code_version=code_version(),
     )
@@ -162,6 +173,9 @@ def retrain(
     history_months: Annotated[int, typer.Option(help="Months to read, the last one included.")] = 1,
     epochs: Annotated[int, typer.Option(help="Most epochs; training stops early.")] = _DEFAULTS.epochs,
     windows_per_epoch: Annotated[int, typer.Option(help="Windows drawn for each epoch.")] = _DEFAULTS.windows_per_epoch,
+    prune: Prune = _DEFAULTS.prune_share,
+    fine_tune_epochs: FineTuneEpochs = _DEFAULTS.fine_tune_epochs,
+    quantize: Quantize = False,
     force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
     seed: Seed = _DEFAULTS.seed,
@@ -181,6 +195,9 @@ def retrain(
             "history_months": history_months,
             "epochs": epochs,
             "windows_per_epoch": windows_per_epoch,
+            "prune_share": prune,
+            "fine_tune_epochs": fine_tune_epochs,
+            "quantize": quantize,
             "seed": seed,
             "force_bootstrap": force_bootstrap,
             "dry_run": dry_run,

@@ -65,6 +65,8 @@ class TrainingConfig(_Strict):
     architecture: Literal["guide", "dense"] = "guide"
     """One of `layers.ARCHITECTURES`; `epochs` are those of the guide's layers."""
     highway_epochs: int = Field(12, ge=0, le=1000, description="most epochs of the highway, before the layers join")
+    prune_share: float = Field(0.0, ge=0, lt=1, description="share of each weight matrix that is pruned to zero")
+    fine_tune_epochs: int = Field(3, ge=1, le=1000, description="most epochs of fine-tuning after pruning")
 
     @model_validator(mode="after")
     def _something_is_trained(self) -> Self:
@@ -107,6 +109,8 @@ class GatePolicy(_Strict):
     maximum_latency_p99_ms: float = Field(10.0, gt=0)
     maximum_parity_error: float = Field(1e-3, gt=0)
     """Largest difference between ONNX Runtime and torch, relative to max(|torch|, the target's MAPE floor)."""
+    maximum_parity_error_quantized: float = Field(0.05, gt=0)
+    """The same of a model with int8 weights, which cannot agree to float32's digits; its accuracy is judged besides."""
     mape_left_out: list[Target] = []
     """Targets that idle near zero, whose MAPE does not count towards the average: the decision says so."""
 
@@ -134,6 +138,8 @@ class RunConfig(_Strict):
     """Judge the challenger by the absolute checks alone, although there is a champion."""
     dry_run: bool = False
     """Stop after the decision: publish nothing."""
+    quantize: bool = False
+    """Export with int8 weights, for ONNX Runtime only."""
     maximum_test_windows: int = Field(100_000, ge=500)
     training: TrainingConfig = TrainingConfig()
     split: SplitConfig = SplitConfig()

@@ -17,6 +17,7 @@ import onnx
 import torch
 
 from bwpredict import schema
+from bwpredict.compression import is_quantized
 from bwpredict.errors import ModelError
 from bwpredict.files import atomic_path
 from bwpredict.model import Forecaster, predict
@@ -29,6 +30,9 @@ GUIDE_LATENCY_MS = 10.0
 PARITY_TOLERANCE = 1e-3
 """Largest |ONNX Runtime - torch| relative to max(|torch|, the target's MAPE floor): float32 keeps about 7 digits,
 and exp() turns an absolute error of its argument into a relative one of its result."""
+QUANTIZED_PARITY_TOLERANCE = 0.05
+"""The same for int8 weights: 3.5 times the largest error measured, of 0.014 (5 models of calm fleets 0.002 to
+0.014, one on Starlink recordings 0.006). What it costs in accuracy is for the comparison to tell."""
 PROBE_TIMEOUT_SECONDS = 300
 
 
@@ -50,6 +54,8 @@ def export_onnx(model: Forecaster, path: Path, properties: dict[str, Any]) -> Pa
             verbose=False,
         )
         document = onnx.load(temporary)
+        for node in document.graph.node:
+            del node.metadata_props[:]  # the exporter's stack traces: paths of this machine
         for key, value in sorted(properties.items()):
             document.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value))
         onnx.save(document, temporary)
@@ -74,6 +80,9 @@ def model_properties(model: Forecaster, *, version: str, snapshot_id: str) -> di
 def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run the file in a fresh process on real and extreme windows; the parity and the latency document.
 
+    Every window runs both in one batch with the others and alone: with int8 weights the forecasts differ,
+    since all windows of a batch share one scale of their activations. The larger error counts.
+
     `windows` [n, window_size, features] are real ones, raw units.
 
     Raises:
@@ -85,7 +94,9 @@ def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[st
     expected = predict(model, inputs)
     difference = np.abs(served.astype(np.float64) - expected)
     floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
-    relative = difference / np.maximum(np.abs(expected), floors)
+    unit = np.maximum(np.abs(expected), floors)
+    relative = difference / unit
+    quantized = is_quantized(path)
     minimum = np.array([schema.COLUMN[name].minimum for name in schema.TARGETS], dtype=float)
     maximum = np.array([schema.COLUMN[name].maximum or np.inf for name in schema.TARGETS])
     ends = np.cumsum([len(case) for case in cases.values()])
@@ -93,11 +104,17 @@ def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[st
         "onnx_checker": _checker_accepts(path),
         "max_absolute_error": _finite(difference.max()),
         "max_relative_error": _finite(relative.max()),
-        "tolerance": PARITY_TOLERANCE,
+        "max_batch_effect": _finite((np.abs(np.subtract(*served.astype(np.float64))) / unit).max()),
+        "quantized": quantized,
+        "tolerance": QUANTIZED_PARITY_TOLERANCE if quantized else PARITY_TOLERANCE,
         "all_finite": bool(np.isfinite(served).all()),
         "bounds_kept": bool(((served >= minimum) & (served <= maximum)).all()),
         "cases": [
-            {"case": name, "windows": len(case), "max_relative_error": _finite(relative[end - len(case) : end].max())}
+            {
+                "case": name,
+                "windows": len(case),
+                "max_relative_error": _finite(relative[:, end - len(case) : end].max()),
+            }
             for (name, case), end in zip(cases.items(), ends, strict=True)
         ],
     }
@@ -129,6 +146,7 @@ def extreme_windows(windows: Array) -> dict[str, Array]:
 
 
 def _run_in_fresh_process(path: Path, inputs: Array) -> tuple[Array, npt.NDArray[np.float64]]:
+    """[2, windows, targets], the forecasts in one batch and one by one; and the durations of single runs in ms."""
     with tempfile.TemporaryDirectory() as folder:
         given, taken = Path(folder, "inputs.npy"), Path(folder, "outputs.npz")
         np.save(given, inputs)
@@ -141,7 +159,7 @@ def _run_in_fresh_process(path: Path, inputs: Array) -> tuple[Array, npt.NDArray
         except subprocess.TimeoutExpired as error:
             raise ModelError(f"{path.name}: ONNX Runtime did not finish within {PROBE_TIMEOUT_SECONDS} s.") from error
         with np.load(taken, allow_pickle=False) as results:
-            return results["output"], results["latency_ms"]
+            return np.stack((results["output"], results["alone"])), results["latency_ms"]
 
 
 def _checker_accepts(path: Path) -> bool:

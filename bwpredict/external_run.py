@@ -31,6 +31,7 @@ def train_on(
     training: TrainingConfig,
     *,
     split_by: Literal["calendar", "link"],
+    quantize: bool = False,
     now: datetime,
     code_version: str,
 ) -> Document:
@@ -53,6 +54,7 @@ def train_on(
         code_version=code_version,
         created_at=now.isoformat(timespec="seconds"),
         training=training,
+        quantize=quantize,
         split=SplitConfig(by=split_by),
     )
     split, run = _cut(frame, run)

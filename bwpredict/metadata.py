@@ -52,6 +52,7 @@ def model_metadata(
     filled: Mapping[str, float] | None = None,
     cadence_seconds: int = schema.CADENCE_SECONDS,
     profile: str | None = "profile.json",
+    compression: Mapping[str, Any] | None = None,
 ) -> Document:
     """The `model_metadata` document of the challenger of one run.
 
@@ -60,6 +61,7 @@ def model_metadata(
         environment: as `measure_environment` gives it.
         filled: features that the telemetry lacks, with the constant each was filled with.
         profile: name of the reference profile beside this document.
+        compression: the document of that kind; None: neither pruned nor quantised.
     """
     metrics = _performance(comparison)
     training = run.training
@@ -85,6 +87,7 @@ def model_metadata(
         "filled_features": dict(filled or {}),
         "mape_floors": dict(schema.MAPE_FLOORS),
         "onnx": {"name": artifact.onnx, "sha256": artifact.sha256, "size_bytes": artifact.size_bytes},
+        "compression": dict(compression) if compression else None,
         "profile": profile,
         "seed": training.seed,
         "code_version": run.code_version,

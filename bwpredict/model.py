@@ -186,7 +186,7 @@ class Forecaster(nn.Module):
         context = [schema.FEATURES[column] for column in _CONTEXT]
 
         def by_target(values: Tensor) -> dict[str, Any]:
-            return dict(zip(schema.TARGETS, values.T.tolist(), strict=True))
+            return dict(zip(schema.TARGETS, values.transpose(0, -1).tolist(), strict=True))
 
         return {
             "inside_graph": True,

@@ -2,7 +2,8 @@
 
     python -m bwpredict.onnx_probe MODEL.onnx INPUTS.npy OUTPUTS.npz
 
-writes `output` (the forecasts for INPUTS), and `latency_ms` (one duration for each single-window run).
+writes `output` (the forecasts for INPUTS in one batch), `alone` (one by one), and `latency_ms` (one
+duration for each single-window run).
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def main(model: str, inputs: str, outputs: str) -> None:
     windows = np.load(inputs, allow_pickle=False)
     session = open_session(Path(model), threads=1)
     (output,) = session.run(["output"], {"input": windows})
-    np.savez(outputs, output=output, latency_ms=measure_latency(session, windows))
+    alone = np.concatenate([session.run(["output"], {"input": window[None]})[0] for window in windows])
+    np.savez(outputs, output=output, alone=alone, latency_ms=measure_latency(session, windows))
 
 
 if __name__ == "__main__":

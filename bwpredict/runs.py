@@ -10,8 +10,8 @@ from typing import Any
 from bwpredict.config import GatePolicy, RunConfig, Settings, load
 from bwpredict.errors import ConfigError
 
-TRAINING_PARAMS = ("epochs", "windows_per_epoch", "seed")
-RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run")
+TRAINING_PARAMS = ("epochs", "windows_per_epoch", "seed", "prune_share", "fine_tune_epochs")
+RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run", "quantize")
 POLICY_PARAM = "gate_overrides"
 _NAMES_OF_A_POLICY = ("name", "version")
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from bwpredict import schema
+from bwpredict.compression import non_zero_share, prune_weights
 from bwpredict.config import TrainingConfig
 from bwpredict.errors import ConfigError, TelemetryError
 from bwpredict.model import Contract, Forecaster, load_checkpoint, parameter_count, save_checkpoint
@@ -37,6 +38,8 @@ HIGHWAY_WINDOWS = 3
 """The highway sees this many times the windows of an epoch: it takes a tenth of the time for each."""
 HIGHWAY_RATE_SHARE = 0.1
 """Once the layers join, the trained highway moves at this share of their learning rate."""
+FINE_TUNE_RATE_SHARE = 0.25
+"""Of the learning rate: what pruning left is nearly right already."""
 CHANGE_SHARES = tuple(round(0.05 * step, 2) for step in range(27))
 SHARE_BLOCKS = 40
 SURE = 1.645
@@ -92,6 +95,12 @@ class _Progress:
         self.best_epoch, self.best_loss = epoch, validation_loss
         self.save(model)
 
+    def tell(self, record: Record) -> None:
+        """Keep the record of a finished epoch."""
+        self.records.append(record)
+        if self.on_epoch:
+            self.on_epoch(record)
+
     def save(self, model: Forecaster) -> None:
         """Write the model to the checkpoint, as that of the best epoch."""
         save_checkpoint(model, self.checkpoint, {"epoch": self.best_epoch, "training": self.config.model_dump()})
@@ -116,39 +125,92 @@ def train(
         TelemetryError: a target never changes, so there is nothing to learn.
     """
     started = time.monotonic()
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.seed)
-    model = _new_model(split["train"], config, absent).to(device)
-    counted = torch.tensor([name not in absent for name in schema.TARGETS], device=device, dtype=torch.float32)
+    model = _new_model(split["train"], config, absent).to(device or _device())
+    progress = _start(model, split, config, checkpoint, absent, on_epoch)
+    if config.highway_epochs:
+        model = _stage("highway", model, config.highway_epochs, HIGHWAY_WINDOWS * config.windows_per_epoch, progress)
+    if config.architecture == "guide":
+        model = _with_layers(model)
+        progress.save(model)
+        model = _stage("layers", model, config.epochs, config.windows_per_epoch, progress)
+    return _finish(model, progress, started)
+
+
+def prune_and_fine_tune(
+    model: Forecaster,
+    split: Split,
+    config: TrainingConfig,
+    checkpoint: Path,
+    *,
+    absent: frozenset[str] = frozenset(),
+    on_epoch: OnEpoch | None = None,
+    device: torch.device | None = None,
+) -> Training:
+    """Prune `config.prune_share` of the model's weights, then train the rest for `config.fine_tune_epochs`.
+
+    `model` is changed. The best pruned model is written to `checkpoint`; its history tells also the
+    validation losses before pruning and before fine-tuning.
+
+    Raises:
+        ConfigError: as `train`.
+    """
+    started = time.monotonic()
+    torch.manual_seed(config.seed)
+    model = model.to(device or _device())
+    progress = _start(model, split, config, checkpoint, absent, on_epoch)
+    losses = {"unpruned_validation_loss": progress.best_loss}
+    prune_weights(model, config.prune_share)
+    progress.keep(model, 0, evaluate_loss(model, progress.validation, progress.weights))
+    losses["pruned_validation_loss"] = progress.best_loss
+    tuned = _finish(
+        _stage("fine_tune", model, config.fine_tune_epochs, config.windows_per_epoch, progress), progress, started
+    )
+    non_zero = {"prune_share": config.prune_share, "non_zero_share": non_zero_share(tuned.model)}
+    return Training(tuned.model, {**tuned.history, **losses, **non_zero})
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _start(
+    model: Forecaster,
+    split: Split,
+    config: TrainingConfig,
+    checkpoint: Path,
+    absent: frozenset[str],
+    on_epoch: OnEpoch | None,
+) -> _Progress:
+    """The model as it is becomes the best one so far."""
+    counted = torch.tensor([name not in absent for name in schema.TARGETS], device=model.offset.device).float()
     validation = split["validation"].spread(config.validation_windows)
     progress = _Progress(split, config, counted / counted.sum(), validation, checkpoint, on_epoch, [])
-    with _deterministic(device):
-        progress.keep(model, 0, evaluate_loss(model, validation, progress.weights))
-        if config.highway_epochs:
-            _stage("highway", model, config.highway_epochs, HIGHWAY_WINDOWS * config.windows_per_epoch, progress)
-            model = load_checkpoint(checkpoint).to(device)
-        if config.architecture == "guide":
-            model = _with_layers(model).to(device)
-            progress.save(model)
-            _stage("layers", model, config.epochs, config.windows_per_epoch, progress)
-            model = load_checkpoint(checkpoint).to(device)
-        _choose_change_share(model, progress)
+    progress.keep(model, 0, evaluate_loss(model, validation, progress.weights))
+    return progress
+
+
+def _finish(model: Forecaster, progress: _Progress, started: float) -> Training:
+    """Keep of the trained parts what validation confirms, and write the checkpoint for the last time."""
+    device = model.offset.device
+    _choose_change_share(model, progress)
     progress.save(model)
     return Training(model.cpu().eval(), _history(progress, model, device, time.monotonic() - started))
 
 
-def _stage(name: str, model: Forecaster, epochs: int, windows: int, progress: _Progress) -> None:
-    """Train all parameters of the model for at most `epochs` of `windows` each; the best one is in the checkpoint."""
+def _stage(name: str, model: Forecaster, epochs: int, windows: int, progress: _Progress) -> Forecaster:
+    """Train all parameters for at most `epochs` of `windows` each; returns the best model so far."""
     config, train_part = progress.config, progress.split["train"]
     budget = min(windows, len(train_part))
-    optimizer = _optimizer(model, config)
+    optimizer = _optimizer(model, config, name)
     steps = math.ceil(budget / config.batch_size) * epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_share(step, steps))
     first = len(progress.records) + 1
     for epoch in range(first, first + epochs):
         began = time.monotonic()
         order = _draw(train_part, budget, config, epoch)
-        train_loss = _train_epoch(model, train_part, order, config, optimizer, schedule, progress.weights)
+        with _deterministic(model.offset.device):
+            train_loss = _train_epoch(model, train_part, order, config, optimizer, schedule, progress.weights)
         seconds = time.monotonic() - began
         validation_loss = evaluate_loss(model, progress.validation, progress.weights)
         if not math.isfinite(train_loss + validation_loss):
@@ -158,32 +220,32 @@ def _stage(name: str, model: Forecaster, epochs: int, windows: int, progress: _P
         better = validation_loss < progress.best_loss
         if better:
             progress.keep(model, epoch, validation_loss)
-        progress.records.append(
-            {
-                "epoch": epoch,
-                "stage": name,
-                "stage_epoch": epoch - first + 1,
-                "stage_epochs": epochs,
-                "train_loss": train_loss,
-                "validation_loss": validation_loss,
-                "learning_rate": float(schedule.get_last_lr()[0]),
-                "windows": budget,
-                "seconds": round(seconds, 3),
-                "best": better,
-            }
+        progress.tell(
+            Record(
+                epoch=epoch,
+                stage=name,
+                stage_epoch=epoch - first + 1,
+                stage_epochs=epochs,
+                train_loss=train_loss,
+                validation_loss=validation_loss,
+                learning_rate=float(schedule.get_last_lr()[0]),
+                windows=budget,
+                seconds=round(seconds, 3),
+                best=better,
+            )
         )
-        if progress.on_epoch:
-            progress.on_epoch(progress.records[-1])
         if epoch - max(progress.best_epoch, first - 1) >= config.patience_epochs:
             logger.info("%s stopped early: no better validation loss for %d epochs", name, config.patience_epochs)
             break
+    return load_checkpoint(progress.checkpoint).to(model.offset.device)
 
 
-def _optimizer(model: Forecaster, config: TrainingConfig) -> torch.optim.Optimizer:
-    groups = [{"params": list(model.highway.parameters()), "lr": config.learning_rate}]
+def _optimizer(model: Forecaster, config: TrainingConfig, stage: str) -> torch.optim.Optimizer:
+    rate = config.learning_rate * (FINE_TUNE_RATE_SHARE if stage == "fine_tune" else 1)
+    trained_before = stage == "layers" and config.highway_epochs > 0
+    groups = [{"params": list(model.highway.parameters()), "lr": rate * (HIGHWAY_RATE_SHARE if trained_before else 1)}]
     if model.layers is not None:
-        groups[0]["lr"] = config.learning_rate * (HIGHWAY_RATE_SHARE if config.highway_epochs else 1)
-        groups.insert(0, {"params": list(model.layers.parameters()), "lr": config.learning_rate})
+        groups.insert(0, {"params": list(model.layers.parameters()), "lr": rate})
     return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
 
 
@@ -191,7 +253,7 @@ def _with_layers(model: Forecaster) -> Forecaster:
     """The same model with the guide's layers beside the highway: they give 0 until they are trained."""
     grown = Forecaster(model.contract, "guide")
     grown.load_state_dict(model.state_dict(), strict=False)
-    return grown
+    return grown.to(model.offset.device)
 
 
 def _choose_change_share(model: Forecaster, progress: _Progress) -> None:

@@ -40,7 +40,7 @@ def required_files(version: str) -> tuple[str, ...]:
     )
 
 
-OPTIONAL_FILES = ("history.json", "parity.json", "latency.json", "validation.json")
+OPTIONAL_FILES = ("history.json", "parity.json", "latency.json", "compression.json", "validation.json")
 """Names of files that are published too where a run made them."""
 
 

@@ -72,6 +72,22 @@ def test_an_export_check_that_failed_rejects(judged, fact):
     assert failed(judged.set(f"parity/{fact}", False).decide()) == [fact]
 
 
+def test_int8_weights_are_judged_by_a_bound_of_their_own_and_the_decision_says_so(judged):
+    judged.set("parity/quantized", True)
+    parity = check(judged.set("parity/max_relative_error", 0.05).decide(), "parity")
+    assert (parity["verdict"], parity["threshold"]) == ("pass", 0.05)
+    assert "int8" in parity["sentence"]
+    assert failed(judged.set("parity/max_relative_error", 0.0501).decide()) == ["parity"]
+
+
+@pytest.mark.parametrize("quantized", [False, None, "true", 1])
+def test_only_a_model_that_surely_has_int8_weights_gets_their_bound(judged, quantized):
+    judged.documents["parity"] |= {"quantized": quantized, "max_relative_error": 0.01}
+    decision = judged.decide()
+    assert failed(decision) == ["parity"]
+    assert "int8" not in check(decision, "parity")["sentence"]
+
+
 def test_parity_without_a_single_case_rejects(judged):
     assert failed(judged.set("parity/cases", []).decide()) == ["parity", "all_finite", "bounds_kept"]
 

@@ -35,6 +35,17 @@ def test_a_run_without_params_has_the_defaults_of_the_configuration():
     assert (run.version, run.created_at) == ("v20261124_030405", "2026-11-24T03:04:05+00:00")
 
 
+def test_pruning_and_quantisation_can_be_asked_for():
+    run = configured({"prune_share": 0.5, "fine_tune_epochs": 2, "quantize": True})
+    assert (run.training.prune_share, run.training.fine_tune_epochs, run.quantize) == (0.5, 2, True)
+
+
+@pytest.mark.parametrize(("param", "value"), [("prune_share", 1.0), ("prune_share", -0.1), ("fine_tune_epochs", 0)])
+def test_pruning_out_of_bounds_is_refused_by_name(param, value):
+    with pytest.raises(ConfigError, match=f"params: .*{param}"):
+        configured({param: value})
+
+
 def test_a_named_month_wins_over_the_data_interval():
     assert configured({"month": "2026-03"}, interval_start=datetime(2026, 9, 1, tzinfo=UTC)).month == "2026-03"
 
