@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bwpredict import schema
 from bwpredict.config import TrainingConfig
-from bwpredict.errors import ConfigError, TelemetryError
+from bwpredict.errors import DivergedError, TelemetryError
 from bwpredict.model import Contract, Forecaster, load_checkpoint, parameter_count, save_checkpoint
 from bwpredict.windows import Index, Split, WindowIndex
 
@@ -55,10 +55,11 @@ def train(
     """Fit a model on the training part, choosing the epoch by the validation part; nothing else is looked at.
 
     `absent` targets are filled constants: they do not count in the loss. The best model is written to
-    `checkpoint` whenever it gets better. Same windows, configuration and machine: same weights on CPU.
+    `checkpoint` whenever it gets better; an exception of `on_epoch` ends the training. Same windows,
+    configuration and machine: same weights on CPU.
 
     Raises:
-        ConfigError: the learning rate is so large that the loss is no longer finite.
+        DivergedError: the learning rate is so large that the loss is no longer finite.
         TelemetryError: a target never changes, so there is nothing to learn.
     """
     started = time.monotonic()
@@ -84,7 +85,7 @@ def train(
             seconds = time.monotonic() - epoch_started
             validation_loss = evaluate_loss(model, validation, weights)
             if not math.isfinite(train_loss + validation_loss):
-                raise ConfigError(
+                raise DivergedError(
                     f"the loss is no longer finite in epoch {epoch}: learning_rate={config.learning_rate} is too large."
                 )
             better = all(validation_loss < record["validation_loss"] for record in records)
