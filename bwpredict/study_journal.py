@@ -19,13 +19,15 @@ JOURNAL = "journal.log"
 
 def open_journal(folder: Path) -> JournalStorage:
     """The journal of the study in `folder`."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / JOURNAL
     return JournalStorage(JournalFileBackend(str(path), _Lock(path)))
 
 
 def create_in_journal(folder: Path, name: str) -> None:
     """Begin the journal with an empty study, unless it has begun."""
-    optuna.create_study(study_name=name, storage=open_journal(folder), direction="minimize", load_if_exists=True)
+    journal = open_journal(folder)
+    optuna.create_study(study_name=name, storage=journal, direction="minimize", load_if_exists=True)
 
 
 class _Lock(BaseJournalFileLock):

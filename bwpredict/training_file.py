@@ -128,7 +128,7 @@ def propose(store: Store, path: Path) -> str:
         store.upload(path, _PROPOSED + f"{file.name}.yaml")
     except ConflictError as error:
         raise ConfigError(
-            f"{file.name}: the registry has another proposal of this name; name the study anew."
+            f"{file.name}: the registry has another proposal of this name, which stays; give the study another name."
         ) from error
     return file.name
 

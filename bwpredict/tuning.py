@@ -289,7 +289,6 @@ def _finished(trial: FrozenTrial) -> Trial:
 
 
 def _optuna_study(study: Study) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.load_study(study_name=study.spec.name, storage=open_journal(study.folder), pruner=_pruner(study.spec))
 
 

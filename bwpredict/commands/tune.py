@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -164,10 +165,10 @@ def _table(trials: list[Trial]) -> Table:
         f"{sum(trial.state == state for trial in trials)} {state}"
         for state in ("complete", "pruned", "diverged", "died")
     )
-    table = Table("trial", "validation loss", *tuning.SPACE, title=f"{len(trials)} trials: {counts}")
+    table = Table("trial", "loss", *tuning.SPACE, title=f"{len(trials)} trials: {counts}", box=box.SIMPLE, padding=0)
     for place, trial in enumerate(tuning.ranked(trials)):
         if place < _ROWS or trial.is_default:
             values = (tuning.shown(trial.values[name]) for name in tuning.SPACE)
-            label = f"{trial.number} (default)" if trial.is_default else str(trial.number)
+            label = "default" if trial.is_default else str(trial.number)
             table.add_row(label, f"{trial.validation_loss:.4f}", *values)
     return table
