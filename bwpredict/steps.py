@@ -209,14 +209,17 @@ def open_study(profile: Reference, name: str, pruner: Pruner) -> Reference:
 
 
 def trial(study: Reference, trials: int) -> str:
-    """Run one trial of the study, unless `trials` are finished or being run; returns what came of it, in a sentence."""
+    """Run one trial of the study, unless `trials` are finished or being run; returns what came of it, in few words."""
     from bwpredict import challenger, tuning
 
     folder = _area(study)
     opened = tuning.read_study(folder)
     split = challenger.cut(_frame(folder.parent), _run(folder.parent))
     done = tuning.run_trial(opened, split, trials)
-    return tuning.sentence(done) if done else f"all {trials} trials are finished or being run by others"
+    if done is None:
+        return f"nothing to do: {trials} trials are finished or being run by others"
+    logger.info("%s", tuning.sentence(done))
+    return tuning.label(done)
 
 
 def propose(study: Reference, trials: int) -> Reference:

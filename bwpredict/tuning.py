@@ -190,11 +190,16 @@ def ranked(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def sentence(trial: Trial) -> str:
-    """What came of a trial, in one line."""
+    """What came of a trial and with which values, in one line."""
     values = ", ".join(f"{name}={shown(value)}" for name, value in trial.values.items())
-    loss = "no validation loss" if trial.validation_loss is None else f"validation loss {trial.validation_loss:.4f}"
+    return f"{label(trial)} after {trial.epochs} epochs; {values}"
+
+
+def label(trial: Trial) -> str:
+    """What came of a trial, in few words."""
     default = ", the default configuration" if trial.is_default else ""
-    return f"trial {trial.number}{default}: {trial.state} after {trial.epochs} epochs, {loss}  {values}"
+    loss = "" if trial.validation_loss is None else f", validation loss {trial.validation_loss:.4f}"
+    return f"trial {trial.number}{default}: {trial.state}{loss}"
 
 
 def shown(value: object) -> str:
