@@ -135,9 +135,16 @@ def test_a_trial_far_behind_ends_early_and_counts(script, tmp_path):
     assert best_and_default(study)[0].number == 0
 
 
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
-def test_the_default_configuration_is_never_pruned(script, tmp_path, pruner):
+@pytest.mark.parametrize(("pruner", "some"), [("hyperband", True), ("none", False)])
+def test_the_pruner_of_the_study_decides_whether_trials_end_early(script, tmp_path, pruner, some):
     study = study_in(tmp_path, pruner=pruner, training=TRAINING.model_copy(update={"epochs": 9}))
+    script.loss_of = lambda config, epoch: float(len(script.trained))
+    run_trials(study, NO_SPLIT, 12)
+    assert any(trial.state == "pruned" for trial in finished_trials(study)) is some
+
+
+def test_the_default_configuration_is_never_pruned(script, tmp_path):
+    study = study_in(tmp_path, training=TRAINING.model_copy(update={"epochs": 9}))
 
     def others_are_better_and_end_before(config, epoch):
         if config.learning_rate != TRAINING.learning_rate:
