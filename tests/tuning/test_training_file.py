@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_study import NO_SPLIT, study_in
+from small_study import NO_SPLIT, Script, study_in
 
 from bwpredict.config import Settings, TrainingConfig, TrainingSource
 from bwpredict.errors import ConfigError, StudyError
@@ -21,11 +21,13 @@ NOW = datetime(2026, 11, 24, 3, 4, 5, tzinfo=UTC)
 BY_HAND = "format: 1\nname: by_hand\ntraining:\n  learning_rate: 0.005\n  patience_epochs: 9\n"
 
 
-@pytest.fixture
-def study(script, tmp_path):
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
     """A finished study in which the smaller learning rate is the better one."""
-    study = study_in(tmp_path / "small")
-    run_trials(study, NO_SPLIT, 8)
+    study = study_in(tmp_path_factory.mktemp("study"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bwpredict.tuning.training.train", Script().train)
+        run_trials(study, NO_SPLIT, 8)
     return study
 
 
@@ -70,7 +72,7 @@ def test_a_proposal_has_the_best_values_and_says_what_they_were_found_from(study
 
 
 def test_where_nothing_was_better_the_proposal_says_so(script, tmp_path):
-    script.loss_of = lambda config, epoch: 1.0
+    script.loss_of = lambda _config, _epoch: 1.0
     study = study_in(tmp_path / "small")
     run_trials(study, NO_SPLIT, 2)
     path = write_proposal(study, 2, tmp_path)
@@ -85,7 +87,7 @@ def test_an_unfinished_study_proposes_nothing(study, tmp_path):
 
 
 def test_what_is_only_proposed_is_refused_with_the_way_to_approve_it(registry):
-    with pytest.raises(ConfigError, match="proposed but not approved; review .* bwpredict tune approve small"):
+    with pytest.raises(ConfigError, match=r"proposed but not approved; review .* bwpredict tune approve small"):
         run_with(registry, training_config="small")
 
 

@@ -128,7 +128,7 @@ def test_a_trial_that_is_being_run_is_left_to_its_process(script, tmp_path):
 
 def test_a_trial_far_behind_ends_early_and_counts(script, tmp_path):
     study = study_in(tmp_path, training=TRAINING.model_copy(update={"epochs": 6}))
-    script.loss_of = lambda config, epoch: 9.0 if len(script.trained) == 6 else 1 / epoch
+    script.loss_of = lambda _config, epoch: 9.0 if len(script.trained) == 6 else 1 / epoch
     run_trials(study, NO_SPLIT, 6)
     last = finished_trials(study)[-1]
     assert (last.state, last.epochs) == ("pruned", 2)
@@ -138,7 +138,7 @@ def test_a_trial_far_behind_ends_early_and_counts(script, tmp_path):
 @pytest.mark.parametrize(("pruner", "some"), [("hyperband", True), ("none", False)])
 def test_the_pruner_of_the_study_decides_whether_trials_end_early(script, tmp_path, pruner, some):
     study = study_in(tmp_path, pruner=pruner, training=TRAINING.model_copy(update={"epochs": 9}))
-    script.loss_of = lambda config, epoch: float(len(script.trained))
+    script.loss_of = lambda _config, _epoch: float(len(script.trained))
     run_trials(study, NO_SPLIT, 12)
     assert any(trial.state == "pruned" for trial in finished_trials(study)) is some
 
