@@ -182,7 +182,9 @@ def bandwidth_predictor_tune() -> None:
         return run_step(lambda study: steps.propose(study, len(studies)), studies[0])
 
     studies = open_study(validate(pull(plan())))  # type: ignore[arg-type]
-    trial.expand(study=studies) >> propose(studies)  # type: ignore[arg-type]
+    # Airflow takes a task's docs from its docstring, but not a mapped task's.
+    trials = trial.override(doc_md=trial.function.__doc__).expand(study=studies)
+    trials >> propose(studies)  # type: ignore[arg-type]
 
 
 bandwidth_predictor_tune()

@@ -53,7 +53,7 @@ def describe_task(task) -> dict:
         "rules": [(rule.exception_path.rsplit(".")[-1], rule.action.value) for rule in task.retry_policy.rules],
         "queue": task.queue,
         "pool": task.pool,
-        "priority": task.weight_rule.get_weight(task) if task.is_mapped else task.priority_weight_total,
+        "priority": [task.priority_weight, str(getattr(task.weight_rule, "value", task.weight_rule))],
         "mapped": task.is_mapped,
         "outlets": [outlet.name for outlet in task.outlets],
         "alerts": [type(callback).__name__ for callback in as_list(task.on_failure_callback)],
