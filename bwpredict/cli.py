@@ -1,4 +1,4 @@
-"""The command line: `bwpredict generate | train | retrain | status | promote | rollback`.
+"""The command line: `bwpredict generate | train | retrain | tune | status | promote | rollback`.
 
 Exit code 0: done; 1: a negative verdict (validation, gate, or the guide's target not met);
 2: something the user can mend, said in one sentence.
@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bwpredict.code_version import code_version
+from bwpredict.commands import tune
+from bwpredict.commands.tune import TrainingFileOption
 from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
 from bwpredict.errors import BwPredictError, ConfigError, Verdict
 
@@ -28,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(tune.app, name="tune")
 
 _GUIDE_SAMPLES = 15_000
 _DEFAULTS = TrainingConfig()
@@ -108,6 +111,7 @@ def generate(
 
 @app.command()
 def train(
+    context: typer.Context,
     data_path: Annotated[Path, typer.Option(help="CSV or Parquet file, or a folder of them.")],
     output_dir: Annotated[Path, typer.Option(help="Folder for the artifacts.")] = Path(
         "checkpoints/bandwidth_predictor"
@@ -124,6 +128,7 @@ def train(
     split_by: Annotated[
         str, typer.Option(help="calendar: one cut in time for all links; link: each link's own time is cut.")
     ] = "calendar",
+    training_config: TrainingFileOption = "",
     seed: Seed = _DEFAULTS.seed,
 ) -> None:
     """Train on a file or folder and write the guide's artifacts. Exit code 1 if the guide's target is not met.
@@ -131,9 +136,10 @@ def train(
     Columns have the schema's names, or: bandwidth_mbps and latency_ms (throughput_mbps, rtt_ms), time and unix_time
     (timestamp), link, link_id or node_id alone (the link). What is missing is said and filled with a constant.
     """
-    from bwpredict import external_run
+    from bwpredict import external_run, training_file
     from bwpredict.reports.tables import tables
 
+    from_file, source = training_file.resolve(training_config, Settings().registry)
     training = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -145,6 +151,7 @@ def train(
         "fine_tune_epochs": fine_tune_epochs,
         "seed": seed,
     }
+    training |= {name: value for name, value in from_file.items() if not _is_given(context, name)}
     comparison = external_run.train_on(
         data_path,
         output_dir,
@@ -153,6 +160,7 @@ def train(
         quantize=quantize,
         now=datetime.now(UTC),
         code_version=code_version(),
+        training_file=source,
     )
     for table in tables(comparison):
         _console().print(table)
@@ -178,6 +186,7 @@ def retrain(
     quantize: Quantize = False,
     force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
+    training_config: TrainingFileOption = "",
     seed: Seed = _DEFAULTS.seed,
 ) -> None:
     """Run the whole retraining, as the DAG does: pull, validate, train, export, compare, decide, publish."""
@@ -201,6 +210,7 @@ def retrain(
             "seed": seed,
             "force_bootstrap": force_bootstrap,
             "dry_run": dry_run,
+            "training_config": training_config,
         },
         run_id=f"manual-{month}-{now:%Y%m%dT%H%M%S}",
         interval_start=None,
@@ -252,7 +262,7 @@ def promote(
     from bwpredict.store import open_store
 
     store = open_store(registry or Settings().registry)
-    production = promote_version(store, version, promoted_by=_user(), now=datetime.now(UTC))
+    production = promote_version(store, version, promoted_by=user(), now=datetime.now(UTC))
     logger.info("%s is in production; before it: %s.", production.version, production.previous or "nothing")
 
 
@@ -262,17 +272,23 @@ def rollback(registry: Registry = "") -> None:
     from bwpredict.registry.production import rollback as roll_back
     from bwpredict.store import open_store
 
-    production = roll_back(open_store(registry or Settings().registry), promoted_by=_user(), now=datetime.now(UTC))
+    production = roll_back(open_store(registry or Settings().registry), promoted_by=user(), now=datetime.now(UTC))
     logger.info("%s is in production again.", production.version)
 
 
-def _user() -> str:
+def user() -> str:
+    """Who runs this, for the record."""
     import getpass
 
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name
         return "unknown"
+
+
+def _is_given(context: typer.Context, option: str) -> bool:
+    """Whether the user gave the option, be it with its default value."""
+    return (source := context.get_parameter_source(option)) is not None and source.name == "COMMANDLINE"
 
 
 def _console() -> Console:

@@ -15,6 +15,9 @@ from bwpredict.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 Target = Literal["throughput_mbps", "rtt_ms", "packet_loss", "jitter_ms"]
+Cut = Literal["calendar", "link"]
+Pruner = Literal["median", "hyperband", "none"]
+"""How a search ends trials early."""
 
 GUIDE_THRESHOLDS: dict[str, Any] = {
     "minimum_average_correlation": 0.98,
@@ -81,7 +84,7 @@ class SplitConfig(_Strict):
     validation: float = Field(0.1, gt=0, lt=0.5)
     calibration: float = Field(0.1, ge=0, lt=0.5)
     test: float = Field(0.15, gt=0, lt=0.5)
-    by: Literal["calendar", "link"] = "calendar"
+    by: Cut = "calendar"
     """`calendar`: one cut for all links. `link`: each link's own span is cut (for links that never overlap)."""
     embargo: bool = True
     """Leave out one window and horizon between two parts."""
@@ -123,6 +126,16 @@ class GatePolicy(_Strict):
         return self
 
 
+class TrainingSource(_Strict):
+    """The training configuration file that a run's hyperparameters came from."""
+
+    name: str
+    sha256: str
+    approved_by: str | None = None
+    """None: a file that was named by its path, and that nobody approved."""
+    approved_at: str | None = None
+
+
 class RunConfig(_Strict):
     """One retraining run, as written to `run.json` by the first step."""
 
@@ -142,6 +155,7 @@ class RunConfig(_Strict):
     """Export with int8 weights, for ONNX Runtime only."""
     maximum_test_windows: int = Field(100_000, ge=500)
     training: TrainingConfig = TrainingConfig()
+    training_file: TrainingSource | None = None
     split: SplitConfig = SplitConfig()
     policy: GatePolicy = GatePolicy()
 

@@ -13,6 +13,14 @@ class ConfigError(BwPredictError):
     """A parameter, setting or policy that cannot be used."""
 
 
+class DivergedError(ConfigError):
+    """A training whose loss is no longer finite: its learning rate is too large."""
+
+
+class StudyError(BwPredictError):
+    """A search for hyperparameters that is another one than asked for, or that is not finished."""
+
+
 class TelemetryError(BwPredictError):
     """Telemetry that is missing, unreadable, of the wrong shape, or too short."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bwpredict import challenger, schema
-from bwpredict.config import RunConfig, SplitConfig, TrainingConfig
+from bwpredict.config import Cut, RunConfig, SplitConfig, TrainingConfig, TrainingSource
 from bwpredict.errors import TelemetryError
 from bwpredict.telemetry import external
 from bwpredict.telemetry.frame import TelemetryFrame
@@ -25,15 +25,26 @@ SHORT_RECORDING = SplitConfig(validation=0.25, calibration=0, test=0.25, by="lin
 """How a recording of some hours is cut, where the usual split leaves a part empty."""
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Telemetry from anywhere, ready to train on."""
+
+    run: RunConfig
+    split: Split
+    data: Document
+    """What the metadata says of the data, as a snapshot would."""
+
+
 def train_on(
     data_path: Path,
     output_dir: Path,
     training: TrainingConfig,
     *,
-    split_by: Literal["calendar", "link"],
+    split_by: Cut,
     quantize: bool = False,
     now: datetime,
     code_version: str,
+    training_file: TrainingSource | None = None,
 ) -> Document:
     """Train on the file or folder and write all artifacts to `output_dir`; returns the comparison document.
 
@@ -41,6 +52,23 @@ def train_on(
         TelemetryError: the telemetry cannot be read, or is too short for a window or a part of the split.
         ConfigError: the learning rate, or the horizon, does not fit.
     """
+    prepared = prepare(data_path, training, split_by=split_by, now=now, code_version=code_version)
+    run = prepared.run.model_copy(update={"training_file": training_file, "quantize": quantize})
+    output_dir.mkdir(parents=True, exist_ok=True)
+    challenger.fit(output_dir, prepared.split, run)
+    challenger.export_onnx(output_dir, prepared.split, run, prepared.data["snapshot_id"])
+    return challenger.evaluate(output_dir, prepared.split, run, prepared.data, None)
+
+
+def prepare(
+    data_path: Path,
+    training: TrainingConfig,
+    *,
+    split_by: Cut,
+    now: datetime,
+    code_version: str,
+) -> Prepared:
+    """Read the file or folder and cut its windows; writes nothing. Raises as `train_on`."""
     frame = without_dead_targets(external.read_data_path(data_path), training)
     for sentence in oddities(frame):
         logger.warning("%s", sentence)
@@ -54,14 +82,10 @@ def train_on(
         code_version=code_version,
         created_at=now.isoformat(timespec="seconds"),
         training=training,
-        quantize=quantize,
         split=SplitConfig(by=split_by),
     )
     split, run = _cut(frame, run)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    challenger.fit(output_dir, split, run)
-    challenger.export_onnx(output_dir, split, run, data["snapshot_id"])
-    return challenger.evaluate(output_dir, split, run, data, None)
+    return Prepared(run, split, data)
 
 
 def without_dead_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:

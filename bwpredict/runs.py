@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bwpredict import training_file
 from bwpredict.config import GatePolicy, RunConfig, Settings, load
 from bwpredict.errors import ConfigError
 
 TRAINING_PARAMS = ("epochs", "windows_per_epoch", "seed", "prune_share", "fine_tune_epochs")
 RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run", "quantize")
+TRAINING_FILE_PARAM = "training_config"
 POLICY_PARAM = "gate_overrides"
 _NAMES_OF_A_POLICY = ("name", "version")
 
@@ -29,7 +31,8 @@ def run_config(
     """The configuration of one retraining run.
 
     Args:
-        params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`, and
+        params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`,
+            `training_config` (name or path of a training configuration file), and
             `gate_overrides` (fields of the gate policy); what is left out has its default.
         interval_start: start of the data interval, for a run by the schedule.
         run_after: when the run was due, for a run that has neither a month nor an interval.
@@ -38,9 +41,10 @@ def run_config(
     Raises:
         ConfigError: an unknown param, or one with an unusable value.
     """
-    unknown = sorted(set(params) - {"month", POLICY_PARAM, *TRAINING_PARAMS, *RUN_PARAMS})
+    unknown = sorted(set(params) - {"month", TRAINING_FILE_PARAM, POLICY_PARAM, *TRAINING_PARAMS, *RUN_PARAMS})
     if unknown:
         raise ConfigError(f"params: {unknown[0]}: no such param.")
+    hyperparameters, source = training_file.resolve(params.get(TRAINING_FILE_PARAM) or "", settings.registry)
     values = {
         "run_id": run_id,
         "version": now.astimezone(UTC).strftime("v%Y%m%d_%H%M%S"),
@@ -49,7 +53,8 @@ def run_config(
         "registry": settings.registry,
         "code_version": code_version,
         "created_at": now.astimezone(UTC).isoformat(timespec="seconds"),
-        "training": {name: params[name] for name in TRAINING_PARAMS if name in params},
+        "training": hyperparameters | {name: params[name] for name in TRAINING_PARAMS if name in params},
+        "training_file": source,
         "policy": overridden(GatePolicy(), params.get(POLICY_PARAM) or {}),
     }
     values |= {name: params[name] for name in RUN_PARAMS if name in params}

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bwpredict.config import RunConfig
+from bwpredict.config import Pruner, RunConfig
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
 from bwpredict.files import sha256_of, write_atomically
@@ -30,6 +30,7 @@ VALIDATION_RESULT = "validation.json"
 MODEL_CARD = "model_card.html"
 PUBLICATION = "publication.json"
 CHAMPION = "champion"
+STUDY = "study"
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,55 @@ def publish(decision: Reference) -> Reference:
     write_document(area / PUBLICATION, "production", production.document)
     logger.info("%s is in production at %s", production.version, run.registry)
     return _refer(area / PUBLICATION)
+
+
+def open_study(profile: Reference, name: str, pruner: Pruner) -> Reference:
+    """Begin the search for hyperparameters on the snapshot, or take it up: `study/`, with `study.json` in it."""
+    from bwpredict import tuning
+
+    area = _area(profile)
+    run = _run(area)
+    spec = tuning.StudySpec(
+        name=name or f"tune_{run.version.removeprefix('v')}",
+        training=run.training,
+        split=run.split,
+        pruner=pruner,
+        telemetry=run.telemetry,
+        snapshot_id=read_document(area / SNAPSHOT, "snapshot")["snapshot_id"],
+        code_version=run.code_version,
+        created_at=run.created_at,
+    )
+    return _refer(tuning.open_study(area / STUDY, spec).folder / tuning.SPEC)
+
+
+def trial(study: Reference, trials: int) -> str:
+    """Run one trial of the study, unless `trials` are finished or being run; returns what came of it, in few words."""
+    from bwpredict import challenger, tuning
+
+    folder = _area(study)
+    opened = tuning.read_study(folder)
+    split = challenger.cut(_frame(folder.parent), _run(folder.parent))
+    done = tuning.run_trial(opened, split, trials)
+    if done is None:
+        return f"nothing to do: {trials} trials are finished or being run by others"
+    logger.info("%s", tuning.sentence(done))
+    return tuning.label(done)
+
+
+def propose(study: Reference, trials: int) -> Reference:
+    """Write the study's best configuration into the work area and among the registry's proposals, for review.
+
+    Raises:
+        StudyError: not all trials are finished, or there is no result of the default configuration to compare with.
+    """
+    from bwpredict import training_file, tuning
+    from bwpredict.training_proposal import write_proposal
+
+    folder = _area(study)
+    path = write_proposal(tuning.read_study(folder), trials, folder.parent)
+    name = training_file.propose(open_store(_run(folder.parent).registry), path)
+    logger.info("%s waits for review; then: bwpredict tune approve %s", path.name, name)
+    return _refer(path)
 
 
 def _refer(path: Path) -> Reference:

@@ -24,7 +24,7 @@ from torch import Tensor
 from bwpredict import schema
 from bwpredict.compression import non_zero_share, prune_weights
 from bwpredict.config import TrainingConfig
-from bwpredict.errors import ConfigError, TelemetryError
+from bwpredict.errors import DivergedError, TelemetryError
 from bwpredict.model import Contract, Forecaster, load_checkpoint, parameter_count, save_checkpoint
 from bwpredict.windows import Index, Split, WindowIndex
 
@@ -118,10 +118,11 @@ def train(
     """Fit a model on the training part, choosing the epoch by the validation part; nothing else is looked at.
 
     `absent` targets are filled constants: they do not count in the loss. The best model is written to
-    `checkpoint` whenever it gets better. Same windows, configuration and machine: same weights on CPU.
+    `checkpoint` whenever it gets better; an exception of `on_epoch` ends the training. Same windows,
+    configuration and machine: same weights on CPU.
 
     Raises:
-        ConfigError: the learning rate is so large that the loss is no longer finite.
+        DivergedError: the learning rate is so large that the loss is no longer finite.
         TelemetryError: a target never changes, so there is nothing to learn.
     """
     started = time.monotonic()
@@ -214,7 +215,7 @@ def _stage(name: str, model: Forecaster, epochs: int, windows: int, progress: _P
         seconds = time.monotonic() - began
         validation_loss = evaluate_loss(model, progress.validation, progress.weights)
         if not math.isfinite(train_loss + validation_loss):
-            raise ConfigError(
+            raise DivergedError(
                 f"the loss is no longer finite in epoch {epoch}: learning_rate={config.learning_rate} is too large."
             )
         better = validation_loss < progress.best_loss

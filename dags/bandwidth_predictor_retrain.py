@@ -24,6 +24,7 @@ from airflow.sdk import Asset, CronDataIntervalTimetable, Param, dag, get_curren
 from airflow.sdk.exceptions import AirflowSkipException
 from bwpredict_airflow.notifier import AlertNotifier
 from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, reason_in_one_line, require_pass, run_step
+from bwpredict_airflow.params import HISTORY_MONTHS, MONTH
 
 from bwpredict import steps
 from bwpredict.code_version import code_version
@@ -34,23 +35,8 @@ from bwpredict.runs import gate_overrides_schema, run_config
 MODEL = Asset("bandwidth_model")
 
 PARAMS = {
-    "month": Param(
-        None,
-        type=["null", "string"],
-        pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
-        title="Month",
-        description="Month of telemetry to train on, as YYYY-MM (UTC). Empty: the last one that is over.",
-        section="Telemetry",
-    ),
-    "history_months": Param(
-        1,
-        type="integer",
-        minimum=1,
-        maximum=36,
-        title="Months of history",
-        description="How many months to read, ending with that month.",
-        section="Telemetry",
-    ),
+    "month": MONTH,
+    "history_months": HISTORY_MONTHS,
     "epochs": Param(
         20,
         type="integer",
@@ -75,6 +61,15 @@ PARAMS = {
         maximum=2**31 - 1,
         title="Seed",
         description="The same telemetry, code and seed give the same model.",
+        section="Training",
+    ),
+    "training_config": Param(
+        "",
+        type="string",
+        maxLength=1000,
+        title="Training configuration",
+        description="Hyperparameters: a name that was approved (`bwpredict tune approve`), or the path of a YAML file. "
+        "Empty: the defaults. Epochs, windows and seed are always those of this form.",
         section="Training",
     ),
     "gate_overrides": Param(

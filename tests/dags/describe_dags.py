@@ -32,7 +32,7 @@ def describe(dag) -> dict:
         "file": Path(dag.fileloc).stem,
         "doc": dag.doc_md,
         "timetable": type(dag.timetable).__name__,
-        "cron": dag.timetable.expression,
+        "cron": getattr(dag.timetable, "expression", None),
         "catchup": dag.catchup,
         "max_active_runs": dag.max_active_runs,
         "run_timeout_s": dag.dagrun_timeout.total_seconds(),
@@ -53,6 +53,8 @@ def describe_task(task) -> dict:
         "rules": [(rule.exception_path.rsplit(".")[-1], rule.action.value) for rule in task.retry_policy.rules],
         "queue": task.queue,
         "pool": task.pool,
+        "priority": [task.priority_weight, str(getattr(task.weight_rule, "value", task.weight_rule))],
+        "mapped": task.is_mapped,
         "outlets": [outlet.name for outlet in task.outlets],
         "alerts": [type(callback).__name__ for callback in as_list(task.on_failure_callback)],
     }

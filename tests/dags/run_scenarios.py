@@ -6,13 +6,13 @@ The log of each run goes to a file beside that path.
 import json
 import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.asset import AssetEvent
 from airflow.settings import DAGS_FOLDER
 from airflow.utils.session import create_session
+from run_output import output_to
 
 from bwpredict.synth.faults import inject
 from bwpredict.synth.fleet import FleetConfig
@@ -70,20 +70,6 @@ def run(dag, name: str, conf: dict) -> dict:
 def asset_events(run_id: str) -> list[AssetEvent]:
     with create_session() as session:
         return [event for event in session.query(AssetEvent).all() if event.source_run_id == run_id]
-
-
-@contextmanager
-def output_to(path: Path):
-    """Everything this process prints, from Python or below it, goes to the file."""
-    before = os.dup(1), os.dup(2)
-    with path.open("w") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        yield
-        sys.stdout.flush()
-        sys.stderr.flush()
-    for place, descriptor in enumerate(before, 1):
-        os.dup2(descriptor, place)
 
 
 main()

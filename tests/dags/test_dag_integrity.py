@@ -20,7 +20,7 @@ def tasks(dag: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_the_dag_folder_loads_without_an_error_or_a_warning(facts):
     assert facts["import_errors"] == {}
     assert facts["warnings"] == {}
-    assert list(facts["dags"]) == ["bandwidth_predictor_retrain"]
+    assert sorted(facts["dags"]) == ["bandwidth_predictor_retrain", "bandwidth_predictor_tune"]
 
 
 def test_loading_the_dag_folder_imports_nothing_heavy(facts):
@@ -77,7 +77,7 @@ def test_only_publishing_announces_a_new_model(tasks):
 
 def test_the_form_has_every_param_with_title_help_type_and_section(dag):
     assert set(dag["params"]) == {
-        *("month", "history_months", "epochs", "windows_per_epoch", "seed"),
+        *("month", "history_months", "epochs", "windows_per_epoch", "seed", "training_config"),
         *("gate_overrides", "force_bootstrap", "dry_run"),
     }
     for param in dag["params"].values():

@@ -1,0 +1,190 @@
+"""### Search for better hyperparameters of the DWCP bandwidth predictor
+
+Trains the model many times on a month of telemetry, with learning rate, batch size and more drawn anew for each
+trial, and **proposes** the best configuration. Trial 0 is the default configuration, so the result always stands
+beside what it has to beat. Nothing is trained for production here, and nothing changes until a person approves:
+
+1. This run ends with `training/proposed/<name>.yaml` in the registry: values, losses, telemetry, code, seed.
+2. Somebody reads it, and runs `bwpredict tune approve <name>`.
+3. `bandwidth_predictor_retrain` takes the name in its param `training_config`.
+
+Trials spread over the workers of the queue `gpu`, as many at a time as the pool `tune` has slots: leave a GPU free
+for a retraining. A trial that was killed is run again with the same values, and counts once. The study lies in the
+run's work area, `$BWPREDICT_WORK/<run id>/study/`.
+"""
+
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import Param, dag, get_current_context, task
+from bwpredict_airflow.notifier import AlertNotifier
+from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, reason_in_one_line, run_step
+from bwpredict_airflow.params import HISTORY_MONTHS, MONTH
+
+from bwpredict import steps
+from bwpredict.code_version import code_version
+from bwpredict.config import Settings
+from bwpredict.runs import run_config
+
+PARAMS = {
+    "month": MONTH,
+    "history_months": HISTORY_MONTHS,
+    "trials": Param(
+        20,
+        type="integer",
+        minimum=1,
+        maximum=500,
+        title="Trials",
+        description="Trainings to finish in all; the first is the default configuration.",
+        section="Search",
+    ),
+    "pruner": Param(
+        "median",
+        enum=["median", "hyperband", "none"],
+        type="string",
+        title="Pruner",
+        description="How trials that fall behind end early: worse than the median at their epoch, hyperband, or never.",
+        section="Search",
+    ),
+    "study": Param(
+        "",
+        type="string",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,79})?$",
+        title="Name",
+        description="Name of the study and of the configuration it proposes. Empty: tune_ and the time of the run.",
+        section="Search",
+    ),
+    "epochs": Param(
+        20,
+        type="integer",
+        minimum=1,
+        maximum=1000,
+        title="Most epochs",
+        description="Of each trial; as many as the retraining is to have, or the best learning rate is another.",
+        section="Budget of a trial",
+    ),
+    "windows_per_epoch": Param(
+        20_000,
+        type="integer",
+        minimum=64,
+        title="Windows for each epoch",
+        description="Training windows drawn for each epoch of a trial; as many as the retraining is to have.",
+        section="Budget of a trial",
+    ),
+    "seed": Param(
+        42,
+        type="integer",
+        minimum=0,
+        maximum=2**31 - 1,
+        title="Seed",
+        description="Of the search and of each training. With one slot in the pool, the same seed finds the same.",
+        section="Budget of a trial",
+    ),
+}
+OF_THE_RUN = ("month", "history_months", "epochs", "windows_per_epoch", "seed")
+
+
+@dag(
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(days=4),
+    params=PARAMS,
+    default_args={
+        "owner": "bandwidth-prediction",
+        "retries": 2,
+        "retry_delay": timedelta(minutes=5),
+        "retry_policy": NO_RETRY_ON_A_VERDICT,
+        "on_failure_callback": AlertNotifier(),
+    },
+    on_failure_callback=AlertNotifier(),
+    description="Telemetry to a proposed training configuration, by trials on all workers",
+    doc_md=__doc__,
+    tags=["bandwidth", "training"],
+)
+def bandwidth_predictor_tune() -> None:
+    """The recipe: telemetry as for a retraining, a study on it, its trials, and the proposal."""
+
+    @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
+    def plan() -> dict[str, str]:
+        """Fix what this run is: month, history, budget of a trial, seed, code version. Writes `run.json`.
+
+        Fails at once, without a retry, when a param cannot be used.
+        """
+        context, settings = get_current_context(), Settings()
+        run = context["dag_run"]
+        with reason_in_one_line():
+            config = run_config(
+                {name: context["params"][name] for name in OF_THE_RUN},
+                run_id=run.run_id,
+                interval_start=run.data_interval_start,
+                run_after=run.run_after,
+                now=datetime.now(UTC),
+                settings=settings,
+                code_version=code_version(),
+            )
+            return asdict(steps.plan(config, settings.work))
+
+    @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
+    def pull(plan: dict[str, str]) -> dict[str, str]:
+        """Copy the telemetry of the run's months into the work area and pin it, as for a retraining.
+
+        Writes `telemetry/` and `snapshot.json`; the proposal names the snapshot's digest.
+        """
+        return run_step(steps.pull, plan)
+
+    @task(execution_timeout=timedelta(hours=1), multiple_outputs=False)
+    def validate(snapshot: dict[str, str]) -> dict[str, str]:
+        """Hold the telemetry against the Great Expectations suites, as for a retraining.
+
+        **Red here: the telemetry is not fit to train on**, so nothing is to be learnt from it.
+        """
+        return run_step(steps.validate, snapshot)
+
+    @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
+    def open_study(profile: dict[str, str]) -> list[dict[str, str]]:
+        """Begin the study in the work area: `study/`. Hands the same study on once for each trial.
+
+        Cleared and run again, it takes up the study that is there with the trials that it has.
+        """
+        params = get_current_context()["params"]
+        study = run_step(lambda before: steps.open_study(before, params["study"], params["pruner"]), profile)
+        return [study] * params["trials"]
+
+    @task(
+        queue="gpu",
+        pool="tune",
+        priority_weight=1,
+        weight_rule="absolute",
+        execution_timeout=timedelta(hours=2),
+        map_index_template="{{ what_came_of_it }}",
+    )
+    def trial(study: dict[str, str]) -> str:
+        """Ask the study for one configuration, train it, tell the study its validation loss.
+
+        Ends early where the study's pruner says so. Killed or tried again, the same configuration is run once
+        more, and counts once. Any retraining that waits for the same workers goes first.
+        """
+        context = get_current_context()
+        with reason_in_one_line():
+            told = steps.trial(steps.Reference(**study), context["params"]["trials"])
+        context["what_came_of_it"] = told  # type: ignore[typeddict-unknown-key]
+        return told
+
+    @task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
+    def propose(studies: list[dict[str, str]]) -> dict[str, str]:
+        """Write the best configuration beside the default's loss, and put it among the registry's proposals.
+
+        Writes `training_<name>.yaml` here and `training/proposed/<name>.yaml` in the registry. **Nothing uses it**
+        until somebody has approved it: `bwpredict tune approve <name>`.
+        """
+        return run_step(lambda study: steps.propose(study, len(studies)), studies[0])
+
+    studies = open_study(validate(pull(plan())))  # type: ignore[arg-type]
+    # Airflow takes a task's docs from its docstring, but not a mapped task's.
+    trials = trial.override(doc_md=trial.function.__doc__).expand(study=studies)
+    trials >> propose(studies)  # type: ignore[arg-type]
+
+
+bandwidth_predictor_tune()

@@ -1,0 +1,23 @@
+"""Params that more than one DAG asks for."""
+
+from __future__ import annotations
+
+from airflow.sdk import Param
+
+MONTH = Param(
+    None,
+    type=["null", "string"],
+    pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
+    title="Month",
+    description="Month of telemetry to train on, as YYYY-MM (UTC). Empty: the last one that is over.",
+    section="Telemetry",
+)
+HISTORY_MONTHS = Param(
+    1,
+    type="integer",
+    minimum=1,
+    maximum=36,
+    title="Months of history",
+    description="How many months to read, ending with that month.",
+    section="Telemetry",
+)
