@@ -58,6 +58,7 @@ def decide(
         *_champion_checks(comparison, policy, case),
         *_coverage_checks(comparison, policy),
         *_export_checks(parity, latency, policy),
+        *_order_checks(comparison, parity),
     ]
     failed = [check for check in checks if check.verdict == "fail"]
     outcome = "reject" if failed else "promote" if case == "champion" else "bootstrap"
@@ -322,3 +323,11 @@ def _parity_check(parity: Document, policy: GatePolicy, *, tested: bool) -> Chec
     if quantized:
         sentence += f" The model has int8 weights; a float32 model's bound is {policy.maximum_parity_error:g}."
     return judge("parity", sentence, at(parity, "max_relative_error") if tested else None, "<=", bound, low=0)
+
+
+def _order_checks(comparison: Document, parity: Document) -> Iterator[Check]:
+    """Of a model with intervals, as far as either document tells."""
+    kept = at(parity, "order_kept")
+    if at(comparison, "intervals") is not None or kept is not None:
+        sentence = "Every interval, of real and extreme windows, must hold its own forecast."
+        yield holds("interval_order", sentence, kept if at(parity, "cases") else None)
