@@ -46,8 +46,13 @@ FITTED_WINDOWS = 10_000
 CALIBRATION_WINDOWS = 20_000
 _TARGETS = len(schema.TARGETS)
 _BATCH = 1024
-_SMALLEST_CHANGE = 1e-3
+_SMALLEST_CHANGE = 1e-2
+"""Added to a change before its logarithm, which would else turn the rounding of a constant window into a size."""
+_SMALLEST_SPREAD = 0.05
 _SMALLEST_ERROR = 1e-6
+_SMALLEST_SHARE = 0.01
+"""Errors below this share of the mean one count as that: that a target stands still somewhere, as loss does on an
+idle link, must not make the scale there so small that its first change is a score beyond all others."""
 _LARGEST_STATISTIC = 4.0
 _RIDGE = 1e-4
 _SMOOTHING = 0.05
@@ -156,7 +161,8 @@ class Served(nn.Module):
 
 def window_statistics(logs: Tensor, forecast: Tensor) -> Tensor:
     """[batch, len(STATISTICS) * targets] of `logs` [batch, steps, targets] and `forecast` [batch, targets]."""
-    spread = (logs - logs.mean(dim=1, keepdim=True)).abs().mean(dim=1)
+    deviation = logs - logs[:, -1:]  # exactly zero for a constant window
+    spread = (deviation - deviation.mean(dim=1, keepdim=True)).abs().mean(dim=1)
     step = (logs[:, 1:] - logs[:, :-1]).abs().mean(dim=1)
     change = (forecast - logs[:, -1]).abs()
     return torch.cat((torch.log(torch.cat((spread, step, change), dim=-1) + _SMALLEST_CHANGE), forecast), dim=-1)
@@ -221,10 +227,11 @@ def fit_scale(intervals: Intervals, logs: Tensor, forecast: Tensor, actual: Tens
     """
     statistics = window_statistics(logs, forecast)
     intervals.statistic_mean.copy_(statistics.mean(dim=0))
-    intervals.statistic_scale.copy_(statistics.std(dim=0).clamp(min=_SMALLEST_CHANGE))
+    intervals.statistic_scale.copy_(statistics.std(dim=0).clamp(min=_SMALLEST_SPREAD))
     standard = (statistics - intervals.statistic_mean) / intervals.statistic_scale
     inputs = standard.clamp(-_LARGEST_STATISTIC, _LARGEST_STATISTIC).double().numpy()
-    sizes = np.log((actual - forecast).abs().clamp(min=_SMALLEST_ERROR).double().numpy())
+    errors = (actual - forecast).abs().double().numpy()
+    sizes = np.log(np.maximum(errors, np.maximum(_SMALLEST_SHARE * errors.mean(axis=0), _SMALLEST_ERROR)))
     for target in range(_TARGETS):
         weights = _quantile_regression(inputs, sizes[:, target], intervals.level)
         fitted = weights[0] + inputs @ weights[1:]
