@@ -54,7 +54,7 @@ _SMALLEST_SHARE = 0.01
 """Errors below this share of the mean one count as that: that a target stands still somewhere, as loss does on an
 idle link, must not make the scale there so small that its first change is a score beyond all others."""
 _LARGEST_STATISTIC = 4.0
-_RIDGE = 1e-4
+_RIDGE = 1e-3
 _SMOOTHING = 0.05
 _KEY = "intervals"
 _EVERYTHING = 1e9

@@ -111,7 +111,7 @@ def test_onnx_runtime_agrees_with_torch_on_every_output_at_any_batch_size(served
         found = dict(zip(served.outputs, session.run(list(served.outputs), {"input": inputs}), strict=True))
         assert_in_order(found)
         for name, values in served.predict(inputs).items():
-            np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(found[name], values, rtol=3e-4, atol=1e-5)
 
 
 def test_the_outputs_are_those_of_the_contract_and_output_alone_can_be_asked_for(served, exported, split):
@@ -136,7 +136,7 @@ def test_a_consumer_in_a_fresh_process_gets_the_same_bounds(served, exported, sp
     expected = served.predict(inputs)
     with np.load(tmp_path / "out.npz") as found:
         for name in schema.INTERVAL_OUTPUTS:
-            np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(found[name], expected[name], rtol=3e-4, atol=1e-6)
 
 
 def test_the_parity_document_is_about_every_output_and_their_order(served, exported, split, tmp_path):
@@ -205,6 +205,6 @@ def test_scoring_gets_bounds_and_their_level_from_the_file(served, exported, spl
     found = forecast_with_bounds(exported, index, batch_size=33)
     expected = served.predict(index.inputs())
     np.testing.assert_allclose(found.output, forecast(exported, index), rtol=1e-5)
-    np.testing.assert_allclose(found.bounds.lower, expected["lower"], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.bounds.upper, expected["upper"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.bounds.lower, expected["lower"], rtol=3e-4, atol=1e-6)
+    np.testing.assert_allclose(found.bounds.upper, expected["upper"], rtol=3e-4, atol=1e-6)
     assert found.bounds.level == schema.INTERVAL_LEVEL

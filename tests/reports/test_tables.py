@@ -40,6 +40,6 @@ def test_the_intervals_have_a_table_where_there_are_some():
     text = printed(comparison)
     assert "90% intervals on the test windows" in text
     line = next(line for line in text.splitlines() if "81.2%" in line)
-    assert line.startswith("Jitter, ms")
+    assert line.strip().startswith("Jitter, ms")
     assert "n/a" in line
     assert len(tables(sample_comparison(half_width=None))) == 2
