@@ -69,9 +69,10 @@ def cut(frame: TelemetryFrame, run: RunConfig) -> Split:
 
 
 def fit(folder: Path, split: Split, run: RunConfig) -> Path:
-    """Train, prune if asked, and calibrate the intervals; writes `best_model.pth`, `history.json`, `training_history.png`.
+    """Train, prune if asked, and calibrate the intervals.
 
-    Returns the checkpoint. A pruned model's checkpoint before pruning is `unpruned_model.pth`.
+    Writes `best_model.pth`, `history.json`, `training_history.png`. Returns the checkpoint.
+    A pruned model's checkpoint before pruning is `unpruned_model.pth`.
     """
     absent = frozenset(split["train"].frame.filled or {})
     checkpoint, unpruned = folder / CHECKPOINT, folder / UNPRUNED_CHECKPOINT
