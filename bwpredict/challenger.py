@@ -14,14 +14,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bwpredict import export, layers, metadata, model, training
+from bwpredict import export, intervals, layers, metadata, model, training
 from bwpredict.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
 from bwpredict.config import RunConfig
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError
 from bwpredict.evaluation.comparison import compare
 from bwpredict.evaluation.forecasts import collect, write_forecasts
-from bwpredict.evaluation.scoring import forecast
+from bwpredict.evaluation.scoring import forecast, forecast_with_bounds
 from bwpredict.files import sha256_of
 from bwpredict.registry.layout import PROFILE_NAME, metadata_name, onnx_name
 from bwpredict.reports import plots
@@ -69,9 +69,10 @@ def cut(frame: TelemetryFrame, run: RunConfig) -> Split:
 
 
 def fit(folder: Path, split: Split, run: RunConfig) -> Path:
-    """Train, and prune if asked; writes `best_model.pth`, `history.json`, `training_history.png`.
+    """Train, prune if asked, and calibrate the intervals.
 
-    Returns the checkpoint. A pruned model's checkpoint before pruning is `unpruned_model.pth`.
+    Writes `best_model.pth`, `history.json`, `training_history.png`. Returns the checkpoint.
+    A pruned model's checkpoint before pruning is `unpruned_model.pth`.
     """
     absent = frozenset(split["train"].frame.filled or {})
     checkpoint, unpruned = folder / CHECKPOINT, folder / UNPRUNED_CHECKPOINT
@@ -84,19 +85,23 @@ def fit(folder: Path, split: Split, run: RunConfig) -> Path:
         absent=absent,
         on_epoch=_log_epoch,
     )
-    history = result.history
+    trained, history = result.model, result.history
     if pruned:
-        pruning = training.prune_and_fine_tune(
-            result.model,
+        fine_tuned = training.prune_and_fine_tune(
+            trained,
             split,
             run.training,
             checkpoint,
             absent=absent,
             on_epoch=_log_epoch,
-        ).history
+        )
+        trained, pruning = fine_tuned.model, fine_tuned.history
         duration = history["duration_seconds"] + pruning["duration_seconds"]
         history = history | {"pruning": pruning, "duration_seconds": round(duration, 3)}
         _log_pruning(pruning)
+    made = intervals.calibrate(trained, split, absent=absent)
+    intervals.attach(checkpoint, made)
+    _log_intervals(made, split)
     write_document(folder / HISTORY, "training_history", history)
     plots.training_history(folder / HISTORY_PLOT, history)
     return checkpoint
@@ -107,7 +112,7 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
 
     Writes `parity.json`, `latency.json`, and for a pruned or quantised model `compression.json`.
     """
-    challenger = model.load_checkpoint(folder / CHECKPOINT)
+    challenger = intervals.load_served(folder / CHECKPOINT)
     properties = export.model_properties(challenger, version=run.version, snapshot_id=snapshot_id)
     path = export.export_onnx(challenger, folder / onnx_name(run.version), properties)
     if run.quantize:
@@ -127,10 +132,12 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
 
 
 def _write_compression(
-    folder: Path, challenger: model.Forecaster, path: Path, windows: export.Array, run: RunConfig
+    folder: Path, challenger: intervals.Served, path: Path, windows: export.Array, run: RunConfig
 ) -> None:
     """Measure the challenger's file beside those of the same training without pruning, and without quantisation."""
-    before = model.load_checkpoint(folder / UNPRUNED_CHECKPOINT) if run.training.prune_share else challenger
+    before = challenger
+    if run.training.prune_share:
+        before = intervals.Served(model.load_checkpoint(folder / UNPRUNED_CHECKPOINT), challenger.intervals)
     with tempfile.TemporaryDirectory() as scratch:
         reference = export.export_onnx(before, Path(scratch, "reference.onnx"), {})
         unpruned = Path(shutil.copy(reference, Path(scratch, "unpruned.onnx")))
@@ -140,7 +147,7 @@ def _write_compression(
     document = describe(
         *footprints,
         prune_share=run.training.prune_share,
-        non_zero=non_zero_share(challenger),
+        non_zero=non_zero_share(challenger.forecaster),
         quantized=is_quantized(path),
     )
     write_document(folder / COMPRESSION, "compression", document)
@@ -159,7 +166,8 @@ def evaluate(
     """
     index = split["test"].spread(run.maximum_test_windows)
     path = folder / onnx_name(run.version)
-    models = {"challenger": forecast(path, index)}
+    served = forecast_with_bounds(path, index)
+    models = {"challenger": served.output}
     problem = None
     if champion:
         try:
@@ -174,6 +182,7 @@ def evaluate(
         champion_version=champion.version if champion else None,
         champion_sha256=sha256_of(champion.onnx) if champion else None,
         champion_problem=problem,
+        bounds=served.bounds,
     )
     write_forecasts(folder / FORECASTS, forecasts)
     figures = comparison["models"]["challenger"]["per_target"]
@@ -188,7 +197,7 @@ def evaluate(
 def _write_metadata(
     folder: Path, split: Split, run: RunConfig, snapshot: Mapping[str, Any], comparison: Mapping[str, Any]
 ) -> None:
-    challenger = model.load_checkpoint(folder / CHECKPOINT)
+    served = intervals.load_served(folder / CHECKPOINT)
     onnx, compression = folder / onnx_name(run.version), folder / COMPRESSION
     frame = split["train"].frame
     document = metadata.model_metadata(
@@ -197,9 +206,10 @@ def _write_metadata(
             onnx=onnx.name,
             sha256=sha256_of(onnx),
             size_bytes=onnx.stat().st_size,
-            architecture=layers.describe(challenger.architecture),
-            parameters=model.parameter_count(challenger),
-            scaler_params=challenger.scaler_params(),
+            architecture=layers.describe(served.forecaster.architecture),
+            parameters=model.parameter_count(served.forecaster),
+            scaler_params=served.forecaster.scaler_params(),
+            intervals=intervals.describe(served.intervals, split),
         ),
         snapshot=snapshot,
         split=split.describe(),
@@ -223,6 +233,13 @@ def _log_pruning(pruning: Mapping[str, Any]) -> None:
         pruning["pruned_validation_loss"],
         pruning["unpruned_validation_loss"],
     )
+
+
+def _log_intervals(made: intervals.Intervals | None, split: Split) -> None:
+    if made is None:
+        logger.warning("no intervals are made: %s", intervals.why_none(split))
+    else:
+        logger.info("%.0f %% intervals calibrated on %s windows", 100 * made.level, f"{made.calibration_windows:,}")
 
 
 def _log_epoch(record: training.Record) -> None:

@@ -56,7 +56,9 @@ def decide(
         *_guide_checks(comparison, policy),
         *_baseline_checks(comparison, policy),
         *_champion_checks(comparison, policy, case),
+        *_coverage_checks(comparison, policy),
         *_export_checks(parity, latency, policy),
+        *_order_checks(comparison, parity),
     ]
     failed = [check for check in checks if check.verdict == "fail"]
     outcome = "reject" if failed else "promote" if case == "champion" else "bootstrap"
@@ -129,12 +131,13 @@ def _case(comparison: Document, *, force_bootstrap: bool) -> str:
 
 
 def _reason(outcome: str, checks: list[Check], case: str, champion: Any) -> str:
-    if outcome == "reject":
-        failed = [check.id for check in checks if check.verdict == "fail"]
-        return f"Rejected: {len(failed)} of {len(checks)} checks failed: {', '.join(failed)}."
-    if outcome == "promote":
-        return f"Promote: all {len(checks)} checks passed, those against champion {champion} among them."
+    """One sentence; checks that only note a figure do not count in it."""
+    failed = [check.id for check in checks if check.verdict == "fail"]
     passed = sum(check.verdict == "pass" for check in checks)
+    if outcome == "reject":
+        return f"Rejected: {len(failed)} of {passed + len(failed)} checks failed: {', '.join(failed)}."
+    if outcome == "promote":
+        return f"Promote: all {passed} checks passed, those against champion {champion} among them."
     return f"Bootstrap: all {passed} checks that apply passed. {CASES[case]}"
 
 
@@ -268,6 +271,32 @@ def _champion_checks(comparison: Document, policy: GatePolicy, case: str) -> Ite
             yield note("champion_mae", told, own, "<=", bound, verdict=verdict, target=target, unit=unit)
 
 
+def _coverage_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
+    """On each target, how often the interval holds what came true: it decides where the policy says how often."""
+    level = number_in(at(comparison, "intervals", "level"), 0, 1)
+    judged = policy.minimum_coverage is not None or policy.maximum_coverage is not None
+    for target in schema.TARGETS:
+        coverage = at(comparison, "intervals", "per_target", target, "coverage")
+        if judged:
+            yield _coverage_check(target, coverage, policy)
+        else:
+            told = "The model has no intervals." if level is None else f"The intervals are made for {level:g}."
+            sentence = f"{words(target)}: the share of the test windows within their interval is noted. {told}"
+            yield note("coverage", sentence, coverage, ">=", None, verdict="info", target=target)
+
+
+def _coverage_check(target: str, coverage: Any, policy: GatePolicy) -> Check:
+    """Within both bounds; the check shows the one that fails, or else the lower one."""
+    low, high = policy.minimum_coverage, policy.maximum_coverage
+    bounds = [f"{word} {bound:g}" for word, bound in (("at least", low), ("at most", high)) if bound is not None]
+    sentence = f"{words(target)}: the share of the test windows within their interval must be {' and '.join(bounds)}."
+    figure = number_in(coverage, 0, 1)
+    too_large = figure is not None and high is not None and figure > high
+    if high is not None and (low is None or too_large):
+        return judge("coverage", sentence, coverage, "<=", high, target=target, low=0, high=1)
+    return judge("coverage", sentence, coverage, ">=", low, target=target, low=0, high=1)
+
+
 def _export_checks(parity: Document, latency: Document, policy: GatePolicy) -> Iterator[Check]:
     tested = bool(at(parity, "cases"))
     yield holds("onnx_checker", "onnx.checker must accept the model file.", at(parity, "onnx_checker"))
@@ -294,3 +323,11 @@ def _parity_check(parity: Document, policy: GatePolicy, *, tested: bool) -> Chec
     if quantized:
         sentence += f" The model has int8 weights; a float32 model's bound is {policy.maximum_parity_error:g}."
     return judge("parity", sentence, at(parity, "max_relative_error") if tested else None, "<=", bound, low=0)
+
+
+def _order_checks(comparison: Document, parity: Document) -> Iterator[Check]:
+    """Of a model with intervals, as far as either document tells."""
+    kept = at(parity, "order_kept")
+    if at(comparison, "intervals") is not None or kept is not None:
+        sentence = "Every interval, of real and extreme windows, must hold its own forecast."
+        yield holds("interval_order", sentence, kept if at(parity, "cases") else None)

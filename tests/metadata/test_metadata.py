@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from sample_documents import sample_comparison, sample_metadata, sample_run, sample_split
+from sample_documents import sample_artifact, sample_comparison, sample_metadata, sample_run, sample_split
 
 from bwpredict import schema
 from bwpredict.documents import decode_document, encode_document, read_document, write_document
@@ -149,3 +149,27 @@ def test_importing_metadata_is_light():
     code = "import sys, bwpredict.metadata; print({'torch', 'onnxruntime', 'matplotlib'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_the_contract_lists_the_bounds_with_their_units_and_level(metadata):
+    further = metadata["contract"]["further_outputs"]
+    assert [(one["name"], one["level"]) for one in further] == [("lower", 0.9), ("upper", 0.9)]
+    for one in further:
+        assert one["columns"] == metadata["contract"]["output"]["columns"]
+    assert metadata["intervals"]["confidence"]["formula"]
+    assert metadata["performance_metrics"]["intervals"]["level"] == 0.9
+
+
+def test_a_model_without_intervals_has_no_further_outputs_and_says_why():
+    without = sample_metadata(sample_comparison(half_width=None), artifact=sample_artifact(intervals=False))
+    encode_document("model_metadata", without, name="x")
+    assert without["contract"]["further_outputs"] == []
+    assert without["performance_metrics"]["intervals"] is None
+    assert without["intervals"] == {"made": False, "reason": "The split has no calibration part."}
+
+
+@pytest.mark.parametrize("missing", ["level", "quantiles", "confidence", "reason"])
+def test_metadata_that_tells_half_of_its_intervals_is_refused(metadata, missing):
+    del metadata["intervals"][missing]
+    with pytest.raises(DocumentError, match=missing):
+        encode_document("model_metadata", metadata, name="x")

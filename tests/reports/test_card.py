@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from sample_documents import (
     VERSION,
+    sample_artifact,
     sample_comparison,
     sample_decision,
     sample_history,
@@ -17,6 +18,7 @@ from sample_documents import (
 from bwpredict.documents import encode_document
 from bwpredict.reports.card import model_card
 from bwpredict.reports.plots import training_history
+from bwpredict.schema import TARGETS
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -125,6 +127,31 @@ def test_an_absent_target_is_said_to_be_so(tmp_path, documents):
     documents["metadata"] = sample_metadata(comparison)
     text = text_of(card(tmp_path, documents))
     assert text.count("The telemetry lacks this target") == 2
+
+
+def test_the_coverage_of_the_intervals_stands_with_its_worst_slices(tmp_path, documents):
+    documents["comparison"]["intervals"]["per_target"]["rtt_ms"]["coverage"] = 0.8768
+    documents["comparison"]["intervals"]["slices"] = {
+        "region": {
+            "us-east": {"windows": 500, **dict.fromkeys(TARGETS, 0.71)},
+            "eu-west": {"windows": 500, **dict.fromkeys(TARGETS, 0.97)},
+            "tiny": {"windows": 2, **dict.fromkeys(TARGETS, 0.0)},
+        }
+    }
+    text = text_of(card(tmp_path, documents))
+    assert "RTT, ms 87.7%" in text
+    assert "us-east 71.0% eu-west 97.0%" in text
+    assert "tiny" not in text
+    assert "Made to hold 90% of what comes true" in text
+    assert "no intervals" not in text
+
+
+def test_a_model_without_intervals_is_said_to_have_none_and_why(tmp_path, documents):
+    documents["comparison"] = comparison = sample_comparison(half_width=None)
+    documents["metadata"] = sample_metadata(comparison, artifact=sample_artifact(intervals=False))
+    text = text_of(card(tmp_path, documents))
+    assert "The model has no intervals. The split has no calibration part." in text
+    assert "It gives point forecasts, no intervals" in text
 
 
 def test_a_champion_that_could_not_be_run_is_said_to_be_so(tmp_path, documents):

@@ -32,3 +32,14 @@ def test_undefined_figures_are_said_to_be_so():
     row |= {"correlation": None, "r2_score": None}
     line = next(line for line in printed(comparison).splitlines() if "Packet loss" in line)
     assert line.count("n/a") == 2
+
+
+def test_the_intervals_have_a_table_where_there_are_some():
+    comparison = sample_comparison()
+    comparison["intervals"]["per_target"]["jitter_ms"] |= {"coverage": 0.8123, "mean_width": None}
+    text = printed(comparison)
+    assert "90% intervals on the test windows" in text
+    line = next(line for line in text.splitlines() if "81.2%" in line)
+    assert line.strip().startswith("Jitter, ms")
+    assert "n/a" in line
+    assert len(tables(sample_comparison(half_width=None))) == 2

@@ -12,6 +12,7 @@ from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
 from bwpredict.files import sha256_of
+from bwpredict.intervals import load_served
 from bwpredict.registry.production import read_production
 from bwpredict.registry.versions import fetch, list_versions, verify_version
 from bwpredict.store import open_store
@@ -98,6 +99,22 @@ def test_what_is_published_is_whole_and_names_what_made_it(bootstrap, registry, 
     assert metadata["data"]["snapshot_id"] == read_document(tmp_path / "snapshot.json", "snapshot")["snapshot_id"]
     assert (metadata["seed"], metadata["code_version"]) == (SMALL.seed, "test")
     assert metadata["run"]["training"] == SMALL.model_dump()
+
+
+def test_what_is_published_gives_intervals_whose_coverage_was_measured(bootstrap, registry, tmp_path):
+    store = open_store(str(registry))
+    version = read_production(store).version
+    fetch(store, version, [f"model_metadata_{version}.json", "comparison.json", "best_model.pth"], tmp_path)
+    metadata = read_document(tmp_path / f"model_metadata_{version}.json", "model_metadata")
+    measured = read_document(tmp_path / "comparison.json", "comparison")["intervals"]
+    assert [one["name"] for one in metadata["contract"]["further_outputs"]] == ["lower", "upper"]
+    assert metadata["performance_metrics"]["intervals"] == measured
+    assert metadata["intervals"] == load_served(tmp_path / "best_model.pth").intervals.document()
+    assert all(0.7 < figures["coverage"] < 1 for figures in measured["per_target"].values())
+    assert {"region", "link_type", "network_tier", "transport_type", "hour_band"} == measured["slices"].keys()
+    checks = {check["id"]: check for check in document(bootstrap, "decision")["checks"]}
+    assert checks["interval_order"]["verdict"] == "pass"
+    assert checks["coverage.rtt_ms"]["value"] == measured["per_target"]["rtt_ms"]["coverage"]
 
 
 def test_publishing_again_changes_nothing(bootstrap, registry):
