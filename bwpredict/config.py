@@ -89,9 +89,9 @@ class GatePolicy(_Strict):
     """The average MAPE must be below this."""
     minimum_accuracy_percent: float = Field(98.0, ge=-100, le=100)
     minimum_skill: float = Field(0.0, ge=-1, lt=1)
-    """Each target's skill (1 - MAE / MAE of its better baseline) must be above this."""
+    """Each target's skill (1 - MAE / MAE of its best baseline) must be above this."""
     within_link_correlation_margin: float = Field(0.02, ge=0, le=2)
-    """How far the median within-link correlation may lie under the better baseline's."""
+    """How far the median within-link correlation may lie under the best baseline's."""
     champion_margin_percent: float = Field(1.0, ge=0, le=100)
     """How much larger than the champion's, in percent, each target's MAE may be."""
     minimum_test_windows: int = Field(500, ge=1)

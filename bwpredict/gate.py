@@ -216,7 +216,7 @@ def _average_mape(challenger: Any, counted: list[str]) -> Any:
 
 
 def _baseline_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
-    """On each target better than the better simple baseline, and following each link as well as it does."""
+    """On each target better than the best simple baseline, and following each link as well as it does."""
     models, margin = at(comparison, "models"), policy.within_link_correlation_margin
     for target in schema.TARGETS:
         own = at(models, "challenger", "per_target", target)
@@ -225,7 +225,7 @@ def _baseline_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check
         name = words(str(baseline)) if known else "unknown"
         yield judge(
             "skill",
-            f"{words(target)}: the skill over the better baseline ({name}) must be above {policy.minimum_skill:g}.",
+            f"{words(target)}: the skill over the best baseline ({name}) must be above {policy.minimum_skill:g}.",
             at(own, "skill") if known else None,
             ">",
             policy.minimum_skill,
@@ -236,7 +236,7 @@ def _baseline_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check
         yield judge(
             "within_link_correlation",
             f"{words(target)}: the median correlation within links must be at most {margin:g} under that of the"
-            f" better baseline ({name}).",
+            f" best baseline ({name}).",
             at(own, "within_link_correlation"),
             ">=",
             None if theirs is None else theirs - margin,

@@ -28,7 +28,7 @@ _ORDER = {"fail": 0, "pass": 1, "info": 2, "not_applicable": 3}
 
 _METRICS_SENTENCE = (
     "Correlation is pooled over all links; within link is the median of the links' own correlations."
-    " Skill is 1 − MAE / MAE of the better baseline: 0 is no better than the baseline, 1 is perfect."
+    " Skill is 1 − MAE / MAE of the best baseline: 0 is no better than the baseline, 1 is perfect."
     " Samples below a target's floor do not count towards its MAPE. The best figure of each column is bold."
 )
 
@@ -146,7 +146,7 @@ def _target_note(target: str, comparison: Document) -> str:
     if target in comparison["absent_targets"]:
         return "The telemetry lacks this target: nothing was measured."
     figures = comparison["models"]["challenger"]["per_target"][target]
-    notes = [f"Better baseline: {model_words(figures['baseline']).lower()}."]
+    notes = [f"Best baseline: {model_words(figures['baseline']).lower()}."]
     if figures["mape_share_left_out"]:
         notes.append(f"{figures['mape_share_left_out']:.1%} of the samples lie below the floor of MAPE.")
     links = comparison["links"].get(target, {})
