@@ -19,6 +19,7 @@ from rich.table import Table
 from bwpredict.code_version import code_version
 from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
 from bwpredict.errors import BwPredictError, ConfigError, Verdict
+from bwpredict.policies import DEFAULT
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +150,7 @@ def retrain(
     windows_per_epoch: Annotated[int, typer.Option(help="Windows drawn for each epoch.")] = _DEFAULTS.windows_per_epoch,
     force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
+    policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")] = DEFAULT,
     seed: Seed = _DEFAULTS.seed,
 ) -> None:
     """Run the whole retraining, as the DAG does: pull, validate, train, export, compare, decide, publish."""
@@ -169,6 +171,7 @@ def retrain(
             "seed": seed,
             "force_bootstrap": force_bootstrap,
             "dry_run": dry_run,
+            "policy": policy,
         },
         run_id=f"manual-{month}-{now:%Y%m%dT%H%M%S}",
         interval_start=None,

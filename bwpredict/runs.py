@@ -8,10 +8,12 @@ from typing import Any
 
 from bwpredict.config import GatePolicy, RunConfig, Settings, load
 from bwpredict.errors import ConfigError
+from bwpredict.policies import DEFAULT, find_policy
 
 TRAINING_PARAMS = ("epochs", "windows_per_epoch", "seed")
 RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run")
-POLICY_PARAM = "gate_overrides"
+POLICY_PARAM = "policy"
+OVERRIDES_PARAM = "gate_overrides"
 _NAMES_OF_A_POLICY = ("name", "version")
 
 
@@ -28,18 +30,19 @@ def run_config(
     """The configuration of one retraining run.
 
     Args:
-        params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`, and
-            `gate_overrides` (fields of the gate policy); what is left out has its default.
+        params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`, `policy` (name or path
+            of the gate policy) and `gate_overrides` (fields of it); what is left out has its default.
         interval_start: start of the data interval, for a run by the schedule.
         run_after: when the run was due, for a run that has neither a month nor an interval.
         now: names the version, in UTC.
 
     Raises:
-        ConfigError: an unknown param, or one with an unusable value.
+        ConfigError: an unknown param or policy, or a param with an unusable value.
     """
-    unknown = sorted(set(params) - {"month", POLICY_PARAM, *TRAINING_PARAMS, *RUN_PARAMS})
+    unknown = sorted(set(params) - {"month", POLICY_PARAM, OVERRIDES_PARAM, *TRAINING_PARAMS, *RUN_PARAMS})
     if unknown:
         raise ConfigError(f"params: {unknown[0]}: no such param.")
+    found = find_policy(params.get(POLICY_PARAM) or DEFAULT, settings.policies)
     values = {
         "run_id": run_id,
         "version": now.astimezone(UTC).strftime("v%Y%m%d_%H%M%S"),
@@ -49,7 +52,8 @@ def run_config(
         "code_version": code_version,
         "created_at": now.astimezone(UTC).isoformat(timespec="seconds"),
         "training": {name: params[name] for name in TRAINING_PARAMS if name in params},
-        "policy": overridden(GatePolicy(), params.get(POLICY_PARAM) or {}),
+        "policy": overridden(found.policy, params.get(OVERRIDES_PARAM) or {}),
+        "policy_origin": found.origin,
     }
     values |= {name: params[name] for name in RUN_PARAMS if name in params}
     return load(RunConfig, values, origin="params")
@@ -65,9 +69,9 @@ def overridden(policy: GatePolicy, overrides: Mapping[str, Any]) -> GatePolicy:
         return policy
     renamed = sorted(set(overrides) & set(_NAMES_OF_A_POLICY))
     if renamed:
-        raise ConfigError(f"{POLICY_PARAM}: {renamed[0]}: a policy keeps its name; override thresholds only.")
+        raise ConfigError(f"{OVERRIDES_PARAM}: {renamed[0]}: a policy keeps its name; override thresholds only.")
     name = f"{policy.name} (overridden: {', '.join(sorted(overrides))})"
-    return load(GatePolicy, {**policy.model_dump(), **overrides, "name": name}, origin=POLICY_PARAM)
+    return load(GatePolicy, {**policy.model_dump(), **overrides, "name": name}, origin=OVERRIDES_PARAM)
 
 
 def gate_overrides_schema() -> dict[str, Any]:

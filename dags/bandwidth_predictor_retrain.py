@@ -29,6 +29,7 @@ from bwpredict import steps
 from bwpredict.code_version import code_version
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
+from bwpredict.policies import DEFAULT, policy_names
 from bwpredict.runs import gate_overrides_schema, run_config
 
 MODEL = Asset("bandwidth_model")
@@ -76,6 +77,15 @@ PARAMS = {
         title="Seed",
         description="The same telemetry, code and seed give the same model.",
         section="Training",
+    ),
+    "policy": Param(
+        DEFAULT,
+        type="string",
+        enum=policy_names(Settings().policies),
+        title="Gate policy",
+        description="What the challenger must reach. guide: the training guide's figures, and skill. relative: skill "
+        "over the best simple baseline, no worse than the champion. Others come from the folder $BWPREDICT_POLICIES.",
+        section="Gate",
     ),
     "gate_overrides": Param(
         {},

@@ -143,9 +143,7 @@ def _out_of_bounds(values: npt.NDArray[np.float32], targets: tuple[str, ...]) ->
     return int(((values < low) | (values > high)).any(axis=1).sum())
 
 
-def _skills(
-    forecasts: Forecasts, truth: Truth, best: list[str | None], reference: npt.NDArray[np.float32]
-) -> Document:
+def _skills(forecasts: Forecasts, truth: Truth, best: list[str | None], reference: npt.NDArray[np.float32]) -> Document:
     """target → its best baseline's name, and each judged model's skill over every baseline."""
     skills: dict[str, dict[str, Floats]] = {}
     for model in JUDGED:

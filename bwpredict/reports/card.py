@@ -83,12 +83,14 @@ def model_card(
 def _verdict(decision: Document) -> dict[str, str]:
     passed, policy = decision["passed"], decision["policy"]
     champion = decision["champion_version"]
+    origin = f" ({policy['origin']})" if "origin" in policy else ""
     return {
         "kind": "good" if passed else "bad",
         "symbol": "✓" if passed else "✗",
         "title": _OUTCOMES.get(decision["outcome"], decision["outcome"]),
         "reason": decision["reason"],
-        "basis": f"Policy {policy['name']}, version {policy['version']}. In production then: {champion or 'nothing'}.",
+        "basis": f"Policy {policy['name']}, version {policy['version']}{origin}."
+        f" In production then: {champion or 'nothing'}.",
     }
 
 
