@@ -111,6 +111,17 @@ class GatePolicy(_Strict):
     """Largest difference between ONNX Runtime and torch, relative to max(|torch|, the target's MAPE floor)."""
     mape_left_out: list[Target] = []
     """Targets that idle near zero, whose MAPE does not count towards the average: the decision says so."""
+    minimum_coverage: float | None = Field(None, ge=0, le=1)
+    """Least share of the test windows whose actual value lies within the interval, per target; None: not judged."""
+    maximum_coverage: float | None = Field(None, ge=0, le=1)
+    """Largest such share: intervals that cover nearly everything tell nothing. None: not judged."""
+
+    @model_validator(mode="after")
+    def _coverage_can_be_reached(self) -> Self:
+        low, high = self.minimum_coverage, self.maximum_coverage
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"minimum_coverage {low:g} is above maximum_coverage {high:g}")
+        return self
 
     @model_validator(mode="after")
     def _guide_is_the_guide(self) -> Self:

@@ -59,6 +59,7 @@ def decide(
         *guide_checks(comparison, policy),
         *baseline_checks(comparison, policy),
         *_champion_checks(comparison, policy, case),
+        *_coverage_checks(comparison, policy),
         *_export_checks(parity, latency, policy),
     ]
     failed = [check for check in checks if check.verdict == "fail"]
@@ -133,13 +134,13 @@ def _case(comparison: Document, *, force_bootstrap: bool) -> str:
 
 
 def _reason(outcome: str, checks: list[Check], case: str, champion: Any) -> str:
-    if outcome == "reject":
-        failed = [check.id for check in checks if check.verdict == "fail"]
-        return f"Rejected: {len(failed)} of {len(checks)} checks failed: {', '.join(failed)}."
+    """One sentence; checks that only note a figure do not count in it."""
+    failed = [check.id for check in checks if check.verdict == "fail"]
     passed = sum(check.verdict == "pass" for check in checks)
+    if outcome == "reject":
+        return f"Rejected: {len(failed)} of {passed + len(failed)} checks failed: {', '.join(failed)}."
     if outcome == "promote":
-        which = "" if passed == len(checks) else " that apply"
-        return f"Promote: all {passed} checks{which} passed, those against champion {champion} among them."
+        return f"Promote: all {passed} checks passed, those against champion {champion} among them."
     return f"Bootstrap: all {passed} checks that apply passed. {CASES[case]}"
 
 
@@ -183,6 +184,32 @@ def _champion_checks(comparison: Document, policy: GatePolicy, case: str) -> Ite
             verdict: Literal["not_applicable", "info"] = "not_applicable" if case == "no_champion" else "info"
             told = f"{sentence} {because}"
             yield note("champion_mae", told, own, "<=", bound, verdict=verdict, target=target, unit=unit)
+
+
+def _coverage_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
+    """On each target, how often the interval holds what came true: it decides where the policy says how often."""
+    level = number_in(at(comparison, "intervals", "level"), 0, 1)
+    judged = policy.minimum_coverage is not None or policy.maximum_coverage is not None
+    for target in schema.TARGETS:
+        coverage = at(comparison, "intervals", "per_target", target, "coverage")
+        if judged:
+            yield _coverage_check(target, coverage, policy)
+        else:
+            told = "The model has no intervals." if level is None else f"The intervals are made for {level:g}."
+            sentence = f"{words(target)}: the share of the test windows within their interval is noted. {told}"
+            yield note("coverage", sentence, coverage, ">=", None, verdict="info", target=target)
+
+
+def _coverage_check(target: str, coverage: Any, policy: GatePolicy) -> Check:
+    """Within both bounds; the check shows the one that fails, or else the lower one."""
+    low, high = policy.minimum_coverage, policy.maximum_coverage
+    bounds = [f"{word} {bound:g}" for word, bound in (("at least", low), ("at most", high)) if bound is not None]
+    sentence = f"{words(target)}: the share of the test windows within their interval must be {' and '.join(bounds)}."
+    figure = number_in(coverage, 0, 1)
+    too_large = figure is not None and high is not None and figure > high
+    if high is not None and (low is None or too_large):
+        return judge("coverage", sentence, coverage, "<=", high, target=target, low=0, high=1)
+    return judge("coverage", sentence, coverage, ">=", low, target=target, low=0, high=1)
 
 
 def _export_checks(parity: Document, latency: Document, policy: GatePolicy) -> Iterator[Check]:

@@ -71,6 +71,11 @@ def passing_comparison():
             for target in schema.TARGETS
         },
         "links": {target: {} for target in schema.TARGETS},
+        "intervals": {
+            "level": 0.9,
+            "per_target": {target: {"coverage": 0.9, "mean_width": 3.0} for target in schema.TARGETS},
+            "slices": {},
+        },
     }
 
 
