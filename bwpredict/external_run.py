@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,16 @@ SHORT_RECORDING = SplitConfig(validation=0.25, calibration=0, test=0.25, by="lin
 """How a recording of some hours is cut, where the usual split leaves a part empty."""
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """External telemetry, ready to train on."""
+
+    split: Split
+    run: RunConfig
+    data: Document
+    """What the metadata says of the data."""
+
+
 def train_on(
     data_path: Path,
     output_dir: Path,
@@ -36,8 +46,29 @@ def train_on(
     """Train on the file or folder and write all artifacts to `output_dir`; returns the comparison document.
 
     Raises:
+        TelemetryError, ConfigError: as `prepare`.
+    """
+    prepared = prepare(data_path, training, split_by=split_by, now=now, code_version=code_version)
+    split, run, data = prepared.split, prepared.run, prepared.data
+    output_dir.mkdir(parents=True, exist_ok=True)
+    challenger.fit(output_dir, split, run)
+    challenger.export_onnx(output_dir, split, run, data["snapshot_id"])
+    return challenger.evaluate(output_dir, split, run, data, None)
+
+
+def prepare(
+    data_path: Path,
+    training: TrainingConfig,
+    *,
+    split_by: Literal["calendar", "link"],
+    now: datetime,
+    code_version: str,
+) -> Prepared:
+    """Read the file or folder and split its windows; writes nothing.
+
+    Raises:
         TelemetryError: the telemetry cannot be read, or is too short for a window or a part of the split.
-        ConfigError: the learning rate, or the horizon, does not fit.
+        ConfigError: the horizon does not fit.
     """
     frame = _without_dead_targets(external.read_data_path(data_path), training)
     data = _describe(frame, data_path)
@@ -53,10 +84,7 @@ def train_on(
         split=SplitConfig(by=split_by),
     )
     split, run = _cut(frame, run)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    challenger.fit(output_dir, split, run)
-    challenger.export_onnx(output_dir, split, run, data["snapshot_id"])
-    return challenger.evaluate(output_dir, split, run, data, None)
+    return Prepared(split, run, data)
 
 
 def _without_dead_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:
