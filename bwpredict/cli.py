@@ -1,4 +1,4 @@
-"""The command line: `bwpredict generate | train | retrain | status | promote | rollback`.
+"""The command line: `bwpredict generate | train | retrain | status | promote | rollback | policy …`.
 
 Exit code 0: done; 1: a negative verdict (validation, gate, or the guide's target not met);
 2: something the user can mend, said in one sentence.
@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bwpredict import cli_policy
 from bwpredict.code_version import code_version
 from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
 from bwpredict.errors import BwPredictError, ConfigError, Verdict
@@ -29,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_policy.app, name="policy")
 
 _GUIDE_SAMPLES = 15_000
 _DEFAULTS = TrainingConfig()

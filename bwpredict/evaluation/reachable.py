@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ MODELS = (RIDGE, *REFERENCES)
 
 IDLE_BELOW = 0.05
 """A sample under this share of its link's own mean is idle: an error relative to it is out of all proportion."""
+IDLE_SHARE = 0.1
+"""A target that is idle in more than this share of its samples has no MAPE worth judging."""
+CHANCE = 2.0
+"""A difference is more than chance from this many standard deviations on."""
 RESAMPLES = 500
 FEWEST_BLOCKS = 10
 """With fewer (link, day) blocks, hours are taken instead of days."""
@@ -50,8 +55,24 @@ class TargetFindings:
     """The contender's over the baseline."""
     noise: float | None
     """Standard deviation of that skill: what another sample of days and links would change."""
+    peer_noise: float | None
+    """The same of the two of `MODELS` that are closest in quality, as champion and challenger are."""
     idle_share: float
     """Share of the samples that are idle, or below the floor of MAPE."""
+
+    @property
+    def idles(self) -> bool:
+        """Whether the target is near zero so often that its MAPE means nothing."""
+        return self.idle_share > IDLE_SHARE or self.best("mape")[1] is None
+
+    @property
+    def learnable(self) -> bool:
+        """Whether something that was measured beats the best simple baseline by more than chance."""
+        return self.skill is not None and self.noise is not None and self.skill > CHANCE * self.noise
+
+    def best(self, metric: str, *, largest: bool = False) -> tuple[str | None, float | None]:
+        """The model with the best figure, and the figure; None and None where no model has one."""
+        return _best({name: figures[metric] for name, figures in self.models.items()}, largest=largest)
 
 
 @dataclass(frozen=True)
@@ -70,6 +91,16 @@ class Findings:
     """What the blocks of the noise are: "day" or "hour" (of one link)."""
     test_windows: int
     """Windows of the test part, which were counted and not read."""
+
+    @property
+    def best_average_correlation(self) -> tuple[str | None, float | None]:
+        """The model with the best average correlation, and the figure."""
+        return _best({name: averages[0] for name, averages in self.overall.items()}, largest=True)
+
+    @property
+    def best_average_mape(self) -> tuple[str | None, float | None]:
+        """The model with the best average MAPE, and the figure."""
+        return _best({name: averages[1] for name, averages in self.overall.items()})
 
 
 def measure(split: Split) -> Findings:
@@ -112,6 +143,14 @@ def skill_noise(
     return float(np.std(1 - mine / theirs, ddof=1))
 
 
+def _best(figures: Mapping[str, float | None], *, largest: bool = False) -> tuple[str | None, float | None]:
+    known = {name: figure for name, figure in figures.items() if figure is not None}
+    if not known:
+        return None, None
+    best = (max if largest else min)(known, key=lambda name: known[name])
+    return best, known[best]
+
+
 def _measured(split: Split) -> WindowIndex:
     parts = [split[name] for name in MEASURED_PARTS if name in split.parts]
     starts = np.sort(np.concatenate([part.starts for part in parts]))
@@ -146,8 +185,16 @@ def _target(
         contender=contender,
         skill=figures[contender]["skill"] if contender else None,
         noise=skill_noise(errors[contender], errors[baseline], blocks) if contender and baseline else None,
+        peer_noise=_peer_noise(list(errors.values()), blocks),
         idle_share=_idle_share(forecasts, place),
     )
+
+
+def _peer_noise(errors: list[npt.NDArray[np.float64]], blocks: npt.NDArray[np.int64]) -> float | None:
+    pairs = [pair for pair in combinations(errors, 2) if not np.array_equal(*pair)]
+    if not pairs:
+        return None
+    return skill_noise(*min(pairs, key=lambda pair: abs(float(pair[0].mean() - pair[1].mean()))), blocks)
 
 
 def _errors(forecasts: Forecasts, name: str, place: int) -> npt.NDArray[np.float64]:
