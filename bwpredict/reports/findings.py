@@ -75,7 +75,7 @@ def _skill(target: TargetFindings) -> str:
     if target.baseline is None or target.contender is None or target.skill is None:
         return "The skill cannot be computed: no simple baseline has an error that is defined and above 0."
     return (
-        f"The best simple baseline is {in_words(target.baseline)}; the best of the others, {in_words(target.contender)},"
+        f"The best simple baseline is {in_words(target.baseline)}; the next best, {in_words(target.contender)},"
         f" has a skill of {target.skill:+.3f} over it, with a standard deviation of {number(target.noise, 2)}:"
         f" {'better' if target.learnable else 'not better'} by more than chance."
     )
