@@ -12,13 +12,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bwpredict import export, metadata, model, training
+from bwpredict import export, intervals, metadata, model, training
 from bwpredict.config import RunConfig
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError
 from bwpredict.evaluation.comparison import compare
 from bwpredict.evaluation.forecasts import collect, write_forecasts
-from bwpredict.evaluation.scoring import forecast
+from bwpredict.evaluation.scoring import forecast, forecast_with_bounds
 from bwpredict.files import sha256_of
 from bwpredict.registry.layout import PROFILE_NAME, metadata_name, onnx_name
 from bwpredict.reports import plots
@@ -63,16 +63,22 @@ def cut(frame: TelemetryFrame, run: RunConfig) -> Split:
 
 
 def fit(folder: Path, split: Split, run: RunConfig) -> Path:
-    """Train; writes `best_model.pth`, `history.json`, `training_history.png`. Returns the checkpoint."""
-    frame = split["train"].frame
+    """Train, then calibrate the intervals of the trained model.
+
+    Writes `best_model.pth`, `history.json`, `training_history.png`. Returns the checkpoint.
+    """
+    absent = frozenset(split["train"].frame.filled or {})
     checkpoint = folder / CHECKPOINT
     result = training.train(
         split,
         run.training,
         checkpoint,
-        absent=frozenset(frame.filled or {}),
+        absent=absent,
         on_epoch=lambda record: _log_epoch(record, run.training.epochs),
     )
+    made = intervals.calibrate(result.model, split, absent=absent)
+    intervals.attach(checkpoint, made)
+    _log_intervals(made, split)
     write_document(folder / HISTORY, "training_history", result.history)
     plots.training_history(folder / HISTORY_PLOT, result.history)
     return checkpoint
@@ -80,7 +86,7 @@ def fit(folder: Path, split: Split, run: RunConfig) -> Path:
 
 def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) -> Path:
     """Export and check in a fresh process; writes the ONNX file, `parity.json`, `latency.json`. Returns the ONNX."""
-    challenger = model.load_checkpoint(folder / CHECKPOINT)
+    challenger = intervals.load_served(folder / CHECKPOINT)
     properties = export.model_properties(challenger, version=run.version, snapshot_id=snapshot_id)
     path = export.export_onnx(challenger, folder / onnx_name(run.version), properties)
     real = split["validation"].spread(PARITY_WINDOWS).inputs()
@@ -104,7 +110,8 @@ def evaluate(
     """
     index = split["test"].spread(run.maximum_test_windows)
     path = folder / onnx_name(run.version)
-    models = {"challenger": forecast(path, index)}
+    served = forecast_with_bounds(path, index)
+    models = {"challenger": served.output}
     problem = None
     if champion:
         try:
@@ -119,6 +126,7 @@ def evaluate(
         champion_version=champion.version if champion else None,
         champion_sha256=sha256_of(champion.onnx) if champion else None,
         champion_problem=problem,
+        bounds=served.bounds,
     )
     write_forecasts(folder / FORECASTS, forecasts)
     figures = comparison["models"]["challenger"]["per_target"]
@@ -133,7 +141,7 @@ def evaluate(
 def _write_metadata(
     folder: Path, split: Split, run: RunConfig, snapshot: Mapping[str, Any], comparison: Mapping[str, Any]
 ) -> None:
-    challenger = model.load_checkpoint(folder / CHECKPOINT)
+    served = intervals.load_served(folder / CHECKPOINT)
     onnx = folder / onnx_name(run.version)
     frame = split["train"].frame
     document = metadata.model_metadata(
@@ -143,8 +151,9 @@ def _write_metadata(
             sha256=sha256_of(onnx),
             size_bytes=onnx.stat().st_size,
             architecture=model.architecture(),
-            parameters=model.parameter_count(challenger),
-            scaler_params=challenger.scaler_params(),
+            parameters=model.parameter_count(served.forecaster),
+            scaler_params=served.forecaster.scaler_params(),
+            intervals=intervals.describe(served.intervals, split),
         ),
         snapshot=snapshot,
         split=split.describe(),
@@ -157,6 +166,13 @@ def _write_metadata(
     )
     write_document(folder / metadata_name(run.version), "model_metadata", document)
     write_document(folder / REPORT, "bandwidth_predictor_report", metadata.predictor_report(document))
+
+
+def _log_intervals(made: intervals.Intervals | None, split: Split) -> None:
+    if made is None:
+        logger.warning("no intervals are made: %s", intervals.why_none(split))
+    else:
+        logger.info("%.0f %% intervals calibrated on %s windows", 100 * made.level, f"{made.calibration_windows:,}")
 
 
 def _log_epoch(record: training.Record, epochs: int) -> None:

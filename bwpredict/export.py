@@ -19,7 +19,9 @@ import torch
 from bwpredict import schema
 from bwpredict.errors import ModelError
 from bwpredict.files import atomic_path
-from bwpredict.model import Forecaster, predict
+from bwpredict.intervals import Served
+from bwpredict.model import Forecaster
+from bwpredict.onnx_probe import BATCH_SIZES
 
 logger = logging.getLogger(__name__)
 
@@ -32,18 +34,22 @@ and exp() turns an absolute error of its argument into a relative one of its res
 PROBE_TIMEOUT_SECONDS = 300
 
 
-def export_onnx(model: Forecaster, path: Path, properties: dict[str, Any]) -> Path:
-    """Write the model as one ONNX file with a free batch size; `properties` become metadata_props."""
-    window = torch.zeros(2, model.contract.window_size, len(schema.FEATURES))
+def export_onnx(model: Forecaster | Served, path: Path, properties: dict[str, Any]) -> Path:
+    """Write the model as one ONNX file with a free batch size; `properties` become metadata_props.
+
+    Its outputs are `output`, and `lower` and `upper` where the model has intervals.
+    """
+    served = _served(model)
+    window = torch.zeros(2, served.forecaster.contract.window_size, len(schema.FEATURES))
     with atomic_path(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         _quiet_exporter()
         torch.onnx.export(
-            model.eval(),
+            served.eval(),
             (window,),
             temporary,
             input_names=["input"],
-            output_names=["output"],
+            output_names=list(served.outputs),
             dynamo=True,
             dynamic_shapes={"window": {0: torch.export.Dim("batch")}},
             external_data=False,
@@ -56,52 +62,81 @@ def export_onnx(model: Forecaster, path: Path, properties: dict[str, Any]) -> Pa
     return path
 
 
-def model_properties(model: Forecaster, *, version: str, snapshot_id: str) -> dict[str, Any]:
-    """What the file tells of itself: version, features, units, horizon, snapshot."""
+def model_properties(model: Forecaster | Served, *, version: str, snapshot_id: str) -> dict[str, Any]:
+    """What the file tells of itself: version, features, units, horizon, snapshot, level of its intervals."""
+    served = _served(model)
+    contract, intervals = served.forecaster.contract, served.intervals
     return {
         "version": version,
         "features": list(schema.FEATURES),
         "targets": list(schema.TARGETS),
         "units": {name: schema.COLUMN[name].unit for name in schema.FEATURES},
-        "window_size": model.contract.window_size,
-        "horizon_minutes": model.contract.horizon_minutes,
-        "cadence_seconds": model.contract.cadence_seconds,
+        "window_size": contract.window_size,
+        "horizon_minutes": contract.horizon_minutes,
+        "cadence_seconds": contract.cadence_seconds,
         "calendar": schema.CALENDAR.sentence,
         "snapshot": snapshot_id,
+        **({} if intervals is None else {"interval_level": intervals.level}),
     }
 
 
-def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+def check_export(model: Forecaster | Served, path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run the file in a fresh process on real and extreme windows; the parity and the latency document.
 
-    `windows` [n, window_size, features] are real ones, raw units.
+    Every output is checked, at every batch size. `windows` [n, window_size, features] are real ones, raw units.
 
     Raises:
-        ModelError: ONNX Runtime cannot load or run the file.
+        ModelError: ONNX Runtime cannot load or run the file, or it lacks one of the model's outputs.
     """
+    model = _served(model)
     cases = {"real": windows, **extreme_windows(windows)}
     inputs = np.concatenate(list(cases.values()))
-    served, durations_ms = _run_in_fresh_process(path, inputs)
-    expected = predict(model, inputs)
-    difference = np.abs(served.astype(np.float64) - expected)
+    served, durations_ms = _run_in_fresh_process(path, inputs, model.outputs)
+    expected = model.predict(inputs)
+    difference = {name: np.abs(served[name].astype(np.float64) - expected[name]) for name in model.outputs}
     floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
-    relative = difference / np.maximum(np.abs(expected), floors)
-    minimum = np.array([schema.COLUMN[name].minimum for name in schema.TARGETS], dtype=float)
-    maximum = np.array([schema.COLUMN[name].maximum or np.inf for name in schema.TARGETS])
+    relative = {name: values / np.maximum(np.abs(expected[name]), floors) for name, values in difference.items()}
+    over_all = np.stack(list(relative.values()))
     ends = np.cumsum([len(case) for case in cases.values()])
     parity = {
         "onnx_checker": _checker_accepts(path),
-        "max_absolute_error": _finite(difference.max()),
-        "max_relative_error": _finite(relative.max()),
+        "max_absolute_error": _finite(np.stack(list(difference.values())).max()),
+        "max_relative_error": _finite(over_all.max()),
         "tolerance": PARITY_TOLERANCE,
-        "all_finite": bool(np.isfinite(served).all()),
-        "bounds_kept": bool(((served >= minimum) & (served <= maximum)).all()),
+        "all_finite": all(bool(np.isfinite(values).all()) for values in served.values()),
+        "bounds_kept": all(_keeps_bounds(values) for values in served.values()),
+        "order_kept": _keeps_order(served),
+        "batch_sizes": [*BATCH_SIZES, len(inputs)],
+        "outputs": {name: _finite(values.max()) for name, values in relative.items()},
         "cases": [
-            {"case": name, "windows": len(case), "max_relative_error": _finite(relative[end - len(case) : end].max())}
+            {
+                "case": name,
+                "windows": len(case),
+                "max_relative_error": _finite(over_all[..., end - len(case) : end, :].max()),
+            }
             for (name, case), end in zip(cases.items(), ends, strict=True)
         ],
     }
     return parity, _latency(durations_ms)
+
+
+def _served(model: Forecaster | Served) -> Served:
+    return model if isinstance(model, Served) else Served(model)
+
+
+def _keeps_bounds(values: Array) -> bool:
+    """Whether [..., targets] lie within the targets' physical bounds."""
+    minimum = np.array([schema.COLUMN[name].minimum for name in schema.TARGETS], dtype=float)
+    maximum = np.array([schema.COLUMN[name].maximum or np.inf for name in schema.TARGETS])
+    return bool(((values >= minimum) & (values <= maximum)).all())
+
+
+def _keeps_order(served: dict[str, Array]) -> bool | None:
+    """Whether lower <= output <= upper everywhere; None without intervals."""
+    if not set(schema.INTERVAL_OUTPUTS) <= served.keys():
+        return None
+    lower, upper = (served[name] for name in schema.INTERVAL_OUTPUTS)
+    return bool(((lower <= served["output"]) & (served["output"] <= upper)).all())
 
 
 def extreme_windows(windows: Array) -> dict[str, Array]:
@@ -128,7 +163,10 @@ def extreme_windows(windows: Array) -> dict[str, Array]:
     }
 
 
-def _run_in_fresh_process(path: Path, inputs: Array) -> tuple[Array, npt.NDArray[np.float64]]:
+def _run_in_fresh_process(
+    path: Path, inputs: Array, outputs: tuple[str, ...]
+) -> tuple[dict[str, Array], npt.NDArray[np.float64]]:
+    """Each output as [batch sizes, n, targets], and the durations of single-window runs in ms."""
     with tempfile.TemporaryDirectory() as folder:
         given, taken = Path(folder, "inputs.npy"), Path(folder, "outputs.npz")
         np.save(given, inputs)
@@ -141,7 +179,11 @@ def _run_in_fresh_process(path: Path, inputs: Array) -> tuple[Array, npt.NDArray
         except subprocess.TimeoutExpired as error:
             raise ModelError(f"{path.name}: ONNX Runtime did not finish within {PROBE_TIMEOUT_SECONDS} s.") from error
         with np.load(taken, allow_pickle=False) as results:
-            return results["output"], results["latency_ms"]
+            found = {name: results[name] for name in results.files if name != "latency_ms"}
+            durations_ms = results["latency_ms"]
+    if set(found) != set(outputs):
+        raise ModelError(f"{path.name}: has the outputs {sorted(found)}, expected {sorted(outputs)}.")
+    return found, durations_ms
 
 
 def _checker_accepts(path: Path) -> bool:

@@ -61,6 +61,7 @@ def decide(
         *_champion_checks(comparison, policy, case),
         *_coverage_checks(comparison, policy),
         *_export_checks(parity, latency, policy),
+        *_order_checks(comparison, parity),
     ]
     failed = [check for check in checks if check.verdict == "fail"]
     outcome = "reject" if failed else "promote" if case == "champion" else "bootstrap"
@@ -236,3 +237,11 @@ def _export_checks(parity: Document, latency: Document, policy: GatePolicy) -> I
         low=0,
         unit="ms",
     )
+
+
+def _order_checks(comparison: Document, parity: Document) -> Iterator[Check]:
+    """Of a model with intervals, as far as either document tells."""
+    kept = at(parity, "order_kept")
+    if at(comparison, "intervals") is not None or kept is not None:
+        sentence = "Every interval, of real and extreme windows, must hold its own forecast."
+        yield holds("interval_order", sentence, kept if at(parity, "cases") else None)

@@ -38,6 +38,8 @@ class Artifact:
     parameters: int
     scaler_params: Mapping[str, Any]
     """As `Forecaster.scaler_params()` gives them: inside the graph already."""
+    intervals: Mapping[str, Any]
+    """As `intervals.describe()` gives it."""
 
 
 def model_metadata(
@@ -80,7 +82,8 @@ def model_metadata(
         "features": list(schema.FEATURES),
         "targets": list(schema.TARGETS),
         "scaler_params": dict(artifact.scaler_params),
-        "contract": _contract(run, cadence_seconds),
+        "contract": _contract(run, cadence_seconds, artifact.intervals),
+        "intervals": dict(artifact.intervals),
         "data": _data(snapshot, split),
         "filled_features": dict(filled or {}),
         "mape_floors": dict(schema.MAPE_FLOORS),
@@ -129,10 +132,12 @@ def _installed_version(name: str) -> str | None:
         return None
 
 
-def _contract(run: RunConfig, cadence_seconds: int) -> Document:
+def _contract(run: RunConfig, cadence_seconds: int, intervals: Mapping[str, Any]) -> Document:
+    names = schema.INTERVAL_OUTPUTS if intervals["made"] else ()
     return {
-        "input": {"name": "input", "dtype": "float32", "columns": [_column(name) for name in schema.FEATURES]},
-        "output": {"name": "output", "dtype": "float32", "columns": [_column(name) for name in schema.TARGETS]},
+        "input": _tensor("input", schema.FEATURES),
+        "output": _tensor("output", schema.TARGETS),
+        "further_outputs": [{**_tensor(name, schema.TARGETS), "level": intervals["level"]} for name in names],
         "raw_units": True,
         "window_size": run.training.window_size,
         "horizon_minutes": run.training.horizon_minutes,
@@ -143,6 +148,10 @@ def _contract(run: RunConfig, cadence_seconds: int) -> Document:
             "sentence": schema.CALENDAR.sentence,
         },
     }
+
+
+def _tensor(name: str, columns: tuple[str, ...]) -> Document:
+    return {"name": name, "dtype": "float32", "columns": [_column(column) for column in columns]}
 
 
 def _column(name: str) -> Document:
@@ -171,6 +180,7 @@ def _performance(comparison: Mapping[str, Any]) -> Document:
         "skill": {name: dict(skills["challenger"]) for name, skills in comparison["skill"].items()},
         "absent_targets": list(comparison["absent_targets"]),
         "test": dict(comparison["test"]),
+        "intervals": comparison["intervals"],
     }
 
 

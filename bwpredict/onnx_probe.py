@@ -2,7 +2,8 @@
 
     python -m bwpredict.onnx_probe MODEL.onnx INPUTS.npy OUTPUTS.npz
 
-writes `output` (the forecasts for INPUTS), and `latency_ms` (one duration for each single-window run).
+writes each of the model's outputs for INPUTS as [batch sizes, n, targets], the windows given in batches of
+each of `BATCH_SIZES` and then all at once, and `latency_ms` (one duration for each single-window run).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+BATCH_SIZES = (1, 3)
 LATENCY_RUNS = 500
 WARM_UP_RUNS = 50
 
@@ -29,12 +31,15 @@ def open_session(model: Path, *, threads: int) -> ort.InferenceSession:
 
 
 def measure_latency(session: ort.InferenceSession, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """[LATENCY_RUNS], milliseconds of single-window runs over `windows` [n, window_size, features] in turn."""
+    """[LATENCY_RUNS], milliseconds of single-window runs over `windows` [n, window_size, features] in turn.
+
+    All outputs are asked for, the intervals included.
+    """
     durations = np.empty(WARM_UP_RUNS + LATENCY_RUNS)
     for run in range(len(durations)):
         window = windows[run % len(windows)][None]
         began = time.perf_counter()
-        session.run(["output"], {"input": window})
+        session.run(None, {"input": window})
         durations[run] = (time.perf_counter() - began) * 1e3
     return durations[WARM_UP_RUNS:]
 
@@ -43,8 +48,18 @@ def main(model: str, inputs: str, outputs: str) -> None:
     """Run as a script; see the module's docstring."""
     windows = np.load(inputs, allow_pickle=False)
     session = open_session(Path(model), threads=1)
-    (output,) = session.run(["output"], {"input": windows})
-    np.savez(outputs, output=output, latency_ms=measure_latency(session, windows))
+    names = [output.name for output in session.get_outputs()]
+    runs = [_in_batches(session, windows, size) for size in (*BATCH_SIZES, len(windows))]
+    answers = {name: np.stack([run[place] for run in runs]) for place, name in enumerate(names)}
+    np.savez(outputs, **answers, latency_ms=measure_latency(session, windows))  # type: ignore[arg-type]
+
+
+def _in_batches(
+    session: ort.InferenceSession, windows: npt.NDArray[np.float32], size: int
+) -> list[npt.NDArray[np.float32]]:
+    """Each output for all windows, from runs over `size` windows at a time."""
+    runs = [session.run(None, {"input": windows[begin : begin + size]}) for begin in range(0, len(windows), size)]
+    return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
 
 
 if __name__ == "__main__":

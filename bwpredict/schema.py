@@ -90,6 +90,11 @@ FEATURES: tuple[str, ...] = (
 TARGETS: tuple[str, ...] = ("throughput_mbps", "rtt_ms", "packet_loss", "jitter_ms")
 """The model's outputs, in order. They are the first four features."""
 
+INTERVAL_LEVEL = 0.9
+"""Share of what comes true that a forecast's interval is made to hold."""
+INTERVAL_OUTPUTS: tuple[str, str] = ("lower", "upper")
+"""The bounds of the interval: outputs that follow `output`, of its shape and in its units."""
+
 CADENCE_SECONDS = 60
 WINDOW_SIZE = 20
 HORIZON_MINUTES = 15

@@ -6,7 +6,7 @@ import pandas as pd
 from bwpredict.config import GatePolicy, RunConfig
 from bwpredict.evaluation.baselines import BASELINES
 from bwpredict.evaluation.comparison import compare
-from bwpredict.evaluation.forecasts import Forecasts
+from bwpredict.evaluation.forecasts import Bounds, Forecasts
 from bwpredict.gate import decide
 from bwpredict.metadata import Artifact, measure_environment, model_metadata
 from bwpredict.schema import TARGETS
@@ -108,7 +108,7 @@ def sample_split() -> dict:
     }
 
 
-def sample_artifact() -> Artifact:
+def sample_artifact(*, intervals: bool = True) -> Artifact:
     architecture = {
         "type": "LSTM",
         "framework": "PyTorch",
@@ -121,7 +121,21 @@ def sample_artifact() -> Artifact:
         architecture=architecture,
         parameters=546_672,
         scaler_params={"inside_graph": True},
+        intervals=sample_intervals() if intervals else {"made": False, "reason": "The split has no calibration part."},
     )
+
+
+def sample_intervals() -> dict:
+    return {
+        "made": True,
+        "reason": None,
+        "level": 0.9,
+        "method": "split-conformal",
+        "calibration_windows": 20_000,
+        "quantiles": {"lower": dict.fromkeys(TARGETS, -1.02), "upper": dict.fromkeys(TARGETS, 0.98)},
+        "scale": {"statistics": ["spread of throughput_mbps"]},
+        "confidence": {"formula": "confidence = …", "floors": dict.fromkeys(TARGETS, 0.1)},
+    }
 
 
 def sample_metadata(comparison: dict, *, run: RunConfig | None = None, **changes) -> dict:
@@ -155,13 +169,26 @@ def sample_forecasts(error: float = 1.0, *, targets: tuple[str, ...] = TARGETS, 
         models=models,
         link=link,
         timestamps=1_793_000_000 + 60 * np.arange(windows),
-        links=pd.DataFrame({"node_id": range(links), "peer_id": range(100, 100 + links)}),
+        links=pd.DataFrame(
+            {
+                "node_id": range(links),
+                "peer_id": range(100, 100 + links),
+                "region": [("us-east", "eu-west")[number % 2] for number in range(links)],
+            }
+        ),
     )
 
 
-def sample_comparison(error: float = 1.0, *, targets: tuple[str, ...] = TARGETS) -> dict:
+def sample_comparison(
+    error: float = 1.0, *, targets: tuple[str, ...] = TARGETS, half_width: float | None = 0.05
+) -> dict:
+    """`half_width`: of the intervals, relative to the forecast; None: without intervals."""
+    forecasts = sample_forecasts(error, targets=targets)
+    output = np.zeros((len(forecasts), len(TARGETS)), np.float32)
+    output[:, [TARGETS.index(name) for name in targets]] = forecasts.models["challenger"]
     return compare(
-        sample_forecasts(error, targets=targets),
+        forecasts,
+        bounds=None if half_width is None else Bounds(output * (1 - half_width), output * (1 + half_width), 0.9),
         challenger_version=VERSION,
         challenger_sha256="5f" * 32,
         champion_version="v20261001_000318",
@@ -170,7 +197,14 @@ def sample_comparison(error: float = 1.0, *, targets: tuple[str, ...] = TARGETS)
 
 
 def sample_decision(comparison: dict) -> dict:
-    parity = {"onnx_checker": True, "max_relative_error": 2e-6, "all_finite": True, "bounds_kept": True, "cases": [{}]}
+    parity = {
+        "onnx_checker": True,
+        "max_relative_error": 2e-6,
+        "all_finite": True,
+        "bounds_kept": True,
+        "order_kept": True,
+        "cases": [{}],
+    }
     return decide(
         comparison,
         parity,

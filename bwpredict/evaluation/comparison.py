@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.evaluation.baselines import BASELINES, PARTIAL, REFERENCES
-from bwpredict.evaluation.forecasts import Forecasts
+from bwpredict.evaluation.coverage import coverage
+from bwpredict.evaluation.forecasts import Bounds, Forecasts
 from bwpredict.evaluation.metrics import METRICS, MINIMUM_LINK_SAMPLES, Floats, Truth, mae, skill_over
 from bwpredict.metadata import meets_guide
 from bwpredict.windows import DAY_SECONDS
@@ -29,6 +30,7 @@ def compare(
     champion_version: str | None = None,
     champion_sha256: str | None = None,
     champion_problem: str | None = None,
+    bounds: Bounds | None = None,
 ) -> Document:
     """The `comparison` document. An undefined figure is null in it; an absent target has nulls only.
 
@@ -38,6 +40,7 @@ def compare(
         champion_version: what is in production; None only when nothing is.
         champion_problem: why the champion in production could not be run, in a sentence; it then has
             no forecasts, and the gate refuses to take that for a win.
+        bounds: the challenger's intervals for the same windows; None: it has none.
     """
     runs = champion_version is not None and champion_problem is None
     if runs != ("champion" in forecasts.models):
@@ -58,6 +61,7 @@ def compare(
         "models": {name: _figures(name, forecasts, truth, best, reference) for name in forecasts.models},
         "skill": _skills(forecasts, truth, best, reference),
         "links": _link_extremes(forecasts, truth, reference),
+        "intervals": None if bounds is None else coverage(forecasts, bounds),
     }
 
 

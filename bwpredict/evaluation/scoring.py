@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,22 @@ import onnxruntime as ort
 
 from bwpredict import schema
 from bwpredict.errors import ModelError
+from bwpredict.evaluation.forecasts import Bounds
 from bwpredict.onnx_probe import open_session
 from bwpredict.windows import WindowIndex
 
 BATCH_WINDOWS = 1024
 _FLOAT32 = "tensor(float)"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a model's file gives for n windows."""
+
+    output: npt.NDArray[np.float32]
+    """[n, targets], raw units."""
+    bounds: Bounds | None
+    """None: the model has no intervals."""
 
 
 def forecast(
@@ -33,11 +45,51 @@ def forecast(
     """
     session = _open(path, threads)
     _check_contract(path, session, index)
-    forecasts = np.empty((len(index), len(schema.TARGETS)), np.float32)
+    return _outputs(path, session, index, ["output"], batch_size)["output"]
+
+
+def forecast_with_bounds(
+    path: Path, index: WindowIndex, *, batch_size: int = BATCH_WINDOWS, threads: int = 0
+) -> Forecast:
+    """As `forecast`, with the intervals if the model has them.
+
+    Raises:
+        ModelError: as `forecast`; and for one bound without the other, or without a level.
+    """
+    session = _open(path, threads)
+    _check_contract(path, session, index)
+    level = _interval_level(path, session)
+    names = ["output"] if level is None else ["output", *schema.INTERVAL_OUTPUTS]
+    found = _outputs(path, session, index, names, batch_size)
+    return Forecast(found["output"], None if level is None else Bounds(found["lower"], found["upper"], level))
+
+
+def _outputs(
+    path: Path, session: ort.InferenceSession, index: WindowIndex, names: list[str], batch_size: int
+) -> dict[str, npt.NDArray[np.float32]]:
+    """[windows, targets] for each of the outputs named."""
+    found = {name: np.empty((len(index), len(schema.TARGETS)), np.float32) for name in names}
     for begin in range(0, len(index), batch_size):
         batch = slice(begin, begin + batch_size)
-        forecasts[batch] = _run(path, session, index.inputs(batch))
-    return forecasts
+        for name, values in zip(names, _run(path, session, index.inputs(batch), names), strict=True):
+            found[name][batch] = values
+    return found
+
+
+def _interval_level(path: Path, session: ort.InferenceSession) -> float | None:
+    """The level of the model's intervals; None if it has none."""
+    outputs = {output.name: output for output in session.get_outputs()}
+    bounds = [outputs[name] for name in schema.INTERVAL_OUTPUTS if name in outputs]
+    if not bounds:
+        return None
+    for name in schema.INTERVAL_OUTPUTS:
+        _check_tensor(path, "intervals", [one for one in bounds if one.name == name], name, [None, len(schema.TARGETS)])
+    level = _decoded(session.get_modelmeta().custom_metadata_map.get("interval_level", ""))
+    if not isinstance(level, float) or not 0 < level < 1:
+        raise ModelError(
+            f"{path}: has intervals of level {level!r}; expected a property interval_level within 0 and 1."
+        )
+    return level
 
 
 def _open(path: Path, threads: int) -> ort.InferenceSession:
@@ -49,15 +101,18 @@ def _open(path: Path, threads: int) -> ort.InferenceSession:
         raise ModelError(f"{path}: ONNX Runtime cannot load it as a model: {_first_line(error)}") from error
 
 
-def _run(path: Path, session: ort.InferenceSession, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _run(
+    path: Path, session: ort.InferenceSession, windows: npt.NDArray[np.float32], names: list[str]
+) -> list[npt.NDArray[np.float32]]:
     try:
-        (output,) = session.run(["output"], {"input": windows})
+        outputs: list[npt.NDArray[np.float32]] = session.run(names, {"input": windows})
     except Exception as error:  # see _open
         raise ModelError(f"{path}: ONNX Runtime cannot run it: {_first_line(error)}") from error
     expected = (len(windows), len(schema.TARGETS))
-    if output.shape != expected:
-        raise ModelError(f"{path}: gave forecasts of shape {list(output.shape)}, expected {list(expected)}.")
-    return np.asarray(output)
+    for output in outputs:
+        if output.shape != expected:
+            raise ModelError(f"{path}: gave forecasts of shape {list(output.shape)}, expected {list(expected)}.")
+    return outputs
 
 
 def _first_line(error: Exception) -> str:

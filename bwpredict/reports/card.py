@@ -18,7 +18,15 @@ import jinja2
 from bwpredict.files import write_atomically
 from bwpredict.gate import describe
 from bwpredict.reports.format import UNDEFINED, duration, number, unit_of, words
-from bwpredict.reports.tables import METRICS, best_of, model_names, model_words, overall_rows
+from bwpredict.reports.tables import (
+    INTERVAL_COLUMNS,
+    METRICS,
+    best_of,
+    interval_rows,
+    model_names,
+    model_words,
+    overall_rows,
+)
 
 Document = Mapping[str, Any]
 Pairs = list[tuple[str, str]]
@@ -65,6 +73,9 @@ def model_card(
         targets=[_target(name, comparison) for name in metadata["targets"]],
         test_sentence=_test_sentence(comparison, metadata),
         metrics_sentence=_METRICS_SENTENCE,
+        interval_columns=INTERVAL_COLUMNS,
+        interval_rows=list(interval_rows(comparison["intervals"])) if comparison["intervals"] else [],
+        interval_sentence=_interval_sentence(metadata["intervals"]),
         training=_training(history),
         loss=history.get("loss"),
         data=_data(snapshot, metadata),
@@ -170,6 +181,16 @@ def _test_sentence(comparison: Document, metadata: Document) -> str:
     )
 
 
+def _interval_sentence(intervals: Document) -> str:
+    if not intervals["made"]:
+        return f"The model has no intervals. {intervals['reason']}"
+    return (
+        f"Made to hold {intervals['level']:.0%} of what comes true; calibrated on"
+        f" {number(intervals['calibration_windows'])} windows that training did not see. Coverage is the share of the"
+        " test windows within, in all and in the slices (by kind of link and by hour) where it is lowest and highest."
+    )
+
+
 def _training(history: Document) -> Pairs:
     epochs = len(history["records"])
     speed = history["windows_per_second"]
@@ -251,7 +272,13 @@ def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
         skill = figures.get("skill")
         if skill is not None and skill <= 0:
             yield f"{words(target)}: no better than its baseline ({model_words(figures.get('baseline'))})."
-    yield "It gives point forecasts, no intervals: how sure it is of one forecast, it does not say."
+    if metadata["intervals"]["made"]:
+        yield (
+            "Its intervals presume that later telemetry is like that of the calibration span; where a network has"
+            " changed since, they hold less than they say."
+        )
+    else:
+        yield "It gives point forecasts, no intervals: how sure it is of one forecast, it does not say."
 
 
 def _groups(run: Document, metadata: Document) -> list[dict[str, Any]]:

@@ -50,8 +50,13 @@ _MODEL_WORDS = {
 }
 
 
-def tables(comparison: Mapping[str, Any], *, model: str = "challenger") -> tuple[Table, Table]:
-    """The per-target and the overall table of one model, ready to print with rich on 80 columns."""
+INTERVAL_COLUMNS = ("Target", "Coverage", "Mean width", "Lowest slice", "Highest slice")
+FEWEST_SLICE_WINDOWS = 100
+"""A slice with fewer windows says little of its coverage."""
+
+
+def tables(comparison: Mapping[str, Any], *, model: str = "challenger") -> tuple[Table, ...]:
+    """One model's tables, to print with rich on 80 columns: per target, overall, and its intervals if it has any."""
     figures = comparison["models"][model]
     per_target = _table(f"{model_words(model)} on the test windows", ("Target", *(metric.label for metric in METRICS)))
     for target, row in figures["per_target"].items():
@@ -61,7 +66,13 @@ def tables(comparison: Mapping[str, Any], *, model: str = "challenger") -> tuple
     overall = _table("Overall", ("Figure", "Value", "Guide"))
     for line in overall_rows(figures["overall"]):
         overall.add_row(*line)
-    return per_target, overall
+    intervals = comparison["intervals"]
+    if model != "challenger" or intervals is None:
+        return per_target, overall
+    held = _table(f"{intervals['level']:.0%} intervals on the test windows", INTERVAL_COLUMNS)
+    for row in interval_rows(intervals):
+        held.add_row(*row)
+    return per_target, overall, held
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
@@ -80,6 +91,21 @@ def overall_rows(overall: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "Average correlation", number(correlation), f"≥ {GUIDE_CORRELATION}"
     yield "Average MAPE %", number(mape), f"≤ {GUIDE_MAPE_PERCENT:g}"
     yield "Accuracy %", number(accuracy), f"≥ {100 * GUIDE_CORRELATION:g}"
+
+
+def interval_rows(intervals: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Of each target the cells for `INTERVAL_COLUMNS`: its coverage, and in which slices it is farthest off."""
+    for target, figures in intervals["per_target"].items():
+        slices = sorted(
+            (row[target], f"{value} {row[target]:.1%}")
+            for values in intervals["slices"].values()
+            for value, row in values.items()
+            if row[target] is not None and row["windows"] >= FEWEST_SLICE_WINDOWS
+        )
+        extremes = (slices[0][1], slices[-1][1]) if slices else (UNDEFINED, UNDEFINED)
+        share = figures["coverage"]
+        covered = UNDEFINED if share is None else f"{share:.1%}"
+        yield f"{words(target)}, {unit_of(target)}", covered, number(figures["mean_width"], 3), *extremes
 
 
 def model_names(comparison: Mapping[str, Any]) -> list[str]:

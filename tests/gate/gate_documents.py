@@ -87,6 +87,9 @@ def passing_parity():
         "tolerance": 1e-3,
         "all_finite": True,
         "bounds_kept": True,
+        "order_kept": True,
+        "batch_sizes": [1, 3, 512],
+        "outputs": {"output": 1e-6, "lower": 1e-6, "upper": 1e-6},
         "cases": [{"case": "real", "windows": 512, "max_relative_error": 1e-6}],
     }
 

@@ -36,7 +36,7 @@ def test_every_check_of_the_issue_is_in_the_decision_once(judged):
         [
             "same_model", "test_windows", "non_finite_forecasts", "out_of_bounds_forecasts",
             "average_correlation", "average_mape", "accuracy",
-            "onnx_checker", "parity", "all_finite", "bounds_kept", "latency_p99",
+            "onnx_checker", "parity", "all_finite", "bounds_kept", "interval_order", "latency_p99",
             *(f"{kind}.{target}" for kind in per_target for target in schema.TARGETS),
         ]
     )  # fmt: skip
@@ -72,8 +72,19 @@ def test_an_export_check_that_failed_rejects(judged, fact):
     assert failed(judged.set(f"parity/{fact}", False).decide()) == [fact]
 
 
+@pytest.mark.parametrize("kept", [False, None, "yes"])
+def test_intervals_that_are_not_shown_to_hold_their_forecast_reject(judged, kept):
+    assert failed(judged.set("parity/order_kept", kept).decide()) == ["interval_order"]
+
+
+def test_the_order_of_intervals_is_asked_for_where_either_document_tells_of_some(judged):
+    judged.set("comparison/intervals", None).set("parity/order_kept", False)
+    assert failed(judged.decide()) == ["interval_order"]
+    assert failed(judged.set("parity/order_kept", None).decide()) == []
+
+
 def test_parity_without_a_single_case_rejects(judged):
-    assert failed(judged.set("parity/cases", []).decide()) == ["parity", "all_finite", "bounds_kept"]
+    assert failed(judged.set("parity/cases", []).decide()) == ["parity", "all_finite", "bounds_kept", "interval_order"]
 
 
 def test_a_model_that_only_repeats_the_last_value_is_rejected_although_it_reaches_the_guides_figures(judged):
@@ -284,7 +295,7 @@ def test_a_decision_with_a_failed_check_cannot_be_made_to_say_it_passed(judged):
 
 def test_the_summary_gives_the_verdict_and_each_failed_check_with_value_and_threshold(judged):
     lines = summary(judged.set("latency/p99_ms", 12.5).set(f"{RTT}/skill", None).decide()).splitlines()
-    assert lines[0] == "Rejected: 2 of 24 checks failed: skill.rtt_ms, latency_p99."
+    assert lines[0] == "Rejected: 2 of 25 checks failed: skill.rtt_ms, latency_p99."
     assert lines[1].endswith("must be above 0. The value could not be computed. (value n/a, threshold > 0)")
     assert lines[2].endswith("must take at most 10 ms. (value 12.5 ms, threshold ≤ 10 ms)")
     assert len(lines) == 3

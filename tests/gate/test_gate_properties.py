@@ -29,7 +29,7 @@ NUMBERS = [
     "parity/max_relative_error",
     "latency/p99_ms",
 ]  # fmt: skip
-FACTS = ["parity/onnx_checker", "parity/all_finite", "parity/bounds_kept"]
+FACTS = ["parity/onnx_checker", "parity/all_finite", "parity/bounds_kept", "parity/order_kept"]
 NAMES = ["comparison/challenger_version", "comparison/challenger_sha256", "comparison/champion_version"]
 PARENTS = [
     "comparison", "comparison/test", "comparison/models", "comparison/models/challenger", "comparison/models/champion",
