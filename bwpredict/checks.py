@@ -85,7 +85,7 @@ def note(
     threshold: float | None,
     *,
     verdict: Literal["not_applicable", "info"],
-    target: str,
+    target: str | None = None,
     unit: str = "",
 ) -> Check:
     """Figures that stand in the decision without deciding anything."""

@@ -1,4 +1,4 @@
-"""The command line: `bwpredict generate | train | retrain | tune | status | promote | rollback`.
+"""The command line: `bwpredict generate | train | retrain | tune … | policy … | status | promote | rollback`.
 
 Exit code 0: done; 1: a negative verdict (validation, gate, or the guide's target not met);
 2: something the user can mend, said in one sentence.
@@ -17,10 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bwpredict.code_version import code_version
+from bwpredict.commands import policy as policy_commands
 from bwpredict.commands import tune
 from bwpredict.commands.tune import TrainingFileOption
 from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
 from bwpredict.errors import BwPredictError, ConfigError, Verdict
+from bwpredict.policies import DEFAULT
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(tune.app, name="tune")
+app.add_typer(policy_commands.app, name="policy")
 
 _GUIDE_SAMPLES = 15_000
 _DEFAULTS = TrainingConfig()
@@ -42,6 +45,9 @@ Prune = Annotated[
 ]
 FineTuneEpochs = Annotated[int, typer.Option(help="Most epochs of fine-tuning after pruning.")]
 Quantize = Annotated[bool, typer.Option("--quantize", help="Export with int8 weights, for ONNX Runtime only.")]
+Architecture = Annotated[str, typer.Option(help="guide: LSTM layers and highway; dense: the highway alone.")]
+HighwayEpochs = Annotated[int, typer.Option(help="Most epochs of the highway; each sees three times the windows.")]
+Epochs = Annotated[int, typer.Option(help="Most epochs of the guide's layers; training stops early.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result, bit for bit.")]
 
 
@@ -116,7 +122,9 @@ def train(
     output_dir: Annotated[Path, typer.Option(help="Folder for the artifacts.")] = Path(
         "checkpoints/bandwidth_predictor"
     ),
-    epochs: Annotated[int, typer.Option(help="Most epochs; training stops early.")] = _DEFAULTS.epochs,
+    architecture: Architecture = _DEFAULTS.architecture,
+    highway_epochs: HighwayEpochs = _DEFAULTS.highway_epochs,
+    epochs: Epochs = _DEFAULTS.epochs,
     batch_size: Annotated[int, typer.Option(help="Windows for each step.")] = _DEFAULTS.batch_size,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = _DEFAULTS.learning_rate,
     window_size: Annotated[int, typer.Option(help="Samples the model sees.")] = _DEFAULTS.window_size,
@@ -141,6 +149,8 @@ def train(
 
     from_file, source = training_file.resolve(training_config, Settings().registry)
     training = {
+        "architecture": architecture,
+        "highway_epochs": highway_epochs,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -179,7 +189,9 @@ def retrain(
     registry: Annotated[str | None, typer.Option(help="Store with the models (default: $BWPREDICT_REGISTRY).")] = None,
     work: Annotated[Path | None, typer.Option(help="Folder of work areas (default: $BWPREDICT_WORK).")] = None,
     history_months: Annotated[int, typer.Option(help="Months to read, the last one included.")] = 1,
-    epochs: Annotated[int, typer.Option(help="Most epochs; training stops early.")] = _DEFAULTS.epochs,
+    architecture: Architecture = _DEFAULTS.architecture,
+    highway_epochs: HighwayEpochs = _DEFAULTS.highway_epochs,
+    epochs: Epochs = _DEFAULTS.epochs,
     windows_per_epoch: Annotated[int, typer.Option(help="Windows drawn for each epoch.")] = _DEFAULTS.windows_per_epoch,
     prune: Prune = _DEFAULTS.prune_share,
     fine_tune_epochs: FineTuneEpochs = _DEFAULTS.fine_tune_epochs,
@@ -187,6 +199,7 @@ def retrain(
     force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
     training_config: TrainingFileOption = "",
+    policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")] = DEFAULT,
     seed: Seed = _DEFAULTS.seed,
 ) -> None:
     """Run the whole retraining, as the DAG does: pull, validate, train, export, compare, decide, publish."""
@@ -202,6 +215,8 @@ def retrain(
         {
             "month": month,
             "history_months": history_months,
+            "architecture": architecture,
+            "highway_epochs": highway_epochs,
             "epochs": epochs,
             "windows_per_epoch": windows_per_epoch,
             "prune_share": prune,
@@ -211,6 +226,7 @@ def retrain(
             "force_bootstrap": force_bootstrap,
             "dry_run": dry_run,
             "training_config": training_config,
+            "policy": policy,
         },
         run_id=f"manual-{month}-{now:%Y%m%dT%H%M%S}",
         interval_start=None,

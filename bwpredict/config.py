@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -24,8 +24,12 @@ GUIDE_THRESHOLDS: dict[str, Any] = {
     "maximum_average_mape_percent": 5.0,
     "minimum_accuracy_percent": 98.0,
     "mape_left_out": [],
+    "minimum_skill_of": {},
 }
 """What the training guide asks for; a gate policy named `guide` cannot ask for anything else."""
+
+SHIPPED = "shipped with bwpredict"
+"""The origin of a policy that came with the package."""
 
 
 class Settings(BaseSettings):
@@ -43,6 +47,8 @@ class Settings(BaseSettings):
     """Apprise URLs, separated by blanks, that alerts go to. May hold secrets: never log it."""
     base_url: str = "http://localhost:8080"
     """Where people open the Airflow UI, for links in alerts."""
+    policies: str = ""
+    """Folder with further gate policies, offered by name beside the shipped ones; empty: none."""
 
 
 class _Strict(BaseModel):
@@ -91,21 +97,26 @@ class SplitConfig(_Strict):
 
 
 class GatePolicy(_Strict):
-    """What a challenger must reach. A named, versioned document; `guide` holds the defaults."""
+    """What a challenger must reach. A named, versioned document; `guide` holds the defaults.
+
+    Where a threshold may be None (`null` in YAML), None demands nothing: the decision shows the figure and says so.
+    """
 
     # Without it "0.9" and `yes` would be taken for numbers.
     model_config = ConfigDict(strict=True)
 
     name: str = Field("guide", min_length=1)
     version: int = Field(1, ge=1)
-    minimum_average_correlation: float = Field(0.98, ge=-1, le=1)
-    maximum_average_mape_percent: float = Field(5.0, gt=0)
+    minimum_average_correlation: float | None = Field(0.98, ge=-1, le=1)
+    maximum_average_mape_percent: float | None = Field(5.0, gt=0)
     """The average MAPE must be below this."""
-    minimum_accuracy_percent: float = Field(98.0, ge=-100, le=100)
+    minimum_accuracy_percent: float | None = Field(98.0, ge=-100, le=100)
     minimum_skill: float = Field(0.0, ge=-1, lt=1)
-    """Each target's skill (1 - MAE / MAE of its better baseline) must be above this."""
-    within_link_correlation_margin: float = Field(0.02, ge=0, le=2)
-    """How far the median within-link correlation may lie under the better baseline's."""
+    """Each target's skill (1 - MAE / MAE of its best baseline) must be above this."""
+    minimum_skill_of: dict[Target, Annotated[float, Field(ge=-1, lt=1)]] = {}
+    """Targets with a minimum skill of their own."""
+    within_link_correlation_margin: float | None = Field(0.02, ge=0, le=2)
+    """How far the median within-link correlation may lie under the best baseline's."""
     champion_margin_percent: float = Field(1.0, ge=0, le=100)
     """How much larger than the champion's, in percent, each target's MAE may be."""
     minimum_test_windows: int = Field(500, ge=1)
@@ -169,6 +180,8 @@ class RunConfig(_Strict):
     training_file: TrainingSource | None = None
     split: SplitConfig = SplitConfig()
     policy: GatePolicy = GatePolicy()
+    policy_origin: str = SHIPPED
+    """Where the policy came from: `SHIPPED`, or the path of its file."""
 
     @field_validator("run_id")
     @classmethod
@@ -188,8 +201,11 @@ def load(model: type[Model], values: dict[str, Any], *, origin: str) -> Model:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "value"
-        what = "Expected YYYY-MM, such as 2026-10" if key == "month" else first["msg"].removeprefix("Value error, ")
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        if not key:  # a rule about several fields at once: its sentence names them
+            raise ConfigError(f"{origin}: {message}.") from error
+        what = "Expected YYYY-MM, such as 2026-10" if key == "month" else message
         given = "" if first["type"] in ("missing", "extra_forbidden") else f" (given: {first['input']!r})"
         raise ConfigError(f"{origin}: {key}: {what}{given}.") from error
 
@@ -199,7 +215,8 @@ def load_policy(path: Path) -> GatePolicy:
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as a YAML gate policy: {error}.") from error
+        why = " ".join(str(error).split()).rstrip(".")
+        raise ConfigError(f"{path}: cannot be read as a YAML gate policy: {why}.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a gate policy is a mapping of names to values.")
     return load(GatePolicy, values, origin=str(path))

@@ -49,8 +49,8 @@ def train_on(
     """Train on the file or folder and write all artifacts to `output_dir`; returns the comparison document.
 
     Raises:
-        TelemetryError: the telemetry cannot be read, or is too short for a window or a part of the split.
-        ConfigError: the learning rate, or the horizon, does not fit.
+        TelemetryError, ConfigError: as `prepare`.
+        ConfigError: the learning rate does not fit.
     """
     prepared = prepare(data_path, training, split_by=split_by, now=now, code_version=code_version)
     run = prepared.run.model_copy(update={"training_file": training_file, "quantize": quantize})
@@ -68,7 +68,12 @@ def prepare(
     now: datetime,
     code_version: str,
 ) -> Prepared:
-    """Read the file or folder and cut its windows; writes nothing. Raises as `train_on`."""
+    """Read the file or folder and cut its windows; writes nothing.
+
+    Raises:
+        TelemetryError: the telemetry cannot be read, or is too short for a window or a part of the split.
+        ConfigError: the horizon does not fit.
+    """
     frame = without_dead_targets(external.read_data_path(data_path), training)
     for sentence in oddities(frame):
         logger.warning("%s", sentence)

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from bwpredict import schema
+from bwpredict.accuracy_checks import baseline_checks, guide_checks
 from bwpredict.checks import Check, at, holds, judge, note, number_in
-from bwpredict.config import GatePolicy
+from bwpredict.config import SHIPPED, GatePolicy
 from bwpredict.reports.format import number, words
 
 Document = Mapping[str, Any]
@@ -40,6 +41,7 @@ def decide(
     snapshot_id: str,
     decided_at: str,
     force_bootstrap: bool = False,
+    policy_origin: str = SHIPPED,
 ) -> dict[str, Any]:
     """The `decision` document. Its outcome is "promote", "bootstrap" (no champion decided) or "reject".
 
@@ -49,12 +51,13 @@ def decide(
         onnx_sha256: of the file that would be published; it must be the file that was compared.
         decided_at: ISO 8601, UTC.
         force_bootstrap: leave the champion out of the verdict, although there is one.
+        policy_origin: where the policy came from, for the record.
     """
     case = _case(comparison, force_bootstrap=force_bootstrap)
     checks = [
         *_test_checks(comparison, policy, version, onnx_sha256),
-        *_guide_checks(comparison, policy),
-        *_baseline_checks(comparison, policy),
+        *guide_checks(comparison, policy),
+        *baseline_checks(comparison, policy),
         *_champion_checks(comparison, policy, case),
         *_coverage_checks(comparison, policy),
         *_export_checks(parity, latency, policy),
@@ -80,6 +83,7 @@ def decide(
             "name": policy.name,
             "version": policy.version,
             "sha256": policy_digest(policy),
+            "origin": policy_origin,
             "thresholds": policy.model_dump(mode="json", exclude={"name", "version"}),
         },
         "checks": [check.document() for check in checks],
@@ -159,94 +163,6 @@ def _test_checks(comparison: Document, policy: GatePolicy, version: str, onnx_sh
     for count, quality in (("non_finite_forecasts", "be finite"), ("out_of_bounds_forecasts", "keep physical bounds")):
         sentence = f"The forecasts for every test window must {quality}."
         yield judge(count, sentence, at(comparison, "models", "challenger", count), "==", 0, low=0, unit="windows")
-
-
-def _guide_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
-    overall = at(comparison, "models", "challenger", "overall")
-    yield judge(
-        "average_correlation",
-        f"The average correlation over the targets must be at least {policy.minimum_average_correlation:g}.",
-        at(overall, "average_correlation"),
-        ">=",
-        policy.minimum_average_correlation,
-        low=-1,
-        high=1,
-    )
-    yield from _mape_checks(comparison, policy)
-    yield judge(
-        "accuracy",
-        f"The accuracy (100 × average correlation) must be at least {policy.minimum_accuracy_percent:g} %.",
-        at(overall, "accuracy_percent"),
-        ">=",
-        policy.minimum_accuracy_percent,
-        low=-100,
-        high=100,
-        unit="%",
-    )
-
-
-def _mape_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
-    challenger = at(comparison, "models", "challenger")
-    counted = [target for target in schema.TARGETS if target not in policy.mape_left_out]
-    if counted:
-        over = "over the targets" if not policy.mape_left_out else "over " + ", ".join(map(words, counted))
-        yield judge(
-            "average_mape",
-            f"The average MAPE {over} must be below {policy.maximum_average_mape_percent:g} %.",
-            _average_mape(challenger, counted),
-            "<",
-            policy.maximum_average_mape_percent,
-            low=0,
-            unit="%",
-        )
-    for target in dict.fromkeys(policy.mape_left_out):
-        sentence = (
-            f"{words(target)}: the policy {policy.name!r} leaves the MAPE out, as of a target that idles near zero;"
-            " the skill, from the MAE, decides."
-        )
-        mape = at(challenger, "per_target", target, "mape")
-        bound = policy.maximum_average_mape_percent
-        yield note("mape", sentence, mape, "<", bound, verdict="not_applicable", target=target, unit="%")
-
-
-def _average_mape(challenger: Any, counted: list[str]) -> Any:
-    """The mean over the targets that count; undefined if one of them is."""
-    if len(counted) == len(schema.TARGETS):
-        return at(challenger, "overall", "average_mape")
-    figures = [number_in(at(challenger, "per_target", target, "mape"), low=0) for target in counted]
-    known = [figure for figure in figures if figure is not None]
-    return sum(known) / len(known) if len(known) == len(counted) else None
-
-
-def _baseline_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
-    """On each target better than the better simple baseline, and following each link as well as it does."""
-    models, margin = at(comparison, "models"), policy.within_link_correlation_margin
-    for target in schema.TARGETS:
-        own = at(models, "challenger", "per_target", target)
-        baseline = at(own, "baseline")
-        known = at(models, baseline) is not None
-        name = words(str(baseline)) if known else "unknown"
-        yield judge(
-            "skill",
-            f"{words(target)}: the skill over the better baseline ({name}) must be above {policy.minimum_skill:g}.",
-            at(own, "skill") if known else None,
-            ">",
-            policy.minimum_skill,
-            target=target,
-            high=1,
-        )
-        theirs = number_in(at(models, baseline, "per_target", target, "within_link_correlation"), -1, 1)
-        yield judge(
-            "within_link_correlation",
-            f"{words(target)}: the median correlation within links must be at most {margin:g} under that of the"
-            f" better baseline ({name}).",
-            at(own, "within_link_correlation"),
-            ">=",
-            None if theirs is None else theirs - margin,
-            target=target,
-            low=-1,
-            high=1,
-        )
 
 
 def _champion_checks(comparison: Document, policy: GatePolicy, case: str) -> Iterator[Check]:

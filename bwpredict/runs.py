@@ -10,11 +10,16 @@ from typing import Any
 from bwpredict import training_file
 from bwpredict.config import GatePolicy, RunConfig, Settings, load
 from bwpredict.errors import ConfigError
+from bwpredict.policies import DEFAULT, find_policy
 
-TRAINING_PARAMS = ("epochs", "windows_per_epoch", "seed", "prune_share", "fine_tune_epochs")
+TRAINING_PARAMS = (
+    *("architecture", "highway_epochs", "epochs", "windows_per_epoch", "seed"),
+    *("prune_share", "fine_tune_epochs"),
+)
 RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run", "quantize")
 TRAINING_FILE_PARAM = "training_config"
-POLICY_PARAM = "gate_overrides"
+POLICY_PARAM = "policy"
+OVERRIDES_PARAM = "gate_overrides"
 _NAMES_OF_A_POLICY = ("name", "version")
 
 
@@ -31,20 +36,22 @@ def run_config(
     """The configuration of one retraining run.
 
     Args:
-        params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`,
-            `training_config` (name or path of a training configuration file), and
-            `gate_overrides` (fields of the gate policy); what is left out has its default.
+        params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`, `training_config` (name or
+            path of a training configuration file), `policy` (name or path of the gate policy) and `gate_overrides`
+            (fields of it); what is left out has its default.
         interval_start: start of the data interval, for a run by the schedule.
         run_after: when the run was due, for a run that has neither a month nor an interval.
         now: names the version, in UTC.
 
     Raises:
-        ConfigError: an unknown param, or one with an unusable value.
+        ConfigError: an unknown param or policy, or a param with an unusable value.
     """
-    unknown = sorted(set(params) - {"month", TRAINING_FILE_PARAM, POLICY_PARAM, *TRAINING_PARAMS, *RUN_PARAMS})
+    known = {"month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, *TRAINING_PARAMS, *RUN_PARAMS}
+    unknown = sorted(set(params) - known)
     if unknown:
         raise ConfigError(f"params: {unknown[0]}: no such param.")
     hyperparameters, source = training_file.resolve(params.get(TRAINING_FILE_PARAM) or "", settings.registry)
+    found = find_policy(params.get(POLICY_PARAM) or DEFAULT, settings.policies)
     values = {
         "run_id": run_id,
         "version": now.astimezone(UTC).strftime("v%Y%m%d_%H%M%S"),
@@ -55,7 +62,8 @@ def run_config(
         "created_at": now.astimezone(UTC).isoformat(timespec="seconds"),
         "training": hyperparameters | {name: params[name] for name in TRAINING_PARAMS if name in params},
         "training_file": source,
-        "policy": overridden(GatePolicy(), params.get(POLICY_PARAM) or {}),
+        "policy": overridden(found.policy, params.get(OVERRIDES_PARAM) or {}),
+        "policy_origin": found.origin,
     }
     values |= {name: params[name] for name in RUN_PARAMS if name in params}
     return load(RunConfig, values, origin="params")
@@ -71,9 +79,9 @@ def overridden(policy: GatePolicy, overrides: Mapping[str, Any]) -> GatePolicy:
         return policy
     renamed = sorted(set(overrides) & set(_NAMES_OF_A_POLICY))
     if renamed:
-        raise ConfigError(f"{POLICY_PARAM}: {renamed[0]}: a policy keeps its name; override thresholds only.")
+        raise ConfigError(f"{OVERRIDES_PARAM}: {renamed[0]}: a policy keeps its name; override thresholds only.")
     name = f"{policy.name} (overridden: {', '.join(sorted(overrides))})"
-    return load(GatePolicy, {**policy.model_dump(), **overrides, "name": name}, origin=POLICY_PARAM)
+    return load(GatePolicy, {**policy.model_dump(), **overrides, "name": name}, origin=OVERRIDES_PARAM)
 
 
 def gate_overrides_schema() -> dict[str, Any]:

@@ -140,6 +140,7 @@ def decide(comparison: Reference) -> Reference:
         onnx_sha256=sha256_of(area / onnx_name(run.version)),
         snapshot_id=snapshot["snapshot_id"],
         force_bootstrap=run.force_bootstrap,
+        policy_origin=run.policy_origin,
         decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     decision = _first_decision(area, decision)

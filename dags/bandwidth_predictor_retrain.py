@@ -30,6 +30,7 @@ from bwpredict import steps
 from bwpredict.code_version import code_version
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
+from bwpredict.policies import DEFAULT, policy_names
 from bwpredict.runs import gate_overrides_schema, run_config
 
 MODEL = Asset("bandwidth_model")
@@ -37,13 +38,22 @@ MODEL = Asset("bandwidth_model")
 PARAMS = {
     "month": MONTH,
     "history_months": HISTORY_MONTHS,
+    "architecture": Param(
+        "guide",
+        type="string",
+        enum=["guide", "dense"],
+        title="Architecture",
+        description="guide: the training guide's LSTM layers, with a highway beside them. dense: the highway alone, "
+        "trained and served in a fraction of the time.",
+        section="Training",
+    ),
     "epochs": Param(
         20,
         type="integer",
         minimum=1,
         maximum=1000,
         title="Most epochs",
-        description="Training ends earlier when the validation loss stops falling.",
+        description="Of the guide's layers. Training ends earlier when the validation loss stops falling.",
         section="Training",
     ),
     "windows_per_epoch": Param(
@@ -69,8 +79,17 @@ PARAMS = {
         maxLength=1000,
         title="Training configuration",
         description="Hyperparameters: a name that was approved (`bwpredict tune approve`), or the path of a YAML file. "
-        "Empty: the defaults. Epochs, windows and seed are always those of this form.",
+        "Empty: the defaults. What this form asks for itself is always as it stands here.",
         section="Training",
+    ),
+    "policy": Param(
+        DEFAULT,
+        type="string",
+        enum=policy_names(Settings().policies),
+        title="Gate policy",
+        description="What the challenger must reach. guide: the training guide's figures, and skill. relative: skill "
+        "over the best simple baseline, no worse than the champion. Others come from the folder $BWPREDICT_POLICIES.",
+        section="Gate",
     ),
     "gate_overrides": Param(
         {},

@@ -12,8 +12,8 @@ Array = npt.NDArray[np.float32]
 
 AVERAGED_MINUTES = 15
 BASELINES = ("last_value", "mean_15_minutes", "median_15_minutes", "same_minute_yesterday")
-REFERENCES = ("last_value", "mean_15_minutes")
-"""Skill is measured against the better of these, target by target."""
+REFERENCES = ("last_value", "mean_15_minutes", "median_15_minutes")
+"""Skill is measured against the best of these, target by target."""
 PARTIAL = ("same_minute_yesterday",)
 """Baselines that have no forecast (NaN) for some windows, and are scored on the others."""
 BATCH_WINDOWS = 8192

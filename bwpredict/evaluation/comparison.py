@@ -46,8 +46,8 @@ def compare(
     if runs != ("champion" in forecasts.models):
         raise ValueError("a champion has either forecasts or a problem, and nothing in production has neither")
     truth = _truth(forecasts)
-    better = _better_baselines(truth, forecasts.models)
-    reference = _reference(forecasts, better)
+    best = _best_baselines(truth, forecasts.models)
+    reference = _reference(forecasts, best)
     return {
         "challenger_version": challenger_version,
         "challenger_sha256": challenger_sha256,
@@ -58,8 +58,8 @@ def compare(
         "targets": list(forecasts.targets),
         "absent_targets": [name for name in schema.TARGETS if name not in forecasts.targets],
         "mape_floors": {name: schema.MAPE_FLOORS[name] for name in forecasts.targets},
-        "models": {name: _figures(name, forecasts, truth, better, reference) for name in forecasts.models},
-        "skill": _skills(forecasts, truth, better, reference),
+        "models": {name: _figures(name, forecasts, truth, best, reference) for name in forecasts.models},
+        "skill": _skills(forecasts, truth, best, reference),
         "links": _link_extremes(forecasts, truth, reference),
         "intervals": None if bounds is None else coverage(forecasts, bounds),
     }
@@ -70,16 +70,16 @@ def _truth(forecasts: Forecasts) -> Truth:
     return Truth(forecasts.actual, forecasts.link, floors)
 
 
-def _better_baselines(truth: Truth, models: Mapping[str, Any]) -> list[str | None]:
+def _best_baselines(truth: Truth, models: Mapping[str, Any]) -> list[str | None]:
     """For each target the reference baseline with the smaller MAE; None where that cannot be told."""
     errors = np.stack([mae(truth, models[name]) for name in REFERENCES])
     return [REFERENCES[int(column.argmin())] if np.isfinite(column).all() else None for column in errors.T]
 
 
-def _reference(forecasts: Forecasts, better: list[str | None]) -> npt.NDArray[np.float32]:
-    """[n, t], each target's forecasts by its better baseline."""
+def _reference(forecasts: Forecasts, best: list[str | None]) -> npt.NDArray[np.float32]:
+    """[n, t], each target's forecasts by its best baseline."""
     reference = np.full_like(forecasts.actual, np.nan)
-    for place, name in enumerate(better):
+    for place, name in enumerate(best):
         if name is not None:
             reference[:, place] = forecasts.models[name][:, place]
     return reference
@@ -101,7 +101,7 @@ def _iso(unix_s: np.int64) -> str:
 
 
 def _figures(
-    name: str, forecasts: Forecasts, truth: Truth, better: list[str | None], reference: npt.NDArray[np.float32]
+    name: str, forecasts: Forecasts, truth: Truth, best: list[str | None], reference: npt.NDArray[np.float32]
 ) -> Document:
     values = forecasts.models[name]
     rows = _scored(name, values)
@@ -111,7 +111,7 @@ def _figures(
     per_target: Document = {target: dict.fromkeys((*columns, "baseline")) for target in schema.TARGETS}
     for place, target in enumerate(forecasts.targets):
         per_target[target] = {metric: _json(column[place]) for metric, column in columns.items()}
-        per_target[target]["baseline"] = better[place]
+        per_target[target]["baseline"] = best[place]
     return {
         "overall": _overall(columns),
         "per_target": per_target,
@@ -147,22 +147,20 @@ def _out_of_bounds(values: npt.NDArray[np.float32], targets: tuple[str, ...]) ->
     return int(((values < low) | (values > high)).any(axis=1).sum())
 
 
-def _skills(
-    forecasts: Forecasts, truth: Truth, better: list[str | None], reference: npt.NDArray[np.float32]
-) -> Document:
-    """target → its better baseline's name, and each judged model's skill over every baseline."""
+def _skills(forecasts: Forecasts, truth: Truth, best: list[str | None], reference: npt.NDArray[np.float32]) -> Document:
+    """target → its best baseline's name, and each judged model's skill over every baseline."""
     skills: dict[str, dict[str, Floats]] = {}
     for model in JUDGED:
         if model in forecasts.models:
             own = forecasts.models[model]
-            skills[model] = {"better_baseline": skill_over(reference)(truth, own)}
+            skills[model] = {"best_baseline": skill_over(reference)(truth, own)}
             for baseline in BASELINES:
                 rows = _scored(baseline, forecasts.models[baseline])
                 skill = skill_over(forecasts.models[baseline][rows])
                 skills[model][baseline] = skill(truth.rows(rows), own[rows])
     return {
         target: {
-            "better_baseline": better[place],
+            "best_baseline": best[place],
             **{model: {name: _json(value[place]) for name, value in own.items()} for model, own in skills.items()},
         }
         for place, target in enumerate(forecasts.targets)
@@ -170,7 +168,7 @@ def _skills(
 
 
 def _link_extremes(forecasts: Forecasts, truth: Truth, reference: npt.NDArray[np.float32]) -> Document:
-    """target → the links where the challenger's skill over the better baseline is worst, median and best."""
+    """target → the links where the challenger's skill over the best baseline is worst, median and best."""
     links, code = np.unique(forecasts.link, return_inverse=True)
     counts = np.bincount(code, minlength=len(links))
     found: Document = {}

@@ -36,7 +36,7 @@ _ORDER = {"fail": 0, "pass": 1, "info": 2, "not_applicable": 3}
 
 _METRICS_SENTENCE = (
     "Correlation is pooled over all links; within link is the median of the links' own correlations."
-    " Skill is 1 − MAE / MAE of the better baseline: 0 is no better than the baseline, 1 is perfect."
+    " Skill is 1 − MAE / MAE of the best baseline: 0 is no better than the baseline, 1 is perfect."
     " Samples below a target's floor do not count towards its MAPE. The best figure of each column is bold."
 )
 
@@ -94,12 +94,14 @@ def model_card(
 def _verdict(decision: Document) -> dict[str, str]:
     passed, policy = decision["passed"], decision["policy"]
     champion = decision["champion_version"]
+    origin = f" ({policy['origin']})" if "origin" in policy else ""
     return {
         "kind": "good" if passed else "bad",
         "symbol": "✓" if passed else "✗",
         "title": _OUTCOMES.get(decision["outcome"], decision["outcome"]),
         "reason": decision["reason"],
-        "basis": f"Policy {policy['name']}, version {policy['version']}. In production then: {champion or 'nothing'}.",
+        "basis": f"Policy {policy['name']}, version {policy['version']}{origin}."
+        f" In production then: {champion or 'nothing'}.",
     }
 
 
@@ -157,7 +159,7 @@ def _target_note(target: str, comparison: Document) -> str:
     if target in comparison["absent_targets"]:
         return "The telemetry lacks this target: nothing was measured."
     figures = comparison["models"]["challenger"]["per_target"][target]
-    notes = [f"Better baseline: {model_words(figures['baseline']).lower()}."]
+    notes = [f"Best baseline: {model_words(figures['baseline']).lower()}."]
     if figures["mape_share_left_out"]:
         notes.append(f"{figures['mape_share_left_out']:.1%} of the samples lie below the floor of MAPE.")
     links = comparison["links"].get(target, {})

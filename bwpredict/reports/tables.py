@@ -40,7 +40,7 @@ METRICS = (
     Metric("within_link_correlation", "Within link", "high", 3),
     Metric("skill", "Skill", "high", 3),
 )
-"""The guide's five, the correlation within links (median), and the skill against the better baseline."""
+"""The guide's five, the correlation within links (median), and the skill against the best baseline."""
 
 
 _MODEL_WORDS = {

@@ -8,23 +8,17 @@ import pytest
 from frames import MIDNIGHT
 
 from bwpredict import schema
-from bwpredict.cli import main
 from bwpredict.synth.fleet import FleetConfig
 from bwpredict.synth.writer import write_partitioned
 
 
 @pytest.fixture
-def refused(capsys, monkeypatch, tmp_path):
+def refused(cli):
     """Run the command line, which must fail as a user's mistake does; returns the sentence."""
 
     def run(*arguments):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("sys.argv", ["bwpredict", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        assert exit_.value.code == 2
-        said = capsys.readouterr().err
-        assert "Traceback" not in said
+        code, _, said = cli(*arguments)
+        assert code == 2
         return said
 
     return run

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
+from bwpredict.policies import policy_names
 
 STEPS = ["plan", "pull", "validate", "train", "export", "compare", "decide", "publish"]
 
@@ -77,8 +78,8 @@ def test_only_publishing_announces_a_new_model(tasks):
 
 def test_the_form_has_every_param_with_title_help_type_and_section(dag):
     assert set(dag["params"]) == {
-        *("month", "history_months", "epochs", "windows_per_epoch", "seed", "training_config"),
-        *("gate_overrides", "force_bootstrap", "dry_run"),
+        *("month", "history_months", "architecture", "epochs", "windows_per_epoch", "seed", "training_config"),
+        *("policy", "gate_overrides", "force_bootstrap", "dry_run"),
     }
     for param in dag["params"].values():
         assert len(param["description"]) > 20
@@ -107,3 +108,16 @@ def test_the_form_has_the_defaults_and_bounds_of_the_configuration(dag, param, m
 def test_the_form_offers_every_threshold_of_the_policy(dag):
     offered = set(dag["params"]["gate_overrides"]["schema"]["properties"])
     assert offered == set(GatePolicy.model_fields) - {"name", "version"}
+
+
+def test_the_form_offers_the_shipped_policies_by_name_the_guide_first(dag):
+    policy = dag["params"]["policy"]
+    assert policy["value"] == "guide"
+    assert policy["schema"]["enum"] == policy_names()
+
+
+def test_the_form_offers_the_policies_of_the_users_folder_too(airflow, tmp_path):
+    (tmp_path / "radio.yaml").write_text("name: radio")
+    facts = airflow.json_of("describe_dags.py", BWPREDICT_POLICIES=str(tmp_path))
+    offered = facts["dags"]["bandwidth_predictor_retrain"]["params"]["policy"]["schema"]["enum"]
+    assert offered == ["guide", "relative", "radio"]

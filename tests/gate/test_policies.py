@@ -9,10 +9,13 @@ INVALID = sorted(Path(__file__).with_name("invalid_policies").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)
-def test_an_invalid_policy_is_refused_naming_its_file(path):
+def test_an_invalid_policy_is_refused_in_a_sentence_that_names_its_file(path):
     with pytest.raises(ConfigError) as error:
         load_policy(path)
-    assert path.name in str(error.value)
+    said = str(error.value)
+    assert path.name in said
+    assert said.endswith(".")
+    assert "\n" not in said
 
 
 def test_the_folder_of_invalid_policies_is_not_empty():
@@ -50,6 +53,12 @@ def test_the_guide_may_be_made_stricter_only_in_what_it_does_not_say():
 
 
 def test_a_policy_survives_the_run_document():
-    policy = GatePolicy(name="mine", mape_left_out=["rtt_ms"], minimum_skill=0.01)
+    policy = GatePolicy(
+        name="mine",
+        mape_left_out=["rtt_ms"],
+        minimum_skill=0.01,
+        minimum_skill_of={"rtt_ms": -0.02},
+        minimum_accuracy_percent=None,
+    )
     assert GatePolicy.model_validate_json(policy.model_dump_json()) == policy
     assert RunConfig.model_fields["policy"].annotation is GatePolicy

@@ -82,6 +82,8 @@ def test_params_reach_the_configuration():
         ({"seed": -1}, "seed"),
         ({"history_months": 99}, "history_months"),
         ({"colour": "red"}, "colour: no such param"),
+        ({"policy": "lenient"}, "'lenient' is no policy; expected guide, relative"),
+        ({"policy": "missing.yaml"}, "missing.yaml: cannot be read as a YAML gate policy"),
         ({"gate_overrides": {"minimum_corelation": 0.5}}, "gate_overrides: minimum_corelation"),
         ({"gate_overrides": {"minimum_average_correlation": 2}}, "gate_overrides: minimum_average_correlation"),
         ({"gate_overrides": {"name": "guide"}}, "gate_overrides: name: a policy keeps its name"),
@@ -102,6 +104,23 @@ def test_an_overridden_policy_says_so_in_its_name():
     assert policy.name == "guide (overridden: minimum_average_correlation, minimum_skill)"
     assert policy.minimum_average_correlation == 0.5
     assert policy.maximum_average_mape_percent == GatePolicy().maximum_average_mape_percent
+
+
+def test_a_run_takes_its_policy_by_name_and_records_where_it_came_from(tmp_path):
+    run = configured({"policy": "relative"})
+    assert (run.policy.name, run.policy_origin) == ("relative", "shipped with bwpredict")
+    (tmp_path / "radio.yaml").write_text("name: radio\nminimum_skill: -0.1\n")
+    settings = Settings(policies=str(tmp_path))
+    for name in ("radio", str(tmp_path / "radio.yaml")):
+        own = configured({"policy": name}, settings=settings)
+        assert (own.policy.minimum_skill, own.policy_origin) == (-0.1, str(tmp_path / "radio.yaml"))
+
+
+def test_overrides_apply_on_top_of_the_chosen_policy_and_rename_it():
+    run = configured({"policy": "relative", "gate_overrides": {"minimum_skill": 0.02}})
+    assert run.policy.name == "relative (overridden: minimum_skill)"
+    assert (run.policy.minimum_skill, run.policy.minimum_average_correlation) == (0.02, None)
+    assert run.policy_origin == "shipped with bwpredict"
 
 
 def test_the_form_takes_any_threshold_of_the_policy_and_nothing_else():
