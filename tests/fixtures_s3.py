@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from botocore.loaders import JSONFileLoader
+from faulty_s3 import FaultyS3, running_proxy
 
 from bwpredict.store import Store, open_store
 
@@ -58,6 +59,14 @@ def s3_bucket(s3_environment: str) -> str:
     request = urllib.request.Request(f"{s3_environment}/{name}", method="PUT")  # noqa: S310 - our own server
     with urllib.request.urlopen(request, timeout=10):  # noqa: S310
         return name
+
+
+@pytest.fixture
+def faulty_s3(s3_environment: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
+    """boto3's endpoint is a proxy that fails as told."""
+    with running_proxy(s3_environment) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        yield proxy
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What a listing tells of one object: `etag` changes whenever the bytes do."""
+    """What a listing tells of one object: `etag` changes whenever the bytes do.
+
+    `modified_at` is the store's own clock and tells nothing about the bytes, so it is not compared.
+    """
 
     key: str
     size_bytes: int
     etag: str
+    modified_at: datetime | None = field(default=None, compare=False)
 
 
 class Store(Protocol):
@@ -35,6 +40,9 @@ class Store(Protocol):
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """All objects whose key starts with `prefix`, in key order."""
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """The keys that `list` gives, in the same order, without looking at the objects: fast on a big store."""
 
     def info(self, key: str) -> ObjectInfo:
         """Size and ETag of one object. Raises ObjectMissingError."""
@@ -59,6 +67,12 @@ class Store(Protocol):
         `if_etag` is the ETag that was read, or None for "must not exist".
         Raises ConflictError (surely lost) or UnknownOutcomeError (the answer was lost).
         """
+
+    def delete(self, key: str) -> None:
+        """Remove one object; one that is not there is fine."""
+
+    def remove_unfinished(self, before: datetime) -> int:
+        """Remove what writers that died before that time left half-written (never objects); returns how many."""
 
     def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
         """A PyArrow file system rooted at this store, so that keys are its paths."""

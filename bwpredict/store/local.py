@@ -9,9 +9,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.fs
@@ -21,6 +23,8 @@ from bwpredict.files import atomic_path, sha256_of, write_atomically
 from bwpredict.store.base import ObjectInfo, check_key, explained_os_errors
 
 _LOCK_NAME = ".lock"
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.[^.]+)?")
+"""Names that `atomic_path` gives to files that are being written."""
 
 
 class LocalStore:
@@ -36,17 +40,22 @@ class LocalStore:
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """All objects whose key starts with `prefix`, in key order; hashes each file as it comes."""
+        for key in self.keys(prefix):
+            yield self.info(key)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """The keys that start with `prefix`, in order; only folders are read."""
         with explained_os_errors(self.root):
             self._refuse_a_file()
             keys = sorted((key for key in self._keys(prefix) if key.startswith(prefix)), key=str.encode)
-        for key in keys:
-            yield self.info(key)
+        yield from keys
 
     def info(self, key: str) -> ObjectInfo:
         """Size and ETag of one object."""
         with explained_os_errors(self.root), self._opened(key) as path, path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return ObjectInfo(key, file.tell(), digest)
+            modified_at = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+            return ObjectInfo(key, file.tell(), digest, modified_at)
 
     def read(self, key: str) -> tuple[bytes, str]:
         """The bytes and the ETag of one object."""
@@ -84,6 +93,27 @@ class LocalStore:
             write_atomically(target, content)
         return hashlib.sha256(content).hexdigest()
 
+    def delete(self, key: str) -> None:
+        """Remove one object, and the folders that it leaves empty."""
+        target = self._path(key)
+        with explained_os_errors(self.root), self._locked():
+            target.unlink(missing_ok=True)
+            for folder in target.relative_to(self.root).parents[:-1]:
+                if (self.root / folder).is_dir() and not any((self.root / folder).iterdir()):
+                    (self.root / folder).rmdir()
+
+    def remove_unfinished(self, before: datetime) -> int:
+        """Remove the temporary files of writers that died; none is being written while the lock is held."""
+        removed = 0
+        if not self.root.is_dir():
+            return removed
+        with explained_os_errors(self.root), self._locked():
+            for path in self.root.rglob(".*"):
+                if _TEMPORARY.fullmatch(path.name) and path.is_file() and path.stat().st_mtime < before.timestamp():
+                    path.unlink()
+                    removed += 1
+        return removed
+
     def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
         """A PyArrow file system rooted at this folder."""
         return pyarrow.fs.SubTreeFileSystem(str(self.root), pyarrow.fs.LocalFileSystem())
@@ -111,11 +141,11 @@ class LocalStore:
         start = self.root.joinpath(*parts)
         if any(part == "" or part.startswith(".") for part in parts) or not start.is_dir():
             return
+        skip = len(str(self.root).rstrip("/")) + 1
         for folder, folders, names in os.walk(start, onerror=_raise):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            for name in names:
-                if not name.startswith("."):
-                    yield (Path(folder) / name).relative_to(self.root).as_posix()
+            inside = folder[skip:] + "/" if len(folder) >= skip else ""
+            yield from (inside + name for name in names if not name.startswith("."))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -1,49 +1,38 @@
 """S3, and servers that speak it, as object store, through boto3.
 
-A conditional write has three outcomes: landed, surely not (412), unknown (time-out or 5xx: the answer
-was lost). botocore's own retries would blur them, since a write that landed and is sent again gets a 412;
-so writes are sent by a client without retries, and after an unknown outcome the store reads the
-object and looks for its own bytes before it sends again or gives up.
+What only reads is asked again here while the failure may pass, body and all: boto3's own retries end where
+the body of an answer begins. How writes are made safe is told in `s3_writes`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
 import pyarrow.fs
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError, NoCredentialsError
-from botocore.exceptions import HTTPClientError as AnswerLostError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
-from bwpredict.errors import (
-    ConflictError,
-    ObjectCorruptError,
-    ObjectMissingError,
-    StoreError,
-    StoreUnreachableError,
-    UnknownOutcomeError,
-)
+from bwpredict.errors import ConflictError, ObjectCorruptError, ObjectMissingError
 from bwpredict.files import atomic_path, sha256_of
 from bwpredict.store.base import ObjectInfo, check_key, explained_os_errors
-from bwpredict.store.s3_errors import ADVICE, NO_OBJECT, code_of, reason_of, status_of, without_credentials
+from bwpredict.store.s3_errors import explained, may_pass, without_credentials
+from bwpredict.store.s3_writes import ATTEMPTS, ConditionalWrites
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
+    from botocore.credentials import ReadOnlyCredentials
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
 
-logger = logging.getLogger(__name__)
-
-_WRITE_ATTEMPTS = 4
-_BACKOFF_SECONDS = 0.2
 _BLOCK_BYTES = 1 << 20
+_Answer = TypeVar("_Answer")
 
 
 class S3Store:
@@ -52,30 +41,36 @@ class S3Store:
     Endpoint, region and credentials come from boto3's standard environment variables and files.
     """
 
-    def __init__(self, bucket: str, prefix: str = "") -> None:
-        """Make the clients; nothing is sent. Raises StoreUnreachableError if the environment makes none."""
+    def __init__(
+        self, bucket: str, prefix: str = "", *, timeout_seconds: float = 60.0, backoff_seconds: float = 0.2
+    ) -> None:
+        """Make the client; nothing is sent. Raises StoreUnreachableError if the environment makes none.
+
+        An answer may be silent for `timeout_seconds`; a request is sent again after `backoff_seconds`,
+        and each time more.
+        """
         self.bucket, self.prefix = bucket, prefix
         self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
         self._endpoint = "the endpoint of the environment"
+        self._backoff_seconds = backoff_seconds
         try:
             self._session = boto3.session.Session()
-            self._client = self._new_client(attempts=4)
-            self._writer = self._new_client(attempts=1)
+            self._client = self._session.client("s3", config=_config(timeout_seconds))
         except (BotoCoreError, ValueError) as error:
-            raise self._unreachable(error) from error
+            raise explained(error, where="", bucket=bucket, endpoint=self._endpoint) from error
         self._endpoint = without_credentials(self._client.meta.endpoint_url)
+        self._writes = ConditionalWrites(
+            self._client, bucket, prefix, self.uri, self._endpoint, backoff_seconds, self._stored
+        )
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """All objects whose key starts with `prefix`, in key order, page by page."""
-        with self._explained():
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self._full_key(prefix)
-            )
-            for page in pages:
-                for item in page.get("Contents", []):
-                    key = item["Key"][len(self._full_key("")) :]
-                    if _is_object(key):
-                        yield ObjectInfo(key, item["Size"], item["ETag"].strip('"'))
+        """All objects whose key starts with `prefix`, in key order: one request for each 1,000."""
+        start = len(self._full_key(""))
+        return (_info(item, item["Key"][start:]) for item in self._listed(prefix))
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        """The keys that start with `prefix`, in order; costs the same as `list`."""
+        return (info.key for info in self.list(prefix))
 
     def info(self, key: str) -> ObjectInfo:
         """Size and ETag of one object.
@@ -84,28 +79,36 @@ class S3Store:
         would look like a missing object.
         """
         check_key(key, self.uri)
-        with self._explained(key):
-            page = self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._full_key(key), MaxKeys=1)
+        page = self._asked(
+            key, lambda: self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._full_key(key), MaxKeys=1)
+        )
         found = page.get("Contents", [])
         if not found or found[0]["Key"] != self._full_key(key):
             raise ObjectMissingError(f"{self.uri}/{key}: no such object.")
-        return ObjectInfo(key, found[0]["Size"], found[0]["ETag"].strip('"'))
+        return _info(found[0], key)
 
     def read(self, key: str) -> tuple[bytes, str]:
         """The bytes and the ETag of one object, from one version of it."""
         check_key(key, self.uri)
-        with self._explained(key):
+
+        def ask() -> tuple[bytes, str]:
             answer = self._client.get_object(Bucket=self.bucket, Key=self._full_key(key))
             return answer["Body"].read(), answer["ETag"].strip('"')
+
+        return self._asked(key, ask)
 
     def download(self, key: str, path: Path) -> None:
         """Write one object to `path`, whole or not at all."""
         check_key(key, self.uri)
-        with explained_os_errors(path), self._explained(key):
+
+        def ask() -> None:
             body = self._client.get_object(Bucket=self.bucket, Key=self._full_key(key))["Body"]
             with atomic_path(path) as temporary, temporary.open("wb") as copy:
                 for block in body.iter_chunks(_BLOCK_BYTES):
                     copy.write(block)
+
+        with explained_os_errors(path):
+            self._asked(key, ask)
 
     def upload(self, path: Path, key: str) -> str:
         """Store the file at `path` under a new key, read it back and compare; return the sha256."""
@@ -113,9 +116,9 @@ class S3Store:
         with explained_os_errors(path):
             sha256 = sha256_of(path)
         try:
-            self._put(key, path, sha256, if_etag=None)
+            self._writes.put(key, path, sha256, if_etag=None)
         except ConflictError as error:
-            if self._stored(key)[0] == sha256:
+            if self._sha256_after_conflict(key, error) == sha256:
                 return sha256
             sentence = f"{self.uri}/{key}: exists with other bytes than {path}; left as it is."
             raise ConflictError(sentence) from error
@@ -126,15 +129,21 @@ class S3Store:
     def write(self, key: str, content: bytes, *, if_etag: str | None) -> str:
         """Write by compare-and-swap; return the new ETag."""
         check_key(key, self.uri)
-        return self._put(key, content, hashlib.sha256(content).hexdigest(), if_etag=if_etag)
+        return self._writes.put(key, content, hashlib.sha256(content).hexdigest(), if_etag=if_etag)
+
+    def delete(self, key: str) -> None:
+        """Remove one object; asked again until the server says that it is gone."""
+        check_key(key, self.uri)
+        self._asked(key, lambda: self._client.delete_object(Bucket=self.bucket, Key=self._full_key(key)))
+
+    def remove_unfinished(self, before: datetime) -> int:
+        """Nothing: a PUT that was broken off leaves no trace on S3."""
+        del before
+        return 0
 
     def arrow_filesystem(self) -> pyarrow.fs.FileSystem:
         """A PyArrow file system rooted at this store, with boto3's endpoint, region and credentials."""
-        with self._explained():
-            credentials = self._session.get_credentials()
-            if credentials is None:
-                raise NoCredentialsError
-            frozen = credentials.get_frozen_credentials()
+        frozen = self._asked("", self._credentials)
         endpoint = urlsplit(self._endpoint)
         on_aws = (endpoint.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
         base = pyarrow.fs.S3FileSystem(
@@ -147,122 +156,77 @@ class S3Store:
         )
         return pyarrow.fs.SubTreeFileSystem(f"{self.bucket}/{self.prefix}".rstrip("/"), base)
 
-    def _new_client(self, attempts: int) -> S3Client:
-        retries = {"mode": "standard", "total_max_attempts": attempts}
-        config = Config(retries=retries, connect_timeout=5, read_timeout=60)  # type: ignore[arg-type]
-        return self._session.client("s3", config=config)
+    def _credentials(self) -> ReadOnlyCredentials:
+        credentials = self._session.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        return credentials.get_frozen_credentials()
 
     def _full_key(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
 
-    def _put(self, key: str, body: bytes | Path, sha256: str, *, if_etag: str | None) -> str:
-        """Send a conditional write until its outcome is known; return the ETag.
+    def _listed(self, prefix: str) -> Iterator[ObjectTypeDef]:
+        """What the server lists under the prefix, page by page, without folders and hidden names."""
+        follow: dict[str, Any] = {}
+        while True:
+            page = self._asked("", partial(self._page, prefix, follow))
+            for item in page.get("Contents", []):
+                if _is_object(item["Key"][len(self._full_key("")) :]):
+                    yield item
+            if not page.get("IsTruncated"):
+                return
+            follow = {"ContinuationToken": page["NextContinuationToken"]}
 
-        Raises ConflictError only if no earlier attempt can have landed.
-        """
-        unsure = False
-        for attempt in range(_WRITE_ATTEMPTS):
-            time.sleep(_BACKOFF_SECONDS * attempt)
-            try:
-                return self._put_once(key, body, if_etag)
-            except _SendAgainError:
-                continue
-            except UnknownOutcomeError as error:
-                logger.warning("%s Reading it again.", error)
-                unsure = True
-            except ConflictError:
-                if not unsure:
-                    raise
-            stored_sha256, etag = self._stored_after_doubt(key)
-            if stored_sha256 == sha256 and etag is not None:
-                return etag
-            if etag != if_etag:
-                break
-        raise UnknownOutcomeError(
-            f"{self.uri}/{key}: the server at {self._endpoint} gave no clear answer to a write; "
-            "it may or may not have landed. Read the object before deciding."
-        )
-
-    def _put_once(self, key: str, body: bytes | Path, if_etag: str | None) -> str:
-        """One conditional PUT, its answer told apart: landed, lost, send again, unknown, refused."""
-        where = f"{self.uri}/{key}"
-        try:
-            with _opened(body) as data:
-                return self._send(key, data, if_etag)
-        except ClientError as error:
-            code, status = code_of(error), status_of(error)
-            if status == 412 or (if_etag is not None and code in NO_OBJECT):
-                raise ConflictError(f"{where}: another writer came first; read it again.") from error
-            if status == 409:
-                raise _SendAgainError from error
-            if status >= 500 and code not in ADVICE:
-                raise UnknownOutcomeError(f"{where}: the server answered {code} to a write.") from error
-            raise self._unreachable(error) from error
-        except (AnswerLostError, ResponseParserError) as error:
-            raise UnknownOutcomeError(f"{where}: the answer to a write was lost ({type(error).__name__}).") from error
-        except BotoCoreError as error:
-            raise self._unreachable(error) from error
-
-    def _send(self, key: str, data: bytes | IO[bytes], if_etag: str | None) -> str:
-        full_key = self._full_key(key)
-        if if_etag is None:
-            answer = self._writer.put_object(
-                Bucket=self.bucket, Key=full_key, Body=data, ChecksumAlgorithm="SHA256", IfNoneMatch="*"
-            )
-        else:
-            answer = self._writer.put_object(
-                Bucket=self.bucket, Key=full_key, Body=data, ChecksumAlgorithm="SHA256", IfMatch=f'"{if_etag}"'
-            )
-        return answer["ETag"].strip('"')
+    def _page(self, prefix: str, follow: dict[str, Any]) -> ListObjectsV2OutputTypeDef:
+        return self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._full_key(prefix), **follow)
 
     def _stored(self, key: str) -> tuple[str, str]:
         """The sha256 and the ETag of the stored bytes, read back."""
-        with self._explained(key):
+
+        def ask() -> tuple[str, str]:
             answer = self._client.get_object(Bucket=self.bucket, Key=self._full_key(key))
             digest = hashlib.sha256()
             for block in answer["Body"].iter_chunks(_BLOCK_BYTES):
                 digest.update(block)
             return digest.hexdigest(), answer["ETag"].strip('"')
 
-    def _stored_after_doubt(self, key: str) -> tuple[str | None, str | None]:
+        return self._asked(key, ask)
+
+    def _sha256_after_conflict(self, key: str, conflict: ConflictError) -> str:
+        """What lies there instead; if it has gone meanwhile, the conflict stands."""
         try:
-            return self._stored(key)
-        except ObjectMissingError:
-            return None, None
-        except StoreError as error:
-            sentence = f"{self.uri}/{key}: the answer to a write was lost, and reading it again failed: {error}"
-            raise UnknownOutcomeError(sentence) from error
+            return self._stored(key)[0]
+        except ObjectMissingError as error:
+            raise conflict from error
 
-    @contextmanager
-    def _explained(self, key: str = "") -> Iterator[None]:
-        """Turn boto3's errors into ours, with bucket, endpoint and what to check."""
-        where = f"{self.uri}/{key}"
-        try:
-            yield
-        except ClientError as error:
-            if key and code_of(error) in NO_OBJECT:
-                raise ObjectMissingError(f"{where}: no such object.") from error
-            raise self._unreachable(error) from error
-        except FlexibleChecksumError as error:
-            raise ObjectCorruptError(f"{where}: the bytes do not match the stored checksum.") from error
-        except BotoCoreError as error:
-            raise self._unreachable(error) from error
+    def _asked(self, key: str, ask: Callable[[], _Answer]) -> _Answer:
+        """The answer to a request that may be sent twice; `key` names the object that it is about, if one.
 
-    def _unreachable(self, error: Exception) -> StoreUnreachableError:
-        return StoreUnreachableError(f"s3 bucket {self.bucket!r} at {self._endpoint}: {reason_of(error)}.")
+        Raises:
+            ObjectMissingError, ObjectCorruptError, StoreUnreachableError: with bucket, endpoint and what to check.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return ask()
+            except (ClientError, BotoCoreError, ResponseParserError) as error:
+                if attempt == ATTEMPTS or not may_pass(error):
+                    where = f"{self.uri}/{key}" if key else ""
+                    raise explained(error, where=where, bucket=self.bucket, endpoint=self._endpoint) from error
+            time.sleep(self._backoff_seconds * attempt)
+        raise AssertionError("the last attempt returns or raises")
 
 
-class _SendAgainError(Exception):
-    """The server asked to send the same write again (409 ConditionalRequestConflict)."""
+def _config(timeout_seconds: float) -> Config:
+    """Every request is sent once; what is sent again, and after which look, is decided here and in `s3_writes`."""
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": 1},
+        connect_timeout=min(5.0, timeout_seconds),
+        read_timeout=timeout_seconds,
+    )
 
 
-@contextmanager
-def _opened(body: bytes | Path) -> Iterator[bytes | IO[bytes]]:
-    if isinstance(body, bytes):
-        yield body
-    else:
-        with body.open("rb") as file:
-            yield file
+def _info(item: ObjectTypeDef, key: str) -> ObjectInfo:
+    return ObjectInfo(key, item["Size"], item["ETag"].strip('"'), item["LastModified"])
 
 
 def _is_object(key: str) -> bool:

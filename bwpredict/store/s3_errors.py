@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    ClientError,
+    FlexibleChecksumError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 from botocore.exceptions import ConnectionError as NotConnectedError
 from botocore.exceptions import HTTPClientError as AnswerLostError
+from botocore.parsers import ResponseParserError
+
+from bwpredict.errors import ObjectCorruptError, ObjectMissingError, StoreError, StoreUnreachableError
 
 NO_OBJECT = ("NoSuchKey", "404")
 
@@ -22,6 +31,29 @@ ADVICE = {
     "NotImplemented": "the server has no conditional writes (If-Match), which publishing needs; use one that has",
 }
 """Error codes that mean the same for every request: what they say and what to do."""
+
+
+_PASSING = ("SlowDown", "Throttling", "TooManyRequests", "RequestTimeout", "RequestTimeTooSkewed", "429")
+_CUT_SHORT = (NotConnectedError, AnswerLostError, ResponseParserError, IncompleteReadError, FlexibleChecksumError)
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed a moment later: the network, a busy server, an answer cut short."""
+    if isinstance(error, ClientError):
+        code = code_of(error)
+        return code not in ADVICE and (status_of(error) >= 500 or code in _PASSING)
+    return isinstance(error, _CUT_SHORT)
+
+
+def explained(error: Exception, *, where: str, bucket: str, endpoint: str) -> StoreError:
+    """What boto3 raised while the object at `where` was read, or the bucket if it is empty, as an error of ours."""
+    if where and isinstance(error, ClientError) and code_of(error) in NO_OBJECT:
+        return ObjectMissingError(f"{where}: no such object.")
+    if isinstance(error, FlexibleChecksumError):
+        return ObjectCorruptError(f"{where}: the bytes do not match the stored checksum; restore the object.")
+    if isinstance(error, IncompleteReadError):
+        return ObjectCorruptError(f"{where}: the server sent only a part of it, again and again; restore the object.")
+    return StoreUnreachableError(f"s3 bucket {bucket!r} at {endpoint}: {reason_of(error)}.")
 
 
 def code_of(error: ClientError) -> str:

@@ -8,7 +8,6 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -132,7 +131,7 @@ def _document(
         "end": window[1].isoformat(),
         "telemetry_uri": sources.location(store, prefix),
         "prefix": prefix,
-        "objects": [{**asdict(info), "rows": tally.rows_of[info.key]} for info in objects],
+        "objects": [{**_pin(info), "rows": tally.rows_of[info.key]} for info in objects],
         "rows": sum(day["rows"] for day in days),
         "links": len(tally.links),
         "duplicates_removed": sum(day["duplicates_removed"] for day in days),
@@ -157,9 +156,14 @@ def _snapshot_id(window: tuple[datetime, datetime], objects: list[ObjectInfo]) -
             "columns": list(schema.COLUMN_NAMES),
             "start": window[0].isoformat(),
             "end": window[1].isoformat(),
-            "objects": sorted((asdict(info) for info in objects), key=lambda each: str(each["key"])),
+            "objects": [_pin(info) for info in sorted(objects, key=lambda each: each.key)],
         }
     )
+
+
+def _pin(info: ObjectInfo) -> dict[str, Any]:
+    """What tells whether an object is still the same; not the store's clock."""
+    return {"key": info.key, "size_bytes": info.size_bytes, "etag": info.etag}
 
 
 def _install(telemetry: Path, work: Path, document: dict[str, Any]) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import socket
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faulty_s3 import LANDED as LANDED_FAULTS
+from faulty_s3 import LOST, FaultyS3
 from fixtures_s3 import KEYS_PER_PAGE
 
 from bwpredict.errors import (
@@ -19,12 +22,15 @@ from bwpredict.errors import (
 )
 from bwpredict.store import open_store
 from bwpredict.store.s3 import S3Store
+from bwpredict.store.s3_writes import PROBE_NAME
 
 LANDED = ["500 landed", "cut landed"]
 
 
 @pytest.mark.parametrize("fault", ["409", "500 lost", *LANDED])
-def test_a_write_whose_answer_was_lost_is_settled_by_reading_again(faulty_s3: Any, s3_bucket: str, fault: str) -> None:
+def test_a_write_whose_answer_was_lost_is_settled_by_reading_again(
+    faulty_s3: FaultyS3, s3_bucket: str, fault: str
+) -> None:
     store = open_store(f"s3://{s3_bucket}/p")
     etag = store.write("pointer", b"one", if_etag=None)
 
@@ -35,7 +41,7 @@ def test_a_write_whose_answer_was_lost_is_settled_by_reading_again(faulty_s3: An
 
 @pytest.mark.parametrize("fault", ["409", "500 lost", *LANDED])
 def test_an_upload_whose_answer_was_lost_is_settled_by_reading_again(
-    faulty_s3: Any, s3_bucket: str, tmp_path: Path, fault: str
+    faulty_s3: FaultyS3, s3_bucket: str, tmp_path: Path, fault: str
 ) -> None:
     (tmp_path / "file").write_bytes(b"content")
     faulty_s3.faults.append(fault)
@@ -46,7 +52,7 @@ def test_an_upload_whose_answer_was_lost_is_settled_by_reading_again(
 
 @pytest.mark.parametrize("fault", ["409", "500 lost"])
 def test_a_write_that_never_gets_a_clear_answer_has_an_unknown_outcome(
-    faulty_s3: Any, s3_bucket: str, fault: str
+    faulty_s3: FaultyS3, s3_bucket: str, fault: str
 ) -> None:
     store = open_store(f"s3://{s3_bucket}")
     faulty_s3.faults.extend([fault] * 20)
@@ -56,7 +62,7 @@ def test_a_write_that_never_gets_a_clear_answer_has_an_unknown_outcome(
 
 @pytest.mark.parametrize("fault", LANDED)
 def test_a_lost_answer_is_no_lost_race_when_a_rival_built_upon_our_write(
-    faulty_s3: Any, s3_bucket: str, fault: str
+    faulty_s3: FaultyS3, s3_bucket: str, fault: str
 ) -> None:
     store, rival = open_store(f"s3://{s3_bucket}"), open_store(f"s3://{s3_bucket}")
 
@@ -79,10 +85,74 @@ def test_a_rival_between_read_and_write_is_a_conflict(s3_bucket: str) -> None:
         store.write("pointer", b"ours", if_etag=etag)
 
 
-def test_a_server_without_conditional_writes_is_refused(faulty_s3: Any, s3_bucket: str) -> None:
+def test_a_server_without_conditional_writes_is_refused(faulty_s3: FaultyS3, s3_bucket: str) -> None:
     faulty_s3.faults.append("501")
     with pytest.raises(StoreUnreachableError, match="no conditional writes"):
         open_store(f"s3://{s3_bucket}").write("pointer", b"one", if_etag=None)
+
+
+def test_a_server_that_ignores_conditions_is_refused_before_anything_is_written(
+    faulty_s3: FaultyS3, s3_bucket: str, tmp_path: Path
+) -> None:
+    faulty_s3.choose = lambda _: "unconditional"
+    (tmp_path / "file").write_bytes(b"x")
+    store = open_store(f"s3://{s3_bucket}/p")
+    for attempt in (
+        lambda: store.write("pointer", b"one", if_etag=None),
+        lambda: store.upload(tmp_path / "file", "file"),
+    ):
+        assert "the server ignores the conditions of writes (If-Match, If-None-Match)" in _sentence_of(attempt)
+    assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("ignored", ["if-match", "if-none-match"])
+def test_both_conditions_must_be_honoured(faulty_s3: FaultyS3, s3_bucket: str, ignored: str) -> None:
+    faulty_s3.choose = lambda asked: "unconditional" if ignored in asked.headers else ""
+    assert "two publishers could both win" in _sentence_of(
+        lambda: open_store(f"s3://{s3_bucket}/p").write("pointer", b"one", if_etag=None)
+    )
+
+
+def test_the_server_is_probed_once_a_process(faulty_s3: FaultyS3, s3_bucket: str) -> None:
+    for prefix in ("one", "two"):
+        open_store(f"s3://{s3_bucket}/{prefix}").write("pointer", b"one", if_etag=None)
+    assert [asked.key.partition("/")[2] for asked in faulty_s3.asked] == [
+        *[f"one/{PROBE_NAME}"] * 3,
+        "one/pointer",
+        "two/pointer",
+    ]
+
+
+@pytest.mark.parametrize("fault", [*LOST, *LANDED_FAULTS])
+def test_every_operation_tells_the_truth_after_one_fault(
+    faulty_s3: FaultyS3, s3_bucket: str, tmp_path: Path, fault: str
+) -> None:
+    """It does what it says, or refuses with a sentence; a lost race is only said where nothing can have landed."""
+    store = S3Store(s3_bucket, "p", timeout_seconds=1.5, backoff_seconds=0.01)
+    (tmp_path / "file").write_bytes(b"file")
+    etag = store.write("pointer", b"one", if_etag=None)
+    operations: dict[str, Callable[[], object]] = {
+        "list": lambda: [info.key for info in store.list()] == ["pointer"],
+        "info": lambda: store.info("pointer").size_bytes == 3,
+        "read": lambda: store.read("pointer") == (b"one", etag),
+        "download": lambda: store.download("pointer", tmp_path / "out") or (tmp_path / "out").read_bytes() == b"one",
+        "create": lambda: store.write("new", b"new", if_etag=None) == store.read("new")[1],
+        "upload": lambda: store.upload(tmp_path / "file", "file") and store.read("file")[0] == b"file",
+        "swap": lambda: store.write("pointer", b"two", if_etag=etag) == store.read("pointer")[1],
+        "delete": lambda: store.delete("new") or "new" not in list(store.keys()),
+    }
+    for name, operate in operations.items():
+        pending = [fault]
+        faulty_s3.choose = lambda _, pending=pending: pending.pop() if pending else ""
+        try:
+            assert operate(), f"{fault} at {name}"
+        except ConflictError:
+            assert fault == "412", f"{fault} at {name}"
+            assert name in ("create", "upload", "swap")
+        except StoreUnreachableError:
+            assert fault in ("409", "412"), f"{fault} at {name}"  # no server answers this to a reader
+    faulty_s3.choose = None
+    assert store.read("pointer")[0] == (b"one" if fault == "412" else b"two")
 
 
 def test_a_missing_bucket_is_named_by_every_operation(s3_environment: str, tmp_path: Path) -> None:

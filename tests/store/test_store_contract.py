@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,38 @@ def test_a_prefix_is_a_start_of_the_key_and_not_only_a_folder(store: Store) -> N
     assert keys(store, "date=2026-10") == ["date=2026-10-01/x", "date=2026-10-02/x"]
     assert keys(store, "date=2026-11-01/") == ["date=2026-11-01/x"]
     assert keys(store, "/date") == keys(store, "../") == []
+
+
+def test_keys_are_those_of_the_listing_in_the_same_order(store: Store) -> None:
+    for key in ("b/2", "b/10", "a", "b.txt", "b-c/1", "ä", "Z"):
+        store.write(key, key.encode(), if_etag=None)
+
+    for prefix in ("", "b", "b/", "b/1", "none", "../"):
+        assert list(store.keys(prefix)) == keys(store, prefix)
+
+
+def test_an_object_that_was_deleted_is_gone_and_deleting_it_again_is_fine(store: Store) -> None:
+    for key in ("a/b", "a/c", "d/e"):
+        store.write(key, b"1", if_etag=None)
+    for _ in range(2):
+        store.delete("a/b")
+        store.delete("d/e")
+    assert keys(store) == ["a/c"]
+    store.write("d/e", b"again", if_etag=None)
+    assert store.read("d/e")[0] == b"again"
+
+
+def test_objects_tell_when_they_were_written(store: Store) -> None:
+    store.write("a", b"1", if_etag=None)
+    for info in (store.info("a"), *store.list()):
+        assert info.modified_at is not None
+        assert abs(datetime.now(UTC) - info.modified_at) < timedelta(minutes=5)
+
+
+def test_what_is_no_temporary_file_of_the_store_is_not_removed_as_one(store: Store) -> None:
+    store.write("a", b"1", if_etag=None)
+    assert store.remove_unfinished(datetime.now(UTC) + timedelta(days=1)) == 0
+    assert keys(store) == ["a"]
 
 
 def test_a_write_that_expects_no_object_loses_to_one_that_exists(store: Store) -> None:
@@ -133,6 +166,7 @@ def test_a_key_that_is_no_plain_relative_path_is_refused(store: Store, tmp_path:
         lambda: store.write(key, b"x", if_etag=None),
         lambda: store.read(key),
         lambda: store.info(key),
+        lambda: store.delete(key),
         lambda: store.download(key, tmp_path / "out"),
         lambda: store.upload(a_file(tmp_path, b"x"), key),
     ):
