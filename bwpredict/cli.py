@@ -1,4 +1,4 @@
-"""The command line: `bwpredict generate | train | retrain | tune … | policy … | status | promote | rollback`.
+"""The command line: `bwpredict generate | train | retrain`, and what `commands` adds.
 
 Exit code 0: done; 1: a negative verdict (validation, gate, or the guide's target not met);
 2: something the user can mend, said in one sentence.
@@ -14,10 +14,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from bwpredict.code_version import code_version
 from bwpredict.commands import policy as policy_commands
+from bwpredict.commands import registry as registry_commands
 from bwpredict.commands import tune
 from bwpredict.commands.tune import TrainingFileOption
 from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
@@ -34,6 +34,8 @@ app = typer.Typer(
 )
 app.add_typer(tune.app, name="tune")
 app.add_typer(policy_commands.app, name="policy")
+
+registry_commands.register(app)
 
 _GUIDE_SAMPLES = 15_000
 _DEFAULTS = TrainingConfig()
@@ -244,62 +246,6 @@ def retrain(
         raise GateRejected(f"Nothing was published. Report: {Path(reference.path).parent / steps.MODEL_CARD}")
     if not dry_run:
         steps.publish(reference)
-
-
-@app.command()
-def status(registry: Registry = "") -> None:
-    """Tell what is in production, since when, and what came before."""
-    from bwpredict.registry.production import read_history, read_production
-    from bwpredict.registry.versions import list_versions
-    from bwpredict.store import open_store
-
-    store = open_store(registry or Settings().registry)
-    production = read_production(store)
-    if production is None:
-        logger.info("%s: nothing is in production yet.", store.uri)
-        return
-    logger.info("%s: %s is in production.", store.uri, production.version)
-    table = Table("#", "version", "kind", "when", "by", "replaced")
-    for move in read_history(store):
-        table.add_row(
-            str(move.sequence), move.version, move.kind, move.promoted_at, move.promoted_by, move.replaced or "nothing"
-        )
-    _console().print(table)
-    logger.info("Published versions: %s", ", ".join(list_versions(store)) or "none")
-
-
-@app.command()
-def promote(
-    version: Annotated[str, typer.Argument(help="A published version, such as v20261101_093000.")],
-    registry: Registry = "",
-) -> None:
-    """Put a published version into production, after checking every file of it."""
-    from bwpredict.registry.production import promote as promote_version
-    from bwpredict.store import open_store
-
-    store = open_store(registry or Settings().registry)
-    production = promote_version(store, version, promoted_by=user(), now=datetime.now(UTC))
-    logger.info("%s is in production; before it: %s.", production.version, production.previous or "nothing")
-
-
-@app.command()
-def rollback(registry: Registry = "") -> None:
-    """Put the version before the present one back into production."""
-    from bwpredict.registry.production import rollback as roll_back
-    from bwpredict.store import open_store
-
-    production = roll_back(open_store(registry or Settings().registry), promoted_by=user(), now=datetime.now(UTC))
-    logger.info("%s is in production again.", production.version)
-
-
-def user() -> str:
-    """Who runs this, for the record."""
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
-        return "unknown"
 
 
 def _is_given(context: typer.Context, option: str) -> bool:

@@ -1,1 +1,1 @@
-"""Commands of the command line that fill a module of their own."""
+"""Commands of the command line, a module for each subject; each registers its own on the app."""

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bwpredict.code_version import code_version
+from bwpredict.commands.people import user
 from bwpredict.config import Cut, Settings, SplitConfig, TrainingConfig, load
 from bwpredict.errors import ConfigError
 
@@ -81,7 +82,6 @@ def approve(
 ) -> None:
     """Let a proposed configuration be used by its name; who did so and when is kept with it."""
     from bwpredict import training_file
-    from bwpredict.cli import user
     from bwpredict.store import open_store
 
     store = open_store(registry or Settings().registry)

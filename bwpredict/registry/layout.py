@@ -44,9 +44,14 @@ OPTIONAL_FILES = ("history.json", "parity.json", "latency.json", "compression.js
 """Names of files that are published too where a run made them."""
 
 
+def is_version(name: str) -> bool:
+    """Whether this is a name that a version can have."""
+    return _VERSION.fullmatch(name) is not None
+
+
 def check_version(version: str) -> None:
     """Refuse anything but `v%Y%m%d_%H%M%S`. Raises ConfigError."""
-    if not _VERSION.fullmatch(version):
+    if not is_version(version):
         raise ConfigError(f"{version!r} is no version; expected vYYYYMMDD_HHMMSS, such as v20261101_093000.")
 
 

@@ -16,84 +16,18 @@ has written `history/n+1…`, which says whose move n + 1 was.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal
 
-from bwpredict.documents import decode_document, encode_document
-from bwpredict.errors import ConfigError, ConflictError, ObjectCorruptError, ObjectMissingError, UnknownOutcomeError
-from bwpredict.registry.layout import DECISION_NAME, PRODUCTION_KEY, model_key, onnx_name, record_key
+from bwpredict.errors import ConfigError, ConflictError, ObjectMissingError, UnknownOutcomeError
+from bwpredict.registry.history import complete_history, read_history, read_record, rollback_stack
+from bwpredict.registry.layout import DECISION_NAME, PRODUCTION_KEY, model_key, onnx_name
+from bwpredict.registry.pointer import Kind, Production, encode, read_production
 from bwpredict.registry.versions import Manifest, verify_version
 from bwpredict.store import Store
 
-Kind = Literal["bootstrap", "promotion", "rollback"]
-
-
-@dataclass(frozen=True)
-class Production:
-    """One move of the production pointer; the latest one is what serves.
-
-    `previous` is the version a rollback would return to, `replaced` the one that served just before.
-    They differ after a rollback: v1, v2, v3, back to v2 has replaced v3, and a further rollback goes to v1.
-    """
-
-    sequence: int
-    kind: Kind
-    version: str
-    month: str
-    onnx_key: str
-    sha256: str
-    previous: str | None
-    replaced: str | None
-    promoted_at: str
-    promoted_by: str
-    reason: str | None
-    decision: dict[str, str]
-    etag: str = field(compare=False, default="")
-    """ETag of `production.json` when this was read; empty for a record of the history."""
-
-    @property
-    def record_key(self) -> str:
-        """Key of this move's record in the history."""
-        return record_key(self.sequence, self.version, self.kind)
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """This move as it stands in `production.json` and in the history."""
-        values = asdict(self)
-        del values["etag"]
-        return values
-
-
-def read_production(store: Store) -> Production | None:
-    """What is in production; None if nothing has been published yet.
-
-    Raises:
-        DocumentError: `production.json` is not a valid document.
-    """
-    try:
-        content, etag = store.read(PRODUCTION_KEY)
-    except ObjectMissingError:
-        return None
-    return _decode(store, PRODUCTION_KEY, content, etag)
-
-
-def read_history(store: Store) -> list[Production]:
-    """All moves of the pointer, oldest first, complete even if the last one's record is not written yet.
-
-    Raises:
-        ObjectCorruptError: a record is gone or was altered; the product never does either.
-        DocumentError: a record is not a valid document.
-    """
-    production = read_production(store)
-    moves = {info.key: _decode(store, info.key, store.read(info.key)[0]) for info in store.list("history/")}
-    if production and moves.setdefault(production.record_key, production) != production:
-        raise _altered(store, production.sequence)
-    history = [moves[key] for key in sorted(moves)]
-    for sequence, (key, made) in enumerate(zip(sorted(moves), history, strict=True), start=1):
-        if key != made.record_key or made.sequence != sequence:
-            raise _altered(store, sequence)
-    return history
+__all__ = ["Production", "move", "promote", "read_history", "read_production", "record_cleanup", "rollback"]
 
 
 def promote(
@@ -116,9 +50,11 @@ def promote(
         ObjectCorruptError: a file of the version is gone or has other bytes.
         ConflictError: production is not `expected_version`, or somebody moved it meanwhile.
     """
-    current = _read_expected(store, expected_version)
+    current = read_production(store)
+    _require_expected(store, current, expected_version)
     if current and current.version == version:
         return complete_history(store, current)
+    require_not_deleted(store, current, version)
     manifest = verify_version(store, version)
     previous = current.version if current else None
     return move(
@@ -131,18 +67,26 @@ def rollback(
 ) -> Production:
     """Point production at the version that served before the present one was promoted.
 
+    Asked again with the same `expected_version` after it was done, it only completes the history: a retry
+    goes back once.
+
     Raises:
         ConfigError: there is nothing to go back to.
         ObjectCorruptError: a file of that version, or a record of the history, is gone or was altered.
         ConflictError: as `promote`.
     """
-    current = _read_expected(store, expected_version)
+    current = read_production(store)
+    if current and current.kind == "rollback" and current.replaced == expected_version:
+        return complete_history(store, current)
+    _require_expected(store, current, expected_version)
     if current is None:
         raise ConfigError(f"{store.uri}: nothing is in production, so there is nothing to roll back.")
     if current.previous is None:
         raise ConfigError(f"{store.uri}: {current.version} is the first version in production; none came before it.")
+    require_not_deleted(store, current, current.previous)
     manifest = verify_version(store, current.previous)
-    previous = _version_below(read_history(store), depth=2)
+    stack = rollback_stack(read_history(store))
+    previous = stack[-3] if len(stack) > 2 else None
     return move(
         store, manifest, current, kind="rollback", previous=previous, promoted_by=promoted_by, now=now, reason=reason
     )
@@ -165,8 +109,6 @@ def move(
         ConflictError: the pointer is no longer `current`.
         UnknownOutcomeError: the answer was lost and the pointer does not tell either; run again.
     """
-    if current:
-        complete_history(store, current)
     version = manifest.version
     moved = Production(
         sequence=current.sequence + 1 if current else 1,
@@ -181,75 +123,90 @@ def move(
         promoted_by=promoted_by,
         reason=reason,
         decision={"key": model_key(version, DECISION_NAME), "sha256": manifest.sha256[DECISION_NAME]},
+        cleanup=current.cleanup if current else None,
     )
-    _swap(store, moved, current.etag if current else None)
+    return _swap(store, current, moved)
+
+
+def record_cleanup(
+    store: Store, current: Production, deleted: Sequence[str], *, made_by: str, now: datetime
+) -> Production:
+    """Record, before anything is deleted, which versions go; what serves stays.
+
+    The record moves the pointer like any other, so a promotion that began before it loses its swap,
+    and one that begins after it finds the version among the deleted ones.
+
+    Raises:
+        ConflictError: the pointer is no longer `current`.
+        UnknownOutcomeError: as `move`.
+    """
+    at = now.astimezone(UTC).isoformat(timespec="seconds")
+    moved = replace(
+        current,
+        sequence=current.sequence + 1,
+        kind="cleanup",
+        replaced=current.version,
+        reason=None,
+        cleanup={"at": at, "by": made_by, "deleted": list(deleted)},
+    )
+    return _swap(store, current, moved)
+
+
+def require_not_deleted(store: Store, made: Production | None, version: str) -> None:
+    """Refuse a version that the latest cleanup before `made` deletes. Raises ObjectMissingError."""
+    if made and made.cleanup and version in made.deleted:
+        raise ObjectMissingError(
+            f"{store.uri}: {version} was deleted on {made.cleanup['at']} by {made.cleanup['by']}; "
+            "promote a version that is there, or publish under a new name."
+        )
+
+
+def _swap(store: Store, current: Production | None, moved: Production) -> Production:
+    """Move the pointer from `current` (as read) to `moved`, and complete the history before and after.
+
+    Raises:
+        ConflictError: the pointer is no longer `current`.
+        UnknownOutcomeError: the answer was lost and the pointer does not tell either; run again.
+    """
+    if current:
+        complete_history(store, current)
+    _compare_and_swap(store, moved, current.etag if current else None)
     return complete_history(store, moved)
 
 
-def complete_history(store: Store, production: Production) -> Production:
-    """Write the record of the pointer's latest move if it is not there yet; returns `production`.
-
-    Raises:
-        ObjectCorruptError: a different record is there.
-    """
-    content = _encode(production)
-    try:
-        store.write(production.record_key, content, if_etag=None)
-    except ConflictError as error:
-        if store.read(production.record_key)[0] != content:
-            raise _altered(store, production.sequence) from error
-    return production
-
-
-def _swap(store: Store, moved: Production, if_etag: str | None) -> None:
+def _compare_and_swap(store: Store, moved: Production, if_etag: str | None) -> None:
     """Compare-and-swap the pointer; settle a lost answer by looking for our own move."""
     try:
-        store.write(PRODUCTION_KEY, _encode(moved), if_etag=if_etag)
+        store.write(PRODUCTION_KEY, encode(moved), if_etag=if_etag)
     except (ConflictError, UnknownOutcomeError) as error:
         now_there = read_production(store)
         if now_there is None or now_there.sequence < moved.sequence:
             raise
         made = now_there if now_there.sequence == moved.sequence else _read_record(store, moved)
         if made != moved:
-            raise ConflictError(
-                f"{store.uri}: {now_there.version} was put into production by {now_there.promoted_by} meanwhile, "
-                f"so {moved.version} was not; compare with it and decide again."
-            ) from error
+            raise _overtaken(store, now_there, moved) from error
+
+
+def _overtaken(store: Store, rival: Production, moved: Production) -> ConflictError:
+    if "cleanup" in (rival.kind, moved.kind):
+        return ConflictError(
+            f"{store.uri}: production was moved by {rival.made_by} meanwhile, "
+            f"so the {moved.kind} was not made; run again."
+        )
+    return ConflictError(
+        f"{store.uri}: {rival.version} was put into production by {rival.promoted_by} meanwhile, "
+        f"so {moved.version} was not; compare with it and decide again."
+    )
 
 
 def _read_record(store: Store, moved: Production) -> Production | None:
     try:
-        return _decode(store, moved.record_key, store.read(moved.record_key)[0])
+        return read_record(store, moved.record_key)
     except ObjectMissingError:
         return None
 
 
-def _read_expected(store: Store, expected_version: str | None) -> Production | None:
-    current = read_production(store)
+def _require_expected(store: Store, current: Production | None, expected_version: str | None) -> None:
     if expected_version is not None and (current is None or current.version != expected_version):
         found = current.version if current else "nothing"
         raise ConflictError(f"{store.uri}: {found} is in production, not {expected_version}; look again and decide.")
-    return current
-
-
-def _version_below(history: list[Production], depth: int) -> str | None:
-    """The version that `depth` rollbacks from now would lead to: promotions push, rollbacks pop."""
-    stack: list[str] = []
-    for made in history:
-        stack = stack[:-1] if made.kind == "rollback" else [*stack, made.version]
-    return stack[-1 - depth] if len(stack) > depth else None
-
-
-def _altered(store: Store, sequence: int) -> ObjectCorruptError:
-    return ObjectCorruptError(
-        f"{store.uri}/history: the record of move {sequence} is gone or was altered; restore it "
-        "(to promote a published version by its name, only the record of the latest move is needed)."
-    )
-
-
-def _encode(production: Production) -> bytes:
-    return encode_document("production", production.document, name=PRODUCTION_KEY)
-
-
-def _decode(store: Store, key: str, content: bytes, etag: str = "") -> Production:
-    return Production(**decode_document("production", content, name=f"{store.uri}/{key}"), etag=etag)

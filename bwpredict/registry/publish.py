@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bwpredict.documents import encode_document
 from bwpredict.errors import ConfigError, ConflictError, GateRejected, ObjectCorruptError
 from bwpredict.files import sha256_of
+from bwpredict.registry.history import complete_history, read_record, record_names
 from bwpredict.registry.layout import (
     DECISION_NAME,
     MANIFEST_NAME,
@@ -24,7 +24,9 @@ from bwpredict.registry.layout import (
     onnx_name,
     required_files,
 )
-from bwpredict.registry.production import Kind, Production, complete_history, move, read_history, read_production
+from bwpredict.registry.pointer import Kind, Production, read_production
+from bwpredict.registry.production import move, require_not_deleted
+from bwpredict.registry.seal import seal, unseal
 from bwpredict.registry.versions import Manifest
 from bwpredict.store import Store
 
@@ -69,7 +71,7 @@ def publish(
     current = read_production(store)
     if current and current.version == version:
         return complete_history(store, _require_same_bytes(store, current, sha256))
-    earlier = _earlier_move(store, version) if current else None
+    earlier = _earlier_move(store, current, version)
     if earlier:
         return _require_same_bytes(store, earlier, sha256)
     _require_champion(store, current, version, decision)
@@ -136,10 +138,20 @@ def _require_not_older(current: Production | None, version: str, month: str, *, 
         )
 
 
-def _earlier_move(store: Store, version: str) -> Production | None:
-    """The move by which an earlier, interrupted run put this version into production, if another followed."""
-    moves = [record for record in read_history(store) if record.version == version]
-    return moves[0] if moves else None
+def _earlier_move(store: Store, current: Production | None, version: str) -> Production | None:
+    """The move by which an earlier, interrupted run put this version into production, if another followed.
+
+    Reads only the records that can tell; raises ObjectMissingError if a cleanup has deleted the version.
+    """
+    names = record_names(store, current)
+    for name in names:
+        if name.kind == "cleanup":
+            require_not_deleted(store, _read(store, name.key, current), version)
+    return next((_read(store, name.key, current) for name in names if name.version == version), None)
+
+
+def _read(store: Store, key: str, current: Production | None) -> Production:
+    return current if current and current.record_key == key else read_record(store, key)
 
 
 def _require_same_bytes(store: Store, production: Production, sha256: Mapping[str, str]) -> Production:
@@ -166,10 +178,9 @@ def _write_manifest(store: Store, folder: Path, manifest: Manifest) -> None:
         for name, sha256 in manifest.sha256.items()
     ]
     document = {"version": manifest.version, "month": manifest.month, "files": files}
-    content = encode_document("manifest", document, name=key)
     try:
-        store.write(key, content, if_etag=None)
+        store.write(key, seal("manifest", document, name=key), if_etag=None)
     except ConflictError as error:
-        if store.read(key)[0] != content:
+        if unseal("manifest", store.read(key)[0], name=f"{store.uri}/{key}") != document:
             sentence = f"{store.uri}/{key}: {manifest.version} was published before, with other files; left as it is."
             raise ConflictError(sentence) from error

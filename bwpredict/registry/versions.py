@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bwpredict.documents import decode_document
 from bwpredict.errors import ConfigError, ObjectCorruptError, ObjectMissingError
 from bwpredict.files import atomic_path, sha256_of
 from bwpredict.registry.layout import MANIFEST_NAME, model_key
+from bwpredict.registry.seal import unseal
 from bwpredict.store import Store
 from bwpredict.store.base import explained_os_errors
 
@@ -29,7 +29,7 @@ class Manifest:
 
 def list_versions(store: Store) -> list[str]:
     """Versions that are published whole, oldest first; one without MANIFEST.json is not there yet."""
-    keys = (info.key.split("/") for info in store.list("models/"))
+    keys = (key.split("/") for key in store.keys("models/"))
     return sorted(parts[1] for parts in keys if len(parts) == 3 and parts[2] == MANIFEST_NAME)
 
 
@@ -39,7 +39,7 @@ def read_manifest(store: Store, version: str) -> Manifest:
     Raises:
         ConfigError: `version` is no version name.
         ObjectMissingError: no such version; the sentence lists the newest ones that are there.
-        ObjectCorruptError: the manifest is of another version.
+        ObjectCorruptError: the manifest is of another version, or not as it was written.
         DocumentError: the manifest is no valid document.
     """
     key = model_key(version, MANIFEST_NAME)
@@ -49,7 +49,7 @@ def read_manifest(store: Store, version: str) -> Manifest:
         known = ", ".join(list_versions(store)[-5:]) or "none"
         sentence = f"{store.uri}: version {version} is not published; the newest published are: {known}."
         raise ObjectMissingError(sentence) from error
-    document = decode_document("manifest", content, name=f"{store.uri}/{key}")
+    document = unseal("manifest", content, name=f"{store.uri}/{key}")
     if document["version"] != version:
         raise ObjectCorruptError(f"{store.uri}/{key}: is the manifest of {document['version']}, not of {version}.")
     files = {file["name"]: file["sha256"] for file in document["files"]}
@@ -63,14 +63,19 @@ def verify_version(store: Store, version: str) -> Manifest:
         ObjectCorruptError: names the first file that is gone or has other bytes.
     """
     manifest = read_manifest(store, version)
-    for name, sha256 in manifest.sha256.items():
-        key = model_key(version, name)
-        try:
-            content, _ = store.read(key)
-        except ObjectMissingError as error:
-            raise ObjectCorruptError(f"{store.uri}/{key}: is gone, but MANIFEST.json lists it.") from error
-        _check_bytes(store, key, hashlib.sha256(content).hexdigest(), sha256)
+    for name in manifest.sha256:
+        verify_file(store, manifest, name)
     return manifest
+
+
+def verify_file(store: Store, manifest: Manifest, name: str) -> None:
+    """Read one file of a version and hold it against the manifest. Raises ObjectCorruptError."""
+    key = model_key(manifest.version, name)
+    try:
+        content, _ = store.read(key)
+    except ObjectMissingError as error:
+        raise ObjectCorruptError(f"{store.uri}/{key}: is gone, but MANIFEST.json lists it.") from error
+    _check_bytes(store, key, hashlib.sha256(content).hexdigest(), manifest.sha256[name])
 
 
 def fetch(store: Store, version: str, names: Sequence[str], folder: Path) -> list[Path]:

@@ -43,7 +43,7 @@ def a_challenger(folder: Path, version: str, *, champion: str | None = None, sal
         (folder / name).write_bytes(f"{name} of {version} {salt}".encode() * 20)
     decision = {
         "version": version,
-        "month": MONTHS[version],
+        "month": MONTHS.get(version, MONTHS[V3]),
         "outcome": "promote" if champion else "bootstrap",
         "passed": True,
         "champion_version": champion,
@@ -85,7 +85,7 @@ class Interposed:
         after: Callable[[int, str], None] = lambda _number, _key: None,
     ) -> None:
         self.store, self.before, self.after = store, before, after
-        self.keys: list[str] = []
+        self.written: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
@@ -97,8 +97,8 @@ class Interposed:
         return self._around(key, lambda: self.store.write(key, content, if_etag=if_etag))
 
     def _around(self, key: str, write: Callable[[], str]) -> str:
-        number = len(self.keys)
-        self.keys.append(key)
+        number = len(self.written)
+        self.written.append(key)
         self.before(number, key)
         try:
             return write()

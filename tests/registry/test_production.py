@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from bwpredict.errors import (
     StoreUnreachableError,
 )
 from bwpredict.registry.layout import onnx_name
+from bwpredict.registry.pointer import encode
 from bwpredict.registry.production import promote, read_history, read_production, rollback
 from bwpredict.registry.versions import fetch, list_versions, read_manifest, verify_version
 from bwpredict.store import Store, open_store
@@ -150,6 +152,13 @@ def test_a_move_from_a_version_that_no_longer_serves_is_refused(local_store: Sto
     assert rollback(local_store, **ME, expected_version=V3).version == V2
 
 
+def test_a_rollback_asked_for_twice_goes_back_once(local_store: Store, tmp_path: Path) -> None:
+    three_published(local_store, tmp_path)
+    made = rollback(local_store, **ME, expected_version=V3)
+    assert rollback(local_store, **ME, expected_version=V3) == made
+    assert len(read_history(local_store)) == 4
+
+
 def test_of_two_rollbacks_at_once_one_loses(store: Store, tmp_path: Path) -> None:
     three_published(store, tmp_path)
     rival = once_at("production.json", lambda: [rollback(store, promoted_by="rival", now=NOW), None][1])
@@ -168,7 +177,7 @@ def test_a_record_that_was_altered_or_is_gone_is_named(tmp_path: Path) -> None:
     original = store.read(keys[1])[0]
 
     overwrite(store, keys[1], altered)
-    with pytest.raises(ObjectCorruptError, match="move 2 is gone or was altered"):
+    with pytest.raises(ObjectCorruptError, match=f"{keys[1]}: does not match its own checksum"):
         read_history(store)
     overwrite(store, keys[1], original)
     assert len(read_history(store)) == 3
@@ -185,9 +194,27 @@ def test_the_record_of_the_latest_move_must_agree_with_the_pointer(local_store: 
         lambda: read_history(local_store),
         lambda: published(local_store, a_challenger(tmp_path, V2, champion=V1)),
     ):
-        with pytest.raises(ObjectCorruptError, match="move 1 is gone or was altered"):
+        with pytest.raises(ObjectCorruptError, match=f"{made.record_key}: does not match its own checksum"):
             attempt()
     assert read_production(local_store) == made
+
+
+def test_a_record_that_was_replaced_by_another_whole_one_is_named(local_store: Store, tmp_path: Path) -> None:
+    published(local_store, a_challenger(tmp_path, V1))
+    made = published(local_store, a_challenger(tmp_path, V2, champion=V1))
+    rival = replace(made, promoted_by="rival")
+    overwrite(local_store, made.record_key, encode(rival))
+    with pytest.raises(ObjectCorruptError, match="move 2 is gone or was altered"):
+        read_history(local_store)
+
+
+def test_a_pointer_that_was_put_back_is_told_by_the_history(local_store: Store, tmp_path: Path) -> None:
+    published(local_store, a_challenger(tmp_path, V1))
+    before = local_store.read("production.json")[0]
+    published(local_store, a_challenger(tmp_path, V2, champion=V1))
+    overwrite(local_store, "production.json", before)
+    with pytest.raises(ObjectCorruptError, match=r"production\.json: is move 1, but the history goes on to move 2"):
+        read_history(local_store)
 
 
 @pytest.mark.parametrize("content", [b"", b"no json", b"[]", b'{"version": "v20261001_000000"}', b'{"sequence": NaN}'])

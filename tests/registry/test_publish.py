@@ -62,8 +62,8 @@ def test_files_come_first_then_the_manifest_then_the_pointer_then_the_record(
     seen = Interposed(local_store)
     made = published(seen, a_challenger(tmp_path, V1))
 
-    assert seen.keys[-3:] == [f"models/{V1}/MANIFEST.json", "production.json", made.record_key]
-    assert {key.rpartition("/")[0] for key in seen.keys[:-3]} == {f"models/{V1}"}
+    assert seen.written[-3:] == [f"models/{V1}/MANIFEST.json", "production.json", made.record_key]
+    assert {key.rpartition("/")[0] for key in seen.written[:-3]} == {f"models/{V1}"}
 
 
 def test_a_second_version_replaces_the_first_and_history_keeps_both(local_store: Store, tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""Commands on a registry: `status`, `promote`, `rollback`, `gc` and `verify`."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bwpredict.commands.people import user
+from bwpredict.config import Settings
+
+logger = logging.getLogger(__name__)
+
+Registry = Annotated[str, typer.Option(help="Folder or s3://bucket/prefix with the published models.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the app."""
+    for command in (status, promote, rollback, gc, verify):
+        app.command()(command)
+
+
+def status(registry: Registry = "") -> None:
+    """Tell what is in production, since when, and what came before."""
+    from bwpredict.registry.production import read_history, read_production
+    from bwpredict.registry.versions import list_versions
+    from bwpredict.store import open_store
+
+    store = open_store(registry or Settings().registry)
+    production = read_production(store)
+    if production is None:
+        logger.info("%s: nothing is in production yet.", store.uri)
+        return
+    logger.info("%s: %s is in production.", store.uri, production.version)
+    table = Table("#", "version", "kind", "when", "by", "replaced")
+    for move in read_history(store):
+        table.add_row(
+            str(move.sequence), move.version, move.kind, move.made_at, move.made_by, move.replaced or "nothing"
+        )
+    Console(highlight=False).print(table)
+    logger.info("Published versions: %s", ", ".join(list_versions(store)) or "none")
+
+
+def promote(
+    version: Annotated[str, typer.Argument(help="A published version, such as v20261101_093000.")],
+    registry: Registry = "",
+) -> None:
+    """Put a published version into production, after checking every file of it."""
+    from bwpredict.registry.production import promote as promote_version
+    from bwpredict.store import open_store
+
+    store = open_store(registry or Settings().registry)
+    production = promote_version(store, version, promoted_by=user(), now=datetime.now(UTC))
+    logger.info("%s is in production; before it: %s.", production.version, production.previous or "nothing")
+
+
+def rollback(registry: Registry = "") -> None:
+    """Put the version before the present one back into production."""
+    from bwpredict.registry.production import rollback as roll_back
+    from bwpredict.store import open_store
+
+    production = roll_back(open_store(registry or Settings().registry), promoted_by=user(), now=datetime.now(UTC))
+    logger.info("%s is in production again.", production.version)
+
+
+def gc(
+    registry: Registry = "",
+    keep: Annotated[int, typer.Option(help="Newest versions that stay.")] = 12,
+    predecessors: Annotated[
+        int | None, typer.Option(help="Versions that rollbacks can lead back to (default: all that were promoted).")
+    ] = None,
+    older_than_days: Annotated[float, typer.Option(help="What changed more recently stays.")] = 7,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be deleted.")] = False,
+) -> None:
+    """Delete old versions and unfinished uploads. Production and what rollbacks lead to stay."""
+    from bwpredict.registry import cleanup
+    from bwpredict.store import open_store
+
+    store, now = open_store(registry or Settings().registry), datetime.now(UTC)
+    policy = cleanup.Policy(keep, predecessors, timedelta(days=older_than_days))
+    if dry_run:
+        planned = cleanup.plan(store, policy, now=now)
+    else:
+        planned = cleanup.clean_up(store, policy, made_by=user(), now=now)
+    verb = "would be deleted" if dry_run else "deleted"
+    for what, versions in (
+        ("versions", planned.versions),
+        ("unfinished uploads", planned.leftovers),
+        ("leftovers of an earlier gc", planned.unfinished),
+    ):
+        logger.info("%s: %d %s %s%s", store.uri, len(versions), what, verb, "".join(f"\n  {name}" for name in versions))
+
+
+def verify(registry: Registry = "") -> None:
+    """Read and re-hash everything in the registry. Exit code 1 if anything is not as it was written."""
+    from bwpredict.registry.inspection import inspect
+    from bwpredict.store import open_store
+
+    store = open_store(registry or Settings().registry)
+    found = inspect(store)
+    for problem in found.problems:
+        logger.info("PROBLEM %s", problem)
+    for version in found.unfinished:
+        logger.info("note: models/%s has no MANIFEST.json: an upload that goes on or died; gc removes it.", version)
+    logger.info(
+        "%s: %d versions, %d files, %d moves of production: %s",
+        store.uri, found.versions, found.files, found.moves,
+        f"{len(found.problems)} problems" if found.problems else "no problems",
+    )  # fmt: skip
+    if found.problems:
+        raise typer.Exit(1)

@@ -1,0 +1,96 @@
+"""`bwpredict gc` and `bwpredict verify`, as a person runs them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from challengers import NOW, V1, V2, V3, three_published
+
+from bwpredict.cli import main
+from bwpredict.registry.production import rollback
+from bwpredict.registry.versions import list_versions
+from bwpredict.store import open_store
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command line; gives the exit code and what was said."""
+
+    def run_(*arguments: object) -> tuple[int, str]:
+        caplog.clear()
+        monkeypatch.setattr(sys, "argv", ["bwpredict", *map(str, arguments)])
+        with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as exit_:
+            main()
+        code = exit_.value.code
+        return (code if isinstance(code, int) else int(bool(code))), caplog.text + capsys.readouterr().err
+
+    return run_
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """V2 serves, V1 is below it, V3 was rolled back; all written a month ago."""
+    store = open_store(str(tmp_path / "root"))
+    three_published(store, tmp_path)
+    rollback(store, promoted_by="me", now=NOW)
+    for path in (tmp_path / "root").rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    return tmp_path / "root"
+
+
+def test_gc_tells_what_it_would_delete_and_then_deletes_it(run: Run, root: Path) -> None:
+    code, said = run("gc", "--registry", root, "--keep", 0, "--dry-run")
+    assert code == 0
+    assert "1 versions would be deleted" in said
+    assert V3 in said
+    assert list_versions(open_store(str(root))) == [V1, V2, V3]
+
+    code, said = run("gc", "--registry", root, "--keep", 0)
+    assert (code, "1 versions deleted" in said) == (0, True)
+    assert list_versions(open_store(str(root))) == [V1, V2]
+    assert run("verify", "--registry", root)[0] == 0
+
+
+def test_gc_keeps_twelve_versions_unless_told_otherwise(run: Run, root: Path) -> None:
+    assert "0 versions deleted" in run("gc", "--registry", root)[1]
+
+
+def test_gc_refuses_a_negative_number(run: Run, root: Path) -> None:
+    code, said = run("gc", "--registry", root, "--keep", -1)
+    assert code == 2
+    assert "must not be negative" in said
+
+
+def test_verify_names_what_is_damaged_and_fails(run: Run, root: Path) -> None:
+    code, said = run("verify", "--registry", root)
+    assert (code, "3 versions, 36 files, 4 moves of production: no problems" in said) == (0, True)
+
+    (root / "models" / V1 / "profile.json").write_bytes(b"damaged")
+    (root / "models" / V3 / "model_card.html").unlink()
+    code, said = run("verify", "--registry", root)
+    assert code == 1
+    assert f"PROBLEM {root}/models/{V1}/profile.json: the bytes do not match" in said
+    assert f"PROBLEM {root}/models/{V3}/model_card.html: is gone" in said
+    assert "2 problems" in said
+
+
+def test_verify_notes_an_unfinished_upload_and_does_not_fail_for_it(run: Run, root: Path) -> None:
+    (root / "models" / "v20260101_000000").mkdir()
+    (root / "models" / "v20260101_000000" / "best_model.pth").write_bytes(b"half")
+    code, said = run("verify", "--registry", root)
+    assert code == 0
+    assert "note: models/v20260101_000000 has no MANIFEST.json" in said
+
+
+@pytest.mark.parametrize("command", ["gc", "verify"])
+def test_a_registry_that_cannot_be_is_named(run: Run, command: str) -> None:
+    code, said = run(command, "--registry", "ftp://models")
+    assert code == 2
+    assert "ftp://models" in said

@@ -1,0 +1,161 @@
+"""The registry on a real S3 server behind a proxy that fails: at each kind of request, in every way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from challengers import NOW, V1, V2, V3, Challenger, a_challenger, published, three_published
+from faulty_s3 import LANDED, LOST, Asked, FaultyS3
+from fixtures_s3 import KEYS_PER_PAGE
+
+from bwpredict.errors import BwPredictError, ObjectCorruptError, StoreUnreachableError
+from bwpredict.registry.inspection import inspect
+from bwpredict.registry.production import promote, read_history, read_production, rollback
+from bwpredict.registry.versions import fetch, list_versions, verify_version
+from bwpredict.store.s3 import S3Store
+
+Wanted = Callable[[Asked], bool]
+REQUESTS: dict[str, Wanted] = {
+    "the first file": lambda asked: asked.method == "PUT" and "snapshot.json" in asked.key,
+    "reading a file back": lambda asked: asked.method == "GET" and "snapshot.json" in asked.key,
+    "the manifest": lambda asked: asked.method == "PUT" and "MANIFEST" in asked.key,
+    "the pointer": lambda asked: asked.method == "PUT" and "production" in asked.key,
+    "reading the pointer": lambda asked: asked.method == "GET" and "production" in asked.key,
+    "the record before": lambda asked: asked.method == "PUT" and "history/" in asked.key,
+    "listing the history": lambda asked: asked.is_list and "history/" in asked.key,
+}
+
+
+TIMEOUT = 1.5
+"""Seconds; long enough for a busy machine."""
+
+
+@pytest.fixture
+def quick_store(faulty_s3: FaultyS3, s3_bucket: str) -> S3Store:
+    """A store behind the proxy that is out of patience soon."""
+    return S3Store(s3_bucket, "registry", timeout_seconds=TIMEOUT, backoff_seconds=0.01)
+
+
+def once(wanted: Wanted, fault: str) -> Callable[[Asked], str]:
+    """The fault for the first request that is wanted."""
+    pending = [fault]
+    return lambda asked: pending.pop() if pending and wanted(asked) else ""
+
+
+@pytest.mark.parametrize("fault", [*LOST, *LANDED])
+def test_a_publication_outlives_a_fault_at_each_kind_of_request(
+    faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path, fault: str
+) -> None:
+    """All in one publication, which is run again until it is done."""
+    published(quick_store, a_challenger(tmp_path, V1))
+    pending = dict(REQUESTS)
+
+    def choose(asked: Asked) -> str:
+        hit = next((what for what, wanted in pending.items() if wanted(asked)), None)
+        return fault if hit and pending.pop(hit) else ""
+
+    faulty_s3.choose = choose
+    challenger = a_challenger(tmp_path, V2, champion=V1)
+    _publish_until_done(quick_store, challenger, fault)
+    assert not pending
+    faulty_s3.choose = None
+    assert [(made.sequence, made.version) for made in read_history(quick_store)] == [(1, V1), (2, V2)]
+    assert inspect(quick_store).problems == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", REQUESTS)
+@pytest.mark.parametrize("fault", [*LOST, *LANDED])
+def test_a_publication_outlives_one_fault_at_any_kind_of_request(
+    faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path, fault: str, what: str
+) -> None:
+    published(quick_store, a_challenger(tmp_path, V1))
+    faulty_s3.choose = once(REQUESTS[what], fault)
+    _publish_until_done(quick_store, a_challenger(tmp_path, V2, champion=V1), fault)
+    assert [(made.sequence, made.version) for made in read_history(quick_store)] == [(1, V1), (2, V2)]
+    assert inspect(quick_store).problems == []
+
+
+def _publish_until_done(store: S3Store, challenger: Challenger, fault: str) -> None:
+    """Run again after each refusal; only an answer that no server gives to such a request may be one."""
+    for _ in range(len(REQUESTS) + 1):
+        try:
+            made = published(store, challenger)
+        except BwPredictError as error:
+            assert fault in ("409", "412", "stale"), f"{fault}: {error}"  # noqa: PT017
+        else:
+            assert made.version == challenger.version
+            return
+    raise AssertionError("never done")
+
+
+@pytest.mark.parametrize("fault", [*LOST, *LANDED])
+def test_a_promotion_and_a_rollback_outlive_a_fault_at_the_pointer(
+    faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path, fault: str
+) -> None:
+    three_published(quick_store, tmp_path)
+    for move, expected in ((partial(promote, version=V1), V1), (partial(rollback, expected_version=V1), V3)):
+        for what in ("the pointer", "reading the pointer"):
+            faulty_s3.choose = once(REQUESTS[what], fault)
+            try:
+                move(quick_store, promoted_by="me", now=NOW)
+            except BwPredictError as error:
+                assert fault in ("409", "412"), f"{fault} at {what}: {error}"  # noqa: PT017
+            faulty_s3.choose = None
+        assert move(quick_store, promoted_by="me", now=NOW).version == expected
+    assert [made.kind for made in read_history(quick_store)[3:]] == ["promotion", "rollback"]
+
+
+@pytest.mark.parametrize("fault", ["503 lost", "reset lost", "truncated"])
+def test_a_reader_waits_out_a_fault_and_gives_up_with_a_sentence(
+    faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path, fault: str
+) -> None:
+    made = published(quick_store, a_challenger(tmp_path, V1))
+    readers: dict[str, Callable[[], object]] = {
+        "read_production": lambda: read_production(quick_store),
+        "read_history": lambda: read_history(quick_store),
+        "list_versions": lambda: list_versions(quick_store),
+        "verify_version": lambda: verify_version(quick_store, V1),
+        "fetch": lambda: fetch(quick_store, V1, ["profile.json"], tmp_path / "out"),
+    }
+    for name, read in readers.items():
+        faulty_s3.choose = once(lambda _: True, fault)
+        assert read(), name
+        faulty_s3.choose = lambda _: fault
+        with pytest.raises(StoreUnreachableError, match=r"s3 bucket '.*' at http://127"):
+            read()
+    faulty_s3.choose = None
+    assert read_production(quick_store) == made
+    assert (tmp_path / "out" / "profile.json").is_file()
+
+
+def test_a_stale_listing_is_not_taken_for_the_truth(faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path) -> None:
+    published(quick_store, a_challenger(tmp_path, V1))
+    read_history(quick_store)
+    stale = dict(faulty_s3.listings)
+    published(quick_store, a_challenger(tmp_path, V2, champion=V1))
+    published(quick_store, a_challenger(tmp_path, V3, champion=V2))
+    faulty_s3.choose = lambda asked: "stale" if asked.is_list else ""
+    for attempt in (
+        lambda: read_history(quick_store),
+        lambda: published(quick_store, a_challenger(tmp_path, "v20261202_000000", champion=V3)),
+    ):
+        faulty_s3.listings.update(stale)
+        with pytest.raises(ObjectCorruptError, match="the record of move 2 is gone"):
+            attempt()
+    faulty_s3.choose = None
+    assert [made.version for made in read_history(quick_store)] == [V1, V2, V3]
+
+
+def test_versions_are_listed_in_one_request_for_each_page(
+    faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path
+) -> None:
+    three_published(quick_store, tmp_path)
+    objects = sum(1 for _ in quick_store.keys("models/"))
+    faulty_s3.asked.clear()
+    assert list_versions(quick_store) == [V1, V2, V3]
+    assert len(faulty_s3.asked) == math.ceil(objects / KEYS_PER_PAGE)
