@@ -5,7 +5,7 @@ ROOT ?= data
 export ROOT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types format up down lock clean
+.PHONY: help setup demo test test-slow lint types format up down lock clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z.%-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,9 +18,13 @@ setup: .venv/.ready ## Make .venv from requirements.txt (the other targets do it
 demo: setup ## Three months of telemetry, three runs of the real DAG, and what came out (folder demo/)
 	@bash scripts/demo.sh
 
-test: setup ## All tests
+test: setup ## The tests, but for the slow ones
 	@bash scripts/browser.sh
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-slow: setup ## The slow tests
+	@bash scripts/browser.sh
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 lint: setup ## Style of the code
 	$(BIN)/ruff check .
