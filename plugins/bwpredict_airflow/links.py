@@ -1,0 +1,60 @@
+"""Buttons on the task pages that lead to what the task wrote: report, Data Docs, registry entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+from airflow.sdk import BaseOperatorLink
+
+PREFIX = "/bandwidth-models"
+"""Where the plugin's pages lie, below Airflow's own address."""
+
+
+def run_page(run_id: str, name: str = "") -> str:
+    """Address of the page of a run, or of one of its files."""
+    return f"{PREFIX}/runs/{quote(run_id, safe='')}" + (f"/files/{name}" if name else "")
+
+
+@attrs.define()
+class ReportLink(BaseOperatorLink):
+    """The model card of the run."""
+
+    name = "Report"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+        """Address of the model card; it is there once `decide` is done."""
+        return run_page(ti_key.run_id, "model_card.html")
+
+
+@attrs.define()
+class DataDocsLink(BaseOperatorLink):
+    """Great Expectations' pages of the run."""
+
+    name = "Data Docs"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+        """Address of the Data Docs; they are there once `validate` is done, red or green."""
+        return run_page(ti_key.run_id, "validation/data_docs/index.html")
+
+
+@attrs.define()
+class RegistryLink(BaseOperatorLink):
+    """The run's verdict, with the way to the registry's entry of the version."""
+
+    name = "Registry entry"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+        """Address of the page of the run's version in the registry."""
+        return f"{run_page(ti_key.run_id)}/version"
+
+
+LINKS = (ReportLink(), DataDocsLink(), RegistryLink())
+
+
+def add_links(links_of: Mapping[Any, Iterable[BaseOperatorLink]]) -> None:
+    """Put the links on the tasks that the XComArgs come from: `@task` has no parameter for them."""
+    for argument, links in links_of.items():
+        argument.operator.operator_extra_links = tuple(links)
