@@ -196,11 +196,6 @@ def publish(decision: Reference) -> Reference:
     return _refer(area / PUBLICATION)
 
 
-def publishes(decision: Reference) -> bool:
-    """Whether this run is to publish a challenger that passed: no dry run, and no back-fill that only judges."""
-    return _run(_area(decision)).publishes
-
-
 def announce(publication: Reference) -> dict[str, Any]:
     """Version and metrics of what was published, for those who wait for it."""
     from bwpredict.registry.announcement import announcement

@@ -36,6 +36,8 @@ def status(registry: Registry = "") -> None:
         logger.info("%s: nothing is in production yet.", store.uri)
         return
     logger.info("%s: %s is in production.", store.uri, production.version)
+    if candidate := production.candidate:
+        logger.info("%s is tried on %g %% of the links.", candidate.version, 100 * candidate.share)
     table = Table("#", "version", "kind", "when", "by", "replaced")
     for move in read_history(store):
         table.add_row(

@@ -9,13 +9,25 @@ from urllib.parse import quote
 import attrs
 from airflow.sdk import BaseOperatorLink
 
+from bwpredict.config import Settings
+from bwpredict.named_models import model_of_dag
+
 PREFIX = "/bandwidth-models"
 """Where the plugin's pages lie, below Airflow's own address."""
 
 
-def run_page(run_id: str, name: str = "") -> str:
+def model_page(model: str) -> str:
+    """Address of the pages of one model, without a slash at its end."""
+    return f"{PREFIX}/of/{quote(model)}"
+
+
+def run_page(model: str, run_id: str, name: str = "") -> str:
     """Address of the page of a run, or of one of its files."""
-    return f"{PREFIX}/runs/{quote(run_id, safe='')}" + (f"/files/{name}" if name else "")
+    return f"{model_page(model)}/runs/{quote(run_id, safe='')}" + (f"/files/{name}" if name else "")
+
+
+def _page(ti_key: Any, name: str = "") -> str:
+    return run_page(model_of_dag(ti_key.dag_id, Settings()).name, ti_key.run_id, name)
 
 
 @attrs.define()
@@ -26,7 +38,7 @@ class ReportLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """Address of the model card; it is there once `decide` is done."""
-        return run_page(ti_key.run_id, "model_card.html")
+        return _page(ti_key, "model_card.html")
 
 
 @attrs.define()
@@ -37,7 +49,7 @@ class DataDocsLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """Address of the Data Docs; they are there once `validate` is done, red or green."""
-        return run_page(ti_key.run_id, "validation/data_docs/index.html")
+        return _page(ti_key, "validation/data_docs/index.html")
 
 
 @attrs.define()
@@ -48,7 +60,7 @@ class RegistryLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """Address of the page of the run's version in the registry."""
-        return f"{run_page(ti_key.run_id)}/version"
+        return f"{_page(ti_key)}/version"
 
 
 LINKS = (ReportLink(), DataDocsLink(), RegistryLink())

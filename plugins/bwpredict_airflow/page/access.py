@@ -6,6 +6,9 @@ right to run it. Airflow's auth manager decides, so its roles are the ones that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -13,20 +16,57 @@ from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.configuration import conf
-from fastapi import Form, HTTPException, Request, status
+from fastapi import Depends, Form, HTTPException, Request, status
 from itsdangerous import BadData, URLSafeTimedSerializer
+
+from bwpredict.config import Settings
+from bwpredict.named_models import find_model
 
 RETRAIN_DAG = "bandwidth_predictor_retrain"
 _TOKEN_LIVES_SECONDS = 4 * 3600
 
-may_read = requires_access_dag("GET", param_dag_id=RETRAIN_DAG)
-may_move = requires_access_dag("PUT", param_dag_id=RETRAIN_DAG)
-may_retrain = requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=RETRAIN_DAG)
+
+@dataclass(frozen=True)
+class Here:
+    """The model that a page is about: its settings, and the DAG whose permissions count."""
+
+    model: str
+    settings: Settings
+    dag_id: str
+    asset: str
 
 
-def allowed(request: Request, user: BaseUser) -> dict[str, bool]:
+def find_here(model: str) -> Here:
+    """The model of this name in the address. Raises ConfigError."""
+    installation = Settings()
+    found = find_model(model, installation)
+    return Here(found.name, found.settings(installation), found.named(RETRAIN_DAG), found.named("bandwidth_model"))
+
+
+HereDep = Annotated[Here, Depends(find_here)]
+
+
+def may_read(request: Request, user: GetUserDep, here: HereDep) -> None:
+    """Whoever sees the DAG. Raises HTTPException."""
+    requires_access_dag("GET", param_dag_id=here.dag_id)(request, user)
+
+
+def may_move(request: Request, user: GetUserDep, here: HereDep) -> None:
+    """Whoever may change the DAG. Raises HTTPException."""
+    requires_access_dag("PUT", param_dag_id=here.dag_id)(request, user)
+
+
+def may_retrain(request: Request, user: GetUserDep, here: HereDep) -> None:
+    """Whoever may make a run of the DAG. Raises HTTPException."""
+    requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=here.dag_id)(request, user)
+
+
+def allowed(request: Request, user: BaseUser, here: Here) -> dict[str, bool]:
     """Which actions a page offers to this user; the actions themselves ask again."""
-    return {"move": _passes(may_move, request, user), "retrain": _passes(may_retrain, request, user)}
+    return {
+        name: _passes(partial(require, request, user, here))
+        for name, require in (("move", may_move), ("retrain", may_retrain))
+    }
 
 
 def form_token(user: BaseUser) -> str:
@@ -66,9 +106,9 @@ def _serializer() -> URLSafeTimedSerializer:
     return URLSafeTimedSerializer(conf.get_mandatory_value("api", "secret_key"), salt="bandwidth-models form")
 
 
-def _passes(require: object, request: Request, user: BaseUser) -> bool:
+def _passes(require: Callable[[], None]) -> bool:
     try:
-        require(request, user)  # type: ignore[operator]
+        require()
     except HTTPException:
         return False
     return True

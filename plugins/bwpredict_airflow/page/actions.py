@@ -25,22 +25,22 @@ from bwpredict.errors import ConfigError
 from bwpredict.registry.announcement import announcement
 from bwpredict.registry.production import Production, promote, rollback
 from bwpredict.store import Store
-from bwpredict_airflow.page.access import RETRAIN_DAG
-
-MODEL_ASSET = "bandwidth_model"
+from bwpredict_airflow.page.access import Here
 
 
-def promote_by_hand(store: Store, user: BaseUser, *, version: str, expected: str, reason: str) -> Production:
+def promote_by_hand(
+    here: Here, store: Store, user: BaseUser, *, version: str, expected: str, reason: str
+) -> Production:
     """Put a version into production, if what the person saw there is still there. Raises as `promote`."""
-    return _moved(store, user, reason, "promote", lambda **who: promote(store, version, **who), expected)
+    return _moved(here, store, user, reason, "promote", lambda **who: promote(store, version, **who), expected)
 
 
-def roll_back_by_hand(store: Store, user: BaseUser, *, expected: str, reason: str) -> Production:
+def roll_back_by_hand(here: Here, store: Store, user: BaseUser, *, expected: str, reason: str) -> Production:
     """Put back what served before, if what the person saw is still in production. Raises as `rollback`."""
-    return _moved(store, user, reason, "roll_back", lambda **who: rollback(store, **who), expected)
+    return _moved(here, store, user, reason, "roll_back", lambda **who: rollback(store, **who), expected)
 
 
-def retrain(user: BaseUser, *, month: str, dry_run: bool, reason: str) -> str:
+def retrain(here: Here, user: BaseUser, *, month: str, dry_run: bool, reason: str) -> str:
     """Trigger a retraining and return its run id.
 
     Raises:
@@ -49,33 +49,33 @@ def retrain(user: BaseUser, *, month: str, dry_run: bool, reason: str) -> str:
     conf: dict[str, Any] = {"dry_run": dry_run} | ({"month": month} if month else {})
     try:
         run = trigger_dag(
-            RETRAIN_DAG,
+            here.dag_id,
             triggered_by=DagRunTriggeredByType.UI,
             triggering_user_name=user.get_name(),
             conf=conf,
             note=f"{user.get_name()}: {reason}",
         )
     except (AirflowException, ValueError) as error:
-        raise ConfigError(f"{RETRAIN_DAG}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{here.dag_id}: {' '.join(str(error).split())}") from error
     if run is None:
-        raise ConfigError(f"{RETRAIN_DAG}: no run was made; look whether Airflow has the DAG.")
-    _audit(user, "retrain", {"run_id": run.run_id, "reason": reason, **conf})
+        raise ConfigError(f"{here.dag_id}: no run was made; look whether Airflow has the DAG.")
+    _audit(here, user, "retrain", {"run_id": run.run_id, "reason": reason, **conf})
     return run.run_id
 
 
 def _moved(
-    store: Store, user: BaseUser, reason: str, event: str, move: Callable[..., Production], expected: str
+    here: Here, store: Store, user: BaseUser, reason: str, event: str, move: Callable[..., Production], expected: str
 ) -> Production:
-    _audit(user, f"{event}_asked", {"expected": expected, "reason": reason})
+    _audit(here, user, f"{event}_asked", {"expected": expected, "reason": reason})
     made = move(
         promoted_by=f"Airflow user {user.get_name()}",
         now=datetime.now(UTC),
         expected_version=expected or None,
         reason=reason,
     )
-    _audit(user, event, {"version": made.version, "replaced": made.replaced, "reason": reason})
+    _audit(here, user, event, {"version": made.version, "replaced": made.replaced, "reason": reason})
     with create_session() as session:
-        asset = session.scalar(select(AssetModel).where(AssetModel.name == MODEL_ASSET))
+        asset = session.scalar(select(AssetModel).where(AssetModel.name == here.asset))
         if asset:
             asset_manager.register_asset_change(
                 asset=asset, extra=announcement(store, made), source_is_api=True, session=session
@@ -83,7 +83,7 @@ def _moved(
     return made
 
 
-def _audit(user: BaseUser, event: str, extra: dict[str, Any]) -> None:
+def _audit(here: Here, user: BaseUser, event: str, extra: dict[str, Any]) -> None:
     with create_session() as session:
         session.add(
             Log(
@@ -91,6 +91,6 @@ def _audit(user: BaseUser, event: str, extra: dict[str, Any]) -> None:
                 owner=user.get_name(),
                 owner_display_name=user.get_name(),
                 extra=json.dumps(extra),
-                dag_id=RETRAIN_DAG,
+                dag_id=here.dag_id,
             )
         )

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Annotated, TypeVar
 from urllib.parse import quote
 
-from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
@@ -32,6 +32,7 @@ from bwpredict.errors import (
     StoreUnreachableError,
     WorkAreaError,
 )
+from bwpredict.named_models import DEFAULT_MODEL, model_of_dag, read_models
 from bwpredict.registry.differences import differences
 from bwpredict.registry.layout import is_version
 from bwpredict.registry.overview import overview, version_documents
@@ -39,10 +40,12 @@ from bwpredict.registry.production import read_production
 from bwpredict.registry.versions import read_file, read_manifest
 from bwpredict.run_summaries import recent_runs, run_summary, shown_file
 from bwpredict.store import Store, open_store
-from bwpredict_airflow.links import PREFIX, run_page
+from bwpredict_airflow.links import model_page, run_page
 from bwpredict_airflow.page import actions, render
 from bwpredict_airflow.page.access import (
     RETRAIN_DAG,
+    Here,
+    HereDep,
     allowed,
     form_token,
     may_move,
@@ -71,13 +74,15 @@ _Result = TypeVar("_Result")
 _readers = ThreadPoolExecutor(16, thread_name_prefix="bandwidth-models")
 
 Reason = Annotated[str, Form(min_length=3, max_length=500)]
-pages = APIRouter(dependencies=[Depends(may_read)])
+pages = APIRouter(prefix="/of/{model}", dependencies=[Depends(get_user), Depends(may_read)])
+front = APIRouter(dependencies=[Depends(get_user)])
 
 
 @cache
 def application() -> FastAPI:
     """All pages and actions."""
     made = FastAPI(title="Bandwidth models", openapi_url=None, docs_url=None, redoc_url=None)
+    made.include_router(front)
     made.include_router(pages)
     made.add_exception_handler(BwPredictError, _explained)
     made.add_exception_handler(HTTPException, _explained)
@@ -85,15 +90,34 @@ def application() -> FastAPI:
     return made
 
 
+@front.get("/")
+async def show_front() -> Response:
+    """The model `default`; its page leads to the others."""
+    return RedirectResponse(f"{model_page(DEFAULT_MODEL)}/", 303)
+
+
+@front.get("/dags/{dag_id}")
+async def show_dag(dag_id: str) -> Response:
+    """The tab on each DAG's page."""
+    model = _model_of(dag_id)
+    return RedirectResponse(f"{model_page(model)}/", 303) if model else _not_ours(dag_id)
+
+
+@front.get("/dags/{dag_id}/runs/{run_id}")
+async def show_dag_run(dag_id: str, run_id: str) -> Response:
+    """The tab on each run's page."""
+    model = _model_of(dag_id)
+    return RedirectResponse(run_page(model, run_id), 303) if model else _not_ours(dag_id)
+
+
 @pages.get("/")
 async def show_overview(
-    request: Request, user: GetUserDep, below: Annotated[str, Query(max_length=40)] = ""
+    request: Request, user: GetUserDep, here: HereDep, below: Annotated[str, Query(max_length=40)] = ""
 ) -> Response:
     """What is in production, the versions and how accurate they were, and the latest runs."""
-    settings = Settings()
-    runs = await _soon(partial(recent_runs, settings.work, _RUNS), READ_WITHIN_SECONDS, str(settings.work))
+    runs = await _soon(partial(recent_runs, here.settings.work, _RUNS), READ_WITHIN_SECONDS, str(here.settings.work))
     try:
-        store = await _answering_store()
+        store = await _answering_store(here)
         seen = await _soon(partial(overview, store, below=below or None), READ_WITHIN_SECONDS, store.uri)
         health = None
         if seen.production:
@@ -104,12 +128,14 @@ async def show_overview(
     except BwPredictError as error:
         seen, health, problem = None, None, str(error)
     return render.page(
+        here.model,
         "overview.html",
-        may=allowed(request, user),
+        may=allowed(request, user, here),
+        models=[model.name for model in read_models(Settings())],
         seen=seen,
         problem=problem,
         runs=runs,
-        registry=settings.registry,
+        registry=here.settings.registry,
         charts=render.charts(seen) if seen else [],
         drift=render.drift(health.validation) if health else [],
         rivals=render.rivals(health.comparison) if health else [],
@@ -118,14 +144,15 @@ async def show_overview(
 
 
 @pages.get("/versions/{version}")
-async def show_version(request: Request, user: GetUserDep, version: str) -> Response:
+async def show_version(request: Request, user: GetUserDep, here: HereDep, version: str) -> Response:
     """One version: decision and checks, champion against challenger, drift, and its files."""
-    store = await _answering_store()
+    store = await _answering_store(here)
     found = await _soon(partial(version_documents, store, version), READ_WITHIN_SECONDS, store.uri)
     production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
     return render.page(
+        here.model,
         "version.html",
-        may=allowed(request, user),
+        may=allowed(request, user, here),
         found=found,
         production=production,
         rivals=render.rivals(found.comparison),
@@ -134,12 +161,12 @@ async def show_version(request: Request, user: GetUserDep, version: str) -> Resp
 
 
 @pages.get("/versions/{version}/files/{name}")
-async def show_version_file(version: str, name: str) -> Response:
+async def show_version_file(here: HereDep, version: str, name: str) -> Response:
     """One page, picture or document of a version, held against its manifest."""
     media_type = _MEDIA.get(name[name.rfind(".") :])
     if media_type is None or not is_version(version):
         raise ConfigError(f"{name!r} of {version!r} is no page.")
-    store = await _answering_store()
+    store = await _answering_store(here)
 
     def read() -> bytes:
         return read_file(store, read_manifest(store, version), name)
@@ -148,110 +175,115 @@ async def show_version_file(version: str, name: str) -> Response:
 
 
 @pages.get("/diff")
-async def show_differences(left: str, right: str) -> Response:
+async def show_differences(here: HereDep, left: str, right: str) -> Response:
     """What differs between two versions."""
-    store = await _answering_store()
+    store = await _answering_store(here)
     both = [
         await _soon(partial(version_documents, store, version), READ_WITHIN_SECONDS, store.uri)
         for version in (left, right)
     ]
     sections = [(name, list(rows)) for name, rows in groupby(differences(*both), key=attrgetter("section"))]
-    return render.page("diff.html", left=left, right=right, sections=sections)
+    return render.page(here.model, "diff.html", left=left, right=right, sections=sections)
 
 
 @pages.get("/runs/{run_id}")
-async def show_run(run_id: str) -> Response:
+async def show_run(here: HereDep, run_id: str) -> Response:
     """What a run came to: the verdict with every check, and its pages."""
-    work = Settings().work
+    work = here.settings.work
     run = await _soon(partial(run_summary, work, run_id), READ_WITHIN_SECONDS, str(work))
-    return render.page("run.html", run=run, drift=render.drift(run.validation))
+    return render.page(here.model, "run.html", run=run, drift=render.drift(run.validation))
 
 
 @pages.get("/runs/{run_id}/version")
-async def find_version_of_run(run_id: str) -> Response:
+async def find_version_of_run(here: HereDep, run_id: str) -> Response:
     """The registry's entry of a run's version; the run's own page while it has none."""
-    work = Settings().work
+    work = here.settings.work
     run = await _soon(partial(run_summary, work, run_id), READ_WITHIN_SECONDS, str(work))
-    store = await _answering_store()
+    store = await _answering_store(here)
     try:
         await _soon(partial(read_manifest, store, run.version), READ_WITHIN_SECONDS, store.uri)
     except ObjectMissingError:
-        return RedirectResponse(run_page(run_id), 303)
-    return RedirectResponse(f"{PREFIX}/versions/{run.version}", 303)
+        return RedirectResponse(run_page(here.model, run_id), 303)
+    return RedirectResponse(f"{model_page(here.model)}/versions/{run.version}", 303)
 
 
 @pages.get("/runs/{run_id}/files/{name:path}")
-async def show_run_file(run_id: str, name: str) -> Response:
+async def show_run_file(here: HereDep, run_id: str, name: str) -> Response:
     """One page of a run: its model card, or a page of its Data Docs."""
-    path = shown_file(Settings().work, run_id, name)
+    path = shown_file(here.settings.work, run_id, name)
     return render.stored(path.read_bytes(), _MEDIA.get(path.suffix, "text/plain"))
 
 
-@pages.get("/dags/{dag_id}")
-async def show_dag(dag_id: str) -> Response:
-    """The tab on each DAG's page."""
-    if dag_id.startswith(RETRAIN_DAG):
-        return RedirectResponse(f"{PREFIX}/", 303)
-    return _not_ours(dag_id)
-
-
-@pages.get("/dags/{dag_id}/runs/{run_id}")
-async def show_dag_run(dag_id: str, run_id: str) -> Response:
-    """The tab on each run's page."""
-    if dag_id.startswith(RETRAIN_DAG):
-        return await show_run(run_id)
-    return _not_ours(dag_id)
-
-
 @pages.get("/promote", dependencies=[Depends(may_move)])
-async def confirm_promotion(user: GetUserDep, version: str) -> Response:
+async def confirm_promotion(here: HereDep, user: GetUserDep, version: str) -> Response:
     """Say what a promotion would change, and ask."""
-    store = await _answering_store()
+    store = await _answering_store(here)
     manifest = await _soon(partial(read_manifest, store, version), READ_WITHIN_SECONDS, store.uri)
     production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
     return render.page(
-        "confirm.html", action="promote", version=manifest.version, production=production, token=form_token(user)
+        here.model,
+        "confirm.html",
+        action="promote",
+        version=manifest.version,
+        production=production,
+        token=form_token(user),
     )
 
 
 @pages.get("/rollback", dependencies=[Depends(may_move)])
-async def confirm_rollback(user: GetUserDep) -> Response:
+async def confirm_rollback(here: HereDep, user: GetUserDep) -> Response:
     """Say where a rollback would lead, and ask."""
-    store = await _answering_store()
+    store = await _answering_store(here)
     production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
     if production is None or production.previous is None:
         raise ConfigError(f"{store.uri}: there is no earlier version to roll back to.")
     return render.page(
-        "confirm.html", action="rollback", version=production.previous, production=production, token=form_token(user)
+        here.model,
+        "confirm.html",
+        action="rollback",
+        version=production.previous,
+        production=production,
+        token=form_token(user),
     )
 
 
 @pages.get("/retrain", dependencies=[Depends(may_retrain)])
-async def confirm_retraining(user: GetUserDep) -> Response:
+async def confirm_retraining(here: HereDep, user: GetUserDep) -> Response:
     """Ask which month to train on."""
-    return render.page("confirm.html", action="retrain", version="", production=None, token=form_token(user))
+    return render.page(
+        here.model, "confirm.html", action="retrain", version="", production=None, token=form_token(user)
+    )
 
 
 @pages.post("/promote", dependencies=[Depends(may_move), Depends(require_own_form)])
 async def do_promote(
-    user: GetUserDep, version: Annotated[str, Form()], reason: Reason, expected: Annotated[str, Form()] = ""
+    here: HereDep,
+    user: GetUserDep,
+    version: Annotated[str, Form()],
+    reason: Reason,
+    expected: Annotated[str, Form()] = "",
 ) -> Response:
     """Promote a version."""
-    store = await _answering_store()
-    await asyncio.to_thread(actions.promote_by_hand, store, user, version=version, expected=expected, reason=reason)
-    return RedirectResponse(f"{PREFIX}/?done=promoted", 303)
+    store = await _answering_store(here)
+    await asyncio.to_thread(
+        actions.promote_by_hand, here, store, user, version=version, expected=expected, reason=reason
+    )
+    return RedirectResponse(f"{model_page(here.model)}/", 303)
 
 
 @pages.post("/rollback", dependencies=[Depends(may_move), Depends(require_own_form)])
-async def do_roll_back(user: GetUserDep, expected: Annotated[str, Form(min_length=1)], reason: Reason) -> Response:
+async def do_roll_back(
+    here: HereDep, user: GetUserDep, expected: Annotated[str, Form(min_length=1)], reason: Reason
+) -> Response:
     """Roll back once."""
-    store = await _answering_store()
-    await asyncio.to_thread(actions.roll_back_by_hand, store, user, expected=expected, reason=reason)
-    return RedirectResponse(f"{PREFIX}/?done=rolled-back", 303)
+    store = await _answering_store(here)
+    await asyncio.to_thread(actions.roll_back_by_hand, here, store, user, expected=expected, reason=reason)
+    return RedirectResponse(f"{model_page(here.model)}/", 303)
 
 
 @pages.post("/retrain", dependencies=[Depends(may_retrain), Depends(require_own_form)])
 async def do_retrain(
+    here: HereDep,
     user: GetUserDep,
     reason: Reason,
     month: Annotated[str, Form(max_length=7)] = "",
@@ -260,17 +292,17 @@ async def do_retrain(
     """Trigger a retraining."""
     if month and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
         raise ConfigError(f"{month!r} is no month; expected YYYY-MM, such as 2026-10.")
-    run_id = await asyncio.to_thread(actions.retrain, user, month=month, dry_run=dry_run, reason=reason)
-    return RedirectResponse(f"{PREFIX}/triggered/{quote(run_id, safe='')}", 303)
+    run_id = await asyncio.to_thread(actions.retrain, here, user, month=month, dry_run=dry_run, reason=reason)
+    return RedirectResponse(f"{model_page(here.model)}/triggered/{quote(run_id, safe='')}", 303)
 
 
 @pages.get("/triggered/{run_id}")
-async def show_triggered(run_id: str) -> Response:
+async def show_triggered(here: HereDep, run_id: str) -> Response:
     """Where to watch the run that was just triggered."""
-    return render.page("triggered.html", run_id=run_id, dag_id=RETRAIN_DAG)
+    return render.page(here.model, "triggered.html", run_id=run_id, dag_id=here.dag_id)
 
 
-@pages.get("/static/{name}")
+@front.get("/static/{name}")
 async def show_static(name: str) -> Response:
     """The style sheet and the script of these pages."""
     if name not in render.STATIC:
@@ -278,9 +310,9 @@ async def show_static(name: str) -> Response:
     return render.static(name)
 
 
-async def _answering_store() -> Store:
+async def _answering_store(here: Here) -> Store:
     """The registry, if it tells within a moment what is in production. Raises StoreUnreachableError."""
-    uri = Settings().registry
+    uri = here.settings.registry
     store = await asyncio.to_thread(_store, uri)
     await _soon(partial(read_production, store), ANSWER_WITHIN_SECONDS, uri)
     return store
@@ -301,8 +333,13 @@ async def _soon(read: Callable[[], _Result], seconds: float, what: str) -> _Resu
         ) from None
 
 
+def _model_of(dag_id: str) -> str:
+    """The model that a retraining DAG is about; empty for any other DAG."""
+    return model_of_dag(dag_id, Settings()).name if dag_id.startswith(RETRAIN_DAG) else ""
+
+
 def _not_ours(dag_id: str) -> Response:
-    return render.page("error.html", title="Not a retraining", sentence=f"{dag_id} trains no bandwidth model.")
+    return render.page("", "error.html", title="Not a retraining", sentence=f"{dag_id} trains no bandwidth model.")
 
 
 async def _explained(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI passes both
@@ -315,4 +352,4 @@ async def _explained(request: Request, error: Exception) -> Response:  # noqa: A
     else:
         status = next(code for kind, code in _STATUS if isinstance(error, kind))
         sentence = str(error)
-    return render.page("error.html", status=status, title=f"Nothing was done ({status})", sentence=sentence)
+    return render.page("", "error.html", status=status, title=f"Nothing was done ({status})", sentence=sentence)

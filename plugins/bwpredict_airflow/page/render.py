@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bwpredict.registry.overview import Overview
 from bwpredict.reports.format import number, unit_of, words
 from bwpredict.reports.timeline import Chart, timeline
 from bwpredict.schema import TARGETS
-from bwpredict_airflow.links import PREFIX, run_page
+from bwpredict_airflow.links import PREFIX, model_page, run_page
 
 _HERE = Path(__file__).parent
 STATIC = {"style.css": "text/css", "page.js": "text/javascript"}
@@ -37,15 +37,16 @@ _MARKS = {
     "unfinished": ("info", "– unfinished"),
     "pass": ("good", "✓ pass"),
     "fail": ("bad", "✗ fail"),
-    "warning": ("warn", "! warning"),
+    "warning": ("warn", "! note"),
     "not applicable": ("info", "– left out"),
     "info": ("info", "i noted"),
 }
 
 
-def page(template: str, *, status: int = 200, **values: Any) -> Response:
-    """The template as an answer, with every value escaped."""
-    html = _environment().get_template(template).render(**values)
+def page(model: str, template: str, *, status: int = 200, **values: Any) -> Response:
+    """The template as an answer, with every value escaped; `model` is the one that the page is about, if any."""
+    ours = {"model": model, "prefix": model_page(model) if model else PREFIX, "run_page": partial(run_page, model)}
+    html = _environment().get_template(template).render(**ours, **values)
     return HTMLResponse(html, status, headers=_headers(OUR_PAGES))
 
 
@@ -113,8 +114,7 @@ def _headers(policy: str) -> dict[str, str]:
 def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined)
     environment.globals |= {
-        "prefix": PREFIX,
-        "run_page": run_page,
+        "root": PREFIX,
         "mark": lambda verdict: _MARKS.get(verdict, ("info", verdict)),
         "targets": TARGETS,
     }
