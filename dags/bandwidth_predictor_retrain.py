@@ -284,7 +284,9 @@ def recipe(model: NamedModel) -> None:
     with TaskGroup("judgement", prefix_group_id=False, tooltip="Compare with production and decide"):
         decided = decide(compare(exported))  # type: ignore[arg-type]
     published = publish(decided)  # type: ignore[arg-type]
-    add_links({checked: [DataDocsLink()], decided: [ReportLink()], published: [RegistryLink(), ReportLink()]})
+    add_links(checked, DataDocsLink())
+    add_links(decided, ReportLink())
+    add_links(published, RegistryLink(), ReportLink())
 
 
 for each in read_models(Settings()):

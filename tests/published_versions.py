@@ -50,6 +50,8 @@ def published_month(
     }
     write_document(folder / "decision.json", "decision", decision)
     write_document(folder / "comparison.json", "comparison", comparison | {"challenger_version": version})
-    write_document(folder / "validation.json", "validation", sample_validation())
+    validation = sample_validation()
+    validation["checks"][1]["suite"] = "telemetry_distributions"
+    write_document(folder / "validation.json", "validation", validation)
     write_document(folder / metadata_name(version), "model_metadata", sample_metadata(comparison, run=run))
     return publish(store, folder, version, decision, month=month, promoted_by=f"run run_{version}", now=at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -66,7 +65,6 @@ class RegistryLink(BaseOperatorLink):
 LINKS = (ReportLink(), DataDocsLink(), RegistryLink())
 
 
-def add_links(links_of: Mapping[Any, Iterable[BaseOperatorLink]]) -> None:
-    """Put the links on the tasks that the XComArgs come from: `@task` has no parameter for them."""
-    for argument, links in links_of.items():
-        argument.operator.operator_extra_links = tuple(links)
+def add_links(of_task: Any, *links: BaseOperatorLink) -> None:
+    """Put the links on the task that the XComArg comes from: `@task` has no parameter for them."""
+    of_task.operator.operator_extra_links = links

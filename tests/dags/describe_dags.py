@@ -6,9 +6,11 @@ from pathlib import Path
 
 from airflow import plugins_manager
 from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import AssetAll
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.settings import DAGS_FOLDER
 
+NO_ASSETS = AssetAll()
 HEAVY = ("torch", "great_expectations", "matplotlib", "onnxruntime", "onnx", "scipy", "boto3", "apprise")
 
 
@@ -37,6 +39,12 @@ def describe(dag) -> dict:
         "max_active_runs": dag.max_active_runs,
         "run_timeout_s": dag.dagrun_timeout.total_seconds(),
         "alerts": [type(callback).__name__ for callback in as_list(dag.on_failure_callback)],
+        "groups": {name: sorted(group.children) for name, group in dag.task_group_dict.items() if name},
+        "deadlines": [
+            {"callback": alert.callback.path, "interval_s": alert.interval.total_seconds()}
+            for alert in as_list(dag.deadline or [])
+        ],
+        "assets": [asset.name for _, asset in getattr(dag.timetable, "asset_condition", NO_ASSETS).iter_assets()],
         "params": {name: dag.params.get_param(name).dump() for name in dag.params},
         "tasks": [describe_task(task) for task in dag.topological_sort()],
     }
@@ -50,11 +58,15 @@ def describe_task(task) -> dict:
         "owner": task.owner,
         "timeout_s": task.execution_timeout and task.execution_timeout.total_seconds(),
         "retries": task.retries,
-        "rules": [(rule.exception_path.rsplit(".")[-1], rule.action.value) for rule in task.retry_policy.rules],
+        "rules": [
+            (rule.exception_path.rsplit(".")[-1], rule.action.value)
+            for rule in (task.retry_policy.rules if task.retry_policy else [])
+        ],
         "queue": task.queue,
         "pool": task.pool,
         "priority": [task.priority_weight, str(getattr(task.weight_rule, "value", task.weight_rule))],
         "mapped": task.is_mapped,
+        "links": sorted(link.name for link in task.operator_extra_links),
         "outlets": [outlet.name for outlet in task.outlets],
         "alerts": [type(callback).__name__ for callback in as_list(task.on_failure_callback)],
     }
