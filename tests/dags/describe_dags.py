@@ -6,11 +6,9 @@ from pathlib import Path
 
 from airflow import plugins_manager
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import AssetAll
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.settings import DAGS_FOLDER
 
-NO_ASSETS = AssetAll()
 HEAVY = ("torch", "great_expectations", "matplotlib", "onnxruntime", "onnx", "scipy", "boto3", "apprise")
 
 
@@ -44,10 +42,17 @@ def describe(dag) -> dict:
             {"callback": alert.callback.path, "interval_s": alert.interval.total_seconds()}
             for alert in as_list(dag.deadline or [])
         ],
-        "assets": [asset.name for _, asset in getattr(dag.timetable, "asset_condition", NO_ASSETS).iter_assets()],
+        "assets": [
+            asset.name for _, asset in (getattr(dag.timetable, "asset_condition", None) or NO_ASSETS).iter_assets()
+        ],
         "params": {name: dag.params.get_param(name).dump() for name in dag.params},
         "tasks": [describe_task(task) for task in dag.topological_sort()],
     }
+
+
+def assets_of(timetable) -> list[str]:
+    condition = getattr(timetable, "asset_condition", None)
+    return [asset.name for _, asset in condition.iter_assets()] if condition else []
 
 
 def describe_task(task) -> dict:
