@@ -42,9 +42,7 @@ def describe(dag) -> dict:
             {"callback": alert.callback.path, "interval_s": alert.interval.total_seconds()}
             for alert in as_list(dag.deadline or [])
         ],
-        "assets": [
-            asset.name for _, asset in (getattr(dag.timetable, "asset_condition", None) or NO_ASSETS).iter_assets()
-        ],
+        "assets": assets_of(dag.timetable),
         "params": {name: dag.params.get_param(name).dump() for name in dag.params},
         "tasks": [describe_task(task) for task in dag.topological_sort()],
     }
