@@ -31,15 +31,14 @@ from pathlib import Path
 from airflow.sdk import (
     DAG,
     Asset,
-    AsyncCallback,
     CronDataIntervalTimetable,
-    DeadlineAlert,
-    DeadlineReference,
     Param,
     TaskGroup,
     get_current_context,
     task,
 )
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from bwpredict_airflow.deadline import tell_that_it_is_late
 from bwpredict_airflow.links import DataDocsLink, RegistryLink, ReportLink, add_links
 from bwpredict_airflow.notifier import AlertNotifier

@@ -50,7 +50,7 @@ def describe(dag) -> dict:
 
 def assets_of(timetable) -> list[str]:
     condition = getattr(timetable, "asset_condition", None)
-    return [asset.name for _, asset in condition.iter_assets()] if condition else []
+    return [asset.name for asset in condition.objects] if condition else []
 
 
 def describe_task(task) -> dict:
