@@ -12,6 +12,8 @@ from sample_documents import sample_comparison, sample_decision, sample_run, sam
 from bwpredict.documents import write_document
 
 PAGES = "/bandwidth-models/of/default"
+pytestmark = pytest.mark.slow
+
 READING = ("/", "/versions/v20260801_093000", "/diff?left=v20260801_093000&right=v20260901_093000", "/runs/some_run")
 ACTING = ("promote", "rollback", "retrain")
 
