@@ -113,7 +113,10 @@ def compare(export: Reference) -> Reference:
     run = _run(area)
     champion = None
     if version := _champion_version(run):
-        champion = challenger.Champion(version, _fetch_champion(run, area, version, onnx_name(version)))
+        onnx, profile = (_fetch_champion(run, area, version, name) for name in (onnx_name(version), PROFILE_NAME))
+        spans = read_document(profile, "profile")["link_spans"]
+        links = frozenset((span["node_id"], span["peer_id"]) for span in spans)
+        champion = challenger.Champion(version, onnx, links)
     challenger.evaluate(
         area, challenger.cut(_frame(area), run), run, read_document(area / SNAPSHOT, "snapshot"), champion
     )

@@ -11,9 +11,12 @@ import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.evaluation.baselines import BASELINES, PARTIAL, REFERENCES
+from bwpredict.evaluation.blocks import blocks_of
 from bwpredict.evaluation.coverage import coverage
+from bwpredict.evaluation.differences import absolute_errors, differences
 from bwpredict.evaluation.forecasts import Bounds, Forecasts
 from bwpredict.evaluation.metrics import METRICS, MINIMUM_LINK_SAMPLES, Floats, Truth, mae, skill_over
+from bwpredict.evaluation.slices import compare_slices
 from bwpredict.metadata import meets_guide
 from bwpredict.windows import DAY_SECONDS
 
@@ -31,6 +34,8 @@ def compare(
     champion_sha256: str | None = None,
     champion_problem: str | None = None,
     bounds: Bounds | None = None,
+    target_weights: Mapping[str, float] | None = None,
+    horizon_minutes: float = schema.HORIZON_MINUTES,
 ) -> Document:
     """The `comparison` document. An undefined figure is null in it; an absent target has nulls only.
 
@@ -41,6 +46,8 @@ def compare(
         champion_problem: why the champion in production could not be run, in a sentence; it then has
             no forecasts, and the gate refuses to take that for a win.
         bounds: the challenger's intervals for the same windows; None: it has none.
+        target_weights: of the targets in the mean difference from the champion; None: each counts the same.
+        horizon_minutes: how far ahead the forecasts are.
     """
     runs = champion_version is not None and champion_problem is None
     if runs != ("champion" in forecasts.models):
@@ -48,6 +55,9 @@ def compare(
     truth = _truth(forecasts)
     best = _best_baselines(truth, forecasts.models)
     reference = _reference(forecasts, best)
+    blocks = blocks_of(forecasts.link, forecasts.timestamps)
+    errors = {name: absolute_errors(forecasts, name) for name in JUDGED if name in forecasts.models}
+    base = np.abs(reference.astype(np.float64) - forecasts.actual)
     return {
         "challenger_version": challenger_version,
         "challenger_sha256": challenger_sha256,
@@ -62,6 +72,10 @@ def compare(
         "skill": _skills(forecasts, truth, best, reference),
         "links": _link_extremes(forecasts, truth, reference),
         "intervals": None if bounds is None else coverage(forecasts, bounds),
+        "difference": differences(forecasts, blocks, errors, weights=target_weights, horizon_minutes=horizon_minutes)
+        if runs
+        else None,
+        "slices": compare_slices(forecasts, blocks, errors, base, forecasts.targets),
     }
 
 

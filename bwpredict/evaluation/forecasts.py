@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Forecasts:
     """[n], unix seconds, UTC, of the target."""
     links: pd.DataFrame
     """One row per link, with `schema.LINK_KEY` at least."""
+    labels: Mapping[str, npt.NDArray[np.object_]] = field(default_factory=dict)
+    """Attribute → [n] texts, of what differs from window to window: what results are sliced by, beside the links'."""
 
     def __len__(self) -> int:
         """Number of windows."""

@@ -111,7 +111,7 @@ def test_what_is_published_gives_intervals_whose_coverage_was_measured(bootstrap
     assert metadata["performance_metrics"]["intervals"] == measured
     assert metadata["intervals"] == load_served(tmp_path / "best_model.pth").intervals.document()
     assert all(0.7 < figures["coverage"] < 1 for figures in measured["per_target"].values())
-    assert {"region", "link_type", "network_tier", "transport_type", "hour_band"} == measured["slices"].keys()
+    assert {"region", "link_type", "network_tier", "transport_type", "hour_band"} <= measured["slices"].keys()
     checks = {check["id"]: check for check in document(bootstrap, "decision")["checks"]}
     assert checks["interval_order"]["verdict"] == "pass"
     assert checks["coverage.rtt_ms"]["value"] == measured["per_target"]["rtt_ms"]["coverage"]
@@ -143,6 +143,20 @@ def test_the_second_month_is_judged_against_the_first_ones_model(second):
     assert decision["case"] == "champion"
     assert {"champion", "challenger", "last_value", "mean_15_minutes"} <= comparison["models"].keys()
     assert comparison["models"]["champion"]["share_scored"] == comparison["models"]["challenger"]["share_scored"] == 1
+
+
+def test_the_difference_from_the_champion_has_an_interval_and_slices_in_the_comparison_and_the_decision(second):
+    comparison = read_document(Path(second.path).parent / "comparison.json", "comparison")
+    for target, found in comparison["difference"]["per_target"].items():
+        own, theirs = (comparison["models"][name]["per_target"][target]["mae"] for name in ("challenger", "champion"))
+        assert found["percent"] == pytest.approx(100 * (own / theirs - 1))
+        assert found["low"] <= found["percent"] <= found["high"]
+        against = next(one for one in document(second, "decision")["checks"] if one["id"] == f"champion_mae.{target}")
+        assert (against["value"], against["interval"]) == (found["high"], [found["low"], found["high"]])
+    sliced = {row["attribute"] for row in comparison["slices"]["rows"]}
+    assert {"region", "hour_band", "congested"} <= sliced
+    assert "new_link: the same for all test windows, or unknown." in comparison["slices"]["left_out"]
+    assert len(comparison["horizon"]["minutes"]) == 15
 
 
 def test_drift_is_held_against_the_champions_profile(second):
