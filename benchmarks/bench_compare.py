@@ -14,7 +14,7 @@ import pandas as pd
 from common import peak_memory_mb, report
 
 from bwpredict import schema
-from bwpredict.evaluation.blocks import DRAWS, blocks_of
+from bwpredict.evaluation.blocks import DRAWS
 from bwpredict.evaluation.differences import differences
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.slices import compare_slices
@@ -51,17 +51,16 @@ def made_up(windows: int, links: int) -> Forecasts:
 def measure(windows: int, links: int) -> dict[str, Any]:
     """Seconds of each part, for this many windows and links."""
     forecasts = made_up(windows, links)
-    errors = {name: values.astype(np.float64) for name, values in forecasts.models.items()}
+    base = np.ones(forecasts.actual.shape)
     began = time.perf_counter()
-    blocks = blocks_of(forecasts.link, forecasts.timestamps)
-    differences(forecasts, blocks, errors)
+    document = differences(forecasts)
     compared = time.perf_counter()
-    compare_slices(forecasts, blocks, errors, np.ones_like(errors["challenger"]), forecasts.targets)
+    compare_slices(forecasts, base)
     sliced = time.perf_counter()
     return {
         "windows": windows,
         "links": links,
-        "blocks": blocks.count,
+        "blocks": document["blocks"]["count"],
         "resamples": DRAWS,
         "difference s": compared - began,
         "slices s": sliced - compared,

@@ -11,18 +11,15 @@ import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.evaluation.baselines import BASELINES, PARTIAL, REFERENCES
-from bwpredict.evaluation.blocks import blocks_of
 from bwpredict.evaluation.coverage import coverage
-from bwpredict.evaluation.differences import absolute_errors, differences
-from bwpredict.evaluation.forecasts import Bounds, Forecasts
+from bwpredict.evaluation.differences import differences
+from bwpredict.evaluation.forecasts import JUDGED, Bounds, Forecasts
 from bwpredict.evaluation.metrics import METRICS, MINIMUM_LINK_SAMPLES, Floats, Truth, mae, skill_over
 from bwpredict.evaluation.slices import compare_slices
 from bwpredict.metadata import meets_guide
 from bwpredict.windows import DAY_SECONDS
 
 Document = dict[str, Any]
-
-JUDGED = ("challenger", "champion")
 
 
 def compare(
@@ -55,8 +52,6 @@ def compare(
     truth = _truth(forecasts)
     best = _best_baselines(truth, forecasts.models)
     reference = _reference(forecasts, best)
-    blocks = blocks_of(forecasts.link, forecasts.timestamps)
-    errors = {name: absolute_errors(forecasts, name) for name in JUDGED if name in forecasts.models}
     base = np.abs(reference.astype(np.float64) - forecasts.actual)
     return {
         "challenger_version": challenger_version,
@@ -72,11 +67,23 @@ def compare(
         "skill": _skills(forecasts, truth, best, reference),
         "links": _link_extremes(forecasts, truth, reference),
         "intervals": None if bounds is None else coverage(forecasts, bounds),
-        "difference": differences(forecasts, blocks, errors, weights=target_weights, horizon_minutes=horizon_minutes)
-        if runs
-        else None,
-        "slices": compare_slices(forecasts, blocks, errors, base, forecasts.targets),
+        "difference": difference_from_champion(
+            forecasts, target_weights=target_weights, horizon_minutes=horizon_minutes
+        ),
+        "slices": compare_slices(forecasts, base),
     }
+
+
+def difference_from_champion(
+    forecasts: Forecasts,
+    *,
+    target_weights: Mapping[str, float] | None = None,
+    horizon_minutes: float = schema.HORIZON_MINUTES,
+) -> Document | None:
+    """The `difference` part of the document; None where there is no champion's forecast."""
+    if "champion" not in forecasts.models:
+        return None
+    return differences(forecasts, weights=target_weights, horizon_minutes=horizon_minutes)
 
 
 def _truth(forecasts: Forecasts) -> Truth:

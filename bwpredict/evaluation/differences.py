@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bwpredict import schema
-from bwpredict.evaluation.blocks import DRAWS, LEVEL, Blocks, Floats, interval_of
+from bwpredict.evaluation.blocks import DRAWS, LEVEL, Blocks, Floats, blocks_of, interval_of
 from bwpredict.evaluation.diebold_mariano import diebold_mariano, loss_series
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.relative import percent_above, undefined_as_none
@@ -21,16 +21,8 @@ _DETECTABLE_DEVIATIONS = NormalDist().inv_cdf((1 + LEVEL) / 2) + NormalDist().in
 """A difference of this many standard errors is told from 0 with probability `POWER`: Cohen (1988), 2.2."""
 
 
-def absolute_errors(forecasts: Forecasts, model: str) -> Floats:
-    """[n, t], of one model's forecasts."""
-    values = forecasts.models[model].astype(np.float64)
-    return np.abs(values - forecasts.actual)
-
-
 def differences(
     forecasts: Forecasts,
-    blocks: Blocks,
-    errors: Mapping[str, Floats],
     *,
     weights: Mapping[str, float] | None = None,
     horizon_minutes: float = schema.HORIZON_MINUTES,
@@ -40,12 +32,11 @@ def differences(
     A figure is None where it is undefined, as of a target that the telemetry lacks.
 
     Args:
-        forecasts: n windows.
-        blocks: of these windows.
-        errors: absolute errors [n, t] of "challenger" and "champion".
+        forecasts: with "challenger" and "champion".
         weights: of the targets in the mean; 1 for those not named, None: for all.
         horizon_minutes: how far ahead the forecasts are, for the Diebold-Mariano test.
     """
+    blocks, errors = blocks_of(forecasts.link, forecasts.timestamps), forecasts.absolute_errors()
     drawn = _drawn(blocks, errors)
     steps = _steps(forecasts, horizon_minutes)
     per_target: Document = dict.fromkeys(schema.TARGETS)

@@ -21,6 +21,8 @@ from bwpredict.windows import WindowIndex
 
 Array = npt.NDArray[np.float32]
 
+JUDGED = ("challenger", "champion")
+"""The models; all others are baselines."""
 _ACTUAL = "actual"
 
 
@@ -56,6 +58,11 @@ class Forecasts:
     def __len__(self) -> int:
         """Number of windows."""
         return len(self.actual)
+
+    def absolute_errors(self) -> dict[str, npt.NDArray[np.float64]]:
+        """[n, t] of each of the `JUDGED` models that there are."""
+        models = [name for name in JUDGED if name in self.models]
+        return {name: np.abs(self.models[name].astype(np.float64) - self.actual) for name in models}
 
 
 def collect(index: WindowIndex, models: Mapping[str, Array]) -> Forecasts:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
-from bwpredict.evaluation.blocks import LEVEL, Blocks, Floats, interval_of
+from bwpredict.evaluation.blocks import LEVEL, Blocks, Floats, blocks_of, interval_of
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.relative import percent_above, undefined_as_none
 from bwpredict.windows import WindowIndex
@@ -80,18 +80,10 @@ def _congestion(index: WindowIndex) -> Labels:
     return labels
 
 
-def compare_slices(
-    forecasts: Forecasts, blocks: Blocks, errors: Mapping[str, Floats], reference: Floats, names: tuple[str, ...]
-) -> Document:
-    """The `slices` part of a comparison.
-
-    Args:
-        forecasts: n windows; with labels, where there are any.
-        blocks: of these windows.
-        errors: absolute errors [n, t] of the challenger, and of the champion if there is one.
-        reference: [n, t], those of each target's best baseline.
-        names: the t targets.
-    """
+def compare_slices(forecasts: Forecasts, reference: Floats) -> Document:
+    """The `slices` part of a comparison; `reference` [n, t] are the absolute errors of each target's best baseline."""
+    blocks, errors = blocks_of(forecasts.link, forecasts.timestamps), forecasts.absolute_errors()
+    names = forecasts.targets
     found = [one for one in slices(forecasts) if not one.rows.all()]
     rows = [_figures(one, blocks, errors, reference, names) for one in found]
     supported = [place for place, row in enumerate(rows) if row["supported"]]

@@ -53,9 +53,7 @@ def forecasts_of(own, theirs, *, targets=schema.TARGETS):
 
 
 def difference_of(own, theirs, **more):
-    forecasts = forecasts_of(own, theirs)
-    errors = {name: forecasts.models[name].astype(float) for name in ("challenger", "champion")}
-    return differences(forecasts, blocks_of(forecasts.link, forecasts.timestamps), errors, **more)
+    return differences(forecasts_of(own, theirs), **more)
 
 
 @pytest.fixture(scope="module")
@@ -156,10 +154,9 @@ def test_swapped_models_swap_the_probability_and_the_sign():
 
 def test_the_weighted_mean_is_that_of_the_targets_that_count():
     forecasts = forecasts_of(*simulated(np.random.default_rng(4)))
-    errors = {name: forecasts.models[name].astype(float) for name in ("challenger", "champion")}
-    errors["challenger"] *= np.array([1.0, 1.1, 1.2, np.inf])
+    forecasts.models["challenger"] *= np.array([1.0, 1.1, 1.2, np.inf], np.float32)
     weights = {"throughput_mbps": 2.0, "packet_loss": 1.0, "rtt_ms": 0.0, "jitter_ms": 0.0}
-    found = differences(forecasts, blocks_of(forecasts.link, forecasts.timestamps), errors, weights=weights)
+    found = differences(forecasts, weights=weights)
     one, three = (found["per_target"][name]["percent"] for name in ("throughput_mbps", "packet_loss"))
     assert found["weighted"]["percent"] == pytest.approx((2 * one + three) / 3)
     assert found["weighted"]["weights"] == weights

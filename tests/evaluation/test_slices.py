@@ -1,11 +1,12 @@
 """Slices of the test windows: what they are, and that a worse one is found and an equal one is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from frames import whole_days
 
-from bwpredict.evaluation.blocks import blocks_of
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.horizon import errors_by_minute
 from bwpredict.evaluation.slices import CONGESTED, FEWEST_BLOCKS, NEW_LINK, compare_slices, slices, window_labels
@@ -30,8 +31,8 @@ def forecasts_with(**attributes):
 
 
 def compared(forecasts, errors):
-    blocks = blocks_of(forecasts.link, forecasts.timestamps)
-    document = compare_slices(forecasts, blocks, errors, np.ones_like(errors["challenger"]), TARGETS)
+    models = {name: values.astype(np.float32) for name, values in errors.items()}  # above an actual value of 0
+    document = compare_slices(replace(forecasts, models=models), np.ones_like(errors["challenger"]))
     return {(row["attribute"], row["value"]): row for row in document["rows"]} | {"document": document}
 
 
