@@ -22,13 +22,13 @@ from bwpredict.config import RunConfig
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError
 from bwpredict.evaluation.comparison import compare
-from bwpredict.evaluation.forecasts import collect, write_forecasts
+from bwpredict.evaluation.forecasts import Bounds, Forecasts, collect, write_forecasts
 from bwpredict.evaluation.horizon import errors_by_minute
 from bwpredict.evaluation.scoring import forecast, forecast_with_bounds
 from bwpredict.evaluation.slices import window_labels
 from bwpredict.files import sha256_of
 from bwpredict.registry.layout import PROFILE_NAME, metadata_name, onnx_name
-from bwpredict.reports import plots
+from bwpredict.reports import forecast_plots, plots
 from bwpredict.telemetry.frame import TelemetryFrame
 from bwpredict.windows import Split, WindowIndex, index_windows, split_windows
 
@@ -46,6 +46,10 @@ FORECASTS = "forecasts.parquet"
 REPORT = "bandwidth_predictor_report.json"
 HISTORY_PLOT = "training_history.png"
 SCATTER_PLOT = "predictions_scatter.png"
+LINKS_PLOT = "link_forecasts"
+"""The pictures are called `link_forecasts_<target>.png`."""
+RESIDUALS_PLOT = "residuals.png"
+HORIZON_PLOT = "horizon.png"
 PARITY_WINDOWS = 512
 LOCK = Path(__file__).parent.parent / "requirements.txt"
 """The lock of a checkout; an installed package has none."""
@@ -168,7 +172,7 @@ def evaluate(
     """Score challenger, champion and baselines on the same test windows; returns the comparison document.
 
     Writes `comparison.json`, `forecasts.parquet`, `model_metadata_<version>.json`,
-    `bandwidth_predictor_report.json` and `predictions_scatter.png`.
+    `bandwidth_predictor_report.json`, `predictions_scatter.png` and the pictures of the model card.
     """
     index = split["test"].spread(run.maximum_test_windows)
     path = folder / onnx_name(run.version)
@@ -195,13 +199,24 @@ def evaluate(
     )
     comparison["horizon"] = errors_by_minute(index, forecasts.targets)
     write_forecasts(folder / FORECASTS, forecasts)
+    _draw(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
+    _write_metadata(folder, split, run, snapshot, comparison)
+    write_document(folder / COMPARISON, "comparison", comparison)
+    return comparison
+
+
+def _draw(
+    folder: Path, forecasts: Forecasts, comparison: Mapping[str, Any], bounds: Bounds | None, horizon_minutes: float
+) -> None:
     figures = comparison["models"]["challenger"]["per_target"]
     plots.predictions_scatter(
         folder / SCATTER_PLOT, forecasts.actual, forecasts.models["challenger"], figures, targets=forecasts.targets
     )
-    _write_metadata(folder, split, run, snapshot, comparison)
-    write_document(folder / COMPARISON, "comparison", comparison)
-    return comparison
+    for target in forecasts.targets:
+        links = comparison["links"][target]
+        forecast_plots.link_forecasts(folder / f"{LINKS_PLOT}_{target}.png", target, forecasts, links, bounds)
+    forecast_plots.residuals(folder / RESIDUALS_PLOT, forecasts)
+    forecast_plots.horizon(folder / HORIZON_PLOT, comparison, horizon_minutes)
 
 
 def _links_of(index: WindowIndex) -> frozenset[tuple[int, int]]:

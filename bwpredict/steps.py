@@ -27,6 +27,7 @@ TELEMETRY = "telemetry"
 VALIDATION = "validation"
 VALIDATION_RESULT = "validation.json"
 MODEL_CARD = "model_card.html"
+SUMMARY = "summary.md"
 PUBLICATION = "publication.json"
 CHAMPION = "champion"
 STUDY = "study"
@@ -123,9 +124,10 @@ def compare(export: Reference) -> Reference:
 
 
 def decide(comparison: Reference) -> Reference:
-    """Apply the gate policy: `decision.json`, `model_card.html`. A rejection is written, not raised."""
+    """Apply the gate policy: `decision.json`, `model_card.html`, `summary.md`. A rejection is written, not raised."""
     from bwpredict import challenger, gate, judgement
     from bwpredict.reports.card import model_card
+    from bwpredict.reports.summary import summary_markdown
 
     area = _area(comparison)
     run = read_run(area)
@@ -133,18 +135,22 @@ def decide(comparison: Reference) -> Reference:
     decision = judgement.decide(area, run, run.policy, policy_origin=run.policy_origin, decided_at=now)
     decision = _first_decision(area, decision)
     write_document(area / DECISION_NAME, "decision", decision)
+    compared = read_document(area / challenger.COMPARISON, "comparison")
+    champion = area / CHAMPION / str(decision["champion_version"]) / PROFILE_NAME
     model_card(
         area / MODEL_CARD,
         run=run.model_dump(mode="json"),
         decision=decision,
-        comparison=read_document(area / challenger.COMPARISON, "comparison"),
+        comparison=compared,
         history=read_document(area / challenger.HISTORY, "training_history"),
         snapshot=read_document(area / SNAPSHOT, "snapshot"),
         validation=read_document(area / VALIDATION_RESULT, "validation"),
         metadata=read_document(area / metadata_name(run.version), "model_metadata"),
-        curve=area / challenger.HISTORY_PLOT,
-        scatter=area / challenger.SCATTER_PLOT,
+        profile=read_document(area / PROFILE_NAME, "profile"),
+        champion_profile=read_document(champion, "profile") if champion.is_file() else None,
+        pictures=area,
     )
+    write_atomically(area / SUMMARY, summary_markdown(decision, compared).encode())
     logger.info("%s", gate.summary(decision))
     return _refer(area / DECISION_NAME)
 
