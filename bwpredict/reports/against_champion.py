@@ -151,7 +151,10 @@ def _signed(percent: float | None) -> str:
 
 
 def _share(share: float | None) -> str:
-    return UNDEFINED if share is None else f"{share:.1%}"
+    """A probability from draws, never as sure as 0 or 1."""
+    if share is None:
+        return UNDEFINED
+    return "< 0.1%" if share < 0.001 else "> 99.9%" if share > 0.999 else f"{share:.1%}"
 
 
 def _p_value(p_value: float | None) -> str:

@@ -62,7 +62,7 @@ def link_forecasts(
             _lines(axes, forecasts, rows, place)
             title = f"{RANKS[rank]}: {link['node_id']} to {link['peer_id']}, skill {number(link['skill'], 3)}"
             axes.set(title=title, ylabel=unit_of(target))
-            locator = AutoDateLocator(tz=UTC)
+            locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
             axes.xaxis.set_major_locator(locator)
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
         if shown:

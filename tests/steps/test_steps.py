@@ -155,7 +155,7 @@ def test_the_difference_from_the_champion_has_an_interval_and_slices_in_the_comp
         against = next(one for one in document(second, "decision")["checks"] if one["id"] == f"champion_mae.{target}")
         assert (against["value"], against["interval"]) == (found["high"], [found["low"], found["high"]])
     sliced = {row["attribute"] for row in comparison["slices"]["rows"]}
-    assert {"region", "hour_band", "congested"} <= sliced
+    assert {"hour_band", "congested"} <= sliced
     assert "new_link: the same for all test windows, or unknown." in comparison["slices"]["left_out"]
     assert len(comparison["horizon"]["minutes"]) == 15
 
