@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bwpredict import steps
-from bwpredict.config import RunConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import ConfigError, DocumentError, WorkAreaError
 from bwpredict.registry.layout import DECISION_NAME
+from bwpredict.runs import read_run
 
 Document = dict[str, Any]
 
@@ -69,8 +69,8 @@ def run_summary(work: Path, run_id: str) -> RunSummary:
     """
     area = work / run_id
     try:
-        run = RunConfig.model_validate_json((area / steps.RUN).read_bytes())
-    except (OSError, ValueError) as error:
+        run = read_run(area)
+    except WorkAreaError as error:
         raise _no_such_run(work, run_id) from error
     if run.run_id != run_id:
         raise _no_such_run(work, run_id)

@@ -48,7 +48,7 @@ def plan(run: RunConfig, work: Path) -> Reference:
     """
     path = work.absolute() / run.run_id / RUN
     if path.is_file():
-        before = _run(path.parent)
+        before = read_run(path.parent)
         run = run.model_copy(update={"version": before.version, "created_at": before.created_at})
     write_atomically(path, run.model_dump_json(indent=2).encode())
     logger.info("run %s: month %s, version %s, code %s", run.run_id, run.month, run.version, run.code_version)
@@ -197,7 +197,7 @@ def announce(publication: Reference) -> dict[str, Any]:
 
     area = _area(publication)
     made = Production(**read_document(area / PUBLICATION, "production"))
-    return announcement(open_store(_run(area).registry), made)
+    return announcement(open_store(read_run(area).registry), made)
 
 
 def open_study(profile: Reference, name: str, pruner: Pruner) -> Reference:

@@ -272,7 +272,8 @@ def recipe(model: NamedModel) -> None:
         context = get_current_context()
         skip_unless_to_publish(context)
         published = run_step(steps.publish, decision)
-        context["outlet_events"][asset].extra = steps.announce(steps.Reference(**published))
+        with reason_in_one_line():
+            context["outlet_events"][asset].extra = steps.announce(steps.Reference(**published))
         return published
 
     planned = plan()
