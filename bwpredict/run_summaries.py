@@ -10,7 +10,7 @@ from bwpredict import steps
 from bwpredict.documents import read_document
 from bwpredict.errors import ConfigError, DocumentError, WorkAreaError
 from bwpredict.registry.layout import DECISION_NAME
-from bwpredict.runs import read_run
+from bwpredict.runs import RUN, read_run
 
 Document = dict[str, Any]
 
@@ -54,10 +54,10 @@ class RunSummary:
 def recent_runs(work: Path, limit: int) -> list[RunSummary]:
     """The latest runs, newest first; a folder that is no run's work area is left out."""
     try:
-        areas = [path for path in work.iterdir() if (path / steps.RUN).is_file()]
+        areas = [path for path in work.iterdir() if (path / RUN).is_file()]
     except OSError:
         return []
-    newest = sorted(areas, key=lambda path: (path / steps.RUN).stat().st_mtime, reverse=True)[:limit]
+    newest = sorted(areas, key=lambda path: (path / RUN).stat().st_mtime, reverse=True)[:limit]
     return [run_summary(work, area.name) for area in newest]
 
 
