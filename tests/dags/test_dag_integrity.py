@@ -151,6 +151,7 @@ def test_each_model_has_a_dag_of_its_own_and_the_default_keeps_its_id(several):
     assert several["warnings"] == {}
     assert several["heavy_modules"] == []
     assert sorted(several["dags"]) == [
+        "bandwidth_model_announced",
         *("bandwidth_predictor_retrain", "bandwidth_predictor_retrain__by-hand"),
         *("bandwidth_predictor_retrain__eu-west", "bandwidth_predictor_tune"),
     ]
