@@ -12,7 +12,7 @@ from typing import Any
 
 from bwpredict.documents import decode_document
 from bwpredict.errors import BwPredictError, StoreUnreachableError
-from bwpredict.registry.history import RecordName, read_record, record_names
+from bwpredict.registry.history import read_record, record_names
 from bwpredict.registry.layout import DECISION_NAME, is_version, metadata_name, model_key
 from bwpredict.registry.pointer import Production, read_production
 from bwpredict.registry.versions import list_versions, read_file, read_manifest
@@ -83,7 +83,7 @@ def overview(store: Store, *, below: str | None = None, limit: int = VERSIONS_ON
     versions = list_versions(store)
     shown = [version for version in versions if below is None or version < below][-limit:]
     with ThreadPoolExecutor(_READERS) as pool:
-        moves = list(pool.map(partial(_move, store, production), names))
+        moves = list(pool.map(lambda name: read_record(store, name.key, production), names))
         summaries = list(pool.map(partial(_summary, store), shown))
     older = shown[0] if shown and shown[0] != versions[0] else None
     return Overview(production, moves[::-1], len(versions), summaries[::-1], older)
@@ -111,12 +111,6 @@ def version_documents(store: Store, version: str) -> VersionDocuments:
         validation=document("validation", "validation.json"),
         files=list(manifest.sha256),
     )
-
-
-def _move(store: Store, production: Production | None, name: RecordName) -> Production:
-    if production and production.record_key == name.key:
-        return production
-    return read_record(store, name.key)
 
 
 def _summary(store: Store, version: str) -> VersionSummary:
