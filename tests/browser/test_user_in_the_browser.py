@@ -1,10 +1,12 @@
-"""A person with a browser: trigger with parameters, watch the run, open the report, roll back."""
+"""A person with a browser: trigger with parameters, watch the run turn red, open the report, roll back."""
 
 import re
 from pathlib import Path
 
 import pytest
-from whole_airflow import DAG, DAG_ID, wait_for_run
+from airflow_server import running_airflow
+from published_versions import published_months
+from whole_airflow import DAG, wait_for_run
 
 from bwpredict.registry.production import read_history
 from bwpredict.store import open_store
@@ -16,6 +18,17 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed: make test-slow installs it as root"),
 ]
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory):
+    """A whole Airflow without telemetry, and three versions in the registry."""
+    root = tmp_path_factory.mktemp("browser")
+    published_months(str(root / "registry"), root / "made", 3)
+    (root / "models.yaml").write_text("models: [{name: default, schedule: null}]")
+    with running_airflow(root, "standalone", BWPREDICT_MODELS=str(root / "models.yaml")) as server:
+        server.api("PATCH", DAG, {"is_paused": False})
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -36,46 +49,32 @@ def page(airflow):
         browser.close()
 
 
-def test_a_run_triggered_by_the_form_turns_green_and_its_verdict_is_on_its_page(airflow, page, first_run):
-    page.goto(DAG)
-    page.get_by_role("button", name="Trigger").first.click()
-    page.locator("#element_month").fill("2026-09")
-    page.get_by_role("button", name="Trigger").last.click()
-    page.wait_for_url(re.compile("/runs/"))
-    run_id = next(run for run in runs_of(airflow) if run["dag_run_id"] != first_run)["dag_run_id"]
-    assert wait_for_run(airflow, run_id)["state"] == "success"
-    page.goto(f"{DAG}/runs/{run_id}")
-    page.get_by_text("Success").first.wait_for()
-    page.goto(f"{DAG}/runs/{run_id}/plugin/bandwidth-verdict")
-    verdict = page.frame_locator("iframe")
-    verdict.get_by_text("✓ promoted").wait_for()
-    verdict.get_by_role("link", name="Model card").click()
-    verdict.get_by_text("Accuracy on the test span").wait_for()
-
-
-def test_the_task_page_leads_to_the_report(airflow, page, first_run):
-    page.goto(f"{DAG}/runs/{first_run}/tasks/decide")
-    link = page.get_by_role("link", name="Report")
-    link.wait_for()
-    assert link.get_attribute("href").endswith("/files/model_card.html")
-
-
-def test_a_run_on_a_month_without_telemetry_turns_red_and_its_note_says_where_it_stopped(airflow, page):
+def test_a_run_triggered_by_the_form_turns_red_and_its_note_and_pages_say_why(airflow, page):
     page.goto(DAG)
     page.get_by_role("button", name="Trigger").first.click()
     page.locator("#element_month").fill("2031-01")
     page.get_by_role("button", name="Trigger").last.click()
     page.wait_for_url(re.compile("/runs/"))
-    run_id = runs_of(airflow)[-1]["dag_run_id"]
-    ended = wait_for_run(airflow, run_id)
+    (run,) = airflow.api("GET", f"{DAG}/dagRuns").json["dag_runs"]
+    ended = wait_for_run(airflow, run["dag_run_id"])
+    assert ended["conf"]["month"] == "2031-01"
     assert (ended["state"], ended["note"]) == ("failed", "Stopped at pull; its log ends with the reason.")
-    page.goto(f"{DAG}/runs/{run_id}")
+    page.goto(f"{DAG}/runs/{run['dag_run_id']}")
     page.get_by_text("Failed").first.wait_for()
+    page.goto(f"{DAG}/runs/{run['dag_run_id']}/plugin/bandwidth-verdict")
+    page.frame_locator("iframe").get_by_text("Run for 2031-01").wait_for()
+
+
+def test_the_report_of_a_version_opens_from_its_page(airflow, page):
+    version = read_history(open_store(str(airflow.root / "registry")))[0].version
+    page.goto(f"{PAGES}/versions/{version}")
+    page.get_by_role("link", name="Model card", exact=True).click()
+    page.get_by_text(f"model_card.html of {version}").wait_for()
 
 
 def test_the_navigation_leads_to_the_models_and_a_rollback_is_two_clicks_and_a_reason(airflow, page):
     store = open_store(str(airflow.root / "registry"))
-    first, second = [made.version for made in read_history(store)]
+    first, second = [made.version for made in read_history(store)][-2:]
     page.goto("/")
     page.get_by_role("link", name="Bandwidth models").first.click()
     frame = page.frame_locator("iframe")
@@ -107,7 +106,3 @@ def test_the_pages_fit_any_screen_in_light_and_dark_and_by_keyboard(airflow, pag
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "To the content"
     assert messages == []
-
-
-def runs_of(airflow):
-    return airflow.api("GET", f"/dags/{DAG_ID}/dagRuns?run_type=manual&order_by=run_after").json["dag_runs"]
