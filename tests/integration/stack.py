@@ -109,6 +109,12 @@ class Stack:
         """A service that ends by itself."""
         return run_once(services(self.variables)[name]["command"], self.environment(name))
 
+    def health_check(self, name: str) -> list[str]:
+        """The service's health check, as a command."""
+        how, *words = services(self.variables)[name]["healthcheck"]["test"]
+        words = [self.localised(word) for word in words]
+        return ["sh", "-c", *words] if how == "CMD-SHELL" else words
+
     def health(self) -> dict[str, Any]:
         answer: dict[str, Any] = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=10).json()
         return answer

@@ -1,20 +1,24 @@
+import subprocess
 from itertools import pairwise
 
 from runs import Api, Registry
-from stack import Stack
+from stack import AIRFLOW, Stack
+
+WITHOUT_TELEMETRY = "2031-01"
 
 
-def test_triggers_while_the_monthly_run_is_on_wait_their_turn_and_each_publishes(
+def test_two_triggers_at_once_while_the_monthly_run_is_on_wait_their_turn_and_each_comes_to_its_own_end(
     api: Api, registry: Registry, monthly: str
 ):
     api.wait_for_task(monthly, "pull", "running", "success")
-    by_hand = [api.trigger() for _ in range(2)]
-    runs = [monthly, *by_hand]
-    assert [api.ended(run, 600) for run in runs] == ["success"] * 3, "\n".join(map(api.story, runs))
+    by_hand, doomed = api.trigger(), api.trigger(month=WITHOUT_TELEMETRY)
+    runs = [monthly, by_hand, doomed]
+    assert [api.ended(run, 600) for run in runs] == ["success", "success", "failed"], "\n".join(map(api.story, runs))
+    assert api.tasks(doomed)["pull"]["state"] == "failed"
     times = sorted((api.run(run)["start_date"], api.run(run)["end_date"]) for run in runs)
     assert all(before[1] <= after[0] for before, after in pairwise(times))
     registry.bwpredict("verify")
-    assert len(registry.versions()) == 3
+    assert len(registry.versions()) == 2
     assert registry.read("production.json")["version"] == max(registry.versions())
 
 
@@ -53,3 +57,13 @@ def test_no_secret_is_in_any_log(stack: Stack, registry: Registry, monthly: str)
     assert kept
     for name, value in stack.variables.items():
         assert not [text for text in (*logs, *kept) if value in text], name
+
+
+def test_the_health_checks_of_the_compose_file_pass(stack: Stack, monthly: str):
+    asked = {name: subprocess.Popen(stack.health_check(name), env=stack.environment(name)) for name in AIRFLOW}
+    assert {name: process.wait(180) for name, process in asked.items()} == dict.fromkeys(AIRFLOW, 0)
+
+
+def test_the_health_check_of_a_worker_that_is_not_there_fails(stack: Stack, monthly: str):
+    command = [part.replace("gpu@", "nobody@") for part in stack.health_check("gpu-worker")]
+    assert subprocess.run(command, env=stack.environment("gpu-worker"), check=False).returncode != 0

@@ -11,13 +11,11 @@ from stack import Stack
 
 pytestmark = pytest.mark.usefixtures("monthly")
 
-DENSE = {"architecture": "dense"}
-"""The network that trains fastest: these tests are about the other steps."""
 S3_AWAY_SECONDS = 60
 
 
 def test_a_gpu_worker_killed_in_training_costs_an_attempt_and_nothing_else(api: Api, registry: Registry, stack: Stack):
-    run = api.trigger(epochs=60, windows_per_epoch=6_000)
+    run = api.trigger(architecture="guide", epochs=60, windows_per_epoch=6_000)
     wait_for("a checkpoint", (stack.work / run / "best_model.pth").exists, 240)
     assert api.tasks(run)["train"]["state"] == "running"
     stack["gpu-worker"].kill()
@@ -28,7 +26,7 @@ def test_a_gpu_worker_killed_in_training_costs_an_attempt_and_nothing_else(api: 
 
 
 def test_a_scheduler_that_was_killed_goes_on_with_the_run(api: Api, registry: Registry, stack: Stack):
-    run = api.trigger(**DENSE)
+    run = api.trigger()
     api.wait_for_task(run, "validate", "running")
     before = stack["scheduler"].starts
     stack["scheduler"].kill()
@@ -38,7 +36,7 @@ def test_a_scheduler_that_was_killed_goes_on_with_the_run(api: Api, registry: Re
 
 
 def test_a_redis_that_was_restarted_loses_no_task(api: Api, registry: Registry, stack: Stack):
-    run = api.trigger(**DENSE)
+    run = api.trigger()
     api.wait_for_task(run, "validate", "running")
     stack["redis"].stop()
     time.sleep(5)
@@ -47,7 +45,7 @@ def test_a_redis_that_was_restarted_loses_no_task(api: Api, registry: Registry, 
 
 
 def test_a_postgresql_that_was_restarted_loses_no_run(api: Api, registry: Registry, stack: Stack):
-    run = api.trigger(**DENSE)
+    run = api.trigger()
     api.wait_for_task(run, "compare", "running")
     stack["postgres"].stop()
     time.sleep(5)
@@ -68,7 +66,7 @@ def test_s3_away_for_a_minute_during_publish_delays_the_publication(api: Api, re
 
     stack.s3.choose = fault
     try:
-        run = api.trigger(**DENSE)
+        run = api.trigger()
         before = registry.read("production.json")
         wait_for("the outage", lambda: outage, 300)
         wait_for("the S3 server to be back", lambda: time.monotonic() > outage["start"] + S3_AWAY_SECONDS + 1)
