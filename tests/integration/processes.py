@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,10 +118,10 @@ def run_once(command: Sequence[str], environment: Mapping[str, str], user: str |
     return done.stdout
 
 
-def wait_for(what: str, is_so: object, seconds: float = 120) -> None:
+def wait_for(what: str, is_so: Callable[[], object], seconds: float = 240) -> None:
     """Until `is_so()` is true. Fails with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not is_so():  # type: ignore[operator]
+    while not is_so():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for: {what}"
         time.sleep(0.5)
 

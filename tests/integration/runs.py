@@ -69,7 +69,7 @@ class Api:
         path = f"dags/{DAG}/dagRuns/{quote(run_id)}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
         return json.dumps(self.ask("GET", path))
 
-    def wait_for_task(self, run_id: str, task_id: str, *states: str, seconds: float = 180) -> None:
+    def wait_for_task(self, run_id: str, task_id: str, *states: str, seconds: float = 600) -> None:
         def is_there() -> bool:
             run = self.run(run_id)
             assert run["state"] not in ENDED or "success" in states, self.story(run_id)
@@ -77,7 +77,7 @@ class Api:
 
         wait_for(f"{task_id} to be {' or '.join(states)}", is_there, seconds)
 
-    def ended(self, run_id: str, seconds: float = 300) -> str:
+    def ended(self, run_id: str, seconds: float = 900) -> str:
         """The state in which the run ended."""
         wait_for(f"the end of {run_id}", lambda: self.run(run_id)["state"] in ENDED, seconds)
         return str(self.run(run_id)["state"])

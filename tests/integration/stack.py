@@ -164,7 +164,7 @@ def bring_up(stack: Stack, supervisor: Supervisor) -> None:
     for name in AIRFLOW:
         stack[name].start()
     supervisor.start()
-    wait_for("every Airflow service to be healthy", stack.is_healthy, 240)
+    wait_for("every Airflow service to be healthy", stack.is_healthy, 480)
 
 
 def written_secrets(folder: Path) -> dict[str, str]:
@@ -199,7 +199,7 @@ def create_database(stack: Stack) -> None:
     where = ["-h", "127.0.0.1", "-p", str(stack.ports["postgres"]), "-U", variables["POSTGRES_USER"]]
     environment = {"PGPASSWORD": variables["POSTGRES_PASSWORD"], "PATH": os.environ["PATH"]}
     command = [postgres_program("createdb"), *where, variables["POSTGRES_DB"]]
-    wait_for("the database", lambda: subprocess.run(command, env=environment, check=False).returncode == 0, 30)
+    wait_for("the database", lambda: subprocess.run(command, env=environment, check=False).returncode == 0)
 
 
 def add_redis(stack: Stack) -> None:

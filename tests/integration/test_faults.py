@@ -5,7 +5,7 @@ import time
 
 import pytest
 from faulty_s3 import Asked
-from processes import wait_for
+from processes import Service, wait_for
 from runs import Api, Registry
 from stack import Stack
 
@@ -16,7 +16,7 @@ S3_AWAY_SECONDS = 60
 
 def test_a_gpu_worker_killed_in_training_costs_an_attempt_and_nothing_else(api: Api, registry: Registry, stack: Stack):
     run = api.trigger(architecture="guide", epochs=60, windows_per_epoch=6_000)
-    wait_for("a checkpoint", (stack.work / run / "best_model.pth").exists, 240)
+    wait_for("a checkpoint", (stack.work / run / "best_model.pth").exists, 600)
     assert api.tasks(run)["train"]["state"] == "running"
     stack["gpu-worker"].kill()
     assert_published_once(run, api, registry, stack)
@@ -25,32 +25,24 @@ def test_a_gpu_worker_killed_in_training_costs_an_attempt_and_nothing_else(api: 
     assert train["hostname"] == "gpu-worker"
 
 
-def test_a_scheduler_that_was_killed_goes_on_with_the_run(api: Api, registry: Registry, stack: Stack):
+def test_a_run_outlives_a_killed_scheduler_and_restarts_of_redis_and_postgresql(
+    api: Api, registry: Registry, stack: Stack
+):
+    """One run for three faults, each at a step of its own: a run takes long."""
     run = api.trigger()
     api.wait_for_task(run, "validate", "running")
     before = stack["scheduler"].starts
     stack["scheduler"].kill()
-    assert_published_once(run, api, registry, stack)
+
+    api.wait_for_task(run, "train", "running")
     assert stack["scheduler"].starts == before + 1
-    wait_for("a healthy scheduler", stack.is_healthy)
+    interrupt(stack["redis"])
 
-
-def test_a_redis_that_was_restarted_loses_no_task(api: Api, registry: Registry, stack: Stack):
-    run = api.trigger()
-    api.wait_for_task(run, "validate", "running")
-    stack["redis"].stop()
-    time.sleep(5)
-    stack["redis"].start()
-    assert_published_once(run, api, registry, stack)
-
-
-def test_a_postgresql_that_was_restarted_loses_no_run(api: Api, registry: Registry, stack: Stack):
-    run = api.trigger()
     api.wait_for_task(run, "compare", "running")
-    stack["postgres"].stop()
-    time.sleep(5)
-    stack["postgres"].start()
+    interrupt(stack["postgres"])
+
     assert_published_once(run, api, registry, stack)
+    wait_for("every service to be healthy", stack.is_healthy)
 
 
 def test_s3_away_for_a_minute_during_publish_delays_the_publication(api: Api, registry: Registry, stack: Stack):
@@ -68,7 +60,7 @@ def test_s3_away_for_a_minute_during_publish_delays_the_publication(api: Api, re
     try:
         run = api.trigger()
         before = registry.read("production.json")
-        wait_for("the outage", lambda: outage, 300)
+        wait_for("the outage", lambda: outage, 600)
         wait_for("the S3 server to be back", lambda: time.monotonic() > outage["start"] + S3_AWAY_SECONDS + 1)
         assert registry.read("production.json") == before
         assert_published_once(run, api, registry, stack)
@@ -78,9 +70,15 @@ def test_s3_away_for_a_minute_during_publish_delays_the_publication(api: Api, re
         stack.s3.choose = None
 
 
+def interrupt(service: Service) -> None:
+    service.stop()
+    time.sleep(5)
+    service.start()
+
+
 def assert_published_once(run: str, api: Api, registry: Registry, stack: Stack) -> None:
     """The run succeeded; its version is in production, moved there once; every version in the registry is whole."""
-    assert api.ended(run, 420) == "success", api.story(run)
+    assert api.ended(run) == "success", api.story(run)
     version = json.loads((stack.work / run / "run.json").read_text())["version"]
     assert registry.read("production.json")["version"] == version
     moves = [registry.read(key) for key in registry.objects() if key.startswith("history/")]
