@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from bwpredict.code_version import code_version
-from bwpredict.commands import canary, tune
+from bwpredict.commands import canary, monitor, tune
 from bwpredict.commands import policy as policy_commands
 from bwpredict.commands import registry as registry_commands
 from bwpredict.commands.tune import TrainingFileOption
@@ -37,6 +37,7 @@ app.add_typer(policy_commands.app, name="policy")
 
 registry_commands.register(app)
 canary.register(app)
+monitor.register(app)
 
 _GUIDE_SAMPLES = 15_000
 _DEFAULTS = TrainingConfig()

@@ -11,7 +11,8 @@ the gate against the model in production.
 | red elsewhere | something broke; its log ends with the reason |
 
 What a run did lies in its work area, `$BWPREDICT_WORK/<run id>/`: Data Docs in `validation/data_docs/`,
-`decision.json`, `model_card.html`. Every failed run sends one alert to the URLs in `BWPREDICT_ALERT_URLS`.
+`decision.json`, `model_card.html`. A failed run sends one alert to the URLs in `BWPREDICT_ALERT_URLS`,
+unless the same was told in the last week; the next green run says that it has recovered.
 
 Unpausing this DAG starts the run for the last month that is over; months before that are run by hand.
 """
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from airflow.sdk import Asset, CronDataIntervalTimetable, Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from bwpredict_airflow.notifier import AlertNotifier
+from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
 from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, reason_in_one_line, require_pass, run_step
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH
 
@@ -129,6 +130,7 @@ PARAMS = {
         "on_failure_callback": AlertNotifier(),
     },
     on_failure_callback=AlertNotifier(),
+    on_success_callback=RecoveryNotifier(),
     description="Telemetry to validated, gated, published model, once a month",
     doc_md=__doc__,
     tags=["bandwidth", "training"],

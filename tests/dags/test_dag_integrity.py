@@ -21,7 +21,12 @@ def tasks(dag: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_the_dag_folder_loads_without_an_error_or_a_warning(facts):
     assert facts["import_errors"] == {}
     assert facts["warnings"] == {}
-    assert sorted(facts["dags"]) == ["bandwidth_predictor_retrain", "bandwidth_predictor_tune"]
+    assert sorted(facts["dags"]) == [
+        "bandwidth_predictor_monitor",
+        "bandwidth_predictor_retrain",
+        "bandwidth_predictor_retrain_on_degradation",
+        "bandwidth_predictor_tune",
+    ]
 
 
 def test_loading_the_dag_folder_imports_nothing_heavy(facts):

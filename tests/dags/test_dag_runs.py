@@ -96,7 +96,9 @@ def test_only_a_published_model_sends_an_asset_event_and_names_its_version(scena
 
 
 def test_each_failed_run_sends_one_alert_that_says_what_failed_and_where_to_look(scenarios):
-    rejected, broken, empty = scenarios.alerts
+    rejected, recovered, broken, empty = scenarios.alerts
+    assert "Recovered: bandwidth_predictor_retrain: model" in recovered["title"]
+    assert scenarios.runs["promote"]["run_id"] in recovered["message"]
     assert "was rejected" in rejected["title"]
     assert "≥ 0.99" in rejected["message"] or "> 0.99" in rejected["message"]
     assert "model_card.html" in rejected["message"]
@@ -108,6 +110,6 @@ def test_each_failed_run_sends_one_alert_that_says_what_failed_and_where_to_look
         (rejected, broken, empty), VERDICTS, (served[0], served[1], served[1]), strict=True
     ):
         assert scenarios.runs[name]["run_id"] in alert["message"]
-        assert f"In production, unchanged: {version}" in alert["message"]
+        assert f"In production: {version}, unchanged by this run" in alert["message"]
         assert "/dags/bandwidth_predictor_retrain/runs/" in alert["message"]
     assert "Traceback" not in json.dumps(scenarios.alerts)

@@ -1,0 +1,126 @@
+"""A day's document as Prometheus metrics: in the text format, for a textfile collector, or pushed to a Pushgateway.
+
+The names are documented in docs/monitoring.md; a figure that is undefined has no sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest, push_to_gateway
+
+from bwpredict.errors import ConfigError, StoreUnreachableError
+from bwpredict.files import write_atomically
+
+JOB = "bwpredict_monitor"
+VERDICTS = ("better", "worse", "undecided")
+_PUSH_TIMEOUT_S = 20
+
+METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "bwpredict_monitored_day_timestamp_seconds": ("End of the UTC day that was scored, as a unix time.", ()),
+    "bwpredict_production_info": ("Always 1; the label is the version in production.", ("version",)),
+    "bwpredict_forecast_mae": ("Mean absolute error, in the target's unit.", ("role", "target")),
+    "bwpredict_forecast_wape_percent": ("Sum of absolute errors over sum of actual values.", ("role", "target")),
+    "bwpredict_forecast_correlation": ("Pearson's correlation, pooled over links.", ("role", "target")),
+    "bwpredict_forecast_skill": ("1 - MAE over that of the best simple forecast.", ("role", "target")),
+    "bwpredict_interval_coverage_ratio": ("Share of what came true within the intervals.", ("target",)),
+    "bwpredict_interval_level_ratio": ("Share that the intervals are made to hold.", ()),
+    "bwpredict_feature_psi": ("Drift against the same weekdays and hours of the training month.", ("feature",)),
+    "bwpredict_evidence": ("Evidence of a sustained drop; an alarm at the threshold.", ("test",)),
+    "bwpredict_evidence_threshold": ("The evidence that raises an alarm.", ()),
+    "bwpredict_alarm": ("1 while the test's alarm stands.", ("test",)),
+    "bwpredict_model_age_days": ("Days since the version was promoted.", ()),
+    "bwpredict_training_data_age_days": ("Days since the end of the month it was trained for.", ()),
+    "bwpredict_last_sample_age_minutes": ("Age of the newest sample at the end of the day.", ()),
+    "bwpredict_telemetry_completeness_ratio": ("Share of the day's minutes that hold a sample.", ()),
+    "bwpredict_windows_scored": ("Forecasts that were scored.", ()),
+    "bwpredict_canary_share_ratio": ("Share of the links that the canary serves; 0: none.", ()),
+    "bwpredict_canary_log_error_ratio": ("Mean log of canary's over production's MAE; negative is better.", ()),
+    "bwpredict_canary_verdict": ("1 for the verdict that stands.", ("verdict",)),
+}
+"""Name → help and labels."""
+
+
+def registry_of(document: Mapping[str, Any]) -> CollectorRegistry:
+    """The document's metrics in a registry of their own."""
+    registry = CollectorRegistry()
+    gauges: dict[str, Gauge] = {}
+    for name, labels, value in _samples(document):
+        if value is None:
+            continue
+        if name not in gauges:
+            gauges[name] = Gauge(name, *METRICS[name], registry=registry)
+        (gauges[name].labels(**labels) if labels else gauges[name]).set(value)
+    return registry
+
+
+def text(document: Mapping[str, Any]) -> str:
+    """The metrics in Prometheus's text format."""
+    return generate_latest(registry_of(document)).decode()
+
+
+def write_textfile(document: Mapping[str, Any], path: Path) -> None:
+    """Write the metrics to a file (`*.prom` for node_exporter's textfile collector), whole or not at all."""
+    write_atomically(path, text(document).encode())
+
+
+def push(document: Mapping[str, Any], gateway: str) -> None:
+    """Replace the metrics of the job `JOB` at a Pushgateway (`http://host:9091`).
+
+    Raises:
+        ConfigError: not an http(s) URL.
+        StoreUnreachableError: the gateway does not answer, or refuses.
+    """
+    if not gateway.startswith(("http://", "https://")):
+        raise ConfigError(f"{gateway}: is no Pushgateway; expected a URL such as http://host:9091.")
+    try:
+        push_to_gateway(gateway, job=JOB, registry=registry_of(document), timeout=_PUSH_TIMEOUT_S)
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise StoreUnreachableError(
+            f"{gateway}: the Pushgateway did not take the metrics ({reason}); check its URL."
+        ) from error
+
+
+Sample = tuple[str, dict[str, str], float | None]
+
+
+def _samples(document: Mapping[str, Any]) -> Iterator[Sample]:
+    end = datetime.fromisoformat(document["day"]).replace(tzinfo=UTC).timestamp() + 86_400
+    yield "bwpredict_monitored_day_timestamp_seconds", {}, end
+    yield "bwpredict_production_info", {"version": document["production"]["version"]}, 1
+    yield from _accuracy(document)
+    for feature, figures in document["drift"]["per_feature"].items():
+        yield "bwpredict_feature_psi", {"feature": feature}, figures["psi"]
+    for test in document["tests"]:
+        yield "bwpredict_evidence", {"test": test["id"]}, test["total"]
+        yield "bwpredict_alarm", {"test": test["id"]}, float(test["alarm"])
+        yield "bwpredict_evidence_threshold", {}, test["threshold"]
+    for name, value in document["staleness"].items():
+        yield f"bwpredict_{name}", {}, value
+    yield "bwpredict_telemetry_completeness_ratio", {}, document["telemetry"]["completeness"]
+    yield "bwpredict_windows_scored", {}, document["telemetry"]["windows"]
+    yield from _canary(document["canary"])
+
+
+def _accuracy(document: Mapping[str, Any]) -> Iterator[Sample]:
+    for role, model in document["models"].items():
+        for target, figures in (model["per_target"] or {}).items():
+            for name in ("mae", "wape_percent", "correlation", "skill"):
+                yield f"bwpredict_forecast_{name}", {"role": role, "target": target}, figures[name]
+    if held := document["coverage"]:
+        yield "bwpredict_interval_level_ratio", {}, held["level"]
+        for target, share in held["per_target"].items():
+            yield "bwpredict_interval_coverage_ratio", {"target": target}, share
+
+
+def _canary(canary: Mapping[str, Any] | None) -> Iterator[Sample]:
+    yield "bwpredict_canary_share_ratio", {}, canary["share"] if canary else 0
+    if canary:
+        yield "bwpredict_canary_log_error_ratio", {}, canary["log_error_ratio"]
+        for verdict in VERDICTS:
+            yield "bwpredict_canary_verdict", {"verdict": verdict}, float(canary["verdict"] == verdict)
