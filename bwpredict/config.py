@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """File that the monitor writes Prometheus metrics to, such as a textfile collector's `bwpredict.prom`."""
     pushgateway: str = ""
     """URL of a Pushgateway that the monitor pushes its metrics to; empty: none."""
+    models: str = ""
+    """YAML file that names several models; empty: the one model `default`."""
 
 
 class _Strict(BaseModel):
@@ -166,6 +168,8 @@ class RunConfig(_Strict):
     """One retraining run, as written to `run.json` by the first step."""
 
     run_id: str
+    model_name: str = "default"
+    """Which of the installation's models this is about."""
     version: str = Field(pattern=r"^v\d{8}_\d{6}$")
     month: str = Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
     history_months: int = Field(1, ge=1, le=36)

@@ -10,7 +10,8 @@ from typing import Any
 from bwpredict import training_file
 from bwpredict.config import GatePolicy, RunConfig, Settings, load
 from bwpredict.errors import ConfigError
-from bwpredict.policies import DEFAULT, find_policy
+from bwpredict.named_models import THE_ONE_MODEL, NamedModel
+from bwpredict.policies import find_policy
 
 TRAINING_PARAMS = (
     *("architecture", "highway_epochs", "epochs", "windows_per_epoch", "seed"),
@@ -32,16 +33,18 @@ def run_config(
     now: datetime,
     settings: Settings,
     code_version: str,
+    model: NamedModel = THE_ONE_MODEL,
 ) -> RunConfig:
     """The configuration of one retraining run.
 
     Args:
         params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`, `training_config` (name or
             path of a training configuration file), `policy` (name or path of the gate policy) and `gate_overrides`
-            (fields of it); what is left out has its default.
+            (fields of it); what is left out has the model's default.
         interval_start: start of the data interval, for a run by the schedule.
         run_after: when the run was due, for a run that has neither a month nor an interval.
         now: names the version, in UTC.
+        settings: those of `model`.
 
     Raises:
         ConfigError: an unknown param or policy, or a param with an unusable value.
@@ -51,16 +54,21 @@ def run_config(
     if unknown:
         raise ConfigError(f"params: {unknown[0]}: no such param.")
     hyperparameters, source = training_file.resolve(params.get(TRAINING_FILE_PARAM) or "", settings.registry)
-    found = find_policy(params.get(POLICY_PARAM) or DEFAULT, settings.policies)
+    hyperparameters = model.training | hyperparameters
+    found = find_policy(params.get(POLICY_PARAM) or model.policy, settings.policies)
     values = {
         "run_id": run_id,
+        "model_name": model.name,
         "version": now.astimezone(UTC).strftime("v%Y%m%d_%H%M%S"),
         "month": params.get("month") or _month(interval_start, run_after),
         "telemetry": settings.telemetry,
         "registry": settings.registry,
         "code_version": code_version,
         "created_at": now.astimezone(UTC).isoformat(timespec="seconds"),
-        "training": hyperparameters | {name: params[name] for name in TRAINING_PARAMS if name in params},
+        "history_months": model.history_months,
+        "training": model.training
+        | hyperparameters
+        | {name: params[name] for name in TRAINING_PARAMS if name in params},
         "training_file": source,
         "policy": overridden(found.policy, params.get(OVERRIDES_PARAM) or {}),
         "policy_origin": found.origin,

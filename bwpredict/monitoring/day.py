@@ -24,6 +24,7 @@ from bwpredict.evaluation.coverage import coverage
 from bwpredict.evaluation.forecasts import Array, Bounds, Forecasts, collect
 from bwpredict.evaluation.scoring import forecast, forecast_with_bounds
 from bwpredict.monitoring import accuracy, exposition, judgement, seasonal
+from bwpredict.named_models import DEFAULT_MODEL
 from bwpredict.registry.layout import metadata_name, onnx_name
 from bwpredict.registry.pointer import Candidate, Production, read_production
 from bwpredict.registry.versions import fetch
@@ -119,16 +120,19 @@ def alarm_sentence(test: Document) -> str:
     )
 
 
-def publish_metrics(document: Document, path: Path | None, gateway: str) -> None:
+def publish_metrics(document: Document, path: Path | None, gateway: str, *, model: str = DEFAULT_MODEL) -> None:
     """Write the day's Prometheus metrics to a file, push them to a gateway, or both, where they are given.
+
+    Each model has a file of its own: that of another than the default has its name before the suffix.
 
     Raises:
         ConfigError, StoreUnreachableError: as `exposition.push`.
     """
     if path:
-        exposition.write_textfile(document, path)
+        own = path if model == DEFAULT_MODEL else path.with_stem(f"{path.stem}__{model}")
+        exposition.write_textfile(document, own, model=model)
     if gateway:
-        exposition.push(document, gateway)
+        exposition.push(document, gateway, model=model)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest, push_to
 
 from bwpredict.errors import ConfigError, StoreUnreachableError
 from bwpredict.files import write_atomically
+from bwpredict.named_models import DEFAULT_MODEL
 
 JOB = "bwpredict_monitor"
 VERDICTS = ("better", "worse", "undecided")
@@ -42,34 +43,35 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "bwpredict_canary_log_error_ratio": ("Mean log of canary's over production's MAE; negative is better.", ()),
     "bwpredict_canary_verdict": ("1 for the verdict that stands.", ("verdict",)),
 }
-"""Name → help and labels."""
+"""Name → help, and labels beside `model`."""
 
 
-def registry_of(document: Mapping[str, Any]) -> CollectorRegistry:
-    """The document's metrics in a registry of their own."""
+def registry_of(document: Mapping[str, Any], *, model: str = DEFAULT_MODEL) -> CollectorRegistry:
+    """The document's metrics in a registry of their own; each has the label `model`."""
     registry = CollectorRegistry()
     gauges: dict[str, Gauge] = {}
     for name, labels, value in _samples(document):
         if value is None:
             continue
         if name not in gauges:
-            gauges[name] = Gauge(name, *METRICS[name], registry=registry)
-        (gauges[name].labels(**labels) if labels else gauges[name]).set(value)
+            help_, names = METRICS[name]
+            gauges[name] = Gauge(name, help_, ("model", *names), registry=registry)
+        gauges[name].labels(model=model, **labels).set(value)
     return registry
 
 
-def text(document: Mapping[str, Any]) -> str:
+def text(document: Mapping[str, Any], *, model: str = DEFAULT_MODEL) -> str:
     """The metrics in Prometheus's text format."""
-    return generate_latest(registry_of(document)).decode()
+    return generate_latest(registry_of(document, model=model)).decode()
 
 
-def write_textfile(document: Mapping[str, Any], path: Path) -> None:
+def write_textfile(document: Mapping[str, Any], path: Path, *, model: str = DEFAULT_MODEL) -> None:
     """Write the metrics to a file (`*.prom` for node_exporter's textfile collector), whole or not at all."""
-    write_atomically(path, text(document).encode())
+    write_atomically(path, text(document, model=model).encode())
 
 
-def push(document: Mapping[str, Any], gateway: str) -> None:
-    """Replace the metrics of the job `JOB` at a Pushgateway (`http://host:9091`).
+def push(document: Mapping[str, Any], gateway: str, *, model: str = DEFAULT_MODEL) -> None:
+    """Replace the metrics of this model and the job `JOB` at a Pushgateway (`http://host:9091`).
 
     Raises:
         ConfigError: not an http(s) URL.
@@ -78,7 +80,8 @@ def push(document: Mapping[str, Any], gateway: str) -> None:
     if not gateway.startswith(("http://", "https://")):
         raise ConfigError(f"{gateway}: is no Pushgateway; expected a URL such as http://host:9091.")
     try:
-        push_to_gateway(gateway, job=JOB, registry=registry_of(document), timeout=_PUSH_TIMEOUT_S)
+        own = registry_of(document, model=model)
+        push_to_gateway(gateway, job=JOB, grouping_key={"model": model}, registry=own, timeout=_PUSH_TIMEOUT_S)
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise StoreUnreachableError(

@@ -13,6 +13,7 @@ from bwpredict import alerts, incidents, steps
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
 from bwpredict.errors import BwPredictError, DocumentError
+from bwpredict.named_models import model_of_dag
 from bwpredict.registry.layout import DECISION_NAME
 from bwpredict.registry.production import read_production
 from bwpredict.store import open_store
@@ -39,7 +40,7 @@ class AlertNotifier(_Notifier):
         """Compose the alert from the run's work area and send it, unless the same was told lately."""
         if context.get("reason") == "task_failure":
             return
-        settings, now = Settings(), datetime.now(UTC)
+        settings, now = settings_of(context), datetime.now(UTC)
         incident = compose(context, settings, now=now)
         incidents.report(open_store(settings.registry), settings.alert_urls.split(), incident, now=now)
 
@@ -54,7 +55,7 @@ class RecoveryNotifier(_Notifier):
         """Send the good news if there was an alert before."""
         if context.get("params", {}).get("dry_run"):
             return
-        settings, now = Settings(), datetime.now(UTC)
+        settings, now = settings_of(context), datetime.now(UTC)
         dag_id, run_id = context["dag"].dag_id, context["run_id"]
         what = f"run {run_id} of {dag_id} succeeded: {run_url(settings, dag_id, run_id)}"
         incidents.recover(open_store(settings.registry), settings.alert_urls.split(), dag_id, what, now=now)
@@ -85,6 +86,12 @@ def compose(context: Context, settings: Settings, *, now: datetime) -> alerts.In
 def run_url(settings: Settings, dag_id: str, run_id: str) -> str:
     """Where people look at the run."""
     return f"{settings.base_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id)}"
+
+
+def settings_of(context: Context) -> Settings:
+    """The settings of the model that the DAG is about."""
+    installation = Settings()
+    return model_of_dag(context["dag"].dag_id, installation).settings(installation)
 
 
 def _verdict(path: Path, kind: str) -> dict[str, Any] | None:
