@@ -20,10 +20,12 @@ demo: setup ## Three months of telemetry, three runs of the real DAG, and what c
 
 test: setup ## The tests, but for the slow ones
 	@bash scripts/browser.sh
+	@bash scripts/services.sh
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: setup ## The slow tests
 	@bash scripts/browser.sh
+	@bash scripts/services.sh
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 lint: setup ## Style of the code

@@ -92,9 +92,6 @@ def compose(
         report_url: the model card or the Data Docs.
     """
     failure = _failure(decision, validation, error, failed_step)
-    shown = list(failure.findings[:MOST_FINDINGS])
-    if len(failure.findings) > MOST_FINDINGS:
-        shown.append(f"and {len(failure.findings) - MOST_FINDINGS} more, see the report")
     links = [f"{name}: {url}" for name, url in (("Run", run_url), ("Report", report_url)) if url]
     return Incident(
         subject=dag_id,
@@ -102,10 +99,17 @@ def compose(
         title=f"{dag_id}: {failure.headline}",
         what=f"run {run_id} of {dag_id} stopped at the step {failed_step}: {failure.sentence}",
         since=since,
-        measured="; ".join(shown) or "nothing, the step did not get that far",
+        measured="; ".join(first_few(failure.findings)) or "nothing, the step did not get that far",
         production=production,
         to_do=" ".join([failure.to_do, *links]),
     )
+
+
+def first_few(findings: Sequence[str]) -> list[str]:
+    """The first findings, and how many more there are."""
+    left_out = len(findings) - MOST_FINDINGS
+    more = [f"and {left_out} more, see the report"] if left_out > 0 else []
+    return [*findings[:MOST_FINDINGS], *more]
 
 
 def served(version: str | None, *, promoted_by: str | None, run_id: str) -> str:

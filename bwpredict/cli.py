@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from bwpredict.code_version import code_version
-from bwpredict.commands import canary, monitor, tune
+from bwpredict.commands import canary, collect, monitor, tune
 from bwpredict.commands import policy as policy_commands
 from bwpredict.commands import registry as registry_commands
 from bwpredict.commands.tune import TrainingFileOption
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(tune.app, name="tune")
 app.add_typer(policy_commands.app, name="policy")
+app.add_typer(collect.app, name="collect")
 
 registry_commands.register(app)
 canary.register(app)

@@ -20,12 +20,13 @@ from bwpredict.named_models import DEFAULT_MODEL
 JOB = "bwpredict_monitor"
 VERDICTS = ("better", "worse", "undecided")
 _PUSH_TIMEOUT_S = 20
+_SECONDS = {"days": 86_400, "minutes": 60}
 
 METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "bwpredict_monitored_day_timestamp_seconds": ("End of the UTC day that was scored, as a unix time.", ()),
     "bwpredict_production_info": ("Always 1; the label is the version in production.", ("version",)),
     "bwpredict_forecast_mae": ("Mean absolute error, in the target's unit.", ("role", "target")),
-    "bwpredict_forecast_wape_percent": ("Sum of absolute errors over sum of actual values.", ("role", "target")),
+    "bwpredict_forecast_wape_ratio": ("Sum of absolute errors over sum of actual values.", ("role", "target")),
     "bwpredict_forecast_correlation": ("Pearson's correlation, pooled over links.", ("role", "target")),
     "bwpredict_forecast_skill": ("1 - MAE over that of the best simple forecast.", ("role", "target")),
     "bwpredict_interval_coverage_ratio": ("Share of what came true within the intervals.", ("target",)),
@@ -34,9 +35,9 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "bwpredict_evidence": ("Evidence of a sustained drop; an alarm at the threshold.", ("test",)),
     "bwpredict_evidence_threshold": ("The evidence that raises an alarm.", ()),
     "bwpredict_alarm": ("1 while the test's alarm stands.", ("test",)),
-    "bwpredict_model_age_days": ("Days since the version was promoted.", ()),
-    "bwpredict_training_data_age_days": ("Days since the end of the month it was trained for.", ()),
-    "bwpredict_last_sample_age_minutes": ("Age of the newest sample at the end of the day.", ()),
+    "bwpredict_model_age_seconds": ("Time since the version was promoted.", ()),
+    "bwpredict_training_data_age_seconds": ("Time since the end of the month it was trained for.", ()),
+    "bwpredict_last_sample_age_seconds": ("Age of the newest sample at the end of the day.", ()),
     "bwpredict_telemetry_completeness_ratio": ("Share of the day's minutes that hold a sample.", ()),
     "bwpredict_windows_scored": ("Forecasts that were scored.", ()),
     "bwpredict_canary_share_ratio": ("Share of the links that the canary serves; 0: none.", ()),
@@ -104,7 +105,8 @@ def _samples(document: Mapping[str, Any]) -> Iterator[Sample]:
         yield "bwpredict_alarm", {"test": test["id"]}, float(test["alarm"])
         yield "bwpredict_evidence_threshold", {}, test["threshold"]
     for name, value in document["staleness"].items():
-        yield f"bwpredict_{name}", {}, value
+        what, _, unit = name.rpartition("_")
+        yield f"bwpredict_{what}_seconds", {}, value * _SECONDS[unit]
     yield "bwpredict_telemetry_completeness_ratio", {}, document["telemetry"]["completeness"]
     yield "bwpredict_windows_scored", {}, document["telemetry"]["windows"]
     yield from _canary(document["canary"])
@@ -113,8 +115,11 @@ def _samples(document: Mapping[str, Any]) -> Iterator[Sample]:
 def _accuracy(document: Mapping[str, Any]) -> Iterator[Sample]:
     for role, model in document["models"].items():
         for target, figures in (model["per_target"] or {}).items():
-            for name in ("mae", "wape_percent", "correlation", "skill"):
-                yield f"bwpredict_forecast_{name}", {"role": role, "target": target}, figures[name]
+            labels = {"role": role, "target": target}
+            for name in ("mae", "correlation", "skill"):
+                yield f"bwpredict_forecast_{name}", labels, figures[name]
+            wape = figures["wape_percent"]
+            yield "bwpredict_forecast_wape_ratio", labels, None if wape is None else wape / 100
     if held := document["coverage"]:
         yield "bwpredict_interval_level_ratio", {}, held["level"]
         for target, share in held["per_target"].items():
