@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from bwpredict import training_file
 from bwpredict.config import GatePolicy, RunConfig, Settings, load
-from bwpredict.errors import ConfigError
+from bwpredict.errors import ConfigError, WorkAreaError
 from bwpredict.named_models import THE_ONE_MODEL, NamedModel
 from bwpredict.policies import find_policy
 
@@ -21,6 +22,9 @@ RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run", "quantize")
 TRAINING_FILE_PARAM = "training_config"
 POLICY_PARAM = "policy"
 OVERRIDES_PARAM = "gate_overrides"
+RUN = "run.json"
+SNAPSHOT = "snapshot.json"
+"""Files of a run's work area."""
 _NAMES_OF_A_POLICY = ("name", "version")
 
 
@@ -90,6 +94,15 @@ def overridden(policy: GatePolicy, overrides: Mapping[str, Any]) -> GatePolicy:
         raise ConfigError(f"{OVERRIDES_PARAM}: {renamed[0]}: a policy keeps its name; override thresholds only.")
     name = f"{policy.name} (overridden: {', '.join(sorted(overrides))})"
     return load(GatePolicy, {**policy.model_dump(), **overrides, "name": name}, origin=OVERRIDES_PARAM)
+
+
+def read_run(area: Path) -> RunConfig:
+    """The run's configuration. Raises WorkAreaError."""
+    path = area / RUN
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise WorkAreaError(f"{path}: cannot be read as a run's configuration.") from error
 
 
 def gate_overrides_schema() -> dict[str, Any]:

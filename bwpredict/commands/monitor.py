@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from bwpredict.commands.registry import Registry
-from bwpredict.config import Settings
+from bwpredict.commands.which import Model, Registry, open_registry, settings_of
 from bwpredict.errors import ConfigError
+from bwpredict.named_models import DEFAULT_MODEL
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ def monitor(
     day: Annotated[str, typer.Option(help="UTC day, YYYY-MM-DD (default: yesterday).")] = "",
     telemetry: Annotated[str, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")] = "",
     registry: Registry = "",
+    model: Model = "",
     work: Annotated[Path | None, typer.Option(help="Folder for models and scratch (default: $BWPREDICT_WORK).")] = None,
     metrics_file: Annotated[
         Path | None, typer.Option(help="Write Prometheus metrics to this file (default: $BWPREDICT_METRICS_FILE).")
@@ -37,8 +38,8 @@ def monitor(
     from bwpredict.monitoring.day import monitor_day, publish_metrics, summary
     from bwpredict.store import open_store
 
-    settings, now = Settings(), datetime.now(UTC)
-    store = open_store(registry or settings.registry)
+    settings, now = settings_of(model), datetime.now(UTC)
+    store = open_registry(registry, model)
     scored = monitor_day(
         store,
         open_store(telemetry or settings.telemetry),
@@ -47,7 +48,8 @@ def monitor(
         now=now,
     )
     logger.info("%s", summary(scored))
-    publish_metrics(scored, metrics_file or settings.metrics_file, push or settings.pushgateway)
+    name = model or DEFAULT_MODEL
+    publish_metrics(scored, metrics_file or settings.metrics_file, push or settings.pushgateway, model=name)
     if alert:
         link = f"{store.uri}/monitoring/days/{scored['day']}.json"
         alarms.notify(store, settings.alert_urls.split(), scored, link=link, now=now)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bwpredict import schema
-from bwpredict.evaluation.coverage import HOURS_PER_BAND, hour_bands
+from bwpredict.evaluation.slices import HOURS_PER_BAND, hour_bands
 from bwpredict.quality import histogram
 from bwpredict.quality.drift import limit_of, psi
 from bwpredict.telemetry.frame import TelemetryFrame
