@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# Prometheus and PostgreSQL for the tests of telemetry sources; without them those are skipped, with a reason.
+# Debian packages that tests need beside Python: `services.sh prometheus postgresql redis-server`. Their services are not
+# used, only their programs. Exit code 2 if one is missing and cannot be installed.
 set -euo pipefail
 missing=()
-[ -x /usr/bin/promtool ] || missing+=(prometheus)
-compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
+for package in "$@"; do
+    case $package in
+        postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
+        *) command -v "$package" >/dev/null ;;
+    esac || missing+=("$package")
+done
 if [ ${#missing[@]} = 0 ]; then
     exit
 fi
 if [ "$(id -u)" != 0 ]; then
-    echo "No ${missing[*]}: the tests of telemetry sources will be skipped (as root: apt-get install ${missing[*]})"
-    exit
+    echo "Tests need ${missing[*]}; as root: apt-get install ${missing[*]}" >&2
+    exit 2
 fi
-echo "Installing the system packages ${missing[*]} for the tests of telemetry sources (once; a minute or two)"
-# policy-rc.d: the packages must not start services of their own.
-policy=/usr/sbin/policy-rc.d
-[ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && trap 'rm -f "$policy"' EXIT; }
-{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null 2>&1 ||
-    echo "${missing[*]} could not be installed: the tests of telemetry sources will be skipped"
+echo "Installing the system packages ${missing[*]} for the tests (once; a minute or two)"
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || exit 2

@@ -2,6 +2,8 @@
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -22,6 +24,13 @@ class Receiver:
 
 @pytest.fixture
 def receiver():
+    with running_receiver() as server:
+        yield server
+
+
+@contextmanager
+def running_receiver() -> Iterator[Receiver]:
+    """Run a receiver while the block runs."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):

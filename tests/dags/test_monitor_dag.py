@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import alert_receiver
+from fixtures_alerts import running_receiver
 from jinja2 import Environment
 
 HELPERS = ":".join(str(Path(__file__).parents[1] / name) for name in ("", "registry", "evaluation", "monitoring"))
@@ -34,9 +34,9 @@ def ended(airflow, tmp_path_factory):
     """How the runs ended, and the alerts that were sent."""
     root = tmp_path_factory.mktemp("monitored")
     stores = {f"BWPREDICT_{name.upper()}": str(root / name) for name in ("telemetry", "registry", "work")}
-    with alert_receiver() as (url, alerts):
-        runs = airflow.json_of("run_monitor.py", BWPREDICT_ALERT_URLS=url, PYTHONPATH=HELPERS, **stores)
-        yield runs, alerts
+    with running_receiver() as receiver:
+        runs = airflow.json_of("run_monitor.py", BWPREDICT_ALERT_URLS=receiver.url(), PYTHONPATH=HELPERS, **stores)
+        yield runs, receiver.received
 
 
 @pytest.mark.slow
