@@ -264,12 +264,13 @@ def _run(area: Path) -> RunConfig:
 
 
 def _frame(area: Path) -> Any:
-    """The snapshot's telemetry; refuses files that are not those the snapshot describes."""
-    from bwpredict.telemetry.frame import load_frame
+    """The snapshot's telemetry, mapped from files of the area; refuses files that the snapshot does not describe."""
+    from bwpredict.telemetry.frame_files import mapped_frame
     from bwpredict.telemetry.snapshot import check_content
 
-    check_content(read_document(area / SNAPSHOT, "snapshot"), area / TELEMETRY)
-    return load_frame(area / TELEMETRY)
+    pinned = read_document(area / SNAPSHOT, "snapshot")
+    check_content(pinned, area / TELEMETRY)
+    return mapped_frame(area / TELEMETRY, area, pinned["telemetry_sha256"])
 
 
 def _champion_version(run: RunConfig) -> str | None:
