@@ -1,11 +1,15 @@
-"""Which training windows an epoch sees: a budget of them, stratified over links, hours and congestion.
+"""Which training windows an epoch sees: a budget of them, at random, or stratified over links, hours and congestion.
 
-A simple random draw gives some links, hours and busy minutes more than their share and others less, in each epoch
-anew. Here every epoch has the same mixture. Time and memory grow with the budget and the number of links, not with
-the number of windows.
+A random draw gives some links, hours and busy minutes more than their share and others less, in each epoch anew, and
+a link with half of all rows half of the budget. A stratified draw has the same mixture in every epoch, and all links
+weigh the same in it. On the generator's calm regime, whose links are all of one length, neither was better
+(docs/scale.md), so the simple one is the default. Time and memory of both grow with the budget and the number of
+links, not with the number of windows.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 
@@ -19,13 +23,16 @@ CONGESTION_SHARES = (0.5, 0.9, 0.99)
 _HOUR, _QUEUE = (schema.FEATURES.index(name) for name in ("time_of_day", "queue_depth"))
 
 
-def draw(train: WindowIndex, budget: int, *, seed: int, epoch: int) -> Index:
+def draw(train: WindowIndex, budget: int, how: Literal["uniform", "stratified"], *, seed: int, epoch: int) -> Index:
     """[budget] positions in `train` (ascending rows), each at most once, in random order; the same for the same seed.
 
-    Each link gives as many candidates as any other, or all that it has, evenly spread over its time. Of these, every
-    hour of the day and level of congestion gets its share. A budget of all windows is a permutation of them.
+    stratified: each link gives as many candidates as any other, or all that it has, evenly spread over its time. Of
+    these, every hour of the day and level of congestion gets its share. A budget of all windows is a permutation of
+    them.
     """
     rng = np.random.default_rng((seed, epoch))
+    if how == "uniform":
+        return rng.choice(len(train), size=budget, replace=False, shuffle=True)
     windows_of_link = _windows_of_links(train)
     quotas = _quotas(windows_of_link, min(CANDIDATES_PER_WINDOW * budget, len(train)), rng)
     candidates = _evenly_spread(windows_of_link, quotas, rng)

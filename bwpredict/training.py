@@ -210,7 +210,7 @@ def _stage(name: str, model: Forecaster, epochs: int, windows: int, progress: _P
     first = len(progress.records) + 1
     for epoch in range(first, first + epochs):
         began = time.monotonic()
-        order = draw(train_part, budget, seed=config.seed, epoch=epoch)
+        order = draw(train_part, budget, config.draw, seed=config.seed, epoch=epoch)
         with _deterministic(model.offset.device):
             train_loss = _train_epoch(model, train_part, order, config, optimizer, schedule, progress.weights)
         seconds = time.monotonic() - began

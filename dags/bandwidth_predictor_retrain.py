@@ -25,6 +25,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from bwpredict_airflow.notifier import AlertNotifier
 from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, reason_in_one_line, require_pass, run_step
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH
+from bwpredict_airflow.validation import validated
 
 from bwpredict import steps
 from bwpredict.code_version import code_version
@@ -164,15 +165,6 @@ def bandwidth_predictor_retrain() -> None:
         """
         return run_step(steps.pull, plan)
 
-    @task(execution_timeout=timedelta(hours=1), multiple_outputs=False)
-    def validate(snapshot: dict[str, str]) -> dict[str, str]:
-        """Hold the telemetry against the Great Expectations suites: schema, and drift since the champion.
-
-        **Red here: the telemetry is not fit to train on.** The log has a sentence for each expectation that
-        failed; the Data Docs (`validation/data_docs/index.html`) show the rows.
-        """
-        return run_step(steps.validate, snapshot)
-
     @task(queue="gpu", pool="gpu", execution_timeout=timedelta(hours=12), multiple_outputs=False)
     def train(profile: dict[str, str]) -> dict[str, str]:
         """Fit the challenger on the training part of the snapshot. Runs on queue `gpu`, in pool `gpu`.
@@ -220,7 +212,7 @@ def bandwidth_predictor_retrain() -> None:
         get_current_context()["outlet_events"][MODEL].extra = {key: production[key] for key in ("version", "sha256")}
         return published
 
-    publish(decide(compare(export(train(validate(pull(plan())))))))  # type: ignore[arg-type]
+    publish(decide(compare(export(train(validated(pull(plan())))))))  # type: ignore[arg-type]
 
 
 bandwidth_predictor_retrain()

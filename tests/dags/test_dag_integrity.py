@@ -5,7 +5,7 @@ import pytest
 from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.policies import policy_names
 
-STEPS = ["plan", "pull", "validate", "train", "export", "compare", "decide", "publish"]
+STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "publish"]
 
 
 @pytest.fixture(scope="module")
