@@ -17,8 +17,8 @@ from rich.console import Console
 
 from bwpredict.code_version import code_version
 from bwpredict.commands import policy as policy_commands
+from bwpredict.commands import predict, tune
 from bwpredict.commands import registry as registry_commands
-from bwpredict.commands import tune
 from bwpredict.commands.tune import TrainingFileOption
 from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
 from bwpredict.errors import BwPredictError, ConfigError, Verdict
@@ -36,6 +36,7 @@ app.add_typer(tune.app, name="tune")
 app.add_typer(policy_commands.app, name="policy")
 
 registry_commands.register(app)
+predict.register(app)
 
 _GUIDE_SAMPLES = 15_000
 _DEFAULTS = TrainingConfig()

@@ -124,8 +124,10 @@ class WindowIndex:
         return self.take(np.linspace(0, len(self) - 1, most).astype(np.int64))
 
 
-def index_windows(frame: TelemetryFrame, window_size: int, horizon_minutes: int) -> WindowIndex:
-    """Every window of the frame.
+def index_windows(
+    frame: TelemetryFrame, window_size: int, horizon_minutes: int, *, with_target: bool = True
+) -> WindowIndex:
+    """Every window of the frame; without target: also those whose future is not in the frame, to forecast it.
 
     Raises:
         ConfigError: the horizon is not at least half a cadence.
@@ -136,10 +138,10 @@ def index_windows(frame: TelemetryFrame, window_size: int, horizon_minutes: int)
         raise ConfigError(
             f"horizon_minutes={horizon_minutes} is less than one step of this telemetry ({frame.cadence_seconds} s)."
         )
-    span = window_size + horizon_steps
+    span = window_size + horizon_steps if with_target else window_size
     first, past = _gap_free(frame)
     positions = Starts.of_runs(first, past - span + 1)
-    if len(positions) == 0:
+    if len(positions) == 0 and with_target:
         raise TelemetryError(
             f"no link has {span} consecutive samples {frame.cadence_seconds} s apart (window of {window_size}"
             f" + horizon of {horizon_steps}): all {len(frame.links)} links are too short or too full of gaps"

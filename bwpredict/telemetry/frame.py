@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -74,8 +74,12 @@ def in_memory(rows: int) -> Arrays:
     return Arrays(values, np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int32))
 
 
-def load_frame(folder: Path, allocate: Callable[[int], Arrays] = in_memory) -> TelemetryFrame:
+def load_frame(
+    folder: Path, allocate: Callable[[int], Arrays] = in_memory, *, days: Collection[str] | None = None
+) -> TelemetryFrame:
     """Read the telemetry folder that `snapshot.pull` wrote, into the arrays that `allocate(rows)` gives.
+
+    `days` (YYYY-MM-DD) leaves out all others.
 
     One day is in memory at a time beside the result (48 bytes a row). A link's attributes are those of
     its latest day. Missing values become NaN.
@@ -85,6 +89,7 @@ def load_frame(folder: Path, allocate: Callable[[int], Arrays] = in_memory) -> T
             or two rows of one link and timestamp.
     """
     paths = sorted(folder.glob("date=*/part-0.parquet"))
+    paths = [path for path in paths if days is None or path.parent.name.removeprefix("date=") in days]
     if not paths:
         raise TelemetryError(f"{folder}: holds no date=YYYY-MM-DD/part-0.parquet; expected a folder written by pull.")
     runs = [_link_runs(path) for path in paths]
