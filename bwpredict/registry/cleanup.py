@@ -76,7 +76,8 @@ def plan(store: Store, policy: Policy, *, now: datetime) -> Plan:
     whole = sorted(version for version, found in names.items() if MANIFEST_NAME in found and version not in condemned)
     below = rollback_stack(history)[:-1]
     stays = below if policy.predecessors is None else _last(below, policy.predecessors)
-    safe = {current.version, *_last(whole, policy.keep), *stays}
+    tried = [current.candidate.version] if current.candidate else []
+    safe = {current.version, *tried, *_last(whole, policy.keep), *stays}
     doomed = [version for version in sorted(names.keys() - safe - condemned) if _is_old(store, version, policy, now)]
     return Plan(
         versions=[version for version in doomed if version in whole],

@@ -87,7 +87,7 @@ def rollback_stack(history: list[Production]) -> list[str]:
     for made in history:
         if made.kind == "rollback":
             del stack[-1:]
-        elif made.kind != "cleanup":
+        elif made.kind not in ("cleanup", "canary"):
             stack.append(made.version)
     return stack
 
