@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from bwpredict.code_version import code_version
-from bwpredict.commands import canary, collect, monitor, tune
+from bwpredict.commands import canary, collect, monitor, predict, tune
 from bwpredict.commands import policy as policy_commands
 from bwpredict.commands import registry as registry_commands
 from bwpredict.commands.decide import decide
@@ -41,6 +41,7 @@ app.add_typer(collect.app, name="collect")
 app.command()(decide)
 
 registry_commands.register(app)
+predict.register(app)
 canary.register(app)
 monitor.register(app)
 
