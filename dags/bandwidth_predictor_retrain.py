@@ -8,6 +8,8 @@ the gate against the model in production.
 | green | a new model is in production (or, for a dry run, would be: then `publish` is skipped) |
 | red at `validate` | the telemetry did not meet its expectations; nothing was trained |
 | red at `decide` | the challenger was rejected; production is unchanged |
+| waiting at `approve` | the run asks for a person's approval: under Required Actions |
+| red at `approve` | a person refused, or nobody answered in time; production is unchanged |
 | red elsewhere | something broke; its log ends with the reason |
 
 What a run did lies in its work area, `$BWPREDICT_WORK/<run id>/`: Data Docs in `validation/data_docs/`,
@@ -26,6 +28,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
+from bwpredict_airflow.approval import Approval
 from bwpredict_airflow.notifier import AlertNotifier
 from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, reason_in_one_line, require_pass, run_step
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH
@@ -107,6 +110,22 @@ PARAMS = {
         description="Judge the challenger by the absolute checks alone, although there is a model in production.",
         section="Gate",
     ),
+    "human_approval": Param(
+        default=False,
+        type="boolean",
+        title="Human approval",
+        description="Before publishing, wait until a person approves (menu: Required Actions). No answer refuses.",
+        section="Gate",
+    ),
+    "approval_hours": Param(
+        12,
+        type="number",
+        exclusiveMinimum=0,
+        maximum=24,
+        title="Hours to approve",
+        description="Without an answer by then, nothing is published.",
+        section="Gate",
+    ),
     "dry_run": Param(
         default=False,
         type="boolean",
@@ -125,7 +144,7 @@ def retrain_dag(model: NamedModel) -> None:
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
-        dagrun_timeout=timedelta(hours=36),
+        dagrun_timeout=timedelta(hours=60),
         params=with_defaults(model),
         default_args={
             "owner": "bandwidth-prediction",
@@ -239,7 +258,14 @@ def recipe(model: NamedModel) -> None:
         get_current_context()["outlet_events"][asset].extra = {key: production[key] for key in ("version", "sha256")}
         return published
 
-    publish(decide(compare(export(train(validate(pull(plan())))))))  # type: ignore[arg-type]
+    approved = Approval(
+        task_id="approve",
+        decision=decide(compare(export(train(validate(pull(plan())))))),
+        execution_timeout=timedelta(minutes=5),
+        response_timeout=timedelta(hours=24),
+        doc_md=Approval.__doc__,
+    )
+    publish(approved.output)  # type: ignore[arg-type]
 
 
 for each in read_models(Settings()):
