@@ -260,7 +260,7 @@ def recipe(model: NamedModel) -> None:
 
     approved = Approval(
         task_id="approve",
-        decision=decide(compare(export(train(validate(pull(plan())))))),
+        decision=decide(compare(export(train(validate(pull(plan())))))),  # type: ignore[arg-type]
         execution_timeout=timedelta(minutes=5),
         response_timeout=timedelta(hours=24),
         doc_md=Approval.__doc__,

@@ -129,8 +129,9 @@ def test_a_run_waits_for_a_person_only_if_asked_to_and_publishes_only_what_was_a
     ],
 )
 def test_anything_but_a_plain_approval_refuses(event):
-    with pytest.raises(Stopped, match="nothing was published|1"):
+    with pytest.raises(Stopped) as stopped:
         Approval(task_id="approve", decision={"path": "x"}).execute_complete({}, event)
+    assert stopped.value.reason.endswith("nothing was published.")
 
 
 def test_an_approval_hands_on_the_decision():
@@ -139,8 +140,7 @@ def test_an_approval_hands_on_the_decision():
     assert asked.execute_complete({}, {"chosen_options": ["Approve"], "timedout": False}) == {"path": "x"}
 
 
-@pytest.mark.parametrize(
-    "params", [{"human_approval": False, "dry_run": False}, {"human_approval": True, "dry_run": True}]
-)
-def test_a_run_that_does_not_ask_or_is_dry_does_not_wait(params):
+@pytest.mark.parametrize(("human_approval", "dry_run"), [(False, False), (True, True)])
+def test_a_run_that_does_not_ask_or_is_dry_does_not_wait(human_approval, dry_run):
+    params = {"human_approval": human_approval, "dry_run": dry_run}
     assert Approval(task_id="approve", decision={"path": "x"}).execute({"params": params}) == {"path": "x"}
