@@ -167,9 +167,7 @@ def _together(scored: list[Forecasts]) -> Forecasts:
         targets=targets,
         actual=np.concatenate([one.actual[:, place] for one, place in pairs]),
         models={name: np.concatenate([one.models[name][:, place] for one, place in pairs]) for name in JUDGED},
-        link=np.concatenate(
-            [number_of.get_indexer(pd.MultiIndex.from_frame(one.links[keys]))[one.link] for one in scored]
-        ),
+        link=np.concatenate(numbers),
         timestamps=np.concatenate([one.timestamps for one in scored]),
         links=links,
     )
