@@ -22,9 +22,14 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def status(registry: Registry = "", model: Model = "") -> None:
+def status(
+    registry: Registry = "",
+    model: Model = "",
+    moves: Annotated[int, typer.Option(min=1, help="Latest moves of production to show.")] = 20,
+) -> None:
     """Tell what is in production, since when, and what came before."""
-    from bwpredict.registry.production import read_history, read_production
+    from bwpredict.registry.history import read_record, record_names
+    from bwpredict.registry.pointer import read_production
     from bwpredict.registry.versions import list_versions
 
     store = open_registry(registry, model)
@@ -36,12 +41,14 @@ def status(registry: Registry = "", model: Model = "") -> None:
     if candidate := production.candidate:
         logger.info("%s is tried on %g %% of the links.", candidate.version, 100 * candidate.share)
     table = Table("#", "version", "kind", "when", "by", "replaced")
-    for move in read_history(store):
+    for name in record_names(store, production)[-moves:]:
+        move = read_record(store, name.key, production)
         table.add_row(
             str(move.sequence), move.version, move.kind, move.made_at, move.made_by, move.replaced or "nothing"
         )
     Console(highlight=False).print(table)
-    logger.info("Published versions: %s", ", ".join(list_versions(store)) or "none")
+    versions = list_versions(store)
+    logger.info("Published versions: %d, the newest: %s", len(versions), ", ".join(versions[-moves:]) or "none")
 
 
 def promote(
