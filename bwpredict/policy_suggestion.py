@@ -21,6 +21,8 @@ from bwpredict.reports.findings import describe, in_words
 from bwpredict.reports.format import number, words
 
 GUIDE = GatePolicy()
+EQUALS_PASS = 2.8
+"""Margin in standard deviations under which the upper end of a 95 % interval stays, four times in five, of equals."""
 MARGIN_STEP, SMALLEST_MARGIN, LARGEST_MARGIN = 0.005, 0.01, 0.05
 """Of the skill: margins are rounded up to a step. Beyond the largest, more telemetry is needed, not a wider margin."""
 FOLLOWED = 0.5

@@ -39,6 +39,7 @@ def result(tmp_path_factory):
     return backtest(run_config(telemetry), 2, output), output
 
 
+@pytest.mark.slow
 def test_each_month_is_forecast_by_a_model_of_the_month_before_and_by_the_first(result):
     document, output = result
     assert document["frozen_month"] == "2026-08"
@@ -50,6 +51,7 @@ def test_each_month_is_forecast_by_a_model_of_the_month_before_and_by_the_first(
     assert (output / "backtest.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_in_the_first_month_both_models_are_the_same_and_later_they_differ(result):
     first, second = result[0]["months"]
     for target in TARGETS:
@@ -59,6 +61,7 @@ def test_in_the_first_month_both_models_are_the_same_and_later_they_differ(resul
         assert figures["percent"] != 0
 
 
+@pytest.mark.slow
 def test_the_conclusion_of_each_target_follows_its_interval(result):
     for figures in result[0]["overall"].values():
         told = "was worth it" if figures["high"] < 0 else "did harm" if figures["low"] > 0 else "no difference"
