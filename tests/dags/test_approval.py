@@ -16,6 +16,8 @@ from bwpredict_airflow.outcome import Stopped
 
 HERE = Path(__file__).parent
 ENDED = {"success", "failed", "upstream_failed", "skipped"}
+HESITATION = 20
+"""Seconds before the answer. One that comes before the scheduler has heard that the task waits makes it fail there."""
 A_MINUTE = 240
 """Seconds that a step of these tests may take on a machine that is busy with others."""
 
@@ -109,6 +111,7 @@ def test_a_run_waits_for_a_person_only_if_asked_to_and_publishes_only_what_was_a
         assert api.wait(run, "awaiting_input").get("publish") is None
         question = api.call("GET", f"{run}/approve/-1/hitlDetails")
         assert "all checks passed {{ not a template }}" in question["body"]
+    time.sleep(HESITATION)
     for run, answer in ((approved, "Approve"), (refused, "Reject")):
         api.call("PATCH", f"{run}/approve/-1/hitlDetails", {"chosen_options": [answer]})
     assert api.wait(approved, *ENDED, task="publish") == dict.fromkeys(("decide", "approve", "publish"), "success")

@@ -79,7 +79,7 @@ def test_only_publishing_announces_a_new_model(tasks):
 def test_the_form_has_every_param_with_title_help_type_and_section(dag):
     assert set(dag["params"]) == {
         *("month", "history_months", "architecture", "epochs", "windows_per_epoch", "seed", "training_config"),
-        *("policy", "gate_overrides", "force_bootstrap", "dry_run"),
+        *("policy", "gate_overrides", "force_bootstrap", "dry_run", "human_approval", "approval_hours"),
     }
     for param in dag["params"].values():
         assert len(param["description"]) > 20
