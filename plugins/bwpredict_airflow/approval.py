@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from bwpredict import steps
 from bwpredict.errors import GateRejected
-from bwpredict_airflow.outcome import reason_in_one_line
+from bwpredict_airflow.outcome import kind_that_publishes_nothing, reason_in_one_line
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,7 +34,7 @@ class Approval(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, or hand on at once."""
         params = context["params"]
-        if params["dry_run"] or not params["human_approval"]:
+        if not params["human_approval"] or kind_that_publishes_nothing(cast("Mapping[str, Any]", context)):
             return self.decision
         self.body = Path(self.decision["path"]).with_name(steps.SUMMARY).read_text("utf-8")
         self.response_timeout = timedelta(hours=params["approval_hours"])
