@@ -10,6 +10,7 @@ from pathlib import Path
 
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.asset import AssetEvent
+from airflow.models.dagrun import DagRun
 from airflow.settings import DAGS_FOLDER
 from airflow.utils.session import create_session
 from lenient_gate import LENIENT
@@ -31,7 +32,7 @@ SCENARIOS = {
     "empty_month": {"month": "2031-01", **TRAINING},
     "dry_run": {"month": "2026-09", "dry_run": True},
 }
-ALREADY_DONE = {"dry_run": "plan|pull|validate|train|export|compare|decide"}
+ALREADY_DONE = {"dry_run": "plan|pull|deal_out|check|validate|train|export|compare|decide"}
 """Tasks that a scenario takes as done: what a dry run leaves out comes after the decision."""
 
 
@@ -55,8 +56,14 @@ def run(dag, name: str, conf: dict) -> dict:
         "tries": {ti.task_id: ti.try_number for ti in ended.get_task_instances()},
         "area": str(Path(os.environ["BWPREDICT_WORK"]) / ended.run_id),
         "log": str(log),
+        "note": note_of(ended.run_id),
         "asset_events": [event.extra for event in asset_events(ended.run_id)],
     }
+
+
+def note_of(run_id: str) -> str | None:
+    with create_session() as session:
+        return session.query(DagRun).filter_by(run_id=run_id).one().note
 
 
 def asset_events(run_id: str) -> list[AssetEvent]:
