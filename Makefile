@@ -59,7 +59,7 @@ lock: setup ## Write requirements.txt anew from pyproject.toml
 	@# The plain version: each machine takes the build (CPU or CUDA) that its package index offers.
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
 
-bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -real, -registry, -accuracy, … (options in ARGS)
+bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -pipeline, -real, -registry, -accuracy, … (options in ARGS)
 	$(BIN)/python benchmarks/bench_$*.py $(ARGS)
 
 clean: ## Remove what was built and the demo; keeps data/

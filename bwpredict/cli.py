@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from bwpredict.code_version import code_version
-from bwpredict.commands import canary, tune
+from bwpredict.commands import canary, predict, tune
 from bwpredict.commands import policy as policy_commands
 from bwpredict.commands import registry as registry_commands
 from bwpredict.commands.backtest import backtest
@@ -42,6 +42,7 @@ app.command()(decide)
 app.command()(backtest)
 
 registry_commands.register(app)
+predict.register(app)
 canary.register(app)
 
 _GUIDE_SAMPLES = 15_000

@@ -53,6 +53,7 @@ from bwpredict_airflow.outcome import (
     skip_unless_to_publish,
 )
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS
+from bwpredict_airflow.validation import validated
 
 from bwpredict import steps
 from bwpredict.code_version import code_version
@@ -230,15 +231,6 @@ def recipe(model: NamedModel) -> None:
         """
         return run_step(steps.pull, plan)
 
-    @task(execution_timeout=timedelta(hours=1), multiple_outputs=False)
-    def validate(snapshot: dict[str, str]) -> dict[str, str]:
-        """Hold the telemetry against the Great Expectations suites: schema, and drift since the champion.
-
-        **Red here: the telemetry is not fit to train on.** The log has a sentence for each expectation that
-        failed; the Data Docs (`validation/data_docs/index.html`) show the rows.
-        """
-        return run_step(steps.validate, snapshot)
-
     @task(
         queue="gpu",
         pool="gpu",
@@ -297,7 +289,7 @@ def recipe(model: NamedModel) -> None:
 
     planned = plan()
     with TaskGroup("telemetry", prefix_group_id=False, tooltip="Read the month and check it"):
-        checked = validate(pull(planned))  # type: ignore[arg-type]
+        checked = validated(pull(planned))  # type: ignore[arg-type]
     with TaskGroup("challenger", prefix_group_id=False, tooltip="Train and export the model that wants to be next"):
         exported = export(train(checked))  # type: ignore[arg-type]
     with TaskGroup("judgement", prefix_group_id=False, tooltip="Compare with production and decide"):

@@ -5,7 +5,9 @@ import pytest
 from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.policies import policy_names
 
-STEPS = ["plan", "pull", "validate", "train", "export", "compare", "decide", "approve", "publish"]
+STEPS = [
+    *("plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),
+]
 
 
 @pytest.fixture(scope="module")
