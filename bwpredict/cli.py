@@ -19,6 +19,7 @@ from bwpredict.code_version import code_version
 from bwpredict.commands import canary, collect, monitor, predict, tune
 from bwpredict.commands import policy as policy_commands
 from bwpredict.commands import registry as registry_commands
+from bwpredict.commands.backtest import backtest
 from bwpredict.commands.decide import decide
 from bwpredict.commands.tune import TrainingFileOption
 from bwpredict.commands.which import Model
@@ -39,6 +40,7 @@ app.add_typer(tune.app, name="tune")
 app.add_typer(policy_commands.app, name="policy")
 app.add_typer(collect.app, name="collect")
 app.command()(decide)
+app.command()(backtest)
 
 registry_commands.register(app)
 predict.register(app)

@@ -5,7 +5,9 @@ import pytest
 from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.policies import policy_names
 
-STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "publish"]
+STEPS = [
+    *("plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,7 @@ def test_the_form_has_every_param_with_title_help_type_and_section(dag):
     assert set(dag["params"]) == {
         *("month", "history_months", "architecture", "epochs", "windows_per_epoch", "seed", "training_config"),
         *("policy", "gate_overrides", "force_bootstrap", "dry_run", "publish_past_months"),
+        *("human_approval", "approval_hours"),
     }
     for param in dag["params"].values():
         assert len(param["description"]) > 20
@@ -195,7 +198,7 @@ def test_training_goes_before_any_trial_of_a_search(facts, tasks):
 
 def test_the_tasks_stand_in_groups_that_leave_their_names_alone(dag):
     assert dag["groups"] == {
-        "telemetry": ["pull", "validate"],
+        "telemetry": ["check", "deal_out", "pull", "validate"],
         "challenger": ["export", "train"],
         "judgement": ["compare", "decide"],
     }

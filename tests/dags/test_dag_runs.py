@@ -9,7 +9,9 @@ from bwpredict.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "publish"]
+STEPS = [
+    *("plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),
+]
 VERDICTS = ("reject", "broken_telemetry", "empty_month")
 
 
