@@ -20,6 +20,7 @@ demo: setup ## Three months of telemetry, three runs of the real DAG, and what c
 
 test: setup ## The tests, but for the slow ones
 	@bash scripts/browser.sh
+	@bash scripts/services.sh prometheus postgresql || echo "The tests of telemetry sources will be skipped"
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not integration"
 
 test-slow: setup ## The slow tests
@@ -27,7 +28,7 @@ test-slow: setup ## The slow tests
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not integration"
 
 test-integration: setup ## The production stack as local processes: a month's run, faults
-	@bash scripts/services.sh
+	@bash scripts/services.sh redis-server postgresql
 	$(BIN)/pytest -n 0 -m integration tests/integration
 
 lint: setup ## Style of the code
@@ -59,7 +60,7 @@ lock: setup ## Write requirements.txt anew from pyproject.toml
 	@# The plain version: each machine takes the build (CPU or CUDA) that its package index offers.
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
 
-bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -real, -registry, -accuracy, … (options in ARGS)
+bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -pipeline, -real, -registry, -accuracy, … (options in ARGS)
 	$(BIN)/python benchmarks/bench_$*.py $(ARGS)
 
 clean: ## Remove what was built and the demo; keeps data/
