@@ -52,7 +52,11 @@ def page(airflow):
 def test_a_run_triggered_by_the_form_turns_red_and_its_note_and_pages_say_why(airflow, page):
     page.goto(DAG)
     page.get_by_role("button", name="Trigger").first.click()
-    page.locator("#element_month").fill("2031-01")
+    month = page.locator("#element_month")
+    month.wait_for(state="attached")
+    if not month.is_visible():
+        page.get_by_role("button", name="Telemetry").click()
+    month.fill("2031-01")
     page.get_by_role("button", name="Trigger").last.click()
     page.wait_for_url(re.compile("/runs/"))
     (run,) = airflow.api("GET", f"{DAG}/dagRuns").json["dag_runs"]
@@ -81,8 +85,9 @@ def test_the_navigation_leads_to_the_models_and_a_rollback_is_two_clicks_and_a_r
     frame.get_by_role("link", name=second).first.wait_for()
     frame.get_by_role("link", name="Roll back…").click()
     frame.get_by_role("heading", name=f"Roll back to {first}?").wait_for()
-    page.keyboard.type("it forecasts too high in the evening")  # the field has the focus
-    page.keyboard.press("Enter")
+    reason = frame.get_by_label("Why?")
+    reason.fill("it forecasts too high in the evening")
+    reason.press("Enter")
     frame.get_by_text("it forecasts too high in the evening").first.wait_for()
     made = read_history(store)[-1]
     assert (made.kind, made.version, made.promoted_by) == ("rollback", first, "Airflow user admin")
