@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryRule
 from airflow.sdk.definitions.retry_policy import RetryAction
+from airflow.sdk.exceptions import AirflowSkipException
 
 from bwpredict.errors import BwPredictError, GateRejected, StoreUnreachableError, UnknownOutcomeError
 
@@ -64,6 +65,26 @@ def require_pass(decision: Mapping[str, Any]) -> None:
     with reason_in_one_line():
         if not decision["passed"]:
             raise GateRejected(decision["reason"])
+
+
+def skip_unless_to_publish(context: Mapping[str, Any]) -> None:
+    """Skip the task in a dry run, and in a back-fill that was not asked to publish.
+
+    Raises:
+        AirflowSkipException: with the reason.
+    """
+    if kind := kind_that_publishes_nothing(context):
+        raise AirflowSkipException(f"This is a {kind}: the challenger passed, and nothing was published.")
+
+
+def kind_that_publishes_nothing(context: Mapping[str, Any]) -> str | None:
+    """In words, what kind of run it is that publishes nothing; None: it publishes what passes."""
+    params = context["params"]
+    if params["dry_run"]:
+        return "dry run"
+    if context["dag_run"].run_type == "backfill" and not params["publish_past_months"]:
+        return "back-fill"
+    return None
 
 
 @contextmanager

@@ -5,7 +5,9 @@ import pytest
 from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.policies import policy_names
 
-STEPS = ["plan", "pull", "validate", "train", "export", "compare", "decide", "publish"]
+STEPS = [
+    *("plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,13 @@ def tasks(dag: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_the_dag_folder_loads_without_an_error_or_a_warning(facts):
     assert facts["import_errors"] == {}
     assert facts["warnings"] == {}
-    assert sorted(facts["dags"]) == ["bandwidth_predictor_retrain", "bandwidth_predictor_tune"]
+    assert sorted(facts["dags"]) == [
+        "bandwidth_model_announced",
+        "bandwidth_predictor_monitor",
+        "bandwidth_predictor_retrain",
+        "bandwidth_predictor_retrain_on_degradation",
+        "bandwidth_predictor_tune",
+    ]
 
 
 def test_loading_the_dag_folder_imports_nothing_heavy(facts):
@@ -79,7 +87,8 @@ def test_only_publishing_announces_a_new_model(tasks):
 def test_the_form_has_every_param_with_title_help_type_and_section(dag):
     assert set(dag["params"]) == {
         *("month", "history_months", "architecture", "epochs", "windows_per_epoch", "seed", "training_config"),
-        *("policy", "gate_overrides", "force_bootstrap", "dry_run"),
+        *("policy", "gate_overrides", "force_bootstrap", "dry_run", "publish_past_months"),
+        *("human_approval", "approval_hours"),
     }
     for param in dag["params"].values():
         assert len(param["description"]) > 20
@@ -148,10 +157,9 @@ def test_each_model_has_a_dag_of_its_own_and_the_default_keeps_its_id(several):
     assert several["import_errors"] == {}
     assert several["warnings"] == {}
     assert several["heavy_modules"] == []
-    assert sorted(several["dags"]) == [
-        *("bandwidth_predictor_retrain", "bandwidth_predictor_retrain__by-hand"),
-        *("bandwidth_predictor_retrain__eu-west", "bandwidth_predictor_tune"),
-    ]
+    of_each = ("monitor", "retrain", "retrain_on_degradation")
+    names = [f"bandwidth_predictor_{what}{model}" for what in of_each for model in ("", "__by-hand", "__eu-west")]
+    assert sorted(several["dags"]) == sorted([*names, "bandwidth_model_announced", "bandwidth_predictor_tune"])
 
 
 def test_the_dag_of_the_default_model_is_the_same_whatever_other_models_there_are(several, dag):
@@ -176,5 +184,41 @@ def test_a_model_without_a_schedule_is_run_by_hand(several):
 def test_a_file_of_models_that_cannot_be_used_is_an_import_error_that_says_why(airflow, tmp_path):
     (tmp_path / "models.yaml").write_text("models: [{name: eu-west}]")
     facts = airflow.json_of("describe_dags.py", BWPREDICT_MODELS=str(tmp_path / "models.yaml"))
-    (error,) = facts["import_errors"].values()
-    assert "model 'eu-west': telemetry: missing" in error
+    assert len(facts["import_errors"]) == 3
+    assert all("model 'eu-west': telemetry: missing" in error for error in facts["import_errors"].values())
+
+
+def test_training_goes_before_any_trial_of_a_search(facts, tasks):
+    trial = next(task for task in facts["dags"]["bandwidth_predictor_tune"]["tasks"] if task["id"] == "trial")
+    assert tasks["train"]["priority"] == [100, "absolute"]
+    assert trial["priority"][1] == "absolute"
+    assert trial["priority"][0] < tasks["train"]["priority"][0]
+    assert trial["pool"] != tasks["train"]["pool"]
+
+
+def test_the_tasks_stand_in_groups_that_leave_their_names_alone(dag):
+    assert dag["groups"] == {
+        "telemetry": ["check", "deal_out", "pull", "validate"],
+        "challenger": ["export", "train"],
+        "judgement": ["approve", "compare", "decide"],
+    }
+
+
+def test_a_month_that_is_late_is_told_of_before_its_run_is_ended(dag):
+    (deadline,) = dag["deadlines"]
+    assert deadline["callback"] == "bwpredict_airflow.deadline.tell_that_it_is_late"
+    assert 0 < deadline["interval_s"] < dag["run_timeout_s"]
+
+
+def test_task_pages_have_buttons_to_what_the_task_wrote(tasks):
+    assert {step: task["links"] for step, task in tasks.items() if task["links"]} == {
+        "validate": ["Data Docs"],
+        "decide": ["Report"],
+        "publish": ["Registry entry", "Report"],
+    }
+
+
+def test_the_example_runs_whenever_there_is_another_model(facts):
+    example = facts["dags"]["bandwidth_model_announced"]
+    assert example["timetable"] == "AssetTriggeredTimetable"
+    assert example["assets"] == ["bandwidth_model"]
