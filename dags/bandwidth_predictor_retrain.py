@@ -13,7 +13,8 @@ the gate against the model in production.
 | red elsewhere | something broke; its log ends with the reason |
 
 What a run did lies in its work area, `$BWPREDICT_WORK/<run id>/`: Data Docs in `validation/data_docs/`,
-`decision.json`, `model_card.html`. Every failed run sends one alert to the URLs in `BWPREDICT_ALERT_URLS`.
+`decision.json`, `model_card.html`. A failed run sends one alert to the URLs in `BWPREDICT_ALERT_URLS`,
+unless the same was told in the last week; the next green run says that it has recovered.
 
 Each run's note says its verdict; Bandwidth models in the navigation has versions, accuracy and checks. A run
 that takes longer than 30 hours is told of while it still runs.
@@ -44,7 +45,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from bwpredict_airflow.approval import Approval
 from bwpredict_airflow.deadline import tell_that_it_is_late
 from bwpredict_airflow.links import DataDocsLink, RegistryLink, ReportLink, add_links
-from bwpredict_airflow.notifier import AlertNotifier
+from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
 from bwpredict_airflow.outcome import (
     NO_RETRY_ON_A_VERDICT,
     reason_in_one_line,
@@ -177,6 +178,7 @@ def retrain_dag(model: NamedModel) -> None:
             "on_failure_callback": AlertNotifier(),
         },
         on_failure_callback=AlertNotifier(),
+        on_success_callback=RecoveryNotifier(),
         deadline=DeadlineAlert(
             reference=DeadlineReference.DAGRUN_QUEUED_AT,
             interval=timedelta(hours=30),
