@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     """Where people open the Airflow UI, for links in alerts."""
     policies: str = ""
     """Folder with further gate policies, offered by name beside the shipped ones; empty: none."""
+    metrics_file: Path | None = None
+    """File that the monitor writes Prometheus metrics to, such as a textfile collector's `bwpredict.prom`."""
+    pushgateway: str = ""
+    """URL of a Pushgateway that the monitor pushes its metrics to; empty: none."""
     models: str = ""
     """YAML file that names several models; empty: the one model `default`."""
 
