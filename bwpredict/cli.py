@@ -18,6 +18,7 @@ from rich.console import Console
 from bwpredict.code_version import code_version
 from bwpredict.commands import canary, tune
 from bwpredict.commands import policy as policy_commands
+from bwpredict.commands import pull as pull_command
 from bwpredict.commands import registry as registry_commands
 from bwpredict.commands.tune import TrainingFileOption
 from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
@@ -36,6 +37,7 @@ app.add_typer(tune.app, name="tune")
 app.add_typer(policy_commands.app, name="policy")
 
 registry_commands.register(app)
+pull_command.register(app)
 canary.register(app)
 
 _GUIDE_SAMPLES = 15_000
