@@ -9,8 +9,6 @@ MIB = 1 << 20
 
 DOCUMENT_BYTES = 64 * MIB
 """A JSON document; the largest written so far, a comparison of many links, has some hundred KB."""
-DOCUMENT_DEPTH = 64
-"""Levels of nesting in a JSON document; ours have less than ten."""
 OBJECT_BYTES = 512 * MIB
 """An object that is read from a store into memory, or downloaded with a version of a model."""
 ONNX_BYTES = 256 * MIB

@@ -87,8 +87,20 @@ class Scenarios:
 @pytest.fixture(scope="session")
 def scenarios(airflow: LocalAirflow) -> Iterator[Scenarios]:
     with alert_receiver() as (url, alerts):
-        runs = airflow.json_of("run_scenarios.py", BWPREDICT_ALERT_URLS=url)
+        runs = airflow.json_of("run_scenarios.py", BWPREDICT_ALERT_URLS=url, **planted(airflow.root))
         yield Scenarios(runs, alerts, airflow.root / "registry")
+
+
+ALERT_PASSWORD = "planted-alert-password-7f3a"
+AWS_SECRET = "planted-aws-secret-91c2"
+SIGNING_KEY = "signing.pem"
+
+
+def planted(root: Path) -> dict[str, str]:
+    """Environment with secrets that must turn up nowhere; the signing key lies outside `root`."""
+    key = root.parent / SIGNING_KEY
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
+    return {"AWS_SECRET_ACCESS_KEY": AWS_SECRET, "AWS_ACCESS_KEY_ID": "id", "BWPREDICT_SIGNING_KEY": str(key)}
 
 
 @contextmanager
@@ -107,5 +119,5 @@ def alert_receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"json://127.0.0.1:{server.server_port}/", received
+        yield f"json://alert:{ALERT_PASSWORD}@127.0.0.1:{server.server_port}/", received
         server.shutdown()

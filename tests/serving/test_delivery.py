@@ -246,7 +246,7 @@ class TestSignatures:
         with pytest.raises(ConfigError, match="path of its PEM file is expected"):
             TrustedKeys.load(keys.public.read_text())
 
-    def test_no_key_and_keys_of_another_kind_are_named(self, tmp_path: Path, keys) -> None:
+    def test_no_key_and_keys_of_another_kind_are_named(self, keys) -> None:
         with pytest.raises(ConfigError, match="BWPREDICT_TRUSTED_KEYS"):
             TrustedKeys.load(" ")
         with pytest.raises(ConfigError, match=r"absent\.pem.*cannot be read"):

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from challengers import V1, V2
+from challengers import NOW, V1, V2
 from models import AT, publish_model, windows
 
 from bwpredict import schema
 from bwpredict.confidence import confidence, overall_confidence
 from bwpredict.errors import ContractChangedError, InputError, ModelError, SignatureError
 from bwpredict.provenance.signing import TrustedKeys
+from bwpredict.registry.production import promote
 from bwpredict.serving.delivery import deliver
 from bwpredict.serving.predictor import Forecasts, Predictor
 from bwpredict.store import Store, open_store
@@ -49,7 +50,8 @@ def test_forecasts_come_by_name_with_unit_interval_and_confidence(predictor: Pre
 def test_the_confidence_is_that_of_the_documented_formula(predictor: Predictor) -> None:
     found = ask(predictor)
     output, lower, upper = (
-        np.stack([getattr(found[name], part) for name in schema.TARGETS], axis=1) for part in ("value", "lower", "upper")
+        np.stack([getattr(found[name], part) for name in schema.TARGETS], axis=1)
+        for part in ("value", "lower", "upper")
     )
     np.testing.assert_array_equal(found["jitter_ms"].confidence, confidence(output, lower, upper)[:, 3])
     np.testing.assert_array_equal(found.confidence, overall_confidence(output, lower, upper))
@@ -107,7 +109,7 @@ def test_times_that_are_none_are_refused(predictor: Predictor, newest_at: object
 def test_a_collector_in_local_time_is_found_out(predictor: Predictor) -> None:
     raw = windows()
     raw[:, :, 4] = (raw[:, :, 4] + 1) % 24
-    with pytest.raises(InputError, match="time_of_day of its newest sample is .* the hour in UTC"):
+    with pytest.raises(InputError, match=r"time_of_day of its newest sample is .* the hour in UTC"):
         ask(predictor, raw)
 
 
@@ -116,7 +118,9 @@ def test_a_folder_without_a_model_says_what_to_do(tmp_path: Path) -> None:
         Predictor(tmp_path)
 
 
-def test_a_new_version_is_taken_on_reload_and_not_before(store: Store, dest: Path, predictor: Predictor, tmp_path) -> None:
+def test_a_new_version_is_taken_on_reload_and_not_before(
+    store: Store, dest: Path, predictor: Predictor, tmp_path
+) -> None:
     assert not predictor.reload()
     publish_model(store, tmp_path, V2, champion=V1, factor=2)
     deliver(store, dest)
@@ -138,7 +142,7 @@ def test_a_model_of_another_contract_is_refused_and_the_last_one_goes_on(
 def test_a_pair_that_does_not_belong_together_is_refused(dest: Path) -> None:
     folder = (dest / "current").resolve()
     (folder / f"bandwidth_lstm_{V1}.onnx").write_bytes(b"another model")
-    with pytest.raises(ModelError, match="is not the model that model_metadata_production.json beside it describes"):
+    with pytest.raises(ModelError, match=r"is not the model that model_metadata_production.json beside it describes"):
         Predictor(dest)
 
 
@@ -173,14 +177,10 @@ def test_under_load_every_answer_is_whole_and_of_one_version_through_many_reload
             found = ask(predictor, raw)
             answers.append((found.version, {float(value) for value in found["rtt_ms"].value}, found["rtt_ms"].upper[0]))
 
-    from bwpredict.registry.production import promote
-
     with ThreadPoolExecutor(4) as pool:
         callers = [pool.submit(load) for _ in range(4)]
         watching = predictor.watch(stop, seconds=0.01)
         for version in [*later, *reversed(later[:-1])]:
-            from challengers import NOW
-
             promote(store, version, promoted_by="me", now=NOW)
             deliver(store, dest)
             while predictor.version != version:
