@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from bwpredict.commands.people import user
-from bwpredict.commands.registry import Registry
-from bwpredict.config import Settings
+from bwpredict.commands.which import Model, Registry, open_registry
 from bwpredict.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -27,12 +26,12 @@ def canary(
     end: Annotated[bool, typer.Option("--end", "--conclude", help="Let production serve all links again.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why, for the history.")] = None,
     registry: Registry = "",
+    model: Model = "",
 ) -> None:
     """Try a published version on a share of the links, change the share, end the trial, or tell what is tried."""
     from bwpredict.registry.trial import begin_canary, end_canary
-    from bwpredict.store import open_store
 
-    store = open_store(registry or Settings().registry)
+    store = open_registry(registry, model)
     if end and (version or share is not None):
         raise ConfigError("--end takes neither a version nor a share; to promote the candidate: bwpredict promote.")
     if end:

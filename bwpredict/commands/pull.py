@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bwpredict.commands.registry import Registry
+from bwpredict.commands.which import Model, Registry, open_registry
 from bwpredict.config import Settings
 from bwpredict.errors import ConfigError
 
@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
 def pull(
     dest: Annotated[Path, typer.Option(help="Folder that the consumer reads; made if it is not there.")],
     registry: Registry = "",
+    model: Model = "",
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and bring each new model.")] = False,
     every_seconds: Annotated[float, typer.Option(help="Time between two looks, with --watch.")] = 600,
     go_config: Annotated[Path | None, typer.Option(help="Write the contract's Go constants to this file.")] = None,
@@ -39,13 +40,12 @@ def pull(
     from bwpredict.provenance.signing import TrustedKeys
     from bwpredict.serving import delivery
     from bwpredict.serving import go_config as go
-    from bwpredict.store import open_store
 
     if every_seconds <= 0:
         raise ConfigError(f"--every-seconds {every_seconds:g}: expected more than 0.")
     if watch and accept_contract:
         raise ConfigError("--accept-contract is for one model that was looked at; give it without --watch.")
-    store = open_store(registry or Settings().registry)
+    store = open_registry(registry, model)
     trusted = TrustedKeys.load(Settings().trusted_keys) if require_signature else None
 
     def once() -> delivery.Delivery:

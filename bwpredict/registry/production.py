@@ -21,8 +21,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from bwpredict.errors import ConfigError, ConflictError, ObjectMissingError, UnknownOutcomeError
-from bwpredict.registry.history import complete_history, read_history, read_record, rollback_stack
-from bwpredict.registry.layout import DECISION_NAME, PRODUCTION_KEY, model_key, onnx_name
+from bwpredict.registry.history import (
+    complete_history,
+    read_history,
+    read_record,
+    require_not_put_back,
+    rollback_stack,
+)
+from bwpredict.registry.layout import DECISION_NAME, PRODUCTION_KEY, model_key, onnx_name, record_prefix
 from bwpredict.registry.pointer import Kind, Production, encode, read_production
 from bwpredict.registry.versions import Manifest, verify_version
 from bwpredict.store import Store
@@ -178,10 +184,13 @@ def swap(store: Store, current: Production | None, moved: Production) -> Product
 
     Raises:
         ConflictError: the pointer is no longer `current`.
+        ObjectCorruptError: the history goes on beyond `current`, so the pointer was put back.
         UnknownOutcomeError: the answer was lost and the pointer does not tell either; run again.
     """
     if current:
         complete_history(store, current)
+    if any(store.keys(record_prefix(moved.sequence))):
+        require_not_put_back(store, current, moved.sequence)
     _compare_and_swap(store, moved, current.etag if current else None)
     return complete_history(store, moved)
 
