@@ -66,12 +66,14 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @FUZZ
 @given(json_values, st.sampled_from(["production", "decision", "conformance", "provenance", "model_metadata"]))
 def test_documents_of_any_structure(value: object, kind: str) -> None:
     only_its_own_errors(lambda: decode_document(kind, json.dumps(value).encode(), name="fuzzed"))
 
 
+@pytest.mark.slow
 @FUZZ
 @given(data=st.data())
 def test_onnx(data: st.DataObject) -> None:
