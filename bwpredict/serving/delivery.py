@@ -27,6 +27,7 @@ from bwpredict.documents import read_document, write_document
 from bwpredict.errors import BwPredictError, ConfigError, ModelError, ObjectCorruptError
 from bwpredict.files import sha256_of
 from bwpredict.locks import hold
+from bwpredict.onnx_guard import check_onnx
 from bwpredict.provenance.signing import TrustedKeys
 from bwpredict.registry.layout import CONFORMANCE_NAME, ENVELOPE_NAME, metadata_name, onnx_name
 from bwpredict.registry.pointer import read_production
@@ -83,7 +84,8 @@ def deliver(store: Store, dest: Path, *, accept_contract: bool = False, trusted:
             return Delivery(version, folder, changed=False)
         _fetch(store, version, production.sha256, folder)
         _require_signature(folder, trusted)
-        _, metadata = read_pair(folder)
+        content, metadata = read_pair(folder)
+        check_onnx(content, name=str(folder / MODEL))
         if not accept_contract:
             _require_contract(dest, metadata)
         conformance.check_folder(folder, version)
