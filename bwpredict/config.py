@@ -210,6 +210,10 @@ class RunConfig(_Strict):
     """Judge the challenger by the absolute checks alone, although there is a champion."""
     dry_run: bool = False
     """Stop after the decision: publish nothing."""
+    backfill: bool = False
+    """Give what a past month would have given: judged against the champion of its time, and not published."""
+    publish_past_months: bool = False
+    """Publish although production serves a later month, or although this is a back-fill."""
     quantize: bool = False
     """Export with int8 weights, for ONNX Runtime only."""
     maximum_test_windows: int = Field(100_000, ge=500)
@@ -219,6 +223,11 @@ class RunConfig(_Strict):
     policy: GatePolicy = GatePolicy()
     policy_origin: str = SHIPPED
     """Where the policy came from: `SHIPPED`, or the path of its file."""
+
+    @property
+    def publishes(self) -> bool:
+        """Whether a challenger that passes goes into production."""
+        return not self.dry_run and (self.publish_past_months or not self.backfill)
 
     @field_validator("run_id")
     @classmethod

@@ -42,8 +42,14 @@ class Reference:
 
 
 def plan(run: RunConfig, work: Path) -> Reference:
-    """Make the run's work area `work / run.run_id` and write `run.json` into it."""
+    """Make the run's work area `work / run.run_id` and write `run.json` into it.
+
+    A run that is planned again keeps its version and its time: what the later steps wrote is named after them.
+    """
     path = work.absolute() / run.run_id / RUN
+    if path.is_file():
+        before = read_run(path.parent)
+        run = run.model_copy(update={"version": before.version, "created_at": before.created_at})
     write_atomically(path, run.model_dump_json(indent=2).encode())
     logger.info("run %s: month %s, version %s, code %s", run.run_id, run.month, run.version, run.code_version)
     return _refer(path)
@@ -168,8 +174,8 @@ def publish(decision: Reference) -> Reference:
     area = _area(decision)
     run = read_run(area)
     document = read_document(area / DECISION_NAME, "decision")
-    if run.dry_run:
-        raise GateRejected(f"{run.version}: a dry run publishes nothing.")
+    if not run.publishes:
+        raise GateRejected(f"{run.version}: a dry run publishes nothing, nor does a back-fill unless it is asked to.")
     record(area, run.version, Settings())
     production = publish_version(
         open_store(run.registry),
@@ -179,10 +185,21 @@ def publish(decision: Reference) -> Reference:
         month=run.month,
         promoted_by=f"run {run.run_id}",
         now=datetime.now(UTC),
+        allow_older=run.publish_past_months,
     )
     write_document(area / PUBLICATION, "production", production.document)
     logger.info("%s is in production at %s", production.version, run.registry)
     return _refer(area / PUBLICATION)
+
+
+def announce(publication: Reference) -> dict[str, Any]:
+    """Version and metrics of what was published, for those who wait for it."""
+    from bwpredict.registry.announcement import announcement
+    from bwpredict.registry.pointer import Production
+
+    area = _area(publication)
+    made = Production(**read_document(area / PUBLICATION, "production"))
+    return announcement(open_store(read_run(area).registry), made)
 
 
 def open_study(profile: Reference, name: str, pruner: Pruner) -> Reference:
@@ -261,12 +278,19 @@ def _frame(area: Path) -> Any:
 
 
 def _champion_version(run: RunConfig) -> str | None:
-    """What the challenger has to beat: production, or what was before it if this very run put it there."""
+    """What the challenger has to beat: production, or what was before it if this very run put it there.
+
+    A back-fill that does not publish has to beat what its month's run would have met, and not a model of later months.
+    """
+    from bwpredict.registry.history import champion_of_month, read_history
     from bwpredict.registry.production import read_production
 
-    production = read_production(open_store(run.registry))
+    store = open_store(run.registry)
+    production = read_production(store)
     if production is None:
         return None
+    if run.backfill and not run.publishes:
+        return champion_of_month(read_history(store), run.month)
     return production.previous if production.version == run.version else production.version
 
 

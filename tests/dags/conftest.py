@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from planted import ALERT_PASSWORD, planted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -89,18 +90,6 @@ def scenarios(airflow: LocalAirflow) -> Iterator[Scenarios]:
     with alert_receiver() as (url, alerts):
         runs = airflow.json_of("run_scenarios.py", BWPREDICT_ALERT_URLS=url, **planted(airflow.root))
         yield Scenarios(runs, alerts, airflow.root / "registry")
-
-
-ALERT_PASSWORD = "planted-alert-password-7f3a"
-AWS_SECRET = "planted-aws-secret-91c2"
-SIGNING_KEY = "signing.pem"
-
-
-def planted(root: Path) -> dict[str, str]:
-    """Environment with secrets that must turn up nowhere; the signing key lies outside `root`."""
-    key = root.parent / SIGNING_KEY
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
-    return {"AWS_SECRET_ACCESS_KEY": AWS_SECRET, "AWS_ACCESS_KEY_ID": "id", "BWPREDICT_SIGNING_KEY": str(key)}
 
 
 @contextmanager
