@@ -20,6 +20,7 @@ demo: setup ## Three months of telemetry, three runs of the real DAG, and what c
 
 test: setup ## The tests, but for the slow ones
 	@bash scripts/browser.sh
+	@bash scripts/services.sh prometheus postgresql || echo "The tests of telemetry sources will be skipped"
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not integration"
 
 test-slow: setup ## The slow tests
@@ -27,7 +28,7 @@ test-slow: setup ## The slow tests
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not integration"
 
 test-integration: setup ## The production stack as local processes: a month's run, faults
-	@bash scripts/services.sh
+	@bash scripts/services.sh redis-server postgresql
 	$(BIN)/pytest -n 0 -m integration tests/integration
 
 lint: setup ## Style of the code
@@ -74,7 +75,7 @@ build/release-tools/.ready: Makefile # apart from .venv: the product never runs 
 	build/release-tools/bin/pip install --quiet cyclonedx-bom==7.5.0 pip-audit==2.10.1
 	@touch $@
 
-bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -real, -registry, -accuracy, … (options in ARGS)
+bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -pipeline, -real, -registry, -accuracy, … (options in ARGS)
 	$(BIN)/python benchmarks/bench_$*.py $(ARGS)
 
 clean: ## Remove what was built and the demo; keeps data/

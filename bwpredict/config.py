@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     """PEM files, separated by blanks, with the public keys that `--require-signature` trusts."""
     builder: str = "urn:bwpredict:local"
     """URI by which provenance names the installation that made a version."""
+    metrics_file: Path | None = None
+    """File that the monitor writes Prometheus metrics to, such as a textfile collector's `bwpredict.prom`."""
+    pushgateway: str = ""
+    """URL of a Pushgateway that the monitor pushes its metrics to; empty: none."""
     models: str = ""
     """YAML file that names several models; empty: the one model `default`."""
 
@@ -75,6 +79,8 @@ class TrainingConfig(_Strict):
     horizon_minutes: int = Field(schema.HORIZON_MINUTES, ge=1, le=60)
     seed: int = Field(42, ge=0, lt=2**31)
     windows_per_epoch: int = Field(20_000, ge=64, description="training windows drawn for each epoch")
+    draw: Literal["uniform", "stratified"] = "uniform"
+    """How the windows of an epoch are drawn: `sampling.draw`."""
     validation_windows: int = Field(8_000, ge=64, description="validation windows, evenly spread")
     patience_epochs: int = Field(5, ge=1, description="epochs without a better validation loss before stopping")
     gradient_clip_norm: float = Field(1.0, gt=0)

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 TELEMETRY = "telemetry"
 VALIDATION = "validation"
+VALIDATION_SHARDS = "validation_shards"
 VALIDATION_RESULT = "validation.json"
 MODEL_CARD = "model_card.html"
 SUMMARY = "summary.md"
@@ -68,21 +69,54 @@ def pull(plan: Reference) -> Reference:
 
 
 def validate(snapshot: Reference) -> Reference:
-    """Hold the snapshot against the suites: `validation/`, `validation.json`, `profile.json`.
+    """Hold the snapshot against the suites, all its days here: as `plan_shards`, `check_shard` and `judge`."""
+    return judge([check_shard(snapshot, days) for days in plan_shards(snapshot)])
+
+
+def plan_shards(snapshot: Reference) -> list[list[str]]:
+    """The snapshot's days (YYYY-MM-DD), dealt out to shards that can be checked one by one, anywhere."""
+    from bwpredict.quality import shards
+
+    area = _area(snapshot)
+    return shards.plan_shards(area / TELEMETRY, read_document(area / SNAPSHOT, "snapshot"))
+
+
+def check_shard(snapshot: Reference, days: list[str]) -> Reference:
+    """Hold these days against the schema suite: `validation_shards/<first day>/`. What fails is written, not raised."""
+    from bwpredict.quality import shards
+
+    area = _area(snapshot)
+    pinned = read_document(area / SNAPSHOT, "snapshot")
+    folder = area / VALIDATION_SHARDS / (days[0] if days else "no days")
+    path = shards.check_shard(area / TELEMETRY, pinned, days, folder)
+    logger.info("%s", shards.summary_of(path))
+    return _refer(path)
+
+
+def label_of(shard: Reference) -> str:
+    """In few words, what came of a shard: its days, and how many checks failed."""
+    from bwpredict.quality import shards
+
+    return shards.summary_of(Path(shard.path))
+
+
+def judge(shards: list[Reference]) -> Reference:
+    """Put the shards together, add drift since the champion: `validation/`, `validation.json`, `profile.json`.
 
     Raises:
         ValidationFailed: with a sentence for each failed expectation.
     """
-    from bwpredict.quality import profile, validation
+    from bwpredict.quality import validation
 
-    area = _area(snapshot)
+    folders = [_area(shard) for shard in shards]
+    area = folders[0].parent.parent
     run = read_run(area)
     before = None
     if version := _champion_version(run):
         before = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")
     pinned = read_document(area / SNAPSHOT, "snapshot")
-    measured = profile.measure(area / TELEMETRY)
-    result = validation.validate(area / TELEMETRY, pinned, before, area / VALIDATION, profile=measured)
+    paths = [Path(shard.path) for shard in shards]
+    result, measured = validation.judge(paths, pinned, before, area / VALIDATION)
     write_document(area / VALIDATION_RESULT, "validation", result)
     summary = validation.summary(result)
     if not result["passed"]:
@@ -269,12 +303,13 @@ def _area(reference: Reference) -> Path:
 
 
 def _frame(area: Path) -> Any:
-    """The snapshot's telemetry; refuses files that are not those the snapshot describes."""
-    from bwpredict.telemetry.frame import load_frame
+    """The snapshot's telemetry, mapped from files of the area; refuses files that the snapshot does not describe."""
+    from bwpredict.telemetry.frame_files import mapped_frame
     from bwpredict.telemetry.snapshot import check_content
 
-    check_content(read_document(area / SNAPSHOT, "snapshot"), area / TELEMETRY)
-    return load_frame(area / TELEMETRY)
+    pinned = read_document(area / SNAPSHOT, "snapshot")
+    check_content(pinned, area / TELEMETRY)
+    return mapped_frame(area / TELEMETRY, area, pinned["telemetry_sha256"])
 
 
 def _champion_version(run: RunConfig) -> str | None:

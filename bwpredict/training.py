@@ -26,6 +26,7 @@ from bwpredict.compression import non_zero_share, prune_weights
 from bwpredict.config import TrainingConfig
 from bwpredict.errors import DivergedError, TelemetryError
 from bwpredict.model import Contract, Forecaster, load_checkpoint, parameter_count, save_checkpoint
+from bwpredict.sampling import draw
 from bwpredict.windows import Index, Split, WindowIndex
 
 logger = logging.getLogger(__name__)
@@ -209,7 +210,7 @@ def _stage(name: str, model: Forecaster, epochs: int, windows: int, progress: _P
     first = len(progress.records) + 1
     for epoch in range(first, first + epochs):
         began = time.monotonic()
-        order = _draw(train_part, budget, config, epoch)
+        order = draw(train_part, budget, config.draw, seed=config.seed, epoch=epoch)
         with _deterministic(model.offset.device):
             train_loss = _train_epoch(model, train_part, order, config, optimizer, schedule, progress.weights)
         seconds = time.monotonic() - began
@@ -351,12 +352,6 @@ def _loss(model: Forecaster, inputs: Tensor, targets: Tensor, weights: Tensor) -
 def _batch(index: WindowIndex, which: Index, device: torch.device) -> tuple[Tensor, Tensor]:
     inputs, targets = torch.from_numpy(index.inputs(which)), torch.from_numpy(index.targets(which))
     return inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
-
-
-def _draw(train: WindowIndex, budget: int, config: TrainingConfig, epoch: int) -> Index:
-    """[budget] windows for one epoch, without replacement, decided by seed and epoch alone."""
-    generator = np.random.default_rng((config.seed, epoch))
-    return generator.choice(len(train), size=budget, replace=False, shuffle=True)
 
 
 def _batches(order: Index, batch_size: int) -> Iterator[Index]:

@@ -61,7 +61,7 @@ def test_no_secret_is_in_any_log(stack: Stack, registry: Registry, monthly: str)
 
 def test_the_health_checks_of_the_compose_file_pass(stack: Stack, monthly: str):
     asked = {name: subprocess.Popen(stack.health_check(name), env=stack.environment(name)) for name in AIRFLOW}
-    assert {name: process.wait(180) for name, process in asked.items()} == dict.fromkeys(AIRFLOW, 0)
+    assert {name: process.wait(900) for name, process in asked.items()} == dict.fromkeys(AIRFLOW, 0)
 
 
 def test_the_health_check_of_a_worker_that_is_not_there_fails(stack: Stack, monthly: str):

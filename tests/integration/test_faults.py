@@ -15,7 +15,7 @@ S3_AWAY_SECONDS = 60
 
 
 def test_a_gpu_worker_killed_in_training_costs_an_attempt_and_nothing_else(api: Api, registry: Registry, stack: Stack):
-    run = api.trigger(architecture="guide", epochs=60, windows_per_epoch=6_000)
+    run = api.trigger(architecture="guide", epochs=8, windows_per_epoch=3_000)
     wait_for("a checkpoint", (stack.work / run / "best_model.pth").exists, 600)
     assert api.tasks(run)["train"]["state"] == "running"
     stack["gpu-worker"].kill()
