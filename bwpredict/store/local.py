@@ -52,9 +52,10 @@ class LocalStore:
 
     def times(self, prefix: str = "") -> Iterator[tuple[str, datetime]]:
         """The keys that start with `prefix`, in order, each with its last change; no file is opened."""
-        for key in self.keys(prefix):
-            with explained_os_errors(self.root), suppress(FileNotFoundError):  # deleted since the folder was read
-                yield key, datetime.fromtimestamp((self.root / key).stat().st_mtime, UTC)
+        with explained_os_errors(self.root):
+            for key in self.keys(prefix):
+                with suppress(FileNotFoundError):  # deleted since the folder was read
+                    yield key, datetime.fromtimestamp(os.stat(f"{self.root}/{key}").st_mtime, UTC)  # noqa: PTH116 - many
 
     def info(self, key: str) -> ObjectInfo:
         """Size and ETag of one object."""
