@@ -200,7 +200,7 @@ def test_the_tasks_stand_in_groups_that_leave_their_names_alone(dag):
     assert dag["groups"] == {
         "telemetry": ["check", "deal_out", "pull", "validate"],
         "challenger": ["export", "train"],
-        "judgement": ["compare", "decide"],
+        "judgement": ["approve", "compare", "decide"],
     }
 
 
