@@ -18,6 +18,7 @@ from rich.console import Console
 from bwpredict.code_version import code_version
 from bwpredict.commands import canary, collect, monitor, predict, tune
 from bwpredict.commands import policy as policy_commands
+from bwpredict.commands import pull as pull_command
 from bwpredict.commands import registry as registry_commands
 from bwpredict.commands.backtest import backtest
 from bwpredict.commands.decide import decide
@@ -43,6 +44,7 @@ app.command()(decide)
 app.command()(backtest)
 
 registry_commands.register(app)
+pull_command.register(app)
 predict.register(app)
 canary.register(app)
 monitor.register(app)
