@@ -14,7 +14,7 @@ from bwpredict.policies import DEFAULT, find_policy
 
 TRAINING_PARAMS = (
     *("architecture", "highway_epochs", "epochs", "windows_per_epoch", "seed"),
-    *("prune_share", "fine_tune_epochs"),
+    *("prune_share", "fine_tune_epochs", "ranks", "warm_start"),
 )
 RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run", "quantize")
 TRAINING_FILE_PARAM = "training_config"
