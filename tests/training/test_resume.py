@@ -1,7 +1,6 @@
 """A training that is killed continues, and ends as if it had not been."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -43,14 +42,14 @@ def without_times(document):
     return [without_times(each) for each in document] if isinstance(document, list) else document
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """What ends a training in the middle, as far as this process goes."""
 
 
 def stop_after(epoch):
     def on_epoch(record):
         if record["epoch"] == epoch:
-            raise Stopped
+            raise StoppedError
 
     return on_epoch
 
@@ -73,7 +72,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights_bit_for_bi
 @pytest.fixture
 def stopped(tmp_path):
     """A folder with the state of a training that ended in its third epoch."""
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         train(
             small_split(),
             CONFIG,
