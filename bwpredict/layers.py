@@ -66,13 +66,17 @@ class GuideLayers(nn.Module):
     def _without_statistics(self) -> Iterator[None]:
         """Batch norms have seen the batch already when it is computed again."""
         norms = [layer for layer in self.children() if isinstance(layer, nn.BatchNorm1d)]
+        before = [
+            (norm.momentum, norm.num_batches_tracked.clone()) for norm in norms if norm.num_batches_tracked is not None
+        ]
         for norm in norms:
-            norm.track_running_stats = False
+            norm.momentum = 0.0
         try:
             yield
         finally:
-            for norm in norms:
-                norm.track_running_stats = True
+            for norm, (momentum, batches) in zip(norms, before, strict=True):
+                norm.momentum = momentum
+                norm.num_batches_tracked = batches
 
     def _first(self, sequence: Tensor) -> Tensor:
         hidden, _ = self.lstm1(sequence)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -70,13 +71,14 @@ def over_ranks(
         over = resume.finished(checkpoint)
     if over is None:
         raise RankError(f"{resume.path}: the ranks ended without a result; see the log above.")
-    return over
+    windows = {name: len(part) for name, part in split.parts.items()}  # the ranks see only PARTS
+    return Training(over.model, over.history | {"windows": windows})
 
 
 def write_job(job: Path, split: Split, described: dict[str, Any]) -> None:
     """What `read_split` and `rank.py` read, the description last."""
     train = split["train"]
-    arrays = {"values": train.frame.values, **{part: split[part].starts for part in PARTS}}
+    arrays: dict[str, npt.NDArray[Any]] = {"values": train.frame.values, **{part: split[part].starts for part in PARTS}}
     for name, array in arrays.items():
         with atomic_path(job / f"{name}.npy") as temporary:
             np.save(temporary, array)

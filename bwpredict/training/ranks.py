@@ -54,7 +54,7 @@ class Ranks:
         """The loss, whose gradients are averaged over the ranks."""
         if self.count == 1:
             return loss
-        return nn.parallel.DistributedDataParallel(loss, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(loss, forward_sync_buffers=False)
 
 
 ALONE = Ranks()

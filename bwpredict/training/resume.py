@@ -132,7 +132,7 @@ def identity(split: Split, config: TrainingConfig, absent: frozenset[str], start
     windows = hashlib.sha256()
     frame = split["train"].frame
     for array in (frame.values, split["train"].starts, split["validation"].starts):
-        windows.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+        windows.update(np.ascontiguousarray(array).view(np.uint8).data)
     return {
         "telemetry": windows.hexdigest(),
         "configuration": json.dumps([config.model_dump(mode="json"), sorted(absent)]),

@@ -96,7 +96,7 @@ def test_a_batch_too_small_for_its_ranks_is_refused():
 
 
 def test_parts_of_a_batch_computed_one_after_another_make_the_same_step(tmp_path):
-    """The highway has no batch norm; the layers' batch norms see one part at a time, as on several GPUs unsynchronised."""
+    """The highway has no batch norm; the layers' batch norms see one part at a time."""
     config = CONFIG.model_copy(update={"architecture": "dense"})
     whole, parts = (
         train(small_split(), config.model_copy(update=update), tmp_path / "best.pth").history["records"]

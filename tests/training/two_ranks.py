@@ -29,7 +29,8 @@ def gradients(ranks: Ranks) -> dict[str, torch.Tensor]:
     model.train()
     ranks.alike(model)
     share = ranks.share(BATCH)
-    loss = ranks.parallel(BatchLoss(model, WEIGHTS))(*load(train, share, torch.device("cpu")))
+    parallel = ranks.parallel(BatchLoss(model, WEIGHTS))  # has to live until the gradient is there
+    loss = parallel(*load(train, share, torch.device("cpu")))
     (loss * (len(share) * ranks.count / len(BATCH))).backward()
     return {name: parameter.grad for name, parameter in model.named_parameters()} | dict(model.named_buffers())
 
