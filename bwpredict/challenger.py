@@ -9,24 +9,28 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bwpredict import export, intervals, layers, metadata, model, training
+import numpy as np
+
+from bwpredict import export, intervals, layers, metadata, model, schema, training
 from bwpredict.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
 from bwpredict.config import RunConfig, Settings
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError
 from bwpredict.evaluation.comparison import compare
-from bwpredict.evaluation.forecasts import collect, write_forecasts
+from bwpredict.evaluation.forecasts import Bounds, Forecasts, collect, write_forecasts
+from bwpredict.evaluation.horizon import errors_by_minute
 from bwpredict.evaluation.scoring import forecast, forecast_with_bounds
+from bwpredict.evaluation.slices import window_labels
 from bwpredict.files import sha256_of
 from bwpredict.registry.layout import PROFILE_NAME, metadata_name, onnx_name
-from bwpredict.reports import plots
+from bwpredict.reports import forecast_plots, plots
 from bwpredict.telemetry.frame import TelemetryFrame
 from bwpredict.training import warm_start
-from bwpredict.windows import Split, index_windows, split_windows
+from bwpredict.windows import Split, WindowIndex, index_windows, split_windows
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +48,10 @@ FORECASTS = "forecasts.parquet"
 REPORT = "bandwidth_predictor_report.json"
 HISTORY_PLOT = "training_history.png"
 SCATTER_PLOT = "predictions_scatter.png"
+LINKS_PLOT = "link_forecasts"
+"""The pictures are called `link_forecasts_<target>.png`."""
+RESIDUALS_PLOT = "residuals.png"
+HORIZON_PLOT = "horizon.png"
 PARITY_WINDOWS = 512
 LOCK = Path(__file__).parent.parent / "requirements.txt"
 """The lock of a checkout; an installed package has none."""
@@ -55,6 +63,8 @@ class Champion:
 
     version: str
     onnx: Path
+    links: frozenset[tuple[int, int]] | None = None
+    """(node_id, peer_id) of the links that it was trained on; None: not known."""
 
 
 def cut(frame: TelemetryFrame, run: RunConfig) -> Split:
@@ -162,7 +172,7 @@ def evaluate(
     """Score challenger, champion and baselines on the same test windows; returns the comparison document.
 
     Writes `comparison.json`, `forecasts.parquet`, `model_metadata_<version>.json`,
-    `bandwidth_predictor_report.json` and `predictions_scatter.png`.
+    `bandwidth_predictor_report.json`, `predictions_scatter.png` and the pictures of the model card.
     """
     index = split["test"].spread(run.maximum_test_windows)
     path = folder / onnx_name(run.version)
@@ -174,7 +184,8 @@ def evaluate(
             models["champion"] = forecast(champion.onnx, index)
         except ModelError as error:
             problem = str(error)
-    forecasts = collect(index, models)
+    known = champion.links if champion and champion.links is not None else _links_of(split["train"])
+    forecasts = replace(collect(index, models), labels=window_labels(index, known))
     comparison = compare(
         forecasts,
         challenger_version=run.version,
@@ -183,15 +194,35 @@ def evaluate(
         champion_sha256=sha256_of(champion.onnx) if champion else None,
         champion_problem=problem,
         bounds=served.bounds,
+        target_weights=run.policy.weights,
+        horizon_minutes=run.training.horizon_minutes,
     )
+    comparison["horizon"] = errors_by_minute(index, forecasts.targets)
     write_forecasts(folder / FORECASTS, forecasts)
+    _draw(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
+    _write_metadata(folder, split, run, snapshot, comparison)
+    write_document(folder / COMPARISON, "comparison", comparison)
+    return comparison
+
+
+def _draw(
+    folder: Path, forecasts: Forecasts, comparison: Mapping[str, Any], bounds: Bounds | None, horizon_minutes: float
+) -> None:
     figures = comparison["models"]["challenger"]["per_target"]
     plots.predictions_scatter(
         folder / SCATTER_PLOT, forecasts.actual, forecasts.models["challenger"], figures, targets=forecasts.targets
     )
-    _write_metadata(folder, split, run, snapshot, comparison)
-    write_document(folder / COMPARISON, "comparison", comparison)
-    return comparison
+    for target in forecasts.targets:
+        links = comparison["links"][target]
+        forecast_plots.link_forecasts(folder / f"{LINKS_PLOT}_{target}.png", target, forecasts, links, bounds)
+    forecast_plots.residuals(folder / RESIDUALS_PLOT, forecasts)
+    forecast_plots.horizon(folder / HORIZON_PLOT, comparison, horizon_minutes)
+
+
+def _links_of(index: WindowIndex) -> frozenset[tuple[int, int]]:
+    """(node_id, peer_id) of the links with a window."""
+    links = index.frame.links.iloc[np.unique(index.frame.link[index.target_rows])]
+    return frozenset(links[list(schema.LINK_KEY)].itertuples(index=False, name=None))
 
 
 def _write_metadata(

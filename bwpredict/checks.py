@@ -40,10 +40,13 @@ class Check:
     severity: Literal["error", "warning"] = "error"
     target: str | None = None
     unit: str = ""
+    interval: tuple[float, float] | None = None
+    """95 % interval of what was estimated, in `unit`; None: there is none."""
 
     def document(self) -> dict[str, Any]:
         """The check as it stands in the decision document."""
-        return asdict(self)
+        document = asdict(self)
+        return document | {"interval": None if self.interval is None else list(self.interval)}
 
 
 def judge(
@@ -57,6 +60,7 @@ def judge(
     unit: str = "",
     low: float = -math.inf,
     high: float = math.inf,
+    interval: tuple[float, float] | None = None,
 ) -> Check:
     """A numeric check. It fails where the value or the threshold is no number, or the value not in [low, high]."""
     figure, bound = number_in(value, low, high), number_in(threshold)
@@ -66,7 +70,8 @@ def judge(
         sentence = f"{sentence} {what} could not be computed."
     elif _COMPARISONS[comparison](figure, bound):
         verdict = "pass"
-    return Check(_id(kind, target), sentence, figure, comparison, bound, verdict, target=target, unit=unit)
+    name = _id(kind, target)
+    return Check(name, sentence, figure, comparison, bound, verdict, target=target, unit=unit, interval=interval)
 
 
 def holds(kind: str, sentence: str, fact: Any) -> Check:
@@ -87,10 +92,12 @@ def note(
     verdict: Literal["not_applicable", "info"],
     target: str | None = None,
     unit: str = "",
+    interval: tuple[float, float] | None = None,
 ) -> Check:
     """Figures that stand in the decision without deciding anything."""
     figure, bound = number_in(value), number_in(threshold)
-    return Check(_id(kind, target), sentence, figure, comparison, bound, verdict, "warning", target, unit)
+    name = _id(kind, target)
+    return Check(name, sentence, figure, comparison, bound, verdict, "warning", target, unit, interval)
 
 
 def number_in(value: Any, low: float = -math.inf, high: float = math.inf) -> float | None:

@@ -16,12 +16,15 @@ import typer
 from rich.console import Console
 
 from bwpredict.code_version import code_version
+from bwpredict.commands import canary, tune
 from bwpredict.commands import policy as policy_commands
 from bwpredict.commands import registry as registry_commands
-from bwpredict.commands import tune
+from bwpredict.commands.decide import decide
 from bwpredict.commands.tune import TrainingFileOption
-from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
+from bwpredict.commands.which import Model
+from bwpredict.config import RunConfig, Settings, SplitConfig, TrainingConfig, load
 from bwpredict.errors import BwPredictError, ConfigError, Verdict
+from bwpredict.named_models import DEFAULT_MODEL, find_model
 from bwpredict.policies import DEFAULT
 
 logger = logging.getLogger(__name__)
@@ -34,8 +37,10 @@ app = typer.Typer(
 )
 app.add_typer(tune.app, name="tune")
 app.add_typer(policy_commands.app, name="policy")
+app.command()(decide)
 
 registry_commands.register(app)
+canary.register(app)
 
 _GUIDE_SAMPLES = 15_000
 _DEFAULTS = TrainingConfig()
@@ -43,7 +48,7 @@ _NOISY = ("botocore", "boto3", "urllib3", "great_expectations", "matplotlib", "f
 
 Registry = Annotated[str, typer.Option(help="Folder or s3://bucket/prefix with the published models.")]
 Prune = Annotated[
-    float, typer.Option(help="Share of each weight matrix to prune to zero, and fine-tune after; 0: none.")
+    float, typer.Option("--prune", help="Share of each weight matrix to prune to zero, and fine-tune after; 0: none.")
 ]
 FineTuneEpochs = Annotated[int, typer.Option(help="Most epochs of fine-tuning after pruning.")]
 Quantize = Annotated[bool, typer.Option("--quantize", help="Export with int8 weights, for ONNX Runtime only.")]
@@ -136,7 +141,7 @@ def train(
     window_size: Annotated[int, typer.Option(help="Samples the model sees.")] = _DEFAULTS.window_size,
     horizon_minutes: Annotated[int, typer.Option(help="How far ahead it forecasts.")] = _DEFAULTS.horizon_minutes,
     windows_per_epoch: Annotated[int, typer.Option(help="Windows drawn for each epoch.")] = _DEFAULTS.windows_per_epoch,
-    prune: Prune = _DEFAULTS.prune_share,
+    prune_share: Prune = _DEFAULTS.prune_share,
     fine_tune_epochs: FineTuneEpochs = _DEFAULTS.fine_tune_epochs,
     quantize: Quantize = False,
     ranks: Ranks = _DEFAULTS.ranks,
@@ -173,7 +178,7 @@ def train(
         "window_size": window_size,
         "horizon_minutes": horizon_minutes,
         "windows_per_epoch": windows_per_epoch,
-        "prune_share": prune,
+        "prune_share": prune_share,
         "fine_tune_epochs": fine_tune_epochs,
         "ranks": ranks,
         "accumulation_steps": accumulation_steps,
@@ -203,7 +208,9 @@ def train(
 
 @app.command()
 def retrain(
+    context: typer.Context,
     month: Annotated[str, typer.Option(help="Month of telemetry, YYYY-MM (UTC).")],
+    model: Model = "",
     telemetry: Annotated[
         str | None, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")
     ] = None,
@@ -214,7 +221,7 @@ def retrain(
     highway_epochs: HighwayEpochs = _DEFAULTS.highway_epochs,
     epochs: Epochs = _DEFAULTS.epochs,
     windows_per_epoch: Annotated[int, typer.Option(help="Windows drawn for each epoch.")] = _DEFAULTS.windows_per_epoch,
-    prune: Prune = _DEFAULTS.prune_share,
+    prune_share: Prune = _DEFAULTS.prune_share,
     fine_tune_epochs: FineTuneEpochs = _DEFAULTS.fine_tune_epochs,
     quantize: Quantize = False,
     ranks: Ranks = _DEFAULTS.ranks,
@@ -225,49 +232,63 @@ def retrain(
     policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")] = DEFAULT,
     seed: Seed = _DEFAULTS.seed,
 ) -> None:
-    """Run the whole retraining, as the DAG does: pull, validate, train, export, compare, decide, publish."""
-    from bwpredict import steps
-    from bwpredict.documents import read_document
-    from bwpredict.errors import GateRejected
+    """Run the whole retraining, as the DAG does: pull, validate, train, export, compare, decide, publish.
+
+    What is not given is as the model's training configuration, its entry in $BWPREDICT_MODELS or the default has it.
+    """
     from bwpredict.runs import run_config
 
-    given = {"telemetry": telemetry, "registry": registry, "work": work}
-    settings = Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
+    named = find_model(model or DEFAULT_MODEL, Settings())
+    places = {"telemetry": telemetry, "registry": registry, "work": work}
+    settings = named.settings(Settings()).model_copy(
+        update={name: value for name, value in places.items() if value is not None}
+    )
+    params = {
+        "month": month,
+        "history_months": history_months,
+        "architecture": architecture,
+        "highway_epochs": highway_epochs,
+        "epochs": epochs,
+        "windows_per_epoch": windows_per_epoch,
+        "prune_share": prune_share,
+        "fine_tune_epochs": fine_tune_epochs,
+        "quantize": quantize,
+        "ranks": ranks,
+        "warm_start": warm_start,
+        "seed": seed,
+        "force_bootstrap": force_bootstrap,
+        "dry_run": dry_run,
+        "training_config": training_config,
+        "policy": policy,
+    }
     now = datetime.now(UTC)
     run = run_config(
-        {
-            "month": month,
-            "history_months": history_months,
-            "architecture": architecture,
-            "highway_epochs": highway_epochs,
-            "epochs": epochs,
-            "windows_per_epoch": windows_per_epoch,
-            "prune_share": prune,
-            "fine_tune_epochs": fine_tune_epochs,
-            "quantize": quantize,
-            "ranks": ranks,
-            "warm_start": warm_start,
-            "seed": seed,
-            "force_bootstrap": force_bootstrap,
-            "dry_run": dry_run,
-            "training_config": training_config,
-            "policy": policy,
-        },
+        {name: value for name, value in params.items() if _is_given(context, name)},
         run_id=f"manual-{month}-{now:%Y%m%dT%H%M%S}",
         interval_start=None,
         run_after=now,
         now=now,
         settings=settings,
         code_version=code_version(),
+        model=named,
     )
-    reference = steps.plan(run, settings.work)
+    _run_all_steps(run, settings.work)
+
+
+def _run_all_steps(run: RunConfig, work: Path) -> None:
+    """Raises GateRejected: the challenger did not pass, and nothing was published."""
+    from bwpredict import steps
+    from bwpredict.documents import read_document
+    from bwpredict.errors import GateRejected
+
+    reference = steps.plan(run, work)
     for step in (steps.pull, steps.validate, steps.train, steps.export, steps.compare, steps.decide):
         logger.info("-- %s", step.__name__)
         reference = step(reference)
     decision = read_document(Path(reference.path), "decision")
     if not decision["passed"]:
         raise GateRejected(f"Nothing was published. Report: {Path(reference.path).parent / steps.MODEL_CARD}")
-    if not dry_run:
+    if not run.dry_run:
         steps.publish(reference)
 
 

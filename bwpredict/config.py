@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     """host:port at which these machines meet; empty: one machine."""
     policies: str = ""
     """Folder with further gate policies, offered by name beside the shipped ones; empty: none."""
+    models: str = ""
+    """YAML file that names several models; empty: the one model `default`."""
 
 
 class _Strict(BaseModel):
@@ -133,8 +135,19 @@ class GatePolicy(_Strict):
     """Targets with a minimum skill of their own."""
     within_link_correlation_margin: float | None = Field(0.02, ge=0, le=2)
     """How far the median within-link correlation may lie under the best baseline's."""
+    champion_rule: Literal["non-inferior", "superior"] = "non-inferior"
+    """`non-inferior`: on no target worse than the champion by more than its margin, at the upper end of the 95 %
+    interval. `superior`: that, and the weighted mean over the targets better than the champion's, again with its
+    whole interval."""
     champion_margin_percent: float = Field(1.0, ge=0, le=100)
     """How much larger than the champion's, in percent, each target's MAE may be."""
+    champion_margin_percent_of: dict[Target, Annotated[float, Field(ge=0, le=100)]] = {}
+    """Targets with a margin of their own."""
+    target_weights: dict[Target, Annotated[float, Field(ge=0)]] = {}
+    """Of the targets in the weighted mean; 1 for those not named."""
+    slice_margin_percent: float | None = Field(3.0, ge=0, le=100)
+    """How much larger than the champion's each target's MAE may be within a slice, before it blocks if that is
+    significant; None: not judged."""
     minimum_test_windows: int = Field(500, ge=1)
     maximum_latency_p99_ms: float = Field(10.0, gt=0)
     maximum_parity_error: float = Field(1e-3, gt=0)
@@ -148,11 +161,27 @@ class GatePolicy(_Strict):
     maximum_coverage: float | None = Field(None, ge=0, le=1)
     """Largest such share: intervals that cover nearly everything tell nothing. None: not judged."""
 
+    @property
+    def champion_margins_percent(self) -> dict[str, float]:
+        """Of every target."""
+        return dict.fromkeys(schema.TARGETS, self.champion_margin_percent) | {**self.champion_margin_percent_of}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of every target."""
+        return dict.fromkeys(schema.TARGETS, 1.0) | {**self.target_weights}
+
     @model_validator(mode="after")
     def _coverage_can_be_reached(self) -> Self:
         low, high = self.minimum_coverage, self.maximum_coverage
         if low is not None and high is not None and low > high:
             raise ValueError(f"minimum_coverage {low:g} is above maximum_coverage {high:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _some_target_counts(self) -> Self:
+        if len(self.target_weights) == len(schema.TARGETS) and not any(self.target_weights.values()):
+            raise ValueError("target_weights are all 0: at least one target must count")
         return self
 
     @model_validator(mode="after")
@@ -178,6 +207,8 @@ class RunConfig(_Strict):
     """One retraining run, as written to `run.json` by the first step."""
 
     run_id: str
+    model_name: str = "default"
+    """Which of the installation's models this is about."""
     version: str = Field(pattern=r"^v\d{8}_\d{6}$")
     month: str = Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
     history_months: int = Field(1, ge=1, le=36)

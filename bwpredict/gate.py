@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from bwpredict import schema
 from bwpredict.accuracy_checks import baseline_checks, guide_checks
+from bwpredict.champion_checks import champion_checks
 from bwpredict.checks import Check, at, holds, judge, note, number_in
 from bwpredict.config import SHIPPED, GatePolicy
 from bwpredict.reports.format import number, words
@@ -58,7 +59,7 @@ def decide(
         *_test_checks(comparison, policy, version, onnx_sha256),
         *guide_checks(comparison, policy),
         *baseline_checks(comparison, policy),
-        *_champion_checks(comparison, policy, case),
+        *champion_checks(comparison, policy, case, CASES[case]),
         *_coverage_checks(comparison, policy),
         *_export_checks(parity, latency, policy),
         *_order_checks(comparison, parity),
@@ -111,7 +112,11 @@ def describe(decision: Document) -> list[tuple[str, str, str, str]]:
 
 
 def _value(check: Document) -> str:
-    return number(None) if check["value"] is None else f"{number(check['value'])} {check['unit']}".strip()
+    if check["value"] is None:
+        return number(None)
+    interval = check.get("interval")
+    within = f" (interval {number(interval[0], 3)} to {number(interval[1], 3)})" if interval else ""
+    return f"{number(check['value'])} {check['unit']}".strip() + within
 
 
 def _threshold(check: Document) -> str:
@@ -163,28 +168,6 @@ def _test_checks(comparison: Document, policy: GatePolicy, version: str, onnx_sh
     for count, quality in (("non_finite_forecasts", "be finite"), ("out_of_bounds_forecasts", "keep physical bounds")):
         sentence = f"The forecasts for every test window must {quality}."
         yield judge(count, sentence, at(comparison, "models", "challenger", count), "==", 0, low=0, unit="windows")
-
-
-def _champion_checks(comparison: Document, policy: GatePolicy, case: str) -> Iterator[Check]:
-    """On each target no worse than the champion; where it does not decide, the figures stand with the reason."""
-    problem = at(comparison, "champion_problem")
-    because = f"{CASES[case]} {problem}" if isinstance(problem, str) else CASES[case]
-    if case in ("unusable_champion", "unknown_champion"):
-        yield holds("champion", because, fact=False)
-        return
-    models, margin = at(comparison, "models"), policy.champion_margin_percent
-    for target in schema.TARGETS:
-        champion, own = (at(models, model, "per_target", target, "mae") for model in ("champion", "challenger"))
-        theirs = number_in(champion, low=0)
-        bound = None if theirs is None else theirs * (1 + margin / 100)
-        unit = schema.COLUMN[target].unit
-        sentence = f"{words(target)}: the MAE must be at most {margin:g} % above the champion's."
-        if case == "champion":
-            yield judge("champion_mae", sentence, own, "<=", bound, target=target, unit=unit, low=0)
-        else:
-            verdict: Literal["not_applicable", "info"] = "not_applicable" if case == "no_champion" else "info"
-            told = f"{sentence} {because}"
-            yield note("champion_mae", told, own, "<=", bound, verdict=verdict, target=target, unit=unit)
 
 
 def _coverage_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:

@@ -162,6 +162,15 @@ def _margins(findings: Findings) -> Iterator[Threshold]:
         " deviations of the closest pair that was measured, on the noisiest target, within"
         f" {100 * SMALLEST_MARGIN:g} to {100 * LARGEST_MARGIN:g} %.",
     )
+    reasons = {
+        "champion_rule": "No worse than the champion within the margin. `superior`: better in the weighted mean, too.",
+        "champion_margin_percent_of": "Targets with a margin of their own.",
+        "target_weights": "Of the targets in the weighted mean; 1 for those not named.",
+        "slice_margin_percent": "Within a slice (region, kind of link, hours, ...) the error may be this much above the"
+        " champion's, before it blocks if that is significant.",
+    }
+    for name, reason in reasons.items():
+        yield Threshold(name, getattr(GUIDE, name), reason)
 
 
 def _calibration() -> Iterator[Threshold]:

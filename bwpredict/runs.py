@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from bwpredict import training_file
 from bwpredict.config import GatePolicy, RunConfig, Settings, load
-from bwpredict.errors import ConfigError
-from bwpredict.policies import DEFAULT, find_policy
+from bwpredict.errors import ConfigError, WorkAreaError
+from bwpredict.named_models import THE_ONE_MODEL, NamedModel
+from bwpredict.policies import find_policy
 
 TRAINING_PARAMS = (
     *("architecture", "highway_epochs", "epochs", "windows_per_epoch", "seed"),
@@ -20,6 +22,9 @@ RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run", "quantize")
 TRAINING_FILE_PARAM = "training_config"
 POLICY_PARAM = "policy"
 OVERRIDES_PARAM = "gate_overrides"
+RUN = "run.json"
+SNAPSHOT = "snapshot.json"
+"""Files of a run's work area."""
 _NAMES_OF_A_POLICY = ("name", "version")
 
 
@@ -32,16 +37,18 @@ def run_config(
     now: datetime,
     settings: Settings,
     code_version: str,
+    model: NamedModel = THE_ONE_MODEL,
 ) -> RunConfig:
     """The configuration of one retraining run.
 
     Args:
         params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`, `training_config` (name or
             path of a training configuration file), `policy` (name or path of the gate policy) and `gate_overrides`
-            (fields of it); what is left out has its default.
+            (fields of it); what is left out has the model's default.
         interval_start: start of the data interval, for a run by the schedule.
         run_after: when the run was due, for a run that has neither a month nor an interval.
         now: names the version, in UTC.
+        settings: those of `model`.
 
     Raises:
         ConfigError: an unknown param or policy, or a param with an unusable value.
@@ -51,16 +58,21 @@ def run_config(
     if unknown:
         raise ConfigError(f"params: {unknown[0]}: no such param.")
     hyperparameters, source = training_file.resolve(params.get(TRAINING_FILE_PARAM) or "", settings.registry)
-    found = find_policy(params.get(POLICY_PARAM) or DEFAULT, settings.policies)
+    hyperparameters = model.training | hyperparameters
+    found = find_policy(params.get(POLICY_PARAM) or model.policy, settings.policies)
     values = {
         "run_id": run_id,
+        "model_name": model.name,
         "version": now.astimezone(UTC).strftime("v%Y%m%d_%H%M%S"),
         "month": params.get("month") or _month(interval_start, run_after),
         "telemetry": settings.telemetry,
         "registry": settings.registry,
         "code_version": code_version,
         "created_at": now.astimezone(UTC).isoformat(timespec="seconds"),
-        "training": hyperparameters | {name: params[name] for name in TRAINING_PARAMS if name in params},
+        "history_months": model.history_months,
+        "training": model.training
+        | hyperparameters
+        | {name: params[name] for name in TRAINING_PARAMS if name in params},
         "training_file": source,
         "policy": overridden(found.policy, params.get(OVERRIDES_PARAM) or {}),
         "policy_origin": found.origin,
@@ -82,6 +94,15 @@ def overridden(policy: GatePolicy, overrides: Mapping[str, Any]) -> GatePolicy:
         raise ConfigError(f"{OVERRIDES_PARAM}: {renamed[0]}: a policy keeps its name; override thresholds only.")
     name = f"{policy.name} (overridden: {', '.join(sorted(overrides))})"
     return load(GatePolicy, {**policy.model_dump(), **overrides, "name": name}, origin=OVERRIDES_PARAM)
+
+
+def read_run(area: Path) -> RunConfig:
+    """The run's configuration. Raises WorkAreaError."""
+    path = area / RUN
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise WorkAreaError(f"{path}: cannot be read as a run's configuration.") from error
 
 
 def gate_overrides_schema() -> dict[str, Any]:

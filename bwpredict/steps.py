@@ -18,16 +18,16 @@ from bwpredict.documents import read_document, write_document
 from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
 from bwpredict.files import sha256_of, write_atomically
 from bwpredict.registry.layout import DECISION_NAME, PROFILE_NAME, metadata_name, onnx_name
+from bwpredict.runs import RUN, SNAPSHOT, read_run
 from bwpredict.store import open_store
 
 logger = logging.getLogger(__name__)
 
-RUN = "run.json"
-SNAPSHOT = "snapshot.json"
 TELEMETRY = "telemetry"
 VALIDATION = "validation"
 VALIDATION_RESULT = "validation.json"
 MODEL_CARD = "model_card.html"
+SUMMARY = "summary.md"
 PUBLICATION = "publication.json"
 CHAMPION = "champion"
 STUDY = "study"
@@ -55,7 +55,7 @@ def pull(plan: Reference) -> Reference:
     from bwpredict.telemetry.months import month_window
 
     area = _area(plan)
-    run = _run(area)
+    run = read_run(area)
     start, end = month_window(run.month, run.history_months)
     snapshot.pull(open_store(run.telemetry), "", start, end, area)
     return _refer(area / SNAPSHOT)
@@ -70,7 +70,7 @@ def validate(snapshot: Reference) -> Reference:
     from bwpredict.quality import profile, validation
 
     area = _area(snapshot)
-    run = _run(area)
+    run = read_run(area)
     before = None
     if version := _champion_version(run):
         before = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")
@@ -91,7 +91,7 @@ def train(profile: Reference) -> Reference:
     from bwpredict import challenger
 
     area = _area(profile)
-    run = _run(area)
+    run = read_run(area)
     champion = None
     if run.training.warm_start and (version := _champion_version(run)):
         champion = _fetch_champion(run, area, version, challenger.CHECKPOINT)
@@ -103,7 +103,7 @@ def export(checkpoint: Reference) -> Reference:
     from bwpredict import challenger
 
     area = _area(checkpoint)
-    run = _run(area)
+    run = read_run(area)
     snapshot_id = read_document(area / SNAPSHOT, "snapshot")["snapshot_id"]
     return _refer(challenger.export_onnx(area, challenger.cut(_frame(area), run), run, snapshot_id))
 
@@ -113,10 +113,13 @@ def compare(export: Reference) -> Reference:
     from bwpredict import challenger
 
     area = _area(export)
-    run = _run(area)
+    run = read_run(area)
     champion = None
     if version := _champion_version(run):
-        champion = challenger.Champion(version, _fetch_champion(run, area, version, onnx_name(version)))
+        onnx, profile = (_fetch_champion(run, area, version, name) for name in (onnx_name(version), PROFILE_NAME))
+        spans = read_document(profile, "profile")["link_spans"]
+        links = frozenset((span["node_id"], span["peer_id"]) for span in spans)
+        champion = challenger.Champion(version, onnx, links)
     challenger.evaluate(
         area, challenger.cut(_frame(area), run), run, read_document(area / SNAPSHOT, "snapshot"), champion
     )
@@ -124,42 +127,33 @@ def compare(export: Reference) -> Reference:
 
 
 def decide(comparison: Reference) -> Reference:
-    """Apply the gate policy: `decision.json`, `model_card.html`. A rejection is written, not raised."""
-    from bwpredict import challenger, gate
+    """Apply the gate policy: `decision.json`, `model_card.html`, `summary.md`. A rejection is written, not raised."""
+    from bwpredict import challenger, gate, judgement
     from bwpredict.reports.card import model_card
+    from bwpredict.reports.summary import summary_markdown
 
     area = _area(comparison)
-    run = _run(area)
-    compared = read_document(area / challenger.COMPARISON, "comparison")
-    snapshot = read_document(area / SNAPSHOT, "snapshot")
-    decision = gate.decide(
-        compared,
-        read_document(area / challenger.PARITY, "parity"),
-        read_document(area / challenger.LATENCY, "latency"),
-        run.policy,
-        version=run.version,
-        run_id=run.run_id,
-        month=run.month,
-        onnx_sha256=sha256_of(area / onnx_name(run.version)),
-        snapshot_id=snapshot["snapshot_id"],
-        force_bootstrap=run.force_bootstrap,
-        policy_origin=run.policy_origin,
-        decided_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    run = read_run(area)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    decision = judgement.decide(area, run, run.policy, policy_origin=run.policy_origin, decided_at=now)
     decision = _first_decision(area, decision)
     write_document(area / DECISION_NAME, "decision", decision)
+    compared = read_document(area / challenger.COMPARISON, "comparison")
+    champion = area / CHAMPION / str(decision["champion_version"]) / PROFILE_NAME
     model_card(
         area / MODEL_CARD,
         run=run.model_dump(mode="json"),
         decision=decision,
         comparison=compared,
         history=read_document(area / challenger.HISTORY, "training_history"),
-        snapshot=snapshot,
+        snapshot=read_document(area / SNAPSHOT, "snapshot"),
         validation=read_document(area / VALIDATION_RESULT, "validation"),
         metadata=read_document(area / metadata_name(run.version), "model_metadata"),
-        curve=area / challenger.HISTORY_PLOT,
-        scatter=area / challenger.SCATTER_PLOT,
+        profile=read_document(area / PROFILE_NAME, "profile"),
+        champion_profile=read_document(champion, "profile") if champion.is_file() else None,
+        pictures=area,
     )
+    write_atomically(area / SUMMARY, summary_markdown(decision, compared).encode())
     logger.info("%s", gate.summary(decision))
     return _refer(area / DECISION_NAME)
 
@@ -174,7 +168,7 @@ def publish(decision: Reference) -> Reference:
     from bwpredict.registry.publish import publish as publish_version
 
     area = _area(decision)
-    run = _run(area)
+    run = read_run(area)
     document = read_document(area / DECISION_NAME, "decision")
     if run.dry_run:
         raise GateRejected(f"{run.version}: a dry run publishes nothing.")
@@ -197,7 +191,7 @@ def open_study(profile: Reference, name: str, pruner: Pruner) -> Reference:
     from bwpredict import tuning
 
     area = _area(profile)
-    run = _run(area)
+    run = read_run(area)
     spec = tuning.StudySpec(
         name=name or f"tune_{run.version.removeprefix('v')}",
         training=run.training,
@@ -217,7 +211,7 @@ def trial(study: Reference, trials: int) -> str:
 
     folder = _area(study)
     opened = tuning.read_study(folder)
-    split = challenger.cut(_frame(folder.parent), _run(folder.parent))
+    split = challenger.cut(_frame(folder.parent), read_run(folder.parent))
     done = tuning.run_trial(opened, split, trials)
     if done is None:
         return f"nothing to do: {trials} trials are finished or being run by others"
@@ -236,7 +230,7 @@ def propose(study: Reference, trials: int) -> Reference:
 
     folder = _area(study)
     path = write_proposal(tuning.read_study(folder), trials, folder.parent)
-    name = training_file.propose(open_store(_run(folder.parent).registry), path)
+    name = training_file.propose(open_store(read_run(folder.parent).registry), path)
     logger.info("%s waits for review; then: bwpredict tune approve %s", path.name, name)
     return _refer(path)
 
@@ -256,14 +250,6 @@ def _area(reference: Reference) -> Path:
     if sha256_of(path) != reference.sha256:
         raise WorkAreaError(f"{path}: is not the file that the step before wrote; clear that step to write it again.")
     return path.parent
-
-
-def _run(area: Path) -> RunConfig:
-    path = area / RUN
-    try:
-        return RunConfig.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise WorkAreaError(f"{path}: cannot be read as a run's configuration.") from error
 
 
 def _frame(area: Path) -> Any:

@@ -14,13 +14,17 @@ What a run did lies in its work area, `$BWPREDICT_WORK/<run id>/`: Data Docs in 
 `decision.json`, `model_card.html`. Every failed run sends one alert to the URLs in `BWPREDICT_ALERT_URLS`.
 
 Unpausing this DAG starts the run for the last month that is over; months before that are run by hand.
+
+Where the file `BWPREDICT_MODELS` names several models, each has a DAG of its own: this one is about `default`,
+`bandwidth_predictor_retrain__<name>` about the model of that name.
 """
 
+from copy import copy
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from airflow.sdk import Asset, CronDataIntervalTimetable, Param, dag, get_current_context, task
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from bwpredict_airflow.notifier import AlertNotifier
 from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, reason_in_one_line, require_pass, run_step
@@ -30,10 +34,9 @@ from bwpredict import steps
 from bwpredict.code_version import code_version
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
+from bwpredict.named_models import NamedModel, read_models
 from bwpredict.policies import DEFAULT, policy_names
 from bwpredict.runs import gate_overrides_schema, run_config
-
-MODEL = Asset("bandwidth_model")
 
 PARAMS = {
     "month": MONTH,
@@ -114,27 +117,42 @@ PARAMS = {
 }
 
 
-@dag(
-    schedule=CronDataIntervalTimetable("0 0 1 * *", timezone="UTC"),
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(hours=36),
-    params=PARAMS,
-    default_args={
-        "owner": "bandwidth-prediction",
-        "retries": 2,
-        "retry_delay": timedelta(minutes=5),
-        "retry_policy": NO_RETRY_ON_A_VERDICT,
-        "on_failure_callback": AlertNotifier(),
-    },
-    on_failure_callback=AlertNotifier(),
-    description="Telemetry to validated, gated, published model, once a month",
-    doc_md=__doc__,
-    tags=["bandwidth", "training"],
-)
-def bandwidth_predictor_retrain() -> None:
-    """The recipe: one task for each arrow of the design, handing on a path and a checksum."""
+def retrain_dag(model: NamedModel) -> None:
+    """The DAG of one model."""
+    with DAG(
+        dag_id=model.named("bandwidth_predictor_retrain"),
+        schedule=CronDataIntervalTimetable(model.schedule, timezone="UTC") if model.schedule else None,
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(hours=36),
+        params=with_defaults(model),
+        default_args={
+            "owner": "bandwidth-prediction",
+            "retries": 2,
+            "retry_delay": timedelta(minutes=5),
+            "retry_policy": NO_RETRY_ON_A_VERDICT,
+            "on_failure_callback": AlertNotifier(),
+        },
+        on_failure_callback=AlertNotifier(),
+        description="Telemetry to validated, gated, published model, once a month",
+        doc_md=__doc__,
+        tags=["bandwidth", "training", model.name],
+    ):
+        recipe(model)
+
+
+def with_defaults(model: NamedModel) -> dict[str, Param]:
+    """The form, filled in as the model's entry says."""
+    params = {name: copy(param) for name, param in PARAMS.items()}
+    for name in params.keys() & model.defaults.keys():
+        params[name].value = model.defaults[name]
+    return params
+
+
+def recipe(model: NamedModel) -> None:
+    """One task for each arrow of the design, handing on a path and a checksum."""
+    asset = Asset(model.named("bandwidth_model"))
 
     @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
     def plan() -> dict[str, str]:
@@ -142,7 +160,7 @@ def bandwidth_predictor_retrain() -> None:
 
         Fails at once, without a retry, when a param cannot be used.
         """
-        context, settings = get_current_context(), Settings()
+        context, settings = get_current_context(), model.settings(Settings())
         run = context["dag_run"]
         with reason_in_one_line():
             config = run_config(
@@ -153,6 +171,7 @@ def bandwidth_predictor_retrain() -> None:
                 now=datetime.now(UTC),
                 settings=settings,
                 code_version=code_version(),
+                model=model,
             )
             return asdict(steps.plan(config, settings.work))
 
@@ -207,7 +226,7 @@ def bandwidth_predictor_retrain() -> None:
         require_pass(decision)
         return written
 
-    @task(execution_timeout=timedelta(minutes=30), outlets=[MODEL], multiple_outputs=False)
+    @task(execution_timeout=timedelta(minutes=30), outlets=[asset], multiple_outputs=False)
     def publish(decision: dict[str, str]) -> dict[str, str]:
         """Copy the model into the registry, verify it there, and point production at it (compare-and-swap).
 
@@ -217,10 +236,11 @@ def bandwidth_predictor_retrain() -> None:
             raise AirflowSkipException("This is a dry run: the challenger passed, and nothing was published.")
         published = run_step(steps.publish, decision)
         production = read_document(Path(published["path"]), "production")
-        get_current_context()["outlet_events"][MODEL].extra = {key: production[key] for key in ("version", "sha256")}
+        get_current_context()["outlet_events"][asset].extra = {key: production[key] for key in ("version", "sha256")}
         return published
 
     publish(decide(compare(export(train(validate(pull(plan())))))))  # type: ignore[arg-type]
 
 
-bandwidth_predictor_retrain()
+for each in read_models(Settings()):
+    retrain_dag(each)

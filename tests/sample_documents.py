@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from bwpredict.config import GatePolicy, RunConfig
-from bwpredict.evaluation.baselines import BASELINES
+from bwpredict.evaluation.baselines import BASELINES, REFERENCES
 from bwpredict.evaluation.comparison import compare
 from bwpredict.evaluation.forecasts import Bounds, Forecasts
 from bwpredict.gate import decide
@@ -179,16 +179,22 @@ def sample_forecasts(error: float = 1.0, *, targets: tuple[str, ...] = TARGETS, 
     )
 
 
+def sample_bounds(forecasts: Forecasts, half_width: float = 0.05) -> Bounds:
+    output = np.zeros((len(forecasts), len(TARGETS)), np.float32)
+    output[:, [TARGETS.index(name) for name in forecasts.targets]] = forecasts.models["challenger"]
+    return Bounds(output * (1 - half_width), output * (1 + half_width), 0.9)
+
+
 def sample_comparison(
     error: float = 1.0, *, targets: tuple[str, ...] = TARGETS, half_width: float | None = 0.05
 ) -> dict:
     """`half_width`: of the intervals, relative to the forecast; None: without intervals."""
     forecasts = sample_forecasts(error, targets=targets)
-    output = np.zeros((len(forecasts), len(TARGETS)), np.float32)
-    output[:, [TARGETS.index(name) for name in targets]] = forecasts.models["challenger"]
-    return compare(
+    minutes = [float(minute) for minute in range(1, 16)]
+    mae = {name: dict.fromkeys(targets, minutes) for name in REFERENCES}
+    return {"horizon": {"minutes": minutes, "mae": mae}} | compare(
         forecasts,
-        bounds=None if half_width is None else Bounds(output * (1 - half_width), output * (1 + half_width), 0.9),
+        bounds=None if half_width is None else sample_bounds(forecasts, half_width),
         challenger_version=VERSION,
         challenger_sha256="5f" * 32,
         champion_version="v20261001_000318",

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accuracy.blocks import Blocks, blocks_of, difference_interval, skill_interval
+from accuracy.blocks import blocks_of, difference_interval, skill_interval
 from accuracy.task import Array, absolute_errors
 from accuracy.verdict import Verdict, judge
 from bwpredict import schema
+from bwpredict.evaluation.blocks import Blocks
 from bwpredict.evaluation.metrics import (
     Truth,
     correlation,

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from bwpredict.evaluation.blocks import Interval
+
 Place = Literal["first", "tied", "beaten", "undefined"]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate and its 95 % interval."""
-
-    estimate: float
-    low: float
-    high: float
-
-    @property
-    def finite(self) -> bool:
-        """Whether it says anything."""
-        return all(map(math.isfinite, (self.estimate, self.low, self.high)))
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bwpredict.commands.people import user
-from bwpredict.config import Settings
+from bwpredict.commands.which import Model, Registry, open_registry
 
 logger = logging.getLogger(__name__)
-
-Registry = Annotated[str, typer.Option(help="Folder or s3://bucket/prefix with the published models.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,51 +22,59 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def status(registry: Registry = "") -> None:
+def status(
+    registry: Registry = "",
+    model: Model = "",
+    moves: Annotated[int, typer.Option(min=1, help="Latest moves of production to show.")] = 20,
+) -> None:
     """Tell what is in production, since when, and what came before."""
-    from bwpredict.registry.production import read_history, read_production
+    from bwpredict.registry.history import read_record, record_names
+    from bwpredict.registry.pointer import read_production
     from bwpredict.registry.versions import list_versions
-    from bwpredict.store import open_store
 
-    store = open_store(registry or Settings().registry)
+    store = open_registry(registry, model)
     production = read_production(store)
     if production is None:
         logger.info("%s: nothing is in production yet.", store.uri)
         return
     logger.info("%s: %s is in production.", store.uri, production.version)
+    if candidate := production.candidate:
+        logger.info("%s is tried on %g %% of the links.", candidate.version, 100 * candidate.share)
     table = Table("#", "version", "kind", "when", "by", "replaced")
-    for move in read_history(store):
+    for name in record_names(store, production)[-moves:]:
+        move = read_record(store, name.key, production)
         table.add_row(
             str(move.sequence), move.version, move.kind, move.made_at, move.made_by, move.replaced or "nothing"
         )
     Console(highlight=False).print(table)
-    logger.info("Published versions: %s", ", ".join(list_versions(store)) or "none")
+    versions = list_versions(store)
+    logger.info("Published versions: %d, the newest: %s", len(versions), ", ".join(versions[-moves:]) or "none")
 
 
 def promote(
     version: Annotated[str, typer.Argument(help="A published version, such as v20261101_093000.")],
     registry: Registry = "",
+    model: Model = "",
 ) -> None:
     """Put a published version into production, after checking every file of it."""
     from bwpredict.registry.production import promote as promote_version
-    from bwpredict.store import open_store
 
-    store = open_store(registry or Settings().registry)
+    store = open_registry(registry, model)
     production = promote_version(store, version, promoted_by=user(), now=datetime.now(UTC))
     logger.info("%s is in production; before it: %s.", production.version, production.previous or "nothing")
 
 
-def rollback(registry: Registry = "") -> None:
+def rollback(registry: Registry = "", model: Model = "") -> None:
     """Put the version before the present one back into production."""
     from bwpredict.registry.production import rollback as roll_back
-    from bwpredict.store import open_store
 
-    production = roll_back(open_store(registry or Settings().registry), promoted_by=user(), now=datetime.now(UTC))
+    production = roll_back(open_registry(registry, model), promoted_by=user(), now=datetime.now(UTC))
     logger.info("%s is in production again.", production.version)
 
 
 def gc(
     registry: Registry = "",
+    model: Model = "",
     keep: Annotated[int, typer.Option(help="Newest versions that stay.")] = 12,
     predecessors: Annotated[
         int | None, typer.Option(help="Versions that rollbacks can lead back to (default: all that were promoted).")
@@ -78,9 +84,8 @@ def gc(
 ) -> None:
     """Delete old versions and unfinished uploads. Production and what rollbacks lead to stay."""
     from bwpredict.registry import cleanup
-    from bwpredict.store import open_store
 
-    store, now = open_store(registry or Settings().registry), datetime.now(UTC)
+    store, now = open_registry(registry, model), datetime.now(UTC)
     policy = cleanup.Policy(keep, predecessors, timedelta(days=older_than_days))
     if dry_run:
         planned = cleanup.plan(store, policy, now=now)
@@ -95,12 +100,11 @@ def gc(
         logger.info("%s: %d %s %s%s", store.uri, len(versions), what, verb, "".join(f"\n  {name}" for name in versions))
 
 
-def verify(registry: Registry = "") -> None:
+def verify(registry: Registry = "", model: Model = "") -> None:
     """Read and re-hash everything in the registry. Exit code 1 if anything is not as it was written."""
     from bwpredict.registry.inspection import inspect
-    from bwpredict.store import open_store
 
-    store = open_store(registry or Settings().registry)
+    store = open_registry(registry, model)
     found = inspect(store)
     for problem in found.problems:
         logger.info("PROBLEM %s", problem)

@@ -12,14 +12,14 @@ import numpy.typing as npt
 from bwpredict import schema
 from bwpredict.evaluation.baselines import BASELINES, PARTIAL, REFERENCES
 from bwpredict.evaluation.coverage import coverage
-from bwpredict.evaluation.forecasts import Bounds, Forecasts
+from bwpredict.evaluation.differences import differences
+from bwpredict.evaluation.forecasts import JUDGED, Bounds, Forecasts
 from bwpredict.evaluation.metrics import METRICS, MINIMUM_LINK_SAMPLES, Floats, Truth, mae, skill_over
+from bwpredict.evaluation.slices import compare_slices
 from bwpredict.metadata import meets_guide
 from bwpredict.windows import DAY_SECONDS
 
 Document = dict[str, Any]
-
-JUDGED = ("challenger", "champion")
 
 
 def compare(
@@ -31,6 +31,8 @@ def compare(
     champion_sha256: str | None = None,
     champion_problem: str | None = None,
     bounds: Bounds | None = None,
+    target_weights: Mapping[str, float] | None = None,
+    horizon_minutes: float = schema.HORIZON_MINUTES,
 ) -> Document:
     """The `comparison` document. An undefined figure is null in it; an absent target has nulls only.
 
@@ -41,6 +43,8 @@ def compare(
         champion_problem: why the champion in production could not be run, in a sentence; it then has
             no forecasts, and the gate refuses to take that for a win.
         bounds: the challenger's intervals for the same windows; None: it has none.
+        target_weights: of the targets in the mean difference from the champion; None: each counts the same.
+        horizon_minutes: how far ahead the forecasts are.
     """
     runs = champion_version is not None and champion_problem is None
     if runs != ("champion" in forecasts.models):
@@ -48,6 +52,7 @@ def compare(
     truth = _truth(forecasts)
     best = _best_baselines(truth, forecasts.models)
     reference = _reference(forecasts, best)
+    base = np.abs(reference.astype(np.float64) - forecasts.actual)
     return {
         "challenger_version": challenger_version,
         "challenger_sha256": challenger_sha256,
@@ -62,7 +67,23 @@ def compare(
         "skill": _skills(forecasts, truth, best, reference),
         "links": _link_extremes(forecasts, truth, reference),
         "intervals": None if bounds is None else coverage(forecasts, bounds),
+        "difference": difference_from_champion(
+            forecasts, target_weights=target_weights, horizon_minutes=horizon_minutes
+        ),
+        "slices": compare_slices(forecasts, base),
     }
+
+
+def difference_from_champion(
+    forecasts: Forecasts,
+    *,
+    target_weights: Mapping[str, float] | None = None,
+    horizon_minutes: float = schema.HORIZON_MINUTES,
+) -> Document | None:
+    """The `difference` part of the document; None where there is no champion's forecast."""
+    if "champion" not in forecasts.models:
+        return None
+    return differences(forecasts, weights=target_weights, horizon_minutes=horizon_minutes)
 
 
 def _truth(forecasts: Forecasts) -> Truth:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,9 @@ import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.evaluation.forecasts import Bounds, Forecasts
+from bwpredict.evaluation.slices import slices
 
 Document = dict[str, Any]
-Mask = npt.NDArray[np.bool_]
-
-HOURS_PER_BAND = 6
-HOUR_BAND = "hour_band"
-SLICED_BY = tuple(name for name in schema.LINK_ATTRIBUTES if name != "az")
 
 
 def coverage(forecasts: Forecasts, bounds: Bounds) -> Document:
@@ -30,33 +25,16 @@ def coverage(forecasts: Forecasts, bounds: Bounds) -> Document:
     finite = np.isfinite(lower) & np.isfinite(upper) & np.isfinite(forecasts.actual)
     inside = np.where(finite, (lower <= forecasts.actual) & (forecasts.actual <= upper), np.nan)
     width = np.where(finite, upper - lower, np.nan)
-    slices: dict[str, Document] = {}
-    for attribute, value, rows in _slices(forecasts):
-        shares = _means(inside[rows], forecasts.targets)
-        slices.setdefault(attribute, {})[value] = {"windows": int(rows.sum()), **shares}
+    held: dict[str, Document] = {}
+    for one in slices(forecasts):
+        shares = _means(inside[one.rows], forecasts.targets)
+        held.setdefault(one.attribute, {})[one.value] = {"windows": int(one.rows.sum()), **shares}
     shares, widths = _means(inside, forecasts.targets), _means(width, forecasts.targets)
     return {
         "level": bounds.level,
         "per_target": {name: {"coverage": shares[name], "mean_width": widths[name]} for name in schema.TARGETS},
-        "slices": slices,
+        "slices": held,
     }
-
-
-def hour_bands(timestamps: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """[n], the quarter of the day (0 to 3) of each unix second, in the calendar's time zone."""
-    return schema.CALENDAR.hours(timestamps) // HOURS_PER_BAND
-
-
-def _slices(forecasts: Forecasts) -> Iterator[tuple[str, str, Mask]]:
-    """Attribute, value and its rows, of each attribute that is known of the links, and of the hour of the target."""
-    for attribute in SLICED_BY:
-        if attribute in forecasts.links:
-            values = forecasts.links[attribute].to_numpy(dtype=object)[forecasts.link]
-            for value in sorted({value for value in values if isinstance(value, str)}):
-                yield attribute, value, values == value
-    bands = hour_bands(forecasts.timestamps)
-    for band in np.unique(bands):
-        yield HOUR_BAND, f"{band * HOURS_PER_BAND:02}-{(band + 1) * HOURS_PER_BAND:02}", bands == band
 
 
 def _means(values: npt.NDArray[np.float64], targets: tuple[str, ...]) -> dict[str, float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from bwpredict.windows import WindowIndex
 
 Array = npt.NDArray[np.float32]
 
+JUDGED = ("challenger", "champion")
+"""The models; all others are baselines."""
 _ACTUAL = "actual"
 
 
@@ -50,10 +52,17 @@ class Forecasts:
     """[n], unix seconds, UTC, of the target."""
     links: pd.DataFrame
     """One row per link, with `schema.LINK_KEY` at least."""
+    labels: Mapping[str, npt.NDArray[np.object_]] = field(default_factory=dict)
+    """Attribute → [n] texts, of what differs from window to window: what results are sliced by, beside the links'."""
 
     def __len__(self) -> int:
         """Number of windows."""
         return len(self.actual)
+
+    def absolute_errors(self) -> dict[str, npt.NDArray[np.float64]]:
+        """[n, t] of each of the `JUDGED` models that there are."""
+        models = [name for name in JUDGED if name in self.models]
+        return {name: np.abs(self.models[name].astype(np.float64) - self.actual) for name in models}
 
 
 def collect(index: WindowIndex, models: Mapping[str, Array]) -> Forecasts:

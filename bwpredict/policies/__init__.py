@@ -55,8 +55,8 @@ def find_policy(name_or_path: str, folder: str = "") -> PolicyDocument:
         return _read(Path(name_or_path))
     if folder and not Path(folder).is_dir():
         raise ConfigError(f"BWPREDICT_POLICIES={folder}: is no folder; expected one with policies as YAML files.")
-    if name_or_path not in policy_names(folder):
-        raise ConfigError(f"policy: {_unknown(name_or_path, policy_names(folder))}")
+    if why := unknown_policy(name_or_path, folder, or_else=", or the path of a YAML file"):
+        raise ConfigError(f"policy: {why}")
     own, shipped = Path(folder) / f"{name_or_path}{_SUFFIX}", _SHIPPED_FOLDER / f"{name_or_path}{_SUFFIX}"
     found = _read(own) if folder and own.is_file() else PolicyDocument(load_policy(shipped), shipped, SHIPPED)
     if found.policy.name != name_or_path:
@@ -64,6 +64,16 @@ def find_policy(name_or_path: str, folder: str = "") -> PolicyDocument:
             f"{found.path}: calls itself {found.policy.name!r}; a policy that is found by name has that of its file."
         )
     return found
+
+
+def unknown_policy(name: str, folder: str = "", or_else: str = "") -> str:
+    """Why there is no policy of this name, in a sentence; empty if there is one."""
+    known = policy_names(folder)
+    if name in known:
+        return ""
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{name!r} is no policy; expected {', '.join(known)}{or_else}.{hint}"
 
 
 def _read(path: Path) -> PolicyDocument:
@@ -83,9 +93,3 @@ def _read(path: Path) -> PolicyDocument:
 
 def _stems(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob(f"*{_SUFFIX}"))
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"{name!r} is no policy; expected {', '.join(known)}, or the path of a YAML file.{hint}"

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bwpredict.errors import ConfigError
-from bwpredict.registry.history import complete_history, read_history, rollback_stack
+from bwpredict.registry.history import RecordName, complete_history, read_record, record_names, rollback_stack
 from bwpredict.registry.layout import MANIFEST_NAME, is_version, model_key
 from bwpredict.registry.pointer import Production, read_production
 from bwpredict.registry.production import record_cleanup
-from bwpredict.store import ObjectInfo, Store
+from bwpredict.store import Store
 
 MINIMUM_AGE = timedelta(days=7)
 """What was written more recently stays: a publication may still be going on, or be about to be retried."""
@@ -65,23 +65,26 @@ def plan(store: Store, policy: Policy, *, now: datetime) -> Plan:
     Where nothing is in production yet, nothing is deleted.
 
     Raises:
-        ObjectCorruptError, DocumentError: as `read_history`; what cannot be trusted is not cleaned up.
+        ObjectCorruptError, DocumentError: as `record_names` and `read_record`; what cannot be trusted is not
+            cleaned up.
     """
     current = read_production(store)
     if current is None:
         return Plan([], [], [], None)
-    history = read_history(store)
-    condemned = {version for made in history if made.kind == "cleanup" for version in made.deleted}
-    names = _names_by_version(store)
-    whole = sorted(version for version, found in names.items() if MANIFEST_NAME in found and version not in condemned)
-    below = rollback_stack(history)[:-1]
+    moves = record_names(store, current)
+    condemned = _condemned(store, moves, current)
+    files = _times_by_version(store)
+    whole = sorted(version for version, found in files.items() if MANIFEST_NAME in found and version not in condemned)
+    below = rollback_stack(moves)[:-1]
     stays = below if policy.predecessors is None else _last(below, policy.predecessors)
-    safe = {current.version, *_last(whole, policy.keep), *stays}
-    doomed = [version for version in sorted(names.keys() - safe - condemned) if _is_old(store, version, policy, now)]
+    tried = [current.candidate.version] if current.candidate else []
+    safe = {current.version, *tried, *_last(whole, policy.keep), *stays}
+    old = {version for version, found in files.items() if max(found.values()) <= now - policy.minimum_age}
+    doomed = sorted(old - safe - condemned)
     return Plan(
         versions=[version for version in doomed if version in whole],
         leftovers=[version for version in doomed if version not in whole],
-        unfinished=sorted((condemned & names.keys()) - {current.version}),
+        unfinished=sorted((condemned & files.keys()) - {current.version}),
         current=current,
     )
 
@@ -106,23 +109,20 @@ def clean_up(store: Store, policy: Policy, *, made_by: str, now: datetime) -> Pl
     return planned
 
 
-def _names_by_version(store: Store) -> dict[str, set[str]]:
-    """Names of all files under `models/`, by version; anything else there is nobody's to delete."""
-    names: dict[str, set[str]] = defaultdict(set)
-    for key in store.keys("models/"):
+def _condemned(store: Store, moves: Sequence[RecordName], current: Production) -> set[str]:
+    """What earlier cleanups have deleted or were to delete."""
+    cleanups = (read_record(store, made.key, current) for made in moves if made.kind == "cleanup")
+    return {version for made in cleanups for version in made.deleted}
+
+
+def _times_by_version(store: Store) -> dict[str, dict[str, datetime]]:
+    """Last change of every file under `models/`, by version and name; anything else there is nobody's to delete."""
+    files: dict[str, dict[str, datetime]] = defaultdict(dict)
+    for key, changed in store.times("models/"):
         _, version, name = key.split("/", 2) if key.count("/") > 1 else ("", "", "")
         if is_version(version):
-            names[version].add(name)
-    return names
-
-
-def _is_old(store: Store, version: str, policy: Policy, now: datetime) -> bool:
-    """Whether no file of the version changed within the minimum age. A file without a time counts as new."""
-    return all(_modified(info, now) <= now - policy.minimum_age for info in store.list(f"models/{version}/"))
-
-
-def _modified(info: ObjectInfo, now: datetime) -> datetime:
-    return info.modified_at or now
+            files[version][name] = changed
+    return files
 
 
 def _delete(store: Store, version: str) -> None:

@@ -6,6 +6,7 @@ The order is that of the sequence numbers, never that of the times, so a clock t
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bwpredict.errors import ConflictError, ObjectCorruptError
@@ -41,7 +42,7 @@ def read_history(store: Store) -> list[Production]:
     for sequence, (key, made) in enumerate(zip(sorted(moves), history, strict=True), start=1):
         if key != made.record_key or made.sequence != sequence:
             raise altered(store, sequence)
-    _require_pointer_not_older(store, production, len(history))
+    require_not_put_back(store, production, len(history))
     return history
 
 
@@ -49,7 +50,7 @@ def record_names(store: Store, production: Production | None) -> list[RecordName
     """The names of all records up to `production` (as read just before), in order: one listing, nothing read.
 
     Raises:
-        ObjectCorruptError: a record is gone, or something else lies among them.
+        ObjectCorruptError: a record is gone, something else lies among them, or the pointer was put back.
     """
     keys = set(store.keys("history/"))
     if production:
@@ -58,11 +59,14 @@ def record_names(store: Store, production: Production | None) -> list[RecordName
     for sequence, name in enumerate(names, start=1):
         if name.sequence != sequence:
             raise altered(store, sequence)
+    require_not_put_back(store, production, len(names))
     return names
 
 
-def read_record(store: Store, key: str) -> Production:
-    """One record. Raises ObjectMissingError, and as `decode`."""
+def read_record(store: Store, key: str, production: Production | None = None) -> Production:
+    """One record; that of `production` may not be written yet. Raises ObjectMissingError, and as `decode`."""
+    if production and production.record_key == key:
+        return production
     return decode(store, key, store.read(key)[0])
 
 
@@ -81,15 +85,30 @@ def complete_history(store: Store, production: Production) -> Production:
     return production
 
 
-def rollback_stack(history: list[Production]) -> list[str]:
+def rollback_stack(history: Sequence[Production | RecordName]) -> list[str]:
     """The versions that rollbacks lead through, what serves last: promotions push, rollbacks pop."""
     stack: list[str] = []
     for made in history:
         if made.kind == "rollback":
             del stack[-1:]
-        elif made.kind != "cleanup":
+        elif made.kind not in ("cleanup", "canary"):
             stack.append(made.version)
     return stack
+
+
+def require_not_put_back(store: Store, production: Production | None, recorded: int) -> None:
+    """Refuse a pointer that lags behind a recorded move; one that was only moved meanwhile has caught up by now.
+
+    Raises ObjectCorruptError.
+    """
+    sequence = production.sequence if production else 0
+    if sequence < recorded:
+        production = read_production(store)
+        if production is None or production.sequence < recorded:
+            raise ObjectCorruptError(
+                f"{store.uri}/production.json: is move {sequence}, but the history goes on to move {recorded}; "
+                "restore it from the last record."
+            )
 
 
 def altered(store: Store, sequence: int) -> ObjectCorruptError:
@@ -105,15 +124,3 @@ def _parsed(store: Store, key: str) -> RecordName:
     if not match:
         raise ObjectCorruptError(f"{store.uri}/{key}: is no record of a move; the product never writes such a file.")
     return RecordName(int(match["sequence"]), match["version"], match["kind"], key)
-
-
-def _require_pointer_not_older(store: Store, production: Production | None, recorded: int) -> None:
-    """A pointer that lags behind the history was put back; one that was only moved meanwhile has caught up by now."""
-    sequence = production.sequence if production else 0
-    if sequence < recorded:
-        production = read_production(store)
-        if production is None or production.sequence < recorded:
-            raise ObjectCorruptError(
-                f"{store.uri}/production.json: is move {sequence}, but the history goes on to move {recorded}; "
-                "restore it from the last record."
-            )

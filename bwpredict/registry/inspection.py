@@ -45,6 +45,7 @@ def inspect(store: Store) -> Inspection:
             found.problems += _what_differs(store, made, made.record_key, manifests.get(made.version))
     if production:
         found.problems += _what_differs(store, production, PRODUCTION_KEY, manifests.get(production.version))
+        found.problems += _wrong_candidate(store, production, manifests)
     found.problems = list(dict.fromkeys(found.problems))
     return found
 
@@ -100,6 +101,15 @@ def _what_differs(store: Store, made: Production, key: str, manifest: Manifest |
     for name, sha256 in {onnx_name(made.version): made.sha256, decision: made.decision["sha256"]}.items():
         if manifest.sha256.get(name) != sha256:
             yield f"{where}: was made for other bytes of {name} than {made.version} has; restore the version."
+
+
+def _wrong_candidate(store: Store, made: Production, manifests: dict[str, Manifest]) -> Iterator[str]:
+    tried = made.candidate
+    if tried is None:
+        return
+    manifest = manifests.get(tried.version)
+    if manifest is None or manifest.sha256.get(onnx_name(tried.version)) != tried.sha256:
+        yield f"{store.uri}/{PRODUCTION_KEY}: its canary {tried.version} is not published with those bytes; end it."
 
 
 def _attempt(found: Inspection, check: Callable[[], _Result]) -> _Result | None:

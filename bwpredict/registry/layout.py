@@ -63,4 +63,9 @@ def model_key(version: str, name: str) -> str:
 
 def record_key(sequence: int, version: str, kind: str) -> str:
     """Key of the record of the pointer's move number `sequence`; sorts in the order of the moves."""
-    return f"history/{sequence:08d}_{version}_{kind}.json"
+    return f"{record_prefix(sequence)}{version}_{kind}.json"
+
+
+def record_prefix(sequence: int) -> str:
+    """How the key of that move's record begins, whatever the move was."""
+    return f"history/{sequence:08d}_"

@@ -10,7 +10,20 @@ from bwpredict.registry.layout import DECISION_NAME, PRODUCTION_KEY, model_key, 
 from bwpredict.registry.seal import seal, unseal
 from bwpredict.store import Store
 
-Kind = Literal["bootstrap", "promotion", "rollback", "cleanup"]
+Kind = Literal["bootstrap", "promotion", "rollback", "cleanup", "canary"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A version that serves a share of the links beside production, while it is tried (`bwpredict.canary`)."""
+
+    version: str
+    share: float
+    """Above 0, at most 1."""
+    onnx_key: str
+    sha256: str
+    since: str
+    """When it began to serve, with whatever share; ISO 8601 in UTC."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +32,8 @@ class Production:
 
     `previous` is the version a rollback would return to, `replaced` the one that served just before.
     They differ after a rollback: v1, v2, v3, back to v2 has replaced v3, and a further rollback goes to v1.
-    A cleanup deletes old versions and leaves what serves, since when and by whom as they are.
+    A cleanup deletes old versions, a canary begins, changes or ends the trial of a candidate: both leave what serves,
+    since when and by whom as they are. Any other move ends the trial.
     """
 
     sequence: int
@@ -36,6 +50,8 @@ class Production:
     decision: dict[str, str]
     cleanup: dict[str, Any] | None = None
     """The latest cleanup (`at`, `by`, `deleted`), repeated by every later move; None if there was none."""
+    canary: dict[str, Any] | None = None
+    """The canary that runs, or with `candidate` null the end of one (`at`, `by`, `candidate`); None: neither."""
     etag: str = field(compare=False, default="")
     """ETag of `production.json` when this was read; empty for a record of the history."""
 
@@ -47,12 +63,22 @@ class Production:
     @property
     def made_at(self) -> str:
         """When this move was made, ISO 8601 in UTC."""
-        return str(self.cleanup["at"]) if self.kind == "cleanup" and self.cleanup else self.promoted_at
+        return str(self._own["at"]) if self._own else self.promoted_at
 
     @property
     def made_by(self) -> str:
         """The run or person that made this move."""
-        return str(self.cleanup["by"]) if self.kind == "cleanup" and self.cleanup else self.promoted_by
+        return str(self._own["by"]) if self._own else self.promoted_by
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """The canary that serves a share of the links now; None: production serves all."""
+        return Candidate(**self.canary["candidate"]) if self.canary and self.canary["candidate"] else None
+
+    @property
+    def _own(self) -> dict[str, Any] | None:
+        """When and by whom this move was made, where that is not the promotion itself."""
+        return self.cleanup if self.kind == "cleanup" else self.canary if self.kind == "canary" else None
 
     @property
     def deleted(self) -> list[str]:
@@ -64,7 +90,7 @@ class Production:
         """This move as it stands in `production.json` and in the history."""
         values = asdict(self)
         del values["etag"]
-        return values if self.cleanup else {name: value for name, value in values.items() if name != "cleanup"}
+        return {name: value for name, value in values.items() if value or name not in ("cleanup", "canary")}
 
 
 def read_production(store: Store) -> Production | None:
@@ -96,6 +122,10 @@ def decode(store: Store, key: str, content: bytes, etag: str = "") -> Production
     name = f"{store.uri}/{key}"
     made = Production(**unseal("production", content, name=name), etag=etag)
     files = (model_key(made.version, onnx_name(made.version)), model_key(made.version, DECISION_NAME))
-    if (made.onnx_key, made.decision["key"]) != files or (made.kind == "cleanup") > bool(made.cleanup):
+    about_itself = {"cleanup": made.cleanup, "canary": made.canary}.get(made.kind, made.decision)
+    if (made.onnx_key, made.decision["key"]) != files or not about_itself:
         raise ObjectCorruptError(f"{name}: its keys are not those of {made.version}; restore it from a copy.")
+    candidate = made.candidate
+    if candidate and candidate.onnx_key != model_key(candidate.version, onnx_name(candidate.version)):
+        raise ObjectCorruptError(f"{name}: the key of its canary is not that of {candidate.version}; restore it.")
     return made

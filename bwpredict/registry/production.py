@@ -21,13 +21,30 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from bwpredict.errors import ConfigError, ConflictError, ObjectMissingError, UnknownOutcomeError
-from bwpredict.registry.history import complete_history, read_history, read_record, rollback_stack
-from bwpredict.registry.layout import DECISION_NAME, PRODUCTION_KEY, model_key, onnx_name
+from bwpredict.registry.history import (
+    complete_history,
+    read_history,
+    read_record,
+    require_not_put_back,
+    rollback_stack,
+)
+from bwpredict.registry.layout import DECISION_NAME, PRODUCTION_KEY, model_key, onnx_name, record_prefix
 from bwpredict.registry.pointer import Kind, Production, encode, read_production
 from bwpredict.registry.versions import Manifest, verify_version
 from bwpredict.store import Store
 
-__all__ = ["Production", "move", "promote", "read_history", "read_production", "record_cleanup", "rollback"]
+__all__ = [
+    "Production",
+    "move",
+    "promote",
+    "read_history",
+    "read_production",
+    "record_cleanup",
+    "require_expected",
+    "require_not_deleted",
+    "rollback",
+    "swap",
+]
 
 
 def promote(
@@ -51,7 +68,7 @@ def promote(
         ConflictError: production is not `expected_version`, or somebody moved it meanwhile.
     """
     current = read_production(store)
-    _require_expected(store, current, expected_version)
+    require_expected(store, current, expected_version)
     if current and current.version == version:
         return complete_history(store, current)
     require_not_deleted(store, current, version)
@@ -78,7 +95,7 @@ def rollback(
     current = read_production(store)
     if current and current.kind == "rollback" and current.replaced == expected_version:
         return complete_history(store, current)
-    _require_expected(store, current, expected_version)
+    require_expected(store, current, expected_version)
     if current is None:
         raise ConfigError(f"{store.uri}: nothing is in production, so there is nothing to roll back.")
     if current.previous is None:
@@ -125,7 +142,7 @@ def move(
         decision={"key": model_key(version, DECISION_NAME), "sha256": manifest.sha256[DECISION_NAME]},
         cleanup=current.cleanup if current else None,
     )
-    return _swap(store, current, moved)
+    return swap(store, current, moved)
 
 
 def record_cleanup(
@@ -148,8 +165,9 @@ def record_cleanup(
         replaced=current.version,
         reason=None,
         cleanup={"at": at, "by": made_by, "deleted": list(deleted)},
+        canary=current.canary if current.candidate else None,
     )
-    return _swap(store, current, moved)
+    return swap(store, current, moved)
 
 
 def require_not_deleted(store: Store, made: Production | None, version: str) -> None:
@@ -161,15 +179,18 @@ def require_not_deleted(store: Store, made: Production | None, version: str) -> 
         )
 
 
-def _swap(store: Store, current: Production | None, moved: Production) -> Production:
+def swap(store: Store, current: Production | None, moved: Production) -> Production:
     """Move the pointer from `current` (as read) to `moved`, and complete the history before and after.
 
     Raises:
         ConflictError: the pointer is no longer `current`.
+        ObjectCorruptError: the history goes on beyond `current`, so the pointer was put back.
         UnknownOutcomeError: the answer was lost and the pointer does not tell either; run again.
     """
     if current:
         complete_history(store, current)
+    if any(store.keys(record_prefix(moved.sequence))):
+        require_not_put_back(store, current, moved.sequence)
     _compare_and_swap(store, moved, current.etag if current else None)
     return complete_history(store, moved)
 
@@ -188,7 +209,7 @@ def _compare_and_swap(store: Store, moved: Production, if_etag: str | None) -> N
 
 
 def _overtaken(store: Store, rival: Production, moved: Production) -> ConflictError:
-    if "cleanup" in (rival.kind, moved.kind):
+    if {"cleanup", "canary"} & {rival.kind, moved.kind}:
         return ConflictError(
             f"{store.uri}: production was moved by {rival.made_by} meanwhile, "
             f"so the {moved.kind} was not made; run again."
@@ -206,7 +227,8 @@ def _read_record(store: Store, moved: Production) -> Production | None:
         return None
 
 
-def _require_expected(store: Store, current: Production | None, expected_version: str | None) -> None:
+def require_expected(store: Store, current: Production | None, expected_version: str | None) -> None:
+    """Refuse where another version serves than the caller believes; None believes nothing. Raises ConflictError."""
     if expected_version is not None and (current is None or current.version != expected_version):
         found = current.version if current else "nothing"
         raise ConflictError(f"{store.uri}: {found} is in production, not {expected_version}; look again and decide.")

@@ -146,12 +146,8 @@ def _earlier_move(store: Store, current: Production | None, version: str) -> Pro
     names = record_names(store, current)
     for name in names:
         if name.kind == "cleanup":
-            require_not_deleted(store, _read(store, name.key, current), version)
-    return next((_read(store, name.key, current) for name in names if name.version == version), None)
-
-
-def _read(store: Store, key: str, current: Production | None) -> Production:
-    return current if current and current.record_key == key else read_record(store, key)
+            require_not_deleted(store, read_record(store, name.key, current), version)
+    return next((read_record(store, name.key, current) for name in names if name.version == version), None)
 
 
 def _require_same_bytes(store: Store, production: Production, sha256: Mapping[str, str]) -> Production:

@@ -17,6 +17,7 @@ import jinja2
 
 from bwpredict.files import write_atomically
 from bwpredict.gate import describe
+from bwpredict.reports import against_champion
 from bwpredict.reports.format import UNDEFINED, duration, number, unit_of, words
 from bwpredict.reports.tables import (
     INTERVAL_COLUMNS,
@@ -27,12 +28,15 @@ from bwpredict.reports.tables import (
     model_words,
     overall_rows,
 )
+from bwpredict.schema import TARGETS
 
 Document = Mapping[str, Any]
 Pairs = list[tuple[str, str]]
 
 _OUTCOMES = {"promote": "Passed", "bootstrap": "Passed as bootstrap", "reject": "Rejected"}
 _ORDER = {"fail": 0, "pass": 1, "info": 2, "not_applicable": 3}
+
+_PICTURES = ("training_history", "predictions_scatter", "residuals", "horizon")
 
 _METRICS_SENTENCE = (
     "Correlation is pooled over all links; within link is the median of the links' own correlations."
@@ -51,14 +55,17 @@ def model_card(
     snapshot: Document,
     validation: Document,
     metadata: Document,
-    curve: Path | None = None,
-    scatter: Path | None = None,
+    profile: Document | None = None,
+    champion_profile: Document | None = None,
+    pictures: Path | None = None,
 ) -> Path:
     """Write the model card of one run to `path`, whole or not at all.
 
     Args:
         run: the run configuration (`run.json`); the others are the documents of the same names.
-        curve: the picture of the training, embedded; so is `scatter`.
+        profile: of the snapshot; None: the card says nothing of drift.
+        champion_profile: of the snapshot that the champion was trained on.
+        pictures: the folder with the run's pictures, which are embedded as far as there are any.
     """
     page = _template().render(
         version=decision["version"],
@@ -84,8 +91,14 @@ def model_card(
         validation=_validation(validation),
         limits=list(_limits(metadata, comparison)),
         groups=_groups(run, metadata),
-        curve=_data_uri(curve),
-        scatter=_data_uri(scatter),
+        difference_rows=against_champion.difference_rows(comparison.get("difference")),
+        difference_sentence=against_champion.difference_sentence(comparison.get("difference")),
+        slice_rows=against_champion.slice_rows(comparison),
+        slice_sentence=against_champion.slice_sentence(comparison),
+        slice_targets=[words(name) for name in metadata["targets"]],
+        drift_rows=list(against_champion.drift_rows(profile, champion_profile)),
+        horizon_sentence=_horizon_sentence(metadata),
+        pictures=_pictures(pictures),
     )
     write_atomically(path, page.encode())
     return path
@@ -296,9 +309,25 @@ def _groups(run: Document, metadata: Document) -> list[dict[str, Any]]:
     ]
 
 
-def _data_uri(picture: Path | None) -> str | None:
-    if picture is None:
-        return None
+def _horizon_sentence(metadata: Document) -> str:
+    minutes = metadata["contract"]["horizon_minutes"]
+    return (
+        f"The model forecasts {minutes} minutes ahead and nothing nearer, so it is a point here. The lines are the"
+        " simple forecasts' errors on the same windows by how far ahead the target lies: where the model's level"
+        " crosses a line, its forecast is as good as that simple one is for so many minutes."
+    )
+
+
+def _pictures(folder: Path | None) -> dict[str, Any]:
+    """Each picture that there is, by its file's stem; those of the links as (target, picture)."""
+    found = {path.stem: _data_uri(path) for path in sorted(folder.glob("*.png"))} if folder else {}
+    by_target = {words(name): found.get(f"link_forecasts_{name}") for name in TARGETS}
+    return {name: found.get(name) for name in _PICTURES} | {
+        "links": [(name, picture) for name, picture in by_target.items() if picture]
+    }
+
+
+def _data_uri(picture: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
 
 

@@ -1,4 +1,4 @@
-"""The guide's two pictures, as PNG: the training curve, and forecasts against actual values.
+"""The house style of pictures, and the guide's two, as PNG: the training curve, and forecasts against actual values.
 
 Drawn with matplotlib's objects on the Agg canvas, without pyplot and its global state. The same
 inputs give the same bytes. Colours are those of Okabe and Ito (2008), told apart by all readers.
@@ -61,7 +61,7 @@ def training_history(path: Path, history: Mapping[str, Any]) -> Path:
         np.array([record[key] for record in records], dtype=float)
         for key in ("epoch", "train_loss", "validation_loss", "learning_rate")
     )
-    with _figure(path, 9, 5.6) as figure:
+    with picture(path, 9, 5.6) as figure:
         losses, steps = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         losses.plot(epochs, train, color=BLUE, marker="o", markersize=4, label="training")
         losses.plot(epochs, validation, color=VERMILION, marker="s", markersize=4, label="validation")
@@ -112,7 +112,7 @@ def predictions_scatter(
     columns = [np.asarray(values, dtype=float).reshape(-1, len(targets)).T for values in (actual, forecast)]
     pairs = dict(zip(targets, zip(*columns, strict=True), strict=True))
     nothing = (np.empty(0), np.empty(0))
-    with _figure(path, 10.5, 9.6) as figure:
+    with picture(path, 10.5, 9.6) as figure:
         panels = figure.subplots(2, 2).ravel()
         for target, axes in zip(schema.TARGETS, panels, strict=True):
             _panel(figure, axes, target, *pairs.get(target, nothing))
@@ -199,7 +199,7 @@ def _limits(actual: Values, forecast: Values, *, logarithmic: bool) -> tuple[flo
 
 
 @contextmanager
-def _figure(path: Path, width_inches: float, height_inches: float) -> Iterator[Figure]:
+def picture(path: Path, width_inches: float, height_inches: float) -> Iterator[Figure]:
     """A figure in the house style that is written to `path`, whole or not at all, after the block."""
     with style.context(_STYLE, after_reset=True):
         figure = Figure(figsize=(width_inches, height_inches), layout="constrained")

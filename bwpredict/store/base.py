@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,15 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What a listing tells of one object: `etag` changes whenever the bytes do.
-
-    `modified_at` is the store's own clock and tells nothing about the bytes, so it is not compared.
-    """
+    """What a listing tells of one object: `etag` changes whenever the bytes do."""
 
     key: str
     size_bytes: int
     etag: str
-    modified_at: datetime | None = field(default=None, compare=False)
 
 
 class Store(Protocol):
@@ -43,6 +39,9 @@ class Store(Protocol):
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """The keys that `list` gives, in the same order, without looking at the objects: fast on a big store."""
+
+    def times(self, prefix: str = "") -> Iterator[tuple[str, datetime]]:
+        """The keys that `list` gives, in the same order, each with its last change by the store's own clock."""
 
     def info(self, key: str) -> ObjectInfo:
         """Size and ETag of one object. Raises ObjectMissingError."""

@@ -72,6 +72,11 @@ class S3Store:
         """The keys that start with `prefix`, in order; costs the same as `list`."""
         return (info.key for info in self.list(prefix))
 
+    def times(self, prefix: str = "") -> Iterator[tuple[str, datetime]]:
+        """The keys that start with `prefix`, in order, each with its last change; costs the same as `list`."""
+        start = len(self._full_key(""))
+        return ((item["Key"][start:], item["LastModified"]) for item in self._listed(prefix))
+
     def info(self, key: str) -> ObjectInfo:
         """Size and ETag of one object.
 
@@ -226,7 +231,7 @@ def _config(timeout_seconds: float) -> Config:
 
 
 def _info(item: ObjectTypeDef, key: str) -> ObjectInfo:
-    return ObjectInfo(key, item["Size"], item["ETag"].strip('"'), item["LastModified"])
+    return ObjectInfo(key, item["Size"], item["ETag"].strip('"'))
 
 
 def _is_object(key: str) -> bool:

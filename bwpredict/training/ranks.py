@@ -41,6 +41,10 @@ class Ranks:
         dist.all_gather_object(values, value)
         return sum(values)
 
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum of the ranks' tensors."""
+        return value if self.count == 1 else _sum_over_ranks(value)
+
     def alike(self, model: Forecaster) -> None:
         """Make every rank's model that of rank 0, and its batch norms see the whole batch."""
         if self.count == 1:

@@ -56,7 +56,7 @@ class _Learning:
     batches: int = 0
     """Done in this epoch."""
     total: Tensor = field(default_factory=lambda: torch.zeros(()))
-    """Of the losses in this epoch, over its windows."""
+    """Of the losses in this epoch, over its windows and all ranks."""
     seconds: float = 0.0
     """Of this epoch, by processes before this one."""
 
@@ -160,7 +160,7 @@ def _train_epoch(
                 resume.save_if_due(
                     progress, learning.model, (learning.optimizer, learning.schedule), stage.name, position
                 )
-    return ranks.total(float(learning.total)) / len(order), before + time.monotonic() - began
+    return float(learning.total) / len(order), before + time.monotonic() - began
 
 
 def _step(learning: _Learning, batch: Index, progress: Progress) -> None:
@@ -177,7 +177,7 @@ def _step(learning: _Learning, batch: Index, progress: Progress) -> None:
             loss = learning.loss(inputs, targets)
             # Ranks' gradients are averaged, parts' are added: each weighs as many windows as it has.
             (loss * (len(part) * ranks.count / len(batch))).backward()
-        learning.total += loss.detach() * len(part)
+        learning.total += ranks.sum(loss.detach() * len(part))
     torch.nn.utils.clip_grad_norm_(learning.model.parameters(), config.gradient_clip_norm)
     learning.optimizer.step()
     learning.schedule.step()

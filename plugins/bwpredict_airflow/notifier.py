@@ -12,6 +12,7 @@ from bwpredict import alerts, steps
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
 from bwpredict.errors import BwPredictError, DocumentError
+from bwpredict.named_models import model_of_dag
 from bwpredict.registry.layout import DECISION_NAME
 from bwpredict.registry.production import read_production
 from bwpredict.store import open_store
@@ -34,7 +35,7 @@ class AlertNotifier(BaseNotifier):
         """Compose the alert from the run's work area and send it."""
         if context.get("reason") == "task_failure":
             return
-        settings = Settings()
+        settings = _settings(context)
         alerts.send(settings.alert_urls.split(), compose(context, settings))
 
 
@@ -56,6 +57,12 @@ def compose(context: Context, settings: Settings) -> alerts.Alert:
         production=_production(settings),
         report_url=_existing(area / (steps.MODEL_CARD if decision else f"{steps.VALIDATION}/data_docs/index.html")),
     )
+
+
+def _settings(context: Context) -> Settings:
+    """The settings of the model that the DAG is about."""
+    installation = Settings()
+    return model_of_dag(context["dag"].dag_id, installation).settings(installation)
 
 
 def _verdict(path: Path, kind: str) -> dict[str, Any] | None:

@@ -4,8 +4,10 @@ import math
 
 import hypothesis.strategies as st
 import pytest
-from accuracy.verdict import Interval, Verdict, judge
+from accuracy.verdict import Verdict, judge
 from hypothesis import given
+
+from bwpredict.evaluation.blocks import Interval
 
 ORDER = {"first": 0, "tied": 1, "beaten": 2}
 

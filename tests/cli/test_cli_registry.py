@@ -68,6 +68,13 @@ def test_gc_refuses_a_negative_number(run: Run, root: Path) -> None:
     assert "must not be negative" in said
 
 
+def test_status_tells_the_latest_moves_and_versions_and_how_many_there_are(run: Run, root: Path) -> None:
+    code, said = run("status", "--registry", root, "--moves", 2)
+    assert code == 0
+    assert f"{V2} is in production" in said
+    assert f"Published versions: 3, the newest: {V2}, {V3}" in said
+
+
 def test_verify_names_what_is_damaged_and_fails(run: Run, root: Path) -> None:
     code, said = run("verify", "--registry", root)
     assert (code, "3 versions, 36 files, 4 moves of production: no problems" in said) == (0, True)

@@ -121,3 +121,60 @@ def test_the_form_offers_the_policies_of_the_users_folder_too(airflow, tmp_path)
     facts = airflow.json_of("describe_dags.py", BWPREDICT_POLICIES=str(tmp_path))
     offered = facts["dags"]["bandwidth_predictor_retrain"]["params"]["policy"]["schema"]["enum"]
     assert offered == ["guide", "relative", "radio"]
+
+
+MODELS = """
+models:
+  - name: eu-west
+    telemetry: s3://telemetry/eu-west
+    policy: relative
+    schedule: "0 3 2 * *"
+    history_months: 3
+    training: {epochs: 7, learning_rate: 0.001}
+  - name: by-hand
+    telemetry: s3://telemetry/other
+    schedule: null
+"""
+
+
+@pytest.fixture(scope="module")
+def several(airflow, tmp_path_factory) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("models") / "models.yaml"
+    path.write_text(MODELS)
+    return airflow.json_of("describe_dags.py", BWPREDICT_MODELS=str(path))
+
+
+def test_each_model_has_a_dag_of_its_own_and_the_default_keeps_its_id(several):
+    assert several["import_errors"] == {}
+    assert several["warnings"] == {}
+    assert several["heavy_modules"] == []
+    assert sorted(several["dags"]) == [
+        *("bandwidth_predictor_retrain", "bandwidth_predictor_retrain__by-hand"),
+        *("bandwidth_predictor_retrain__eu-west", "bandwidth_predictor_tune"),
+    ]
+
+
+def test_the_dag_of_the_default_model_is_the_same_whatever_other_models_there_are(several, dag):
+    assert several["dags"]["bandwidth_predictor_retrain"] == dag
+
+
+def test_a_model_has_its_own_schedule_form_defaults_and_asset(several, dag):
+    model = several["dags"]["bandwidth_predictor_retrain__eu-west"]
+    assert (model["timetable"], model["cron"]) == ("CronDataIntervalTimetable", "0 3 2 * *")
+    different = {"policy": "relative", "history_months": 3, "epochs": 7}
+    for name, param in model["params"].items():
+        assert param["value"] == different.get(name, dag["params"][name]["value"])
+        assert param["schema"] == dag["params"][name]["schema"]
+    assert [task["outlets"] for task in model["tasks"]][-1] == ["bandwidth_model__eu-west"]
+    assert [task["id"] for task in model["tasks"]] == [task["id"] for task in dag["tasks"]]
+
+
+def test_a_model_without_a_schedule_is_run_by_hand(several):
+    assert several["dags"]["bandwidth_predictor_retrain__by-hand"]["timetable"] == "NullTimetable"
+
+
+def test_a_file_of_models_that_cannot_be_used_is_an_import_error_that_says_why(airflow, tmp_path):
+    (tmp_path / "models.yaml").write_text("models: [{name: eu-west}]")
+    facts = airflow.json_of("describe_dags.py", BWPREDICT_MODELS=str(tmp_path / "models.yaml"))
+    (error,) = facts["import_errors"].values()
+    assert "model 'eu-west': telemetry: missing" in error

@@ -76,6 +76,45 @@ def passing_comparison():
             "per_target": {target: {"coverage": 0.9, "mean_width": 3.0} for target in schema.TARGETS},
             "slices": {},
         },
+        "difference": {
+            "level": 0.95,
+            "power": 0.8,
+            "draws": 10_000,
+            "blocks": {"of": "link and day", "count": 100},
+            "per_target": {target: apart(100 * (1 / 1.05 - 1)) for target in schema.TARGETS},
+            "weighted": apart(100 * (1 / 1.05 - 1)) | {"weights": dict.fromkeys(schema.TARGETS, 1.0)},
+        },
+        "slices": {
+            "level": 0.95,
+            "fewest_windows": 500,
+            "fewest_blocks": 20,
+            "comparisons": 8,
+            "left_out": [],
+            "rows": [slice_row("us-east"), slice_row("eu-west")],
+        },
+    }
+
+
+def apart(percent, half_width=0.5):
+    """A difference from the champion, with its interval."""
+    return {
+        "percent": percent,
+        "low": percent - half_width,
+        "high": percent + half_width,
+        "probability_better": 0.9,
+        "smallest_detectable_percent": 1.4 * half_width,
+    }
+
+
+def slice_row(value, *, bound=-6.0):
+    figures = {"mae": 1.0, "champion_mae": 1.05, "skill": 0.1, "percent": -4.8, "low": -5.5, "high": -4.0}
+    return {
+        "attribute": "region",
+        "value": value,
+        "windows": 70_000,
+        "blocks": 50,
+        "supported": True,
+        "per_target": {target: figures | {"worse_by_at_least": bound} for target in schema.TARGETS},
     }
 
 
@@ -123,10 +162,28 @@ class Judgement:
         for target in schema.TARGETS:
             for key, value in values.items():
                 self.set(f"comparison/models/{model_name}/per_target/{target}/{key}", value)
+                if key == "mae":
+                    self.compared(target)
         return self
+
+    def compared(self, target: str, half_width: float = 0.5) -> Judgement:
+        """Let the target's difference be that of both models' errors, if they are numbers."""
+        models = self.documents["comparison"]["models"]
+        own, theirs = (models[name]["per_target"][target]["mae"] for name in ("challenger", "champion"))
+        if isinstance(own, float) and isinstance(theirs, float) and theirs > 0:
+            difference = self.documents["comparison"]["difference"]
+            difference["per_target"][target] = apart(100 * (own / theirs - 1), half_width)
+        return self
+
+    def differs(self, target: str, percent: float, half_width: float = 0.5) -> Judgement:
+        """Let the challenger's error lie this far above the champion's."""
+        theirs = self.documents["comparison"]["models"]["champion"]["per_target"][target]["mae"]
+        self.set(f"comparison/models/challenger/per_target/{target}/mae", theirs * (1 + percent / 100))
+        return self.compared(target, half_width)
 
     def without_champion(self) -> Judgement:
         self.set("comparison/champion_version", None).set("comparison/champion_sha256", None)
+        self.set("comparison/difference", None).set("comparison/slices/rows", [])
         return self.drop("comparison/models/champion")
 
     def decide(self, policy: GatePolicy | None = None, **changes: Any) -> dict[str, Any]:
@@ -145,7 +202,7 @@ class Judgement:
     def _inner(self, keys: list[str]) -> dict[str, Any]:
         found: Any = self.documents
         for key in keys:
-            found = found[key]
+            found = found[int(key) if isinstance(found, list) else key]
         return found
 
 

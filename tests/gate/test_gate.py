@@ -24,18 +24,19 @@ def test_a_challenger_that_passes_everything_is_promoted(judged):
     assert decision["passed"] is True
     assert decision["case"] == "champion"
     assert decision["champion_version"] == CHAMPION
-    assert {one["verdict"] for one in decision["checks"] if not one["id"].startswith("coverage.")} == {"pass"}
+    noted = ("coverage.", "champion_superior")
+    assert {one["verdict"] for one in decision["checks"] if not one["id"].startswith(noted)} == {"pass"}
     assert decision["reason"].startswith("Promote: ")
     assert CHAMPION in decision["reason"]
 
 
 def test_every_check_of_the_issue_is_in_the_decision_once(judged):
-    per_target = ("skill", "within_link_correlation", "champion_mae", "coverage")
+    per_target = ("skill", "within_link_correlation", "champion_mae", "slices", "coverage")
     ids = [one["id"] for one in judged.decide()["checks"]]
     assert sorted(ids) == sorted(
         [
             "same_model", "test_windows", "non_finite_forecasts", "out_of_bounds_forecasts",
-            "average_correlation", "average_mape", "accuracy",
+            "average_correlation", "average_mape", "accuracy", "champion_superior",
             "onnx_checker", "parity", "all_finite", "bounds_kept", "interval_order", "latency_p99",
             *(f"{kind}.{target}" for kind in per_target for target in schema.TARGETS),
         ]
@@ -49,7 +50,8 @@ THRESHOLDS = [
     (f"{OVERALL}/accuracy_percent", 98.0, 97.99999, "accuracy"),
     (f"{RTT}/skill", 1e-9, 0.0, "skill.rtt_ms"),
     (f"{RTT}/within_link_correlation", 0.85 - 0.02, 0.8299, "within_link_correlation.rtt_ms"),
-    (f"{RTT}/mae", 1.05 * 1.01, 1.0606, "champion_mae.rtt_ms"),
+    ("comparison/difference/per_target/rtt_ms/high", 1.0, 1.0001, "champion_mae.rtt_ms"),
+    ("comparison/slices/rows/1/per_target/rtt_ms/worse_by_at_least", 3.0, 3.0001, "slices.rtt_ms"),
     ("comparison/test/windows", 500, 499, "test_windows"),
     ("comparison/models/challenger/non_finite_forecasts", 0, 1, "non_finite_forecasts"),
     ("comparison/models/challenger/out_of_bounds_forecasts", 0, 1, "out_of_bounds_forecasts"),
@@ -116,7 +118,7 @@ def test_a_model_worse_than_its_baseline_on_one_target_is_rejected(judged):
 
 
 def test_a_model_worse_than_the_champion_on_one_target_is_rejected(judged):
-    assert failed(judged.set(f"{RTT}/mae", 1.2).decide()) == ["champion_mae.rtt_ms"]
+    assert failed(judged.differs("rtt_ms", 1.2).decide()) == ["champion_mae.rtt_ms"]
 
 
 def test_an_average_over_fewer_targets_does_not_pass_for_a_whole_one(judged):
@@ -133,7 +135,7 @@ def test_without_a_champion_the_outcome_is_a_bootstrap_that_says_so_not_a_win(ju
         against = check(decision, f"champion_mae.{target}")
         assert against["verdict"] == "not_applicable"
         assert "no champion" in against["sentence"]
-        assert against["threshold"] is None
+        assert against["value"] is None
 
 
 def test_without_a_champion_the_absolute_checks_still_reject(judged):
@@ -146,14 +148,14 @@ def test_forcing_a_bootstrap_without_a_champion_is_an_ordinary_first_model(judge
 
 
 def test_a_forced_bootstrap_shows_the_comparison_with_the_champion_without_judging_by_it(judged):
-    decision = judged.set(f"{RTT}/mae", 9.0).decide(force_bootstrap=True)
+    decision = judged.differs("rtt_ms", 900.0).decide(force_bootstrap=True)
     assert (decision["outcome"], decision["case"]) == ("bootstrap", "forced_bootstrap")
     assert decision["champion_version"] == CHAMPION
     assert decision["force_bootstrap"] is True
     assert "forced" in decision["reason"]
     against = check(decision, "champion_mae.rtt_ms")
-    assert (against["verdict"], against["severity"], against["value"]) == ("info", "warning", 9.0)
-    assert against["threshold"] == pytest.approx(1.05 * 1.01)
+    assert (against["verdict"], against["severity"], against["threshold"]) == ("info", "warning", 1.0)
+    assert against["value"] == pytest.approx(900.5)
 
 
 def test_a_forced_bootstrap_does_not_get_around_the_absolute_checks(judged):
@@ -185,7 +187,7 @@ def test_a_champion_in_production_without_figures_rejects(judged):
 def test_a_champion_whose_own_error_is_undefined_rejects(judged):
     decision = judged.on_each_target("champion", mae=None).decide()
     assert failed(decision) == [f"champion_mae.{target}" for target in schema.TARGETS]
-    assert check(decision, "champion_mae.rtt_ms")["sentence"].endswith("The threshold could not be computed.")
+    assert check(decision, "champion_mae.rtt_ms")["sentence"].endswith("The value could not be computed.")
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -311,7 +313,7 @@ def test_a_decision_with_a_failed_check_cannot_be_made_to_say_it_passed(judged):
 
 def test_the_summary_gives_the_verdict_and_each_failed_check_with_value_and_threshold(judged):
     lines = summary(judged.set("latency/p99_ms", 12.5).set(f"{RTT}/skill", None).decide()).splitlines()
-    assert lines[0] == "Rejected: 2 of 25 checks failed: skill.rtt_ms, latency_p99."
+    assert lines[0] == "Rejected: 2 of 29 checks failed: skill.rtt_ms, latency_p99."
     assert lines[1].endswith("must be above 0. The value could not be computed. (value n/a, threshold > 0)")
     assert lines[2].endswith("must take at most 10 ms. (value 12.5 ms, threshold ≤ 10 ms)")
     assert len(lines) == 3
@@ -328,4 +330,4 @@ def test_the_table_has_a_row_for_each_check(judged):
     assert len(rows) == len(decision["checks"])
     assert ("pass", check(decision, "latency_p99")["sentence"], "0.9 ms", "≤ 10 ms") in rows
     assert ("pass", check(decision, "onnx_checker")["sentence"], "yes", "= yes") in rows
-    assert ("not applicable", check(decision, "champion_mae.rtt_ms")["sentence"], "1 ms", "n/a") in rows
+    assert ("not applicable", check(decision, "champion_mae.rtt_ms")["sentence"], "n/a", "≤ 1 %") in rows

@@ -6,7 +6,7 @@ import sys
 from itertools import pairwise
 
 import pytest
-from gate_documents import CHAMPION, Judgement, failed
+from gate_documents import CHAMPION, Judgement, apart, failed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +25,8 @@ NUMBERS = [
     *(f"{CHALLENGER}/per_target/{target}/{key}" for target in schema.TARGETS
       for key in ("mae", "skill", "within_link_correlation")),
     *(f"comparison/models/champion/per_target/{target}/mae" for target in schema.TARGETS),
+    *(f"comparison/difference/per_target/{target}/{key}" for target in schema.TARGETS for key in ("percent", "high")),
+    *(f"comparison/slices/rows/1/per_target/{target}/worse_by_at_least" for target in schema.TARGETS),
     *(f"comparison/models/mean_15_minutes/per_target/{target}/within_link_correlation" for target in schema.TARGETS),
     "parity/max_relative_error",
     "latency/p99_ms",
@@ -71,7 +73,8 @@ def test_a_missing_key_never_passes(path):
 
 @pytest.mark.parametrize("path", [*NUMBERS, *FACTS, *NAMES, *PARENTS[1:8], "parity/cases"])
 def test_forcing_a_bootstrap_excuses_a_gap_in_the_comparison_with_the_champion_and_no_other(path):
-    excused = ("/champion" in path and not path.endswith("champion_version")) or path.endswith("/mae")
+    against = ("/champion", "/difference/", "/slices/")
+    excused = path.endswith("/mae") or (any(part in path for part in against) and not path.endswith("champion_version"))
     assert Judgement().drop(path).decide(force_bootstrap=True)["passed"] == excused
 
 
@@ -121,6 +124,7 @@ QUALITY = st.fixed_dictionaries(
         "windows": st.integers(1, 2000),
     }
 )
+WEIGHTS = {"throughput_mbps": 2.0, "rtt_ms": 1.0, "packet_loss": 0.0, "jitter_ms": 1.0}
 LESS_IS_BETTER = {"mape", "mae", "p99_ms"}
 
 
@@ -153,12 +157,32 @@ def test_a_stricter_policy_never_passes_what_a_milder_one_rejects(minima):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.floats(0.8, 1.2), st.floats(0, 50))
-def test_of_two_models_one_at_least_is_no_worse_than_the_other(ratio, margin):
-    policy = GatePolicy(champion_margin_percent=margin)
-    there = Judgement().on_each_target("challenger", mae=ratio).on_each_target("champion", mae=1.0)
-    back = Judgement().on_each_target("challenger", mae=1.0).on_each_target("champion", mae=ratio)
-    assert there.decide(policy)["passed"] or back.decide(policy)["passed"]
+@given(st.floats(0.8, 1.2), st.floats(0, 5), st.floats(0, 50))
+def test_of_two_models_at_most_one_is_superior_to_the_other(ratio, half_width, margin):
+    policy = GatePolicy(champion_rule="superior", champion_margin_percent=margin, slice_margin_percent=None)
+    verdicts = []
+    for own, theirs in ((ratio, 1.0), (1.0, ratio)):
+        judged = Judgement().on_each_target("challenger", mae=own).on_each_target("champion", mae=theirs)
+        for target in schema.TARGETS:
+            judged.compared(target, half_width)
+        judged.documents["comparison"]["difference"]["weighted"] |= apart(100 * (own / theirs - 1), half_width)
+        verdicts.append(judged.decide(policy)["passed"])
+    assert not all(verdicts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(-9, 9), st.floats(-9, 9), st.floats(0, 3), st.sampled_from(["non-inferior", "superior"]))
+def test_a_smaller_difference_from_the_champion_never_fails_where_a_larger_one_passes(one, other, half_width, rule):
+    policy = GatePolicy(champion_rule=rule, target_weights=WEIGHTS)
+    of = []
+    for percent in sorted((one, other)):
+        judged = Judgement()
+        for target in schema.TARGETS:
+            judged.differs(target, percent, half_width)
+            judged.set(f"comparison/slices/rows/0/per_target/{target}/worse_by_at_least", percent)
+        judged.documents["comparison"]["difference"]["weighted"] |= apart(percent, half_width) | {"weights": WEIGHTS}
+        of.append(set(failed(judged.decide(policy))))
+    assert of[0] <= of[1]
 
 
 def test_swapped_models_swap_the_verdict():
@@ -166,6 +190,9 @@ def test_swapped_models_swap_the_verdict():
     assert judged.decide()["outcome"] == "promote"
     models = judged.documents["comparison"]["models"]
     models["challenger"], models["champion"] = models["champion"], models["challenger"]
+    assert failed(judged.decide()) == [f"champion_mae.{target}" for target in schema.TARGETS]
+    for target in schema.TARGETS:
+        judged.compared(target)
     assert judged.decide()["outcome"] == "reject"
 
 

@@ -25,7 +25,15 @@ def repeats_the_last_value(judged):
 
 
 def worse_than_the_champion(judged):
-    return judged.set(f"{RTT}/mae", 1.05 * 1.02)
+    return judged.differs("rtt_ms", 2.0)
+
+
+def no_worse_as_far_as_can_be_told(judged):
+    return judged.differs("rtt_ms", 0.0, half_width=2.0)
+
+
+def worse_in_one_region(judged):
+    return judged.set("comparison/slices/rows/1/per_target/rtt_ms/worse_by_at_least", 8.0)
 
 
 def worse_than_a_baseline_on_one_target(judged):
@@ -70,6 +78,8 @@ TABLE = [
     (noisy_links, ["average_correlation", "average_mape", "accuracy", *EVERY_WITHIN], []),
     (repeats_the_last_value, EVERY_SKILL, EVERY_SKILL),
     (worse_than_the_champion, ["champion_mae.rtt_ms"], ["champion_mae.rtt_ms"]),
+    (no_worse_as_far_as_can_be_told, ["champion_mae.rtt_ms"], ["champion_mae.rtt_ms"]),
+    (worse_in_one_region, ["slices.rtt_ms"], ["slices.rtt_ms"]),
     (worse_than_a_baseline_on_one_target, ["skill.rtt_ms"], ["skill.rtt_ms"]),
     (no_correlation_within_links, ["within_link_correlation.rtt_ms"], []),
     (no_average_correlation, ["average_correlation"], []),

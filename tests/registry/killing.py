@@ -10,7 +10,7 @@ from typing import Any
 
 from bwpredict.store import Store
 
-OPERATIONS = ("list", "keys", "info", "read", "download", "upload", "write", "delete", "remove_unfinished")
+OPERATIONS = ("list", "keys", "times", "info", "read", "download", "upload", "write", "delete", "remove_unfinished")
 
 
 class Recorded:
@@ -28,7 +28,7 @@ class Recorded:
         def operate(*arguments: Any, **options: Any) -> Any:
             try:
                 result = value(*arguments, **options)
-                return iter(list(result)) if name in ("list", "keys") else result
+                return iter(list(result)) if name in ("list", "keys", "times") else result
             finally:
                 self.done.append((name, str(arguments[-1] if name == "upload" else arguments[0])))
                 self.after(len(self.done) - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from faulty_s3 import LANDED, LOST, Asked, FaultyS3
 from fixtures_s3 import KEYS_PER_PAGE
 
 from bwpredict.errors import BwPredictError, ObjectCorruptError, StoreUnreachableError
+from bwpredict.registry.cleanup import Policy, clean_up, plan
 from bwpredict.registry.inspection import inspect
 from bwpredict.registry.production import promote, read_history, read_production, rollback
 from bwpredict.registry.versions import fetch, list_versions, verify_version
@@ -28,7 +30,18 @@ REQUESTS: dict[str, Wanted] = {
     "the record before": lambda asked: asked.method == "PUT" and "history/" in asked.key,
     "listing the history": lambda asked: asked.is_list and "history/" in asked.key,
 }
-
+CLEANUP_REQUESTS: dict[str, Wanted] = {
+    "reading the pointer": REQUESTS["reading the pointer"],
+    "listing the history": REQUESTS["listing the history"],
+    "listing the versions": lambda asked: asked.is_list and "models/" in asked.key,
+    "the pointer": REQUESTS["the pointer"],
+    "the record": REQUESTS["the record before"],
+    "deleting the manifest": lambda asked: asked.method == "DELETE" and "MANIFEST" in asked.key,
+    "deleting a file": lambda asked: asked.method == "DELETE" and "snapshot.json" in asked.key,
+}
+NOTHING = Policy(keep=0)
+SOON = datetime.now(UTC) + timedelta(days=30)
+"""When everything that a test writes is old."""
 
 TIMEOUT = 1.5
 """Seconds; long enough for a busy machine."""
@@ -159,3 +172,39 @@ def test_versions_are_listed_in_one_request_for_each_page(
     faulty_s3.asked.clear()
     assert list_versions(quick_store) == [V1, V2, V3]
     assert len(faulty_s3.asked) == math.ceil(objects / KEYS_PER_PAGE)
+
+
+def test_planning_a_cleanup_takes_the_pointer_two_listings_and_the_records_of_cleanups(
+    faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path
+) -> None:
+    three_published(quick_store, tmp_path)
+    rollback(quick_store, promoted_by="me", now=NOW)
+    clean_up(quick_store, NOTHING, made_by="me", now=SOON)
+    objects = sum(1 for _ in quick_store.keys("models/"))
+    faulty_s3.asked.clear()
+    assert plan(quick_store, NOTHING, now=SOON).doomed == []
+    read = [asked.key for asked in faulty_s3.asked if not asked.is_list]
+    assert [key.rpartition("/")[2] for key in read] == ["production.json"]  # which is the record of the cleanup too
+    assert len(faulty_s3.asked) == 1 + 1 + math.ceil(objects / KEYS_PER_PAGE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", CLEANUP_REQUESTS)
+@pytest.mark.parametrize("fault", [*LOST, *LANDED])
+def test_a_cleanup_outlives_one_fault_at_any_kind_of_request(
+    faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path, fault: str, what: str
+) -> None:
+    three_published(quick_store, tmp_path)
+    rollback(quick_store, promoted_by="me", now=NOW)
+    faulty_s3.choose = once(CLEANUP_REQUESTS[what], fault)
+    try:
+        clean_up(quick_store, NOTHING, made_by="me", now=SOON)
+    except BwPredictError as error:
+        assert fault in ("409", "412", "stale"), f"{fault} at {what}: {error}"  # noqa: PT017
+    faulty_s3.choose = None
+    assert inspect(quick_store).problems == []
+    clean_up(quick_store, NOTHING, made_by="me", now=SOON)
+    assert list_versions(quick_store) == [V1, V2]
+    assert not list(quick_store.keys(f"models/{V3}/"))
+    assert [made.kind for made in read_history(quick_store)[3:]] == ["rollback", "cleanup"]
+    assert inspect(quick_store).problems == []

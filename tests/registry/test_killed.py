@@ -21,6 +21,7 @@ from killing import killed_after, operations_of
 from bwpredict.registry.cleanup import Policy, clean_up
 from bwpredict.registry.inspection import inspect
 from bwpredict.registry.production import promote, read_history, read_production, rollback
+from bwpredict.registry.trial import begin_canary, end_canary
 from bwpredict.registry.versions import list_versions, verify_version
 from bwpredict.store import Store, open_store
 
@@ -46,6 +47,11 @@ def _begin_with_a_loser(store: Store, folder: Path) -> None:
         store.upload(path, f"models/{V0}/{path.name}")
 
 
+def _begin_with_a_canary(store: Store, folder: Path) -> None:
+    three_published(store, folder)
+    begin_canary(store, V1, 0.1, made_by="me", now=NOW)
+
+
 CHANGES = {
     "the first publication": Change(
         lambda store, folder: None, lambda folder, store: published(store, _challenger(folder, V1, None)), V1
@@ -60,6 +66,15 @@ CHANGES = {
         three_published,
         lambda folder, store: rollback(store, promoted_by="me", now=LATER, expected_version=V3),
         V2,
+    ),
+    "the beginning of a canary": Change(
+        three_published, lambda folder, store: begin_canary(store, V1, 0.1, made_by="me", now=LATER), V3
+    ),
+    "the end of a canary": Change(
+        _begin_with_a_canary, lambda folder, store: end_canary(store, made_by="me", now=LATER), V3
+    ),
+    "a promotion that ends a canary": Change(
+        _begin_with_a_canary, lambda folder, store: promote(store, V1, promoted_by="me", now=LATER), V1
     ),
     "a cleanup": Change(
         _begin_with_a_loser,

@@ -20,6 +20,7 @@ from bwpredict.errors import (
     ObjectMissingError,
     StoreUnreachableError,
 )
+from bwpredict.registry.cleanup import Policy, clean_up
 from bwpredict.registry.layout import onnx_name
 from bwpredict.registry.pointer import encode
 from bwpredict.registry.production import promote, read_history, read_production, rollback
@@ -213,8 +214,15 @@ def test_a_pointer_that_was_put_back_is_told_by_the_history(local_store: Store, 
     before = local_store.read("production.json")[0]
     published(local_store, a_challenger(tmp_path, V2, champion=V1))
     overwrite(local_store, "production.json", before)
-    with pytest.raises(ObjectCorruptError, match=r"production\.json: is move 1, but the history goes on to move 2"):
-        read_history(local_store)
+    for attempt in (
+        lambda: read_history(local_store),
+        lambda: promote(local_store, V2, **ME),
+        lambda: published(local_store, a_challenger(tmp_path, V3, champion=V1)),
+        lambda: clean_up(local_store, Policy(keep=0), made_by="me", now=NOW),
+    ):
+        with pytest.raises(ObjectCorruptError, match=r"production\.json: is move 1, but the history goes on to move 2"):
+            attempt()
+    assert local_store.read("production.json")[0] == before
 
 
 @pytest.mark.parametrize("content", [b"", b"no json", b"[]", b'{"version": "v20261001_000000"}', b'{"sequence": NaN}'])

@@ -1,13 +1,17 @@
 import html
 import re
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from sample_documents import (
     VERSION,
     sample_artifact,
+    sample_bounds,
     sample_comparison,
     sample_decision,
+    sample_forecasts,
     sample_history,
     sample_metadata,
     sample_run,
@@ -16,9 +20,14 @@ from sample_documents import (
 )
 
 from bwpredict.documents import encode_document
+from bwpredict.quality.profile import measure
+from bwpredict.reports import forecast_plots
 from bwpredict.reports.card import model_card
 from bwpredict.reports.plots import training_history
+from bwpredict.reports.summary import summary_markdown
 from bwpredict.schema import TARGETS
+from bwpredict.synth.fleet import FleetConfig
+from bwpredict.synth.writer import write_partitioned
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -41,6 +50,19 @@ def text_of(page):
     """What a reader sees: the text outside of tags and styles, blanks joined."""
     body = page[page.index("<body>") :]
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def every_picture(folder, documents):
+    """The folder, with every picture that a run draws."""
+    comparison, forecasts = documents["comparison"], sample_forecasts()
+    curve = training_history(folder / "training_history.png", documents["history"])
+    shutil.copy(curve, folder / "predictions_scatter.png")
+    for target in TARGETS:
+        picture = folder / f"link_forecasts_{target}.png"
+        forecast_plots.link_forecasts(picture, target, forecasts, comparison["links"][target], sample_bounds(forecasts))
+    forecast_plots.residuals(folder / "residuals.png", forecasts)
+    forecast_plots.horizon(folder / "horizon.png", comparison, 15)
+    return folder
 
 
 def card(folder, documents, **more):
@@ -82,10 +104,9 @@ def test_challenger_champion_and_baselines_stand_side_by_side(tmp_path, document
 
 
 def test_the_page_needs_nothing_from_outside(tmp_path, documents):
-    picture = training_history(tmp_path / "curve.png", documents["history"])
-    page = card(tmp_path, documents, curve=picture, scatter=picture)
+    page = card(tmp_path, documents, pictures=every_picture(tmp_path, documents))
     links = re.findall(r'<[^>]*\s(?:src|href)="([^"]*)"', page)
-    assert sum(link.startswith("data:image/png;base64,") for link in links) == 2
+    assert sum(link.startswith("data:image/png;base64,") for link in links) == 4 + len(TARGETS)
     assert {link for link in links if not link.startswith("data:")} == {"validation/data_docs/index.html"}
     assert "url(" not in page
     assert "<script" not in page
@@ -165,6 +186,62 @@ def test_figures_that_are_all_undefined_still_make_a_card(tmp_path, documents):
     assert "n/a" in text_of(card(tmp_path, documents))
 
 
+def test_differences_from_the_champion_stand_with_interval_probability_and_power(tmp_path, documents):
+    documents["comparison"]["difference"]["per_target"]["rtt_ms"] |= {
+        "percent": -4.25,
+        "low": -6.0,
+        "high": -2.5,
+        "probability_better": 0.9987,
+        "smallest_detectable_percent": 2.4,
+    }
+    text = text_of(card(tmp_path, documents))
+    assert "RTT −4.2 % −6 % to −2.5 % 99.9%" in text
+    assert "2.4 %" in text
+    assert "10,000 resamples" in text
+
+
+def test_without_a_champion_slices_show_skill_and_nothing_is_compared(tmp_path, documents):
+    documents["comparison"] |= {"difference": None}
+    text = text_of(card(tmp_path, documents))
+    assert "There is no champion to compare with." in text
+    assert "Skill over the best baseline: green is better than it." in text
+
+
+def test_slices_are_a_heat_map_and_small_ones_are_grey(tmp_path, documents):
+    rows = documents["comparison"]["slices"]["rows"]
+    assert {row["supported"] for row in rows} == {False}
+    rows[0]["supported"] = True
+    rows[0]["per_target"]["rtt_ms"] |= {"percent": 12.0, "low": 9.0, "high": 15.0}
+    page = card(tmp_path, documents)
+    assert page.count('class="unsupported"') == len(rows) - 1
+    assert '<td class="n worse3">+12 %<small>+9 % to +15 %</small></td>' in page
+
+
+def test_drift_since_the_champions_snapshot_is_shown_by_column(tmp_path, documents):
+    now, then = (profile_of(tmp_path / name, level) for name, level in (("now", 2.0), ("then", 1.0)))
+    text = text_of(card(tmp_path, documents, profile=now, champion_profile=then))
+    assert "Profile and drift" in text
+    assert re.search(r"rtt_ms \S+ \(\S+ to \S+\) \S+ \(\S+ to \S+\) ! warning PSI", text)
+    assert "Profile and drift" not in text_of(card(tmp_path, documents))
+
+
+def profile_of(folder, level):
+    write_partitioned(FleetConfig(links=2, days=1, start="2026-10-01", seed=3), folder)
+    for path in folder.rglob("*.parquet"):
+        rows = pd.read_parquet(path, partitioning=None)
+        rows.assign(rtt_ms=rows["rtt_ms"] * level).to_parquet(path)
+    return measure(folder)
+
+
+def test_the_summary_names_what_failed_and_escapes_what_markdown_would_read():
+    comparison = sample_comparison(error=3.0)
+    decision = sample_decision(comparison) | {"version": "v[1](http://evil)<b>"}
+    text = summary_markdown(decision, comparison)
+    assert "v\\[1\\](http://evil)\\<b\\>" in text
+    assert text.count("- ✗ ") == 8
+    assert "| Weighted mean | +" in text
+
+
 def test_the_same_documents_give_the_same_page(tmp_path, documents):
     assert card(tmp_path, documents) == card(tmp_path, documents)
 
@@ -173,8 +250,7 @@ def test_the_same_documents_give_the_same_page(tmp_path, documents):
 def test_the_page_renders_without_console_errors_and_fits_a_phone(tmp_path, documents):
     from playwright.sync_api import sync_playwright
 
-    picture = training_history(tmp_path / "curve.png", documents["history"])
-    card(tmp_path, documents, curve=picture, scatter=picture)
+    card(tmp_path, documents, pictures=every_picture(tmp_path, documents))
     messages = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])

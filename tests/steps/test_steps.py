@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bwpredict import steps
+from bwpredict.cli import main
 from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
@@ -111,7 +112,7 @@ def test_what_is_published_gives_intervals_whose_coverage_was_measured(bootstrap
     assert metadata["performance_metrics"]["intervals"] == measured
     assert metadata["intervals"] == load_served(tmp_path / "best_model.pth").intervals.document()
     assert all(0.7 < figures["coverage"] < 1 for figures in measured["per_target"].values())
-    assert {"region", "link_type", "network_tier", "transport_type", "hour_band"} == measured["slices"].keys()
+    assert {"region", "link_type", "network_tier", "transport_type", "hour_band"} <= measured["slices"].keys()
     checks = {check["id"]: check for check in document(bootstrap, "decision")["checks"]}
     assert checks["interval_order"]["verdict"] == "pass"
     assert checks["coverage.rtt_ms"]["value"] == measured["per_target"]["rtt_ms"]["coverage"]
@@ -143,6 +144,20 @@ def test_the_second_month_is_judged_against_the_first_ones_model(second):
     assert decision["case"] == "champion"
     assert {"champion", "challenger", "last_value", "mean_15_minutes"} <= comparison["models"].keys()
     assert comparison["models"]["champion"]["share_scored"] == comparison["models"]["challenger"]["share_scored"] == 1
+
+
+def test_the_difference_from_the_champion_has_an_interval_and_slices_in_the_comparison_and_the_decision(second):
+    comparison = read_document(Path(second.path).parent / "comparison.json", "comparison")
+    for target, found in comparison["difference"]["per_target"].items():
+        own, theirs = (comparison["models"][name]["per_target"][target]["mae"] for name in ("challenger", "champion"))
+        assert found["percent"] == pytest.approx(100 * (own / theirs - 1))
+        assert found["low"] <= found["percent"] <= found["high"]
+        against = next(one for one in document(second, "decision")["checks"] if one["id"] == f"champion_mae.{target}")
+        assert (against["value"], against["interval"]) == (found["high"], [found["low"], found["high"]])
+    sliced = {row["attribute"] for row in comparison["slices"]["rows"]}
+    assert {"hour_band", "congested"} <= sliced
+    assert "new_link: the same for all test windows, or unknown." in comparison["slices"]["left_out"]
+    assert len(comparison["horizon"]["minutes"]) == 15
 
 
 def test_drift_is_held_against_the_champions_profile(second):
@@ -211,3 +226,57 @@ def test_the_whole_run_works_on_s3(telemetry, s3_bucket, tmp_path):
     registry = open_store(run.registry)
     assert read_production(registry).version == run.version
     verify_version(registry, run.version)
+
+
+def everything_in(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def replayed(second, tmp_path, capsys, monkeypatch, *options, **policy):
+    """`bwpredict decide` on the second run: exit code, what it said, and the decision it wrote."""
+    changed = LENIENT.model_dump() | {"name": "another", **policy}
+    (tmp_path / "another.yaml").write_text(json.dumps(changed))
+    area = Path(second.path).parent
+    arguments = ["decide", "--policy", str(tmp_path / "another.yaml"), "--run", str(area)]
+    monkeypatch.setattr("sys.argv", ["bwpredict", *arguments, "--output", str(tmp_path / "new.json"), *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code or 0, read_document(tmp_path / "new.json", "decision")
+
+
+def test_a_past_run_is_decided_again_under_another_policy_and_nothing_in_it_changes(
+    second, tmp_path, capsys, monkeypatch
+):
+    before = everything_in(Path(second.path).parent)
+    code, decision = replayed(second, tmp_path, capsys, monkeypatch, minimum_skill=0.99)
+    assert (code, decision["outcome"], decision["policy"]["name"]) == (1, "reject", "another")
+    assert decision["run_id"] == "run-2"
+    assert everything_in(Path(second.path).parent) == before
+
+
+def test_under_its_own_thresholds_a_past_run_gets_the_same_verdicts(second, tmp_path, capsys, monkeypatch):
+    code, decision = replayed(second, tmp_path, capsys, monkeypatch)
+    taken = document(second, "decision")
+    assert (code, decision["outcome"]) == (0 if taken["passed"] else 1, taken["outcome"])
+    assert [one["verdict"] for one in decision["checks"]] == [one["verdict"] for one in taken["checks"]]
+
+
+def test_other_weights_are_drawn_again_from_the_runs_own_forecasts(second, tmp_path, capsys, monkeypatch):
+    weights = {"throughput_mbps": 1.0, "rtt_ms": 0.0, "packet_loss": 0.0, "jitter_ms": 0.0}
+    _, decision = replayed(second, tmp_path, capsys, monkeypatch, champion_rule="superior", target_weights=weights)
+    comparison = read_document(Path(second.path).parent / "comparison.json", "comparison")
+    checks = {one["id"]: one for one in decision["checks"]}
+    alone = comparison["difference"]["per_target"]["throughput_mbps"]
+    assert checks["champion_superior"]["value"] == pytest.approx(alone["high"])
+    assert checks["champion_superior"]["verdict"] == ("pass" if alone["high"] < 0 else "fail")
+
+
+def test_what_is_no_run_cannot_be_decided_again(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("BWPREDICT_WORK", str(tmp_path))
+    (tmp_path / "empty").mkdir()
+    for run, sentence in (("run-9", "is neither a run"), ("empty", "cannot be read as a run's configuration")):
+        monkeypatch.setattr("sys.argv", ["bwpredict", "decide", "--policy", "guide", "--run", run])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        assert sentence in capsys.readouterr().err

@@ -74,10 +74,12 @@ def test_an_object_that_was_deleted_is_gone_and_deleting_it_again_is_fine(store:
 
 
 def test_objects_tell_when_they_were_written(store: Store) -> None:
-    store.write("a", b"1", if_etag=None)
-    for info in (store.info("a"), *store.list()):
-        assert info.modified_at is not None
-        assert abs(datetime.now(UTC) - info.modified_at) < timedelta(minutes=5)
+    for key in ("b/2", "b/10", "a"):
+        store.write(key, b"1", if_etag=None)
+    for prefix in ("", "b/", "none"):
+        assert [key for key, _ in store.times(prefix)] == keys(store, prefix)
+    for _, changed in store.times():
+        assert abs(datetime.now(UTC) - changed) < timedelta(minutes=5)
 
 
 def test_what_is_no_temporary_file_of_the_store_is_not_removed_as_one(store: Store) -> None:

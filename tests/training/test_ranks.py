@@ -16,8 +16,9 @@ import torch
 from small_training import CONFIG, small_split
 from two_ranks import WEIGHTS, gradients
 
+from bwpredict import schema
 from bwpredict.config import TrainingConfig, load
-from bwpredict.errors import ConfigError, DivergedError, RankError
+from bwpredict.errors import ConfigError, RankError, TelemetryError
 from bwpredict.model import Contract, Forecaster
 from bwpredict.training import Resume, train
 from bwpredict.training.loss import BatchLoss
@@ -85,9 +86,10 @@ def test_a_rank_that_dies_stops_the_others_and_the_next_run_ends_with_the_losses
 
 @pytest.mark.slow
 def test_what_a_rank_cannot_go_on_with_is_told_as_by_one_process(tmp_path):
-    config = CONFIG.model_copy(update={"ranks": 2, "architecture": "dense", "gradient_clip_norm": float("nan")})
-    with pytest.raises(DivergedError, match="no longer finite"):
-        train(small_split(), config, tmp_path / "best.pth")
+    split = small_split()
+    split["train"].frame.values[:, schema.FEATURES.index("rtt_ms")] = 7.0
+    with pytest.raises(TelemetryError, match="rtt_ms: constant"):
+        train(split, CONFIG.model_copy(update={"ranks": 2}), tmp_path / "best.pth")
 
 
 def test_a_batch_too_small_for_its_ranks_is_refused():

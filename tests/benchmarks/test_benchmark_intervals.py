@@ -1,8 +1,8 @@
-"""The paired block bootstrap against a scalar version of itself."""
+"""The benchmark's intervals against a scalar version of themselves."""
 
 import numpy as np
 import pytest
-from accuracy.blocks import FEWEST_BLOCKS, blocks_of, difference_interval, skill_interval
+from accuracy.blocks import DRAWS, blocks_of, difference_interval, skill_interval
 from frames import make_frame, whole_days
 
 from bwpredict.windows import index_windows
@@ -18,31 +18,16 @@ def blocks(index):
     return blocks_of(index)
 
 
-def test_few_days_make_blocks_of_hours_and_many_links_blocks_of_days():
-    assert blocks_of(index_windows(whole_days(2, links=3), 20, 15)).kind == "hour"
-    many = blocks_of(index_windows(whole_days(1, links=FEWEST_BLOCKS), 20, 15))
-    assert (many.kind, many.count) == ("day", FEWEST_BLOCKS)
-
-
-def test_a_block_holds_windows_of_one_link_and_hour_only(index, blocks):
-    rows = index.target_rows
-    own = np.stack([index.frame.link[rows], index.frame.timestamps[rows] // 3600], axis=1)
-    pairs = np.unique(np.column_stack([blocks.code, own]), axis=0)
-    assert len(pairs) == blocks.count == len(np.unique(own, axis=0))
-
-
-def test_every_draw_has_as_many_blocks_as_there_are(blocks):
-    assert (blocks.weights.sum(axis=1) == blocks.count).all()
-
-
 def test_intervals_are_those_of_windows_drawn_block_by_block(blocks):
     generator = np.random.default_rng(3)
     ours, theirs = generator.exponential(size=(2, len(blocks.code)))
     theirs[::7] = np.nan
     both = np.isfinite(theirs)
     differences, skills = [], []
-    for weights in blocks.weights:
-        drawn = np.repeat(np.arange(len(ours)), weights[blocks.code].astype(int))
+    drawn_blocks = np.random.default_rng(0).integers(blocks.count, size=(DRAWS, blocks.count))
+    for chosen in drawn_blocks:
+        weights = np.bincount(chosen, minlength=blocks.count)
+        drawn = np.repeat(np.arange(len(ours)), weights[blocks.code])
         drawn = drawn[both[drawn]]
         differences.append((ours[drawn] - theirs[drawn]).mean())
         skills.append(1 - ours[drawn].mean() / theirs[drawn].mean())

@@ -1,0 +1,22 @@
+"""One error beside another, in percent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+def percent_above(ours: Floats, theirs: Floats) -> Floats:
+    """How far `ours` lies above `theirs`, in percent of `theirs`: 0 where both are 0, infinite over a perfect one."""
+    both_perfect = (ours == 0) & (theirs == 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(both_perfect, 0.0, 100 * (ours / theirs - 1)), dtype=np.float64)
+
+
+def undefined_as_none(value: np.floating[Any] | float) -> float | None:
+    """A figure for a document: None where it is undefined."""
+    return float(value) if np.isfinite(value) else None

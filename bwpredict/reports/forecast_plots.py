@@ -1,0 +1,171 @@
+"""Pictures of a comparison for the model card: links over a day, errors, and how far ahead simple forecasts reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.ticker import MaxNLocator
+
+from bwpredict import schema
+from bwpredict.evaluation.forecasts import Bounds, Forecasts
+from bwpredict.reports.format import number, unit_of, words
+from bwpredict.reports.plots import BLUE, GREEN, GREY, VERMILION, picture
+from bwpredict.windows import DAY_SECONDS
+
+Values = npt.NDArray[np.float64]
+
+RANKS = {"best": "Good link", "median": "Median link", "worst": "Worst link"}
+_MODELS = {"challenger": (BLUE, "challenger"), "champion": (VERMILION, "champion")}
+_BASELINES = {
+    "last_value": (GREY, "-", "last value"),
+    "mean_15_minutes": (GREEN, "--", "mean of 15 minutes"),
+    "median_15_minutes": ("#CC79A7", ":", "median of 15 minutes"),
+}
+_GAP_STEPS = 3
+"""Lines are broken where this many usual steps are missing."""
+_SHOWN_SHARE = 0.99
+_BINS = 81
+
+
+def link_forecasts(
+    path: Path, target: str, forecasts: Forecasts, links: Mapping[str, Mapping[str, Any]], bounds: Bounds | None
+) -> Path:
+    """Draw what was forecast and what came true on the last test day of three links, by skill on `target`.
+
+    Args:
+        path: the PNG to write.
+        target: one of the forecasts' targets.
+        forecasts: n windows.
+        links: this target's part of the comparison's `links`.
+        bounds: of the challenger's forecasts, [n, 4]; None: it has none.
+    """
+    place = forecasts.targets.index(target)
+    shown = [rank for rank in RANKS if rank in links]
+    with picture(path, 10.5, 2.6 * max(1, len(shown)) + 0.4) as figure:
+        panels = figure.subplots(max(1, len(shown)), 1, squeeze=False)[:, 0]
+        for rank, axes in zip(shown, panels, strict=False):
+            link = links[rank]
+            rows = _last_day(forecasts, link)
+            if bounds is not None:
+                whole = schema.TARGETS.index(target)
+                band = [_broken(forecasts.timestamps[rows], side[rows, whole]) for side in (bounds.lower, bounds.upper)]
+                axes.fill_between(
+                    *band[0], band[1][1], color=BLUE, alpha=0.15, linewidth=0, label=f"{bounds.level:.0%} interval"
+                )
+            _lines(axes, forecasts, rows, place)
+            title = f"{RANKS[rank]}: {link['node_id']} to {link['peer_id']}, skill {number(link['skill'], 3)}"
+            axes.set(title=title, ylabel=unit_of(target))
+            locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
+            axes.xaxis.set_major_locator(locator)
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
+        if shown:
+            panels[0].legend(loc="upper left", ncols=4, fontsize=9, bbox_to_anchor=(0, 1.0))
+            panels[-1].set_xlabel("UTC")
+        else:
+            _nothing(panels[0])
+    return path
+
+
+def _lines(axes: Axes, forecasts: Forecasts, rows: npt.NDArray[np.int64], place: int) -> None:
+    times = forecasts.timestamps[rows]
+    axes.plot(*_broken(times, forecasts.actual[rows, place]), color="black", linewidth=0.9, label="actual")
+    for name, (colour, label) in reversed(_MODELS.items()):
+        if name in forecasts.models:
+            values = forecasts.models[name][rows, place]
+            axes.plot(*_broken(times, values), color=colour, linewidth=1.1, alpha=0.9, label=label)
+
+
+def _last_day(forecasts: Forecasts, link: Mapping[str, Any]) -> npt.NDArray[np.int64]:
+    """Rows of the link's last 24 hours of test windows, in time."""
+    keys = forecasts.links[list(schema.LINK_KEY)].to_numpy()
+    (number_of,) = np.flatnonzero((keys == [link[key] for key in schema.LINK_KEY]).all(axis=1))
+    rows = np.flatnonzero(forecasts.link == number_of)
+    rows = rows[np.argsort(forecasts.timestamps[rows])]
+    recent = forecasts.timestamps[rows] > forecasts.timestamps[rows[-1]] - DAY_SECONDS
+    return np.asarray(rows[recent], dtype=np.int64)
+
+
+def _broken(times: npt.NDArray[np.int64], values: Any) -> tuple[Any, Values]:
+    """Times and values of a line that is broken at gaps."""
+    steps = np.diff(times)
+    gaps = np.flatnonzero(steps > _GAP_STEPS * np.median(steps)) + 1 if len(steps) else np.empty(0, np.int64)
+    moments = [datetime.fromtimestamp(int(second), UTC) for second in np.insert(times, gaps, times[gaps - 1] + 1)]
+    return moments, np.insert(np.asarray(values, dtype=float), gaps, np.nan)
+
+
+def residuals(path: Path, forecasts: Forecasts) -> Path:
+    """Draw how the errors (forecast less actual) of challenger and champion are distributed, one panel a target."""
+    with picture(path, 10.5, 7.2) as figure:
+        for target, axes in zip(schema.TARGETS, figure.subplots(2, 2).ravel(), strict=True):
+            axes.set(title=words(target), xlabel=f"forecast less actual ({unit_of(target)})", ylabel="share of windows")
+            if target not in forecasts.targets:
+                _nothing(axes)
+                continue
+            place = forecasts.targets.index(target)
+            errors = {
+                name: np.subtract(forecasts.models[name][:, place], forecasts.actual[:, place], dtype=np.float64)
+                for name in _MODELS
+                if name in forecasts.models
+            }
+            _distribution(axes, {name: values[np.isfinite(values)] for name, values in errors.items()})
+    return path
+
+
+def _distribution(axes: Axes, errors: Mapping[str, Values]) -> None:
+    everything = np.abs(np.concatenate(list(errors.values())))
+    edge = float(np.quantile(everything, _SHOWN_SHARE)) if len(everything) else 0.0
+    if edge == 0:
+        _nothing(axes)
+        return
+    for name, values in errors.items():
+        colour, label = _MODELS[name]
+        weights = np.full(len(values), 1 / len(values))
+        median = f"{label}, median {number(float(np.median(values)), 2)}"
+        axes.hist(
+            values,
+            bins=_BINS,
+            range=(-edge, edge),
+            weights=weights,
+            histtype="step",
+            color=colour,
+            linewidth=1.5,
+            label=median,
+        )
+    axes.axvline(0, color=GREY, linewidth=1)
+    axes.legend(fontsize=9, title=f"{_SHOWN_SHARE:.0%} of the errors are shown", title_fontsize=9, alignment="left")
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.35)
+
+
+def horizon(path: Path, comparison: Mapping[str, Any], horizon_minutes: float) -> Path:
+    """Draw the simple forecasts' MAE by how far ahead the target lies, and the models' at their one horizon."""
+    minutes = comparison["horizon"]["minutes"]
+    with picture(path, 10.5, 7.2) as figure:
+        for target, axes in zip(schema.TARGETS, figure.subplots(2, 2).ravel(), strict=True):
+            axes.set(title=words(target), xlabel="minutes ahead", ylabel=f"MAE ({unit_of(target)})")
+            if target not in comparison["targets"]:
+                _nothing(axes)
+                continue
+            for name, (colour, line, label) in _BASELINES.items():
+                mae = [np.nan if one is None else one for one in comparison["horizon"]["mae"][name][target]]
+                axes.plot(minutes, mae, color=colour, linestyle=line, label=label)
+            for name, (colour, label) in reversed(_MODELS.items()):
+                mae_there = comparison["models"].get(name, {}).get("per_target", {}).get(target, {}).get("mae")
+                if mae_there is not None:
+                    axes.plot([horizon_minutes], [mae_there], "o", color=colour, markersize=8, label=label)
+                    axes.axhline(mae_there, color=colour, linewidth=0.8, alpha=0.5)
+            axes.set_ylim(bottom=0)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.axes[0].legend(fontsize=9, loc="lower right")
+    return path
+
+
+def _nothing(axes: Axes) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, "no values to show", transform=axes.transAxes, ha="center", va="center", color=GREY)

@@ -1,0 +1,43 @@
+"""A run in a few lines of Markdown: for alerts, approvals, and whoever reads a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bwpredict.gate import describe
+from bwpredict.reports.against_champion import difference_rows
+
+_MOST_FAILED = 8
+
+
+def summary_markdown(decision: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
+    """The verdict, what failed, and challenger against champion, as Markdown."""
+    champion = decision["champion_version"]
+    basis = (
+        f"Policy {_plain(decision['policy']['name'])}, version {decision['policy']['version']}. Run"
+        f" {_plain(decision['run_id'])}, month {decision['month']}. In production then:"
+        f" {_plain(champion) if champion else 'nothing'}."
+    )
+    lines = [f"**{_plain(decision['version'])}**: {_plain(decision['reason'])}", "", basis]
+    failed = [
+        f"- ✗ {_plain(sentence)} Value {_plain(value)}, threshold {_plain(threshold)}."
+        for verdict, sentence, value, threshold in describe(decision)
+        if verdict == "fail"
+    ]
+    if failed:
+        lines += ["", *failed[:_MOST_FAILED]]
+        if len(failed) > _MOST_FAILED:
+            lines.append(f"- and {len(failed) - _MOST_FAILED} more")
+    rows = difference_rows(comparison.get("difference"))
+    if rows:
+        lines += ["", "| MAE against the champion's | difference | 95 % interval | better with probability |"]
+        lines += ["| --- | --- | --- | --- |"]
+        lines += [f"| {row['name']} | {row['percent']} | {row['interval']} | {row['probability']} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text of others, without what Markdown or HTML would take for its own."""
+    escaped = "".join(f"\\{character}" if character in "\\`*[]<>|" else character for character in str(text))
+    return " ".join(escaped.split())
