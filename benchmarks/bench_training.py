@@ -225,17 +225,12 @@ def _lightning(network: _Ours, split: Split, epochs: int, measure: _Measure) -> 
             self.network.eval()
             loss = measure(self.network)
             self.network.train()
-            self.lr_schedulers().step(loss)
+            self.schedule.step(loss)
 
-        def configure_optimizers(self) -> Any:
+        def configure_optimizers(self) -> torch.optim.Optimizer:
             optimizer = torch.optim.Adam(self.parameters(), lr=LEARNING_RATE)
-            schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=5)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "none"}}
-
-        automatic_optimization = True
-
-        def lr_scheduler_step(self, *_: object) -> None:
-            """The schedule steps in `on_train_epoch_end`, with the common loss."""
+            self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=5)
+            return optimizer
 
     lightning.seed_everything(42)
     loader = DataLoader(_Windows(split["train"]), batch_size=BATCH_SIZE, shuffle=True, drop_last=True)
