@@ -5,7 +5,7 @@ ROOT ?= data
 export ROOT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types format up down lock clean
+.PHONY: help setup demo test test-slow test-integration lint types format up down secrets lock clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z.%-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,11 +20,15 @@ demo: setup ## Three months of telemetry, three runs of the real DAG, and what c
 
 test: setup ## The tests, but for the slow ones
 	@bash scripts/browser.sh
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not integration"
 
 test-slow: setup ## The slow tests
 	@bash scripts/browser.sh
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not integration"
+
+test-integration: setup ## The production stack as local processes: a month's run, faults
+	@bash scripts/services.sh
+	$(BIN)/pytest -n 0 -m integration tests/integration
 
 lint: setup ## Style of the code
 	$(BIN)/ruff check .
@@ -44,7 +48,9 @@ up: setup ## Airflow in the browser, with the DAGs and the plugins (ROOT=demo: w
 down: ## Stop what `make up` started
 	@bash scripts/up.sh down
 
-.env: ## Random secrets for docker-compose.yaml
+secrets: .env ## Random secrets for docker-compose.yaml, in .env
+
+.env:
 	@python3 scripts/make_env.py
 
 lock: setup ## Write requirements.txt anew from pyproject.toml
@@ -53,7 +59,7 @@ lock: setup ## Write requirements.txt anew from pyproject.toml
 	@# The plain version: each machine takes the build (CPU or CUDA) that its package index offers.
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
 
-bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -real, -registry, -accuracy, … (options in ARGS)
+bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -pipeline, -real, -registry, -accuracy, … (options in ARGS)
 	$(BIN)/python benchmarks/bench_$*.py $(ARGS)
 
 clean: ## Remove what was built and the demo; keeps data/

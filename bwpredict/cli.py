@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from bwpredict.code_version import code_version
-from bwpredict.commands import canary, tune
+from bwpredict.commands import canary, predict, tune
 from bwpredict.commands import policy as policy_commands
 from bwpredict.commands import registry as registry_commands
 from bwpredict.commands.decide import decide
@@ -40,6 +40,7 @@ app.add_typer(policy_commands.app, name="policy")
 app.command()(decide)
 
 registry_commands.register(app)
+predict.register(app)
 canary.register(app)
 
 _GUIDE_SAMPLES = 15_000

@@ -75,6 +75,8 @@ class TrainingConfig(_Strict):
     horizon_minutes: int = Field(schema.HORIZON_MINUTES, ge=1, le=60)
     seed: int = Field(42, ge=0, lt=2**31)
     windows_per_epoch: int = Field(20_000, ge=64, description="training windows drawn for each epoch")
+    draw: Literal["uniform", "stratified"] = "uniform"
+    """How the windows of an epoch are drawn: `sampling.draw`."""
     validation_windows: int = Field(8_000, ge=64, description="validation windows, evenly spread")
     patience_epochs: int = Field(5, ge=1, description="epochs without a better validation loss before stopping")
     gradient_clip_norm: float = Field(1.0, gt=0)
@@ -220,6 +222,10 @@ class RunConfig(_Strict):
     """Judge the challenger by the absolute checks alone, although there is a champion."""
     dry_run: bool = False
     """Stop after the decision: publish nothing."""
+    backfill: bool = False
+    """Give what a past month would have given: judged against the champion of its time, and not published."""
+    publish_past_months: bool = False
+    """Publish although production serves a later month, or although this is a back-fill."""
     quantize: bool = False
     """Export with int8 weights, for ONNX Runtime only."""
     maximum_test_windows: int = Field(100_000, ge=500)
@@ -229,6 +235,11 @@ class RunConfig(_Strict):
     policy: GatePolicy = GatePolicy()
     policy_origin: str = SHIPPED
     """Where the policy came from: `SHIPPED`, or the path of its file."""
+
+    @property
+    def publishes(self) -> bool:
+        """Whether a challenger that passes goes into production."""
+        return not self.dry_run and (self.publish_past_months or not self.backfill)
 
     @field_validator("run_id")
     @classmethod

@@ -65,6 +65,10 @@ class UnknownOutcomeError(StoreError):
     """The answer to a write was lost: it may or may not have landed. Read before deciding."""
 
 
+class PredictionError(BwPredictError):
+    """Forecasts that cannot be written."""
+
+
 class Verdict(BwPredictError):  # noqa: N818 - a verdict, not an error of the program
     """A negative verdict: the software worked, the data or the model did not pass."""
 

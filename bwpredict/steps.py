@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 TELEMETRY = "telemetry"
 VALIDATION = "validation"
+VALIDATION_SHARDS = "validation_shards"
 VALIDATION_RESULT = "validation.json"
 MODEL_CARD = "model_card.html"
 SUMMARY = "summary.md"
@@ -42,8 +43,14 @@ class Reference:
 
 
 def plan(run: RunConfig, work: Path) -> Reference:
-    """Make the run's work area `work / run.run_id` and write `run.json` into it."""
+    """Make the run's work area `work / run.run_id` and write `run.json` into it.
+
+    A run that is planned again keeps its version and its time: what the later steps wrote is named after them.
+    """
     path = work.absolute() / run.run_id / RUN
+    if path.is_file():
+        before = read_run(path.parent)
+        run = run.model_copy(update={"version": before.version, "created_at": before.created_at})
     write_atomically(path, run.model_dump_json(indent=2).encode())
     logger.info("run %s: month %s, version %s, code %s", run.run_id, run.month, run.version, run.code_version)
     return _refer(path)
@@ -62,21 +69,54 @@ def pull(plan: Reference) -> Reference:
 
 
 def validate(snapshot: Reference) -> Reference:
-    """Hold the snapshot against the suites: `validation/`, `validation.json`, `profile.json`.
+    """Hold the snapshot against the suites, all its days here: as `plan_shards`, `check_shard` and `judge`."""
+    return judge([check_shard(snapshot, days) for days in plan_shards(snapshot)])
+
+
+def plan_shards(snapshot: Reference) -> list[list[str]]:
+    """The snapshot's days (YYYY-MM-DD), dealt out to shards that can be checked one by one, anywhere."""
+    from bwpredict.quality import shards
+
+    area = _area(snapshot)
+    return shards.plan_shards(area / TELEMETRY, read_document(area / SNAPSHOT, "snapshot"))
+
+
+def check_shard(snapshot: Reference, days: list[str]) -> Reference:
+    """Hold these days against the schema suite: `validation_shards/<first day>/`. What fails is written, not raised."""
+    from bwpredict.quality import shards
+
+    area = _area(snapshot)
+    pinned = read_document(area / SNAPSHOT, "snapshot")
+    folder = area / VALIDATION_SHARDS / (days[0] if days else "no days")
+    path = shards.check_shard(area / TELEMETRY, pinned, days, folder)
+    logger.info("%s", shards.summary_of(path))
+    return _refer(path)
+
+
+def label_of(shard: Reference) -> str:
+    """In few words, what came of a shard: its days, and how many checks failed."""
+    from bwpredict.quality import shards
+
+    return shards.summary_of(Path(shard.path))
+
+
+def judge(shards: list[Reference]) -> Reference:
+    """Put the shards together, add drift since the champion: `validation/`, `validation.json`, `profile.json`.
 
     Raises:
         ValidationFailed: with a sentence for each failed expectation.
     """
-    from bwpredict.quality import profile, validation
+    from bwpredict.quality import validation
 
-    area = _area(snapshot)
+    folders = [_area(shard) for shard in shards]
+    area = folders[0].parent.parent
     run = read_run(area)
     before = None
     if version := _champion_version(run):
         before = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")
     pinned = read_document(area / SNAPSHOT, "snapshot")
-    measured = profile.measure(area / TELEMETRY)
-    result = validation.validate(area / TELEMETRY, pinned, before, area / VALIDATION, profile=measured)
+    paths = [Path(shard.path) for shard in shards]
+    result, measured = validation.judge(paths, pinned, before, area / VALIDATION)
     write_document(area / VALIDATION_RESULT, "validation", result)
     summary = validation.summary(result)
     if not result["passed"]:
@@ -170,8 +210,8 @@ def publish(decision: Reference) -> Reference:
     area = _area(decision)
     run = read_run(area)
     document = read_document(area / DECISION_NAME, "decision")
-    if run.dry_run:
-        raise GateRejected(f"{run.version}: a dry run publishes nothing.")
+    if not run.publishes:
+        raise GateRejected(f"{run.version}: a dry run publishes nothing, nor does a back-fill unless it is asked to.")
     production = publish_version(
         open_store(run.registry),
         area,
@@ -180,10 +220,21 @@ def publish(decision: Reference) -> Reference:
         month=run.month,
         promoted_by=f"run {run.run_id}",
         now=datetime.now(UTC),
+        allow_older=run.publish_past_months,
     )
     write_document(area / PUBLICATION, "production", production.document)
     logger.info("%s is in production at %s", production.version, run.registry)
     return _refer(area / PUBLICATION)
+
+
+def announce(publication: Reference) -> dict[str, Any]:
+    """Version and metrics of what was published, for those who wait for it."""
+    from bwpredict.registry.announcement import announcement
+    from bwpredict.registry.pointer import Production
+
+    area = _area(publication)
+    made = Production(**read_document(area / PUBLICATION, "production"))
+    return announcement(open_store(read_run(area).registry), made)
 
 
 def open_study(profile: Reference, name: str, pruner: Pruner) -> Reference:
@@ -253,21 +304,29 @@ def _area(reference: Reference) -> Path:
 
 
 def _frame(area: Path) -> Any:
-    """The snapshot's telemetry; refuses files that are not those the snapshot describes."""
-    from bwpredict.telemetry.frame import load_frame
+    """The snapshot's telemetry, mapped from files of the area; refuses files that the snapshot does not describe."""
+    from bwpredict.telemetry.frame_files import mapped_frame
     from bwpredict.telemetry.snapshot import check_content
 
-    check_content(read_document(area / SNAPSHOT, "snapshot"), area / TELEMETRY)
-    return load_frame(area / TELEMETRY)
+    pinned = read_document(area / SNAPSHOT, "snapshot")
+    check_content(pinned, area / TELEMETRY)
+    return mapped_frame(area / TELEMETRY, area, pinned["telemetry_sha256"])
 
 
 def _champion_version(run: RunConfig) -> str | None:
-    """What the challenger has to beat: production, or what was before it if this very run put it there."""
+    """What the challenger has to beat: production, or what was before it if this very run put it there.
+
+    A back-fill that does not publish has to beat what its month's run would have met, and not a model of later months.
+    """
+    from bwpredict.registry.history import champion_of_month, read_history
     from bwpredict.registry.production import read_production
 
-    production = read_production(open_store(run.registry))
+    store = open_store(run.registry)
+    production = read_production(store)
     if production is None:
         return None
+    if run.backfill and not run.publishes:
+        return champion_of_month(read_history(store), run.month)
     return production.previous if production.version == run.version else production.version
 
 

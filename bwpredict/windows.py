@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -22,26 +23,74 @@ Index = npt.NDArray[np.int64]
 PARTS = ("train", "validation", "calibration", "test")
 DAY_SECONDS = 86_400
 FEWEST_DAYS_FOR_WHOLE_DAYS = 7
+ROWS_AT_A_TIME = 1 << 20
+"""Looked at at a time: it bounds the memory, and is enough for numpy to be quick."""
+
+
+@dataclass(frozen=True)
+class Starts:
+    """First rows of windows, as runs of rows that follow one another: 16 bytes a run, however long it is."""
+
+    first: Index
+    """[runs], the row at which each run begins."""
+    past: Index
+    """[runs], number of windows up to the run's end, over all runs."""
+
+    @classmethod
+    def of_rows(cls, rows: Index) -> Starts:
+        """The given rows, in their order."""
+        begins = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+        return cls(rows[begins], np.append(begins[1:], len(rows))[: len(begins)])
+
+    @classmethod
+    def of_runs(cls, first: Index, past: Index) -> Starts:
+        """All rows from `first` to before `past` of each run; runs without a row are left out."""
+        kept = past > first
+        return cls(first[kept], np.cumsum((past - first)[kept]))
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return int(self.past[-1]) if len(self.past) else 0
+
+    def rows(self, which: Index | npt.NDArray[np.bool_] | slice = slice(None)) -> Index:
+        """[n], the first row of each of the chosen windows."""
+        if isinstance(which, slice):
+            which = np.arange(*which.indices(len(self)))
+        elif which.dtype == bool:
+            which = np.flatnonzero(which)
+        which = np.where(which < 0, which + len(self), which)
+        run = np.searchsorted(self.past, which, side="right")
+        rows: Index = self.first[run] + which - np.append(0, self.past)[run]
+        return rows
 
 
 @dataclass(frozen=True)
 class WindowIndex:
-    """Positions of windows in a frame: 8 bytes a window, whatever its length."""
+    """Positions of windows in a frame: they take no more memory where there are more windows without a gap."""
 
     frame: TelemetryFrame
-    starts: Index
-    """[windows], row of each window's first sample, ascending."""
+    positions: Starts
     window_size: int
     horizon_steps: int
 
     def __len__(self) -> int:
         """Number of windows."""
-        return len(self.starts)
+        return len(self.positions)
+
+    @property
+    def starts(self) -> Index:
+        """[windows], row of each window's first sample; made anew each time, 8 bytes a window."""
+        return self.positions.rows()
 
     @property
     def target_rows(self) -> Index:
-        """[windows], row of each window's target."""
-        return self.starts + (self.window_size - 1 + self.horizon_steps)
+        """[windows], row of each window's target; made anew each time, 8 bytes a window."""
+        return self.starts + self.steps_to_target
+
+    @property
+    def steps_to_target(self) -> int:
+        """From a window's first sample to its target."""
+        return self.window_size - 1 + self.horizon_steps
 
     def inputs(self, which: Index | slice = slice(None)) -> npt.NDArray[np.float32]:
         """[n, window_size, features] of the chosen windows, raw units.
@@ -50,16 +99,23 @@ class WindowIndex:
         """
         features = self.frame.values.shape[1]
         view = np.lib.stride_tricks.sliding_window_view(self.frame.values.reshape(-1), self.window_size * features)
-        windows: npt.NDArray[np.float32] = view[self.starts[which] * features]
+        windows: npt.NDArray[np.float32] = view[self.positions.rows(which) * features]
+        self.frame.release()
         return windows.reshape(-1, self.window_size, features)
 
     def targets(self, which: Index | slice = slice(None)) -> npt.NDArray[np.float32]:
         """[n, targets] of the chosen windows, raw units."""
-        return self.frame.values[self.target_rows[which], : len(schema.TARGETS)]
+        targets = self.frame.values[self.positions.rows(which) + self.steps_to_target, : len(schema.TARGETS)]
+        self.frame.release()
+        return targets
 
     def take(self, which: Index | npt.NDArray[np.bool_] | slice) -> WindowIndex:
         """The chosen windows, as an index of their own."""
-        return replace(self, starts=self.starts[which])
+        return self.at(self.positions.rows(which))
+
+    def at(self, rows: Index) -> WindowIndex:
+        """The windows of the same frame that begin at these rows."""
+        return replace(self, positions=Starts.of_rows(rows))
 
     def spread(self, most: int) -> WindowIndex:
         """At most `most` windows, evenly spread over links and time."""
@@ -68,8 +124,10 @@ class WindowIndex:
         return self.take(np.linspace(0, len(self) - 1, most).astype(np.int64))
 
 
-def index_windows(frame: TelemetryFrame, window_size: int, horizon_minutes: int) -> WindowIndex:
-    """Every window of the frame.
+def index_windows(
+    frame: TelemetryFrame, window_size: int, horizon_minutes: int, *, with_target: bool = True
+) -> WindowIndex:
+    """Every window of the frame; without target: also those whose future is not in the frame, to forecast it.
 
     Raises:
         ConfigError: the horizon is not at least half a cadence.
@@ -80,38 +138,45 @@ def index_windows(frame: TelemetryFrame, window_size: int, horizon_minutes: int)
         raise ConfigError(
             f"horizon_minutes={horizon_minutes} is less than one step of this telemetry ({frame.cadence_seconds} s)."
         )
-    span = window_size + horizon_steps
-    runs = _runs(frame)
-    whole = np.equal(runs[: max(0, frame.rows - span + 1)], runs[span - 1 :])
-    starts = np.flatnonzero(whole).astype(np.int64)
-    starts = starts[runs[starts] >= 0]
-    if len(starts) == 0:
+    span = window_size + horizon_steps if with_target else window_size
+    first, past = _gap_free(frame)
+    positions = Starts.of_runs(first, past - span + 1)
+    if len(positions) == 0 and with_target:
         raise TelemetryError(
             f"no link has {span} consecutive samples {frame.cadence_seconds} s apart (window of {window_size}"
             f" + horizon of {horizon_steps}): all {len(frame.links)} links are too short or too full of gaps"
             f"{_emptiest(frame)}."
         )
-    return WindowIndex(frame, starts, window_size, horizon_steps)
+    return WindowIndex(frame, positions, window_size, horizon_steps)
 
 
 def _emptiest(frame: TelemetryFrame) -> str:
     """In words, the column with the most missing values; nothing where none is missing."""
-    missing = np.isnan(frame.values).sum(axis=0)
+    blocks = (frame.values[begin : begin + ROWS_AT_A_TIME] for begin in range(0, frame.rows, ROWS_AT_A_TIME))
+    missing = sum((np.isnan(block).sum(axis=0) for block in blocks), np.zeros(frame.values.shape[1], np.int64))
     worst = int(missing.argmax())
     return (
         f"; {schema.FEATURES[worst]} is missing in {missing[worst]:,} of {frame.rows:,} rows" if missing[worst] else ""
     )
 
 
-def _runs(frame: TelemetryFrame) -> Index:
-    """[rows], number of the gap-free run each row belongs to; -1 where a feature is missing."""
-    step = np.diff(frame.timestamps)
-    broken = (np.diff(frame.link) != 0) | (np.abs(step - frame.cadence_seconds) * 2 > frame.cadence_seconds)
-    missing = ~np.asarray(np.isfinite(frame.values).all(axis=1))
-    broken |= missing[1:] | missing[:-1]
-    runs = np.concatenate(([0], np.cumsum(broken)))
-    runs[missing] = -1
-    return runs.astype(np.int64)
+def _gap_free(frame: TelemetryFrame) -> tuple[Index, Index]:
+    """First row of each stretch of a link's samples one cadence apart, none with a missing value; and past its last."""
+    found = []
+    for begin in range(0, frame.rows, ROWS_AT_A_TIME):
+        # With the row before, so that a stretch may reach over from it.
+        rows = slice(max(0, begin - 1), begin + ROWS_AT_A_TIME)
+        whole = np.asarray(np.isfinite(frame.values[rows]).all(axis=1))
+        step = np.diff(frame.timestamps[rows])
+        follows = (np.diff(frame.link[rows]) == 0) & (np.abs(step - frame.cadence_seconds) * 2 <= frame.cadence_seconds)
+        begins = np.flatnonzero(~(follows & whole[1:] & whole[:-1])) + 1
+        if begin == 0:
+            begins = np.append(0, begins)
+        found.append(np.stack([rows.start + begins, whole[begins]], axis=1))
+        frame.release()
+    first, whole = np.concatenate(found).T
+    past = np.append(first[1:], frame.rows)
+    return first[whole == 1], past[whole == 1]
 
 
 @dataclass(frozen=True)
@@ -157,24 +222,47 @@ def split_windows(index: WindowIndex, config: SplitConfig) -> Split:
     span_s = (index.window_size + index.horizon_steps) * frame.cadence_seconds
     embargo_s = span_s if config.embargo else 0
     edges, whole_days = _edges(frame, config)
-    first, last = index.starts, index.target_rows
     parts: dict[str, WindowIndex] = {}
     boundaries: dict[str, tuple[int, int]] = {}
     for number, name in enumerate(PARTS):
         if name == "calibration" and config.calibration == 0:
             continue
         begin, end = edges[:, number] + (embargo_s if number else 0), edges[:, number + 1]
-        link = frame.link[first]
-        inside = (frame.timestamps[first] >= begin[link]) & (frame.timestamps[last] < end[link])
-        if not inside.any():
+        parts[name] = _between(index, begin, end)
+        if len(parts[name]) == 0:
+            first_s, last_s = _span_s(frame)
             raise TelemetryError(
-                f"the {name} part of the split is empty: {frame.rows} samples from {_iso(int(frame.timestamps.min()))}"
-                f" to {_iso(int(frame.timestamps.max()))} are too few or too short for {len(PARTS)} parts with an"
+                f"the {name} part of the split is empty: {frame.rows} samples from {_iso(first_s)}"
+                f" to {_iso(last_s)} are too few or too short for {len(PARTS)} parts with an"
                 f" embargo of {embargo_s // 60} minutes between them; give more telemetry."
             )
-        parts[name] = index.take(inside)
         boundaries[name] = (int(begin.min()), int(end.max()))
     return Split(parts, boundaries, embargo_s / 60, whole_days, config.by)
+
+
+def _between(index: WindowIndex, begin: Index, end: Index) -> WindowIndex:
+    """The windows whose samples, the target included, all lie in [begin, end) of their link, unix seconds [links]."""
+    frame, edges = index.frame, index.frame.link_rows()
+    times = [frame.timestamps[first:past] for first, past in pairwise(edges)]
+    first_row, past_row = (
+        edges[:-1] + np.array([np.searchsorted(*pair) for pair in zip(times, moments, strict=True)], dtype=np.int64)
+        for moments in (begin, end)
+    )
+    runs = index.positions
+    past = runs.first + np.diff(runs.past, prepend=0)
+    link = frame.link[runs.first]
+    inside = Starts.of_runs(
+        np.maximum(runs.first, first_row[link]), np.minimum(past, past_row[link] - index.steps_to_target)
+    )
+    frame.release()
+    return replace(index, positions=inside)
+
+
+def _span_s(frame: TelemetryFrame) -> tuple[int, int]:
+    """The first and the last timestamp: a link's rows are in order, so only their ends are looked at."""
+    edges = frame.link_rows()
+    there = np.diff(edges) > 0
+    return int(frame.timestamps[edges[:-1][there]].min()), int(frame.timestamps[edges[1:][there] - 1].max())
 
 
 def _edges(frame: TelemetryFrame, config: SplitConfig) -> tuple[Index, bool]:
@@ -185,11 +273,11 @@ def _edges(frame: TelemetryFrame, config: SplitConfig) -> tuple[Index, bool]:
     if cuts[1] <= 0:
         raise ConfigError("split: validation, calibration and test together must leave some time for training.")
     if config.by == "link":
-        starts = np.searchsorted(frame.link, np.arange(links))
-        ends = np.searchsorted(frame.link, np.arange(links), side="right") - 1
-        begin, end = frame.timestamps[starts], frame.timestamps[ends] + frame.cadence_seconds
+        rows = frame.link_rows()
+        begin, end = frame.timestamps[rows[:-1]], frame.timestamps[rows[1:] - 1] + frame.cadence_seconds
         return (begin[:, None] + np.round((end - begin)[:, None] * cuts)).astype(np.int64), False
-    begin_s, end_s = int(frame.timestamps.min()), int(frame.timestamps.max()) + frame.cadence_seconds
+    first_s, last_s = _span_s(frame)
+    begin_s, end_s = first_s, last_s + frame.cadence_seconds
     first_day, past_last_day = begin_s // DAY_SECONDS, -(-end_s // DAY_SECONDS)
     whole_days = past_last_day - first_day >= FEWEST_DAYS_FOR_WHOLE_DAYS
     if whole_days:

@@ -13,7 +13,11 @@ the gate against the model in production.
 What a run did lies in its work area, `$BWPREDICT_WORK/<run id>/`: Data Docs in `validation/data_docs/`,
 `decision.json`, `model_card.html`. Every failed run sends one alert to the URLs in `BWPREDICT_ALERT_URLS`.
 
-Unpausing this DAG starts the run for the last month that is over; months before that are run by hand.
+Each run's note says its verdict; Bandwidth models in the navigation has versions, accuracy and checks. A run
+that takes longer than 30 hours is told of while it still runs.
+
+Unpausing this DAG starts the run for the last month that is over. Months before that are back-filled: each is
+judged against the champion of its time and published **only** if Publish past months is on.
 
 Where the file `BWPREDICT_MODELS` names several models, each has a DAG of its own: this one is about `default`,
 `bandwidth_predictor_retrain__<name>` about the model of that name.
@@ -24,11 +28,29 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import (
+    DAG,
+    Asset,
+    CronDataIntervalTimetable,
+    Param,
+    TaskGroup,
+    get_current_context,
+    task,
+)
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from bwpredict_airflow.deadline import tell_that_it_is_late
+from bwpredict_airflow.links import DataDocsLink, RegistryLink, ReportLink, add_links
 from bwpredict_airflow.notifier import AlertNotifier
-from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, reason_in_one_line, require_pass, run_step
-from bwpredict_airflow.params import HISTORY_MONTHS, MONTH
+from bwpredict_airflow.outcome import (
+    NO_RETRY_ON_A_VERDICT,
+    reason_in_one_line,
+    require_pass,
+    run_step,
+    skip_unless_to_publish,
+)
+from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS
+from bwpredict_airflow.validation import validated
 
 from bwpredict import steps
 from bwpredict.code_version import code_version
@@ -114,6 +136,7 @@ PARAMS = {
         description="Stop after the decision and publish nothing.",
         section="Gate",
     ),
+    "publish_past_months": PUBLISH_PAST_MONTHS,
 }
 
 
@@ -135,6 +158,12 @@ def retrain_dag(model: NamedModel) -> None:
             "on_failure_callback": AlertNotifier(),
         },
         on_failure_callback=AlertNotifier(),
+        deadline=DeadlineAlert(
+            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            interval=timedelta(hours=30),
+            callback=AsyncCallback(tell_that_it_is_late),
+            name="the month's model is late",
+        ),
         description="Telemetry to validated, gated, published model, once a month",
         doc_md=__doc__,
         tags=["bandwidth", "training", model.name],
@@ -164,7 +193,7 @@ def recipe(model: NamedModel) -> None:
         run = context["dag_run"]
         with reason_in_one_line():
             config = run_config(
-                context["params"],
+                {**context["params"], "backfill": run.run_type == "backfill"},
                 run_id=run.run_id,
                 interval_start=run.data_interval_start,
                 run_after=run.run_after,
@@ -183,20 +212,19 @@ def recipe(model: NamedModel) -> None:
         """
         return run_step(steps.pull, plan)
 
-    @task(execution_timeout=timedelta(hours=1), multiple_outputs=False)
-    def validate(snapshot: dict[str, str]) -> dict[str, str]:
-        """Hold the telemetry against the Great Expectations suites: schema, and drift since the champion.
-
-        **Red here: the telemetry is not fit to train on.** The log has a sentence for each expectation that
-        failed; the Data Docs (`validation/data_docs/index.html`) show the rows.
-        """
-        return run_step(steps.validate, snapshot)
-
-    @task(queue="gpu", pool="gpu", execution_timeout=timedelta(hours=12), multiple_outputs=False)
+    @task(
+        queue="gpu",
+        pool="gpu",
+        priority_weight=100,
+        weight_rule="absolute",
+        execution_timeout=timedelta(hours=12),
+        multiple_outputs=False,
+    )
     def train(profile: dict[str, str]) -> dict[str, str]:
         """Fit the challenger on the training part of the snapshot. Runs on queue `gpu`, in pool `gpu`.
 
-        One line of log for each epoch, with the time that is left. Writes `best_model.pth`, `history.json`.
+        It goes before any trial of a search that waits for the same worker. One line of log for each epoch, with
+        the time that is left. Writes `best_model.pth`, `history.json`.
         """
         return run_step(steps.train, profile)
 
@@ -230,16 +258,27 @@ def recipe(model: NamedModel) -> None:
     def publish(decision: dict[str, str]) -> dict[str, str]:
         """Copy the model into the registry, verify it there, and point production at it (compare-and-swap).
 
-        Sends the asset event `bandwidth_model` when the new model is in production. Skipped in a dry run.
+        Sends the asset event `bandwidth_model`, with version and metrics, when the new model is in production.
+        Skipped in a dry run, and in a back-fill that is not to publish.
         """
-        if get_current_context()["params"]["dry_run"]:
-            raise AirflowSkipException("This is a dry run: the challenger passed, and nothing was published.")
+        context = get_current_context()
+        skip_unless_to_publish(context)
         published = run_step(steps.publish, decision)
-        production = read_document(Path(published["path"]), "production")
-        get_current_context()["outlet_events"][asset].extra = {key: production[key] for key in ("version", "sha256")}
+        with reason_in_one_line():
+            context["outlet_events"][asset].extra = steps.announce(steps.Reference(**published))
         return published
 
-    publish(decide(compare(export(train(validate(pull(plan())))))))  # type: ignore[arg-type]
+    planned = plan()
+    with TaskGroup("telemetry", prefix_group_id=False, tooltip="Read the month and check it"):
+        checked = validated(pull(planned))  # type: ignore[arg-type]
+    with TaskGroup("challenger", prefix_group_id=False, tooltip="Train and export the model that wants to be next"):
+        exported = export(train(checked))  # type: ignore[arg-type]
+    with TaskGroup("judgement", prefix_group_id=False, tooltip="Compare with production and decide"):
+        decided = decide(compare(exported))  # type: ignore[arg-type]
+    published = publish(decided)  # type: ignore[arg-type]
+    add_links(checked, DataDocsLink())
+    add_links(decided, ReportLink())
+    add_links(published, RegistryLink(), ReportLink())
 
 
 for each in read_models(Settings()):

@@ -113,14 +113,23 @@ def _post(url: str, body: bytes) -> None:
 @contextmanager
 def running_s3_server(extra_environment: Mapping[str, str]) -> Iterator[str]:
     """Run one more server process while the block runs, for tests that need a special one; yields its URL."""
+    with running_s3_server_process(extra_environment) as (_, endpoint):
+        yield endpoint
+
+
+@contextmanager
+def running_s3_server_process(
+    extra_environment: Mapping[str, str] | None = None,
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The same for tests that do something to the process; yields it and its URL."""
     port = _free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    environment = {**os.environ, **extra_environment}
+    environment = {**os.environ, **(extra_environment or {})}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         endpoint = f"http://127.0.0.1:{port}"
         _wait_until_up(endpoint, process)
-        yield endpoint
+        yield process, endpoint
     finally:
         process.terminate()
         process.wait(timeout=10)

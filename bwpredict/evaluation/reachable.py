@@ -6,7 +6,7 @@ Measured on the validation and calibration parts: the test part, on which models
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -154,7 +154,7 @@ def _best(figures: Mapping[str, float | None], *, largest: bool = False) -> tupl
 def _measured(split: Split) -> WindowIndex:
     parts = [split[name] for name in MEASURED_PARTS if name in split.parts]
     starts = np.sort(np.concatenate([part.starts for part in parts]))
-    return replace(parts[0], starts=starts).spread(MEASURED_WINDOWS)
+    return parts[0].at(starts).spread(MEASURED_WINDOWS)
 
 
 def _blocks(forecasts: Forecasts) -> tuple[npt.NDArray[np.int64], str]:

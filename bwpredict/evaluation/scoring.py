@@ -64,6 +64,23 @@ def forecast_with_bounds(
     return Forecast(found["output"], None if level is None else Bounds(found["lower"], found["upper"], level))
 
 
+def input_contract(path: Path) -> tuple[int, int]:
+    """Window size and horizon in minutes that the model's file was made for.
+
+    Raises:
+        ModelError: the file is missing, corrupt or does not tell.
+    """
+    session = _open(path, 1)
+    shape = session.get_inputs()[0].shape
+    horizon = _decoded(session.get_modelmeta().custom_metadata_map.get("horizon_minutes", ""))
+    if len(shape) != 3 or not isinstance(shape[1], int) or not isinstance(horizon, int):
+        raise ModelError(
+            f"{path}: takes inputs of shape {shape}, horizon_minutes {horizon!r}; expected"
+            f" ['batch', samples, {len(schema.FEATURES)}] and a whole number: a model that bwpredict exported."
+        )
+    return shape[1], horizon
+
+
 def _outputs(
     path: Path, session: ort.InferenceSession, index: WindowIndex, names: list[str], batch_size: int
 ) -> dict[str, npt.NDArray[np.float32]]:

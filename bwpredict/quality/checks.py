@@ -53,6 +53,19 @@ class Check:
     shows: str = ""
 
 
+READABLE = Check(
+    "schema.readable",
+    SCHEMA_SUITE,
+    "",
+    "error",
+    "",
+    {},
+    "{count} of {total} days cannot be checked ({observed})",
+    "all days of the snapshot, as they were pulled",
+)
+"""Not an expectation on rows: whether there are rows to hold the others against."""
+
+
 def schema_checks(start: datetime, end: datetime) -> tuple[Check, ...]:
     """The checks that every row, and every column, must pass; rows lie in [start, end)."""
     of_columns = (check for column in schema.COLUMNS for check in _column_checks(column))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,17 +54,38 @@ def read_day(folder: Path) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else _empty_frame()
 
 
-def batches(telemetry: Path, *, rows: int = ROWS_PER_BATCH) -> Iterator[Batch]:
-    """The telemetry with the derived columns, in batches of whole days; one empty batch if there is none."""
-    days: list[str] = []
-    frames: list[pd.DataFrame] = []
-    for day, folder in partitions(telemetry):
-        if days and sum(map(len, frames)) + _rows_in(folder) > rows:
-            yield _batch(days, frames)
-            days, frames = [], []
-        days.append(day)
-        frames.append(_with_derived_columns(read_day(folder)))
-    yield _batch(days, frames)
+def batches(
+    telemetry: Path,
+    days: Sequence[str] | None = None,
+    *,
+    rows: int = ROWS_PER_BATCH,
+    read: Callable[[Path], pd.DataFrame | None] = read_day,
+) -> Iterator[Batch]:
+    """The days (all that are there) with the derived columns, in batches of whole days; without days, one empty batch.
+
+    `read` gives the rows of a day's folder, None to leave the day out.
+    """
+    days = [day for day, _ in partitions(telemetry)] if days is None else days
+    for group in grouped(telemetry, days, rows=rows):
+        frames = {day: frame for day in group if (frame := read(telemetry / f"date={day}")) is not None}
+        if frames:
+            yield _batch(list(frames), [_with_derived_columns(frame) for frame in frames.values()])
+    if not days:
+        yield _batch([], [])
+
+
+def grouped(telemetry: Path, days: Sequence[str], *, rows: int = ROWS_PER_BATCH) -> list[list[str]]:
+    """The days in the groups that make up one batch each: as many as have at most so many rows, but at least one."""
+    groups: list[list[str]] = []
+    room = 0
+    for day in days:
+        there = _rows_in(telemetry / f"date={day}")
+        if not groups or there > room:
+            groups.append([])
+            room = rows
+        groups[-1].append(day)
+        room -= there
+    return groups
 
 
 def _batch(days: list[str], frames: list[pd.DataFrame]) -> Batch:
@@ -79,7 +100,11 @@ def _empty_frame() -> pd.DataFrame:
 
 
 def _rows_in(folder: Path) -> int:
-    return sum(_opened(pq.read_metadata, path).num_rows for path in folder.glob("*.parquet"))
+    """Rows of a day; 0 where that cannot be told: reading the day will say why."""
+    try:
+        return sum(_opened(pq.read_metadata, path).num_rows for path in folder.glob("*.parquet"))
+    except TelemetryError:
+        return 0
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -62,29 +62,28 @@ class Outcome:
 
 
 class Session:
-    """An in-memory Great Expectations project whose Data Docs are written to the folder `site`."""
+    """A Great Expectations project whose results lie in the folder `results`, where other sessions may add theirs."""
 
-    def __init__(self, site: Path) -> None:
-        """Make the project; nothing is written before `write_data_docs`."""
-        self._context = gx.get_context(mode="ephemeral", project_config=_project(site))
+    def __init__(self, results: Path, site: Path | None = None) -> None:
+        """Make the project; `write_data_docs` writes to the folder `site`."""
+        self._context = gx.get_context(mode="ephemeral", project_config=_project(results, site or results))
         self._source = self._context.data_sources.add_pandas("telemetry")
 
     def run(self, suite: str, checks: Sequence[Check], batches: Iterable[Batch]) -> list[Outcome]:
         """Evaluate the checks on each batch; one outcome for each check, over all batches."""
-        definition = self._define(suite, checks)
-        merged: list[Outcome] | None = None
+        definition = self.declare(suite, checks)
+        outcomes: list[Outcome] = []
         for batch in batches:
             found = _outcomes(checks, _evaluate(definition, batch), batch.frame)
-            merged = found if merged is None else [_merge(*pair) for pair in zip(merged, found, strict=True)]
-        return merged or [
-            Outcome(check, evaluated=False, passed=False, reason="there was nothing to check") for check in checks
-        ]
+            outcomes = merged(outcomes, found) if outcomes else found
+        return outcomes or not_evaluated(checks)
 
     def write_data_docs(self) -> None:
         """Render every suite and result as HTML."""
         self._context.build_data_docs(site_names=[_SITE])
 
-    def _define(self, suite: str, checks: Sequence[Check]) -> Any:
+    def declare(self, suite: str, checks: Sequence[Check]) -> Any:
+        """Make the suite; returns Great Expectations' definition of its validation."""
         expectations = [_expectation(check) for check in checks]
         stored = self._context.suites.add(gx.ExpectationSuite(name=suite, expectations=expectations))
         data = self._source.add_dataframe_asset(suite).add_batch_definition_whole_dataframe(suite)
@@ -92,14 +91,29 @@ class Session:
         return self._context.validation_definitions.add(definition)
 
 
-def _project(site: Path) -> DataContextConfig:
+def not_evaluated(checks: Sequence[Check]) -> list[Outcome]:
+    """What comes of checks where there is nothing to check: a failure."""
+    return [Outcome(check, evaluated=False, passed=False, reason="there was nothing to check") for check in checks]
+
+
+def merged(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes of the same checks on two spans, one after the other; associative."""
+    return [_merge(*pair) for pair in zip(before, after, strict=True)]
+
+
+def _project(results: Path, site: Path) -> DataContextConfig:
+    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+    stores.stores[stores.validation_results_store_name]["store_backend"] = {
+        "class_name": "TupleFilesystemStoreBackend",
+        "base_directory": str(results),
+    }
     docs = {
         "class_name": "SiteBuilder",
         "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site)},
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
     }
     return DataContextConfig(
-        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        store_backend_defaults=stores,
         data_docs_sites={_SITE: docs},
         progress_bars=ProgressBarsConfig(globally=False),
         analytics_enabled=False,

@@ -5,21 +5,20 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bwpredict.documents import write_document
-from bwpredict.errors import SnapshotError
 from bwpredict.quality.checks import DISTRIBUTION_SUITE, SCHEMA_SUITE, schema_checks
 from bwpredict.quality.data_docs import DATA_DOCS_INDEX, finish_data_docs
 from bwpredict.quality.figures import figure_checks, figures_of, link_checks, link_figures
-from bwpredict.quality.link_levels import LinkLevels
-from bwpredict.quality.partitions import Batch, batches
-from bwpredict.quality.profile import Profile, measure
+from bwpredict.quality.partitions import Batch
+from bwpredict.quality.profile import Profile
 from bwpredict.quality.runner import Outcome, Session
+from bwpredict.quality.shards import check_shard, gather, period, plan_shards
 from bwpredict.quality.words import example, figure
 
 FIRST_MONTH_NOTE = (
@@ -30,50 +29,57 @@ REFERENCE_NOTE = "Drift, row count and link count are held against the champion'
 
 
 def validate(
-    telemetry: Path,
-    snapshot: dict[str, Any],
-    champion_profile: Profile | None,
-    output: Path,
-    *,
-    profile: Profile | None = None,
+    telemetry: Path, snapshot: dict[str, Any], champion_profile: Profile | None, output: Path
 ) -> dict[str, Any]:
     """Run both suites and write `output/result.json` (kind `validation`) and `output/data_docs/index.html`.
 
     Failed expectations are in the returned document, and `passed` is False: they raise nothing. A check
-    that could not be evaluated counts as failed. `output` is replaced, whole.
+    that could not be evaluated counts as failed, and so does a day that cannot be read. `output` is replaced, whole.
 
     Args:
         telemetry: folder with `date=YYYY-MM-DD/*.parquet`.
-        snapshot: document of kind `snapshot`; its start, end and rows are expectations.
+        snapshot: document of kind `snapshot`; its start, end, rows and days are expectations.
         champion_profile: profile of the champion's training data, None in the first month.
         output: folder for the results.
-        profile: what `measure(telemetry)` returned, if it is known already.
 
     Raises:
-        TelemetryError: a Parquet file cannot be read.
         SnapshotError: the snapshot document lacks start, end or rows.
     """
-    start, end = _moment_of(snapshot, "start"), _moment_of(snapshot, "end")
-    profile = measure(telemetry) if profile is None else profile
+    period(snapshot)
     output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
+        shards = [
+            check_shard(telemetry, snapshot, days, Path(folder, str(number)))
+            for number, days in enumerate(plan_shards(telemetry, snapshot))
+        ]
+        return judge(shards, snapshot, champion_profile, output)[0]
+
+
+def judge(
+    shards: Sequence[Path], snapshot: dict[str, Any], champion_profile: Profile | None, output: Path
+) -> tuple[dict[str, Any], Profile]:
+    """The second half of `validate`, from what `check_shard` wrote: the result, and the profile of all days."""
+    start, end = period(snapshot)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
-        staging = Path(temporary) / output.name
-        session = Session(staging / DATA_DOCS_INDEX.parent)
-        watched = LinkLevels()
-        outcomes = session.run(SCHEMA_SUITE, schema_checks(start, end), watched.watch(batches(telemetry)))
-        levels = watched.levels()
-        month = figures_of(profile, champion_profile, days=max(1, round((end - start).total_seconds() / 86400)))
-        month |= link_figures(levels)
-        checks = (*figure_checks(profile, champion_profile, rows=snapshot["rows"]), *link_checks(levels))
+        staging, results = Path(temporary) / output.name, Path(temporary) / "results"
+        session = Session(results, staging / DATA_DOCS_INDEX.parent)
+        found = gather(shards, snapshot, results)
+        session.declare(SCHEMA_SUITE, schema_checks(start, end))
+        month = figures_of(found.profile, champion_profile, days=max(1, round((end - start).total_seconds() / 86400)))
+        month |= link_figures(found.levels)
+        checks = (
+            *figure_checks(found.profile, champion_profile, rows=snapshot["rows"]),
+            *link_checks(found.levels),
+        )
         whole = Batch(f"{start:%Y-%m-%d} to {end:%Y-%m-%d}", pd.DataFrame([month]))
-        outcomes += session.run(DISTRIBUTION_SUITE, checks, [whole])
-        result = _document(outcomes, profile, start, end, first_month=champion_profile is None)
+        outcomes = [*found.outcomes, *session.run(DISTRIBUTION_SUITE, checks, [whole])]
+        result = _document(outcomes, found.profile, start, end, first_month=champion_profile is None)
         session.write_data_docs()
         finish_data_docs(staging, result, reported(result))
         write_document(staging / "result.json", "validation", result)
         shutil.rmtree(output, ignore_errors=True)
         staging.replace(output)
-    return result
+    return result, found.profile
 
 
 def summary(result: dict[str, Any], *, most: int = 12) -> str:
@@ -98,13 +104,6 @@ def reported(result: dict[str, Any]) -> list[dict[str, Any]]:
         if not (name.endswith(".warning") and name.removesuffix("warning") + "error" in failed)
     ]
     return sorted(told, key=lambda check: (check["severity"] != "error", not check["evaluated"]))
-
-
-def _moment_of(snapshot: dict[str, Any], key: str) -> datetime:
-    if missing := [name for name in ("start", "end", "rows") if name not in snapshot]:
-        raise SnapshotError(f"the snapshot document lacks {', '.join(missing)}; pull the telemetry again.")
-    time = datetime.fromisoformat(snapshot[key])
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _document(

@@ -96,6 +96,17 @@ def rollback_stack(history: Sequence[Production | RecordName]) -> list[str]:
     return stack
 
 
+def champion_of_month(history: list[Production], month: str) -> str | None:
+    """What a model of a past `month` has to beat: of the versions that served, the latest of an earlier month.
+
+    Versions that were rolled back, and those that a cleanup deleted, do not count.
+    """
+    deleted = {version for made in history for version in made.deleted}
+    months = {made.version: made.month for made in history}
+    served = [(months[version], version) for version in rollback_stack(history) if version not in deleted]
+    return max((pair for pair in served if pair[0] < month), default=(month, None))[1]
+
+
 def require_not_put_back(store: Store, production: Production | None, recorded: int) -> None:
     """Refuse a pointer that lags behind a recorded move; one that was only moved meanwhile has caught up by now.
 

@@ -70,12 +70,24 @@ def verify_version(store: Store, version: str) -> Manifest:
 
 def verify_file(store: Store, manifest: Manifest, name: str) -> None:
     """Read one file of a version and hold it against the manifest. Raises ObjectCorruptError."""
+    read_file(store, manifest, name)
+
+
+def read_file(store: Store, manifest: Manifest, name: str) -> bytes:
+    """The bytes of one file of a version, which are those that the manifest lists.
+
+    Raises:
+        ConfigError: the version has no file of that name.
+        ObjectCorruptError: the file is gone or has other bytes.
+    """
+    _require_file(store, manifest, name)
     key = model_key(manifest.version, name)
     try:
         content, _ = store.read(key)
     except ObjectMissingError as error:
         raise ObjectCorruptError(f"{store.uri}/{key}: is gone, but MANIFEST.json lists it.") from error
     _check_bytes(store, key, hashlib.sha256(content).hexdigest(), manifest.sha256[name])
+    return content
 
 
 def fetch(store: Store, version: str, names: Sequence[str], folder: Path) -> list[Path]:
@@ -92,9 +104,7 @@ def fetch(store: Store, version: str, names: Sequence[str], folder: Path) -> lis
 
 
 def _fetch_file(store: Store, manifest: Manifest, name: str, path: Path) -> Path:
-    if name not in manifest.sha256:
-        known = ", ".join(manifest.sha256)
-        raise ConfigError(f"{store.uri}: version {manifest.version} has no file {name}; it has {known}.")
+    _require_file(store, manifest, name)
     if path.is_file() and sha256_of(path) == manifest.sha256[name]:
         return path
     key = model_key(manifest.version, name)
@@ -102,6 +112,12 @@ def _fetch_file(store: Store, manifest: Manifest, name: str, path: Path) -> Path
         store.download(key, temporary)
         _check_bytes(store, key, sha256_of(temporary), manifest.sha256[name])
     return path
+
+
+def _require_file(store: Store, manifest: Manifest, name: str) -> None:
+    if name not in manifest.sha256:
+        known = ", ".join(manifest.sha256)
+        raise ConfigError(f"{store.uri}: version {manifest.version} has no file {name}; it has {known}.")
 
 
 def _check_bytes(store: Store, key: str, found: str, expected: str) -> None:

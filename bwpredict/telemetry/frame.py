@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import mmap
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +40,46 @@ class TelemetryFrame:
     cadence_seconds: int = schema.CADENCE_SECONDS
     filled: dict[str, float] | None = None
     """Features that the source lacks, with the constant that fills them (None or empty: none)."""
+    mapped: tuple[mmap.mmap, ...] = ()
+    """The files that the arrays lie in; empty where they lie in memory."""
 
     @property
     def rows(self) -> int:
         """Number of samples, over all links."""
         return len(self.timestamps)
 
+    def link_rows(self) -> npt.NDArray[np.int64]:
+        """[links + 1], the row at which each link begins, and the number of rows."""
+        return np.searchsorted(self.link, np.arange(len(self.links) + 1))
 
-def load_frame(folder: Path) -> TelemetryFrame:
-    """Read the telemetry folder that `snapshot.pull` wrote.
+    def release(self) -> None:
+        """Let go of the pages of mapped files that were read so far; they are read again when they are needed."""
+        for file in self.mapped:
+            file.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Where the rows of a frame are put; the fields are those of `TelemetryFrame`."""
+
+    values: npt.NDArray[np.float32]
+    timestamps: npt.NDArray[np.int64]
+    link: npt.NDArray[np.int32]
+    mapped: tuple[mmap.mmap, ...] = ()
+
+
+def in_memory(rows: int) -> Arrays:
+    """Arrays for a frame of so many rows."""
+    values = np.empty((rows, len(schema.FEATURES)), dtype=np.float32)
+    return Arrays(values, np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int32))
+
+
+def load_frame(
+    folder: Path, allocate: Callable[[int], Arrays] = in_memory, *, days: Collection[str] | None = None
+) -> TelemetryFrame:
+    """Read the telemetry folder that `snapshot.pull` wrote, into the arrays that `allocate(rows)` gives.
+
+    `days` (YYYY-MM-DD) leaves out all others.
 
     One day is in memory at a time beside the result (48 bytes a row). A link's attributes are those of
     its latest day. Missing values become NaN.
@@ -55,6 +89,7 @@ def load_frame(folder: Path) -> TelemetryFrame:
             or two rows of one link and timestamp.
     """
     paths = sorted(folder.glob("date=*/part-0.parquet"))
+    paths = [path for path in paths if days is None or path.parent.name.removeprefix("date=") in days]
     if not paths:
         raise TelemetryError(f"{folder}: holds no date=YYYY-MM-DD/part-0.parquet; expected a folder written by pull.")
     runs = [_link_runs(path) for path in paths]
@@ -65,19 +100,23 @@ def load_frame(folder: Path) -> TelemetryFrame:
         counts[number, codes[number]] = day.lengths
     # Where each day's part of each link begins: links one after another, days in order within a link.
     begins = (np.cumsum(counts.T) - counts.T.reshape(-1)).reshape(counts.T.shape).T
-    rows = int(counts.sum())
-    values = np.empty((rows, len(schema.FEATURES)), dtype=np.float32)
-    timestamps = np.empty(rows, dtype=np.int64)
+    arrays = allocate(int(counts.sum()))
+    frame = TelemetryFrame(arrays.values, arrays.timestamps, arrays.link, pd.DataFrame(), mapped=arrays.mapped)
     attributes = []
     for number, (path, day) in enumerate(zip(paths, runs, strict=True)):
         table = _read(path, ["timestamp", *schema.FEATURES, *schema.LINK_ATTRIBUTES])
         target = np.repeat(begins[number, codes[number]] - day.begins, day.lengths) + np.arange(day.rows)
-        timestamps[target] = table["timestamp"].to_numpy()
-        values[target] = _matrix(table)
+        frame.timestamps[target] = table["timestamp"].to_numpy()
+        for place, name in enumerate(schema.FEATURES):
+            frame.values[target, place] = table[name].to_numpy()
         firsts = table.select(schema.LINK_ATTRIBUTES).take(pa.array(day.begins)).cast(_ATTRIBUTES).to_pandas()
         attributes.append(firsts.set_index(codes[number]))
-    link = np.repeat(np.arange(len(links), dtype=np.int32), counts.sum(axis=0))
-    return TelemetryFrame(values, timestamps, link, _links_frame(links, attributes))
+        frame.release()
+    edges = np.concatenate(([0], np.cumsum(counts.sum(axis=0))))
+    for number, (first, past) in enumerate(pairwise(edges)):
+        frame.link[first:past] = number
+    frame.release()
+    return replace(frame, links=_links_frame(links, attributes))
 
 
 @dataclass(frozen=True)
@@ -118,13 +157,6 @@ def _positions(some: Integers, links: Integers) -> Integers:
     order = np.concatenate([links, some])
     _, inverse = np.unique(order, axis=0, return_inverse=True)
     return np.asarray(inverse.reshape(-1)[len(links) :], dtype=np.int64)
-
-
-def _matrix(table: pa.Table) -> npt.NDArray[np.float32]:
-    matrix = np.empty((table.num_rows, len(schema.FEATURES)), dtype=np.float32)
-    for number, name in enumerate(schema.FEATURES):
-        matrix[:, number] = table[name].to_numpy()
-    return matrix
 
 
 def _links_frame(links: Integers, attributes: list[pd.DataFrame]) -> pd.DataFrame:

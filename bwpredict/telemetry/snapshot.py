@@ -187,12 +187,12 @@ def _check_last_month(
     month = month_of(end - timedelta(seconds=1))
     if any(day["date"].startswith(month) for day in tally.days):
         return
-    where, there = sources.location(store, prefix), _first_and_last_day(store, found)
+    where, there = sources.location(store, prefix), first_and_last_day(store, found)
     instead = f"it holds {there[0]} to {there[1]}" if there else "its files hold no rows"
     raise TelemetryError(f"month={month}: {where} holds no telemetry of that month; {instead}.")
 
 
-def _first_and_last_day(store: Store, found: list[sources.TelemetryKey]) -> tuple[date, date] | None:
+def first_and_last_day(store: Store, found: list[sources.TelemetryKey]) -> tuple[date, date] | None:
     """Of all rows there: in files without a partition, and in the first and the last partition."""
     partitions = [item.day for item in found if item.day]
     seconds: list[int] = []

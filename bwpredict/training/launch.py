@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -27,7 +28,7 @@ from bwpredict.model import Forecaster, save_checkpoint
 from bwpredict.telemetry.frame import TelemetryFrame
 from bwpredict.training.progress import Training
 from bwpredict.training.resume import Resume, identity
-from bwpredict.windows import Split, WindowIndex
+from bwpredict.windows import Split, Starts, WindowIndex
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ START = "start.pth"
 ERROR = "error.json"
 PARTS = ("train", "validation")
 """A training sees no others."""
+FRAME = ("values", "timestamps", "link")
 
 
 def over_ranks(
@@ -78,10 +80,14 @@ def over_ranks(
 def write_job(job: Path, split: Split, described: dict[str, Any]) -> None:
     """What `read_split` and `rank.py` read, the description last."""
     train = split["train"]
-    arrays: dict[str, npt.NDArray[Any]] = {"values": train.frame.values, **{part: split[part].starts for part in PARTS}}
+    arrays: dict[str, npt.NDArray[Any]] = {name: getattr(train.frame, name) for name in FRAME}
+    for part in PARTS:
+        positions = split[part].positions
+        arrays |= {f"{part}_first": positions.first, f"{part}_past": positions.past}
     for name, array in arrays.items():
         with atomic_path(job / f"{name}.npy") as temporary:
             np.save(temporary, array)
+        train.frame.release()
     windows = {
         "window_size": train.window_size,
         "horizon_steps": train.horizon_steps,
@@ -92,12 +98,17 @@ def write_job(job: Path, split: Split, described: dict[str, Any]) -> None:
 
 def read_split(job: Path, described: dict[str, Any]) -> Split:
     """The parts that a training sees; samples are read from disk when their windows are used."""
-    values, *starts = (np.load(job / f"{name}.npy", mmap_mode="r") for name in ("values", *PARTS))
-    windows = described["windows"]
-    nothing = np.empty(0, dtype=np.int64)
-    frame = TelemetryFrame(values, nothing, nothing.astype(np.int32), None, windows["cadence_seconds"])  # type: ignore[arg-type]
-    indices = [WindowIndex(frame, each, windows["window_size"], windows["horizon_steps"]) for each in starts]
-    return Split(dict(zip(PARTS, indices, strict=True)), {}, 0.0, whole_days=False, by="calendar")
+    frame = TelemetryFrame(
+        **{name: np.load(job / f"{name}.npy", mmap_mode="r") for name in FRAME},
+        links=pd.DataFrame(),
+        cadence_seconds=described["windows"]["cadence_seconds"],
+    )
+
+    def index(part: str) -> WindowIndex:
+        positions = Starts(*(np.load(job / f"{part}_{name}.npy") for name in ("first", "past")))
+        return WindowIndex(frame, positions, described["windows"]["window_size"], described["windows"]["horizon_steps"])
+
+    return Split({part: index(part) for part in PARTS}, {}, 0.0, whole_days=False, by="calendar")
 
 
 def _launch(job: Path, ranks: int) -> None:

@@ -24,7 +24,7 @@ from bwpredict.config import TrainingConfig
 from bwpredict.files import write_atomically
 from bwpredict.model import Contract, Forecaster, load_checkpoint
 from bwpredict.training.progress import Progress, Training
-from bwpredict.windows import Split
+from bwpredict.windows import ROWS_AT_A_TIME, Split
 
 logger = logging.getLogger(__name__)
 
@@ -131,8 +131,11 @@ def identity(split: Split, config: TrainingConfig, absent: frozenset[str], start
     """What two processes must agree on to work on one training, each part by name."""
     windows = hashlib.sha256()
     frame = split["train"].frame
-    for array in (frame.values, split["train"].starts, split["validation"].starts):
-        windows.update(np.ascontiguousarray(array).view(np.uint8).data)
+    for begin in range(0, frame.rows, ROWS_AT_A_TIME):
+        windows.update(np.ascontiguousarray(frame.values[begin : begin + ROWS_AT_A_TIME]).data)
+        frame.release()
+    for part in ("train", "validation"):
+        windows.update(split[part].positions.first.tobytes() + split[part].positions.past.tobytes())
     return {
         "telemetry": windows.hexdigest(),
         "configuration": json.dumps([config.model_dump(mode="json"), sorted(absent)]),

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from bwpredict.config import TrainingConfig
 from bwpredict.errors import DivergedError
 from bwpredict.model import Forecaster, load_checkpoint
+from bwpredict.sampling import draw
 from bwpredict.training.loss import BatchLoss, evaluate_loss, load
 from bwpredict.training.progress import Progress, Record
 from bwpredict.training.ranks import Ranks
 from bwpredict.training.resume import Resume, set_random_state
-from bwpredict.windows import Index, WindowIndex
+from bwpredict.windows import Index
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ def _train_epoch(
     """What is left of the epoch; returns the mean loss on the way, and the seconds it took."""
     config, ranks = progress.config, progress.ranks
     began, before = time.monotonic(), learning.seconds
-    order = _draw(progress.split["train"], budget, config, learning.epoch)
+    order = draw(progress.split["train"], budget, config.draw, seed=config.seed, epoch=learning.epoch)
     learning.model.train()
     with _deterministic(progress.weights.device):
         for number, batch in enumerate(_batches(order, config.batch_size, ranks)):
@@ -185,12 +186,6 @@ def _step(learning: _Learning, batch: Index, progress: Progress) -> None:
 
 def _seed_of(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
-def _draw(train: WindowIndex, budget: int, config: TrainingConfig, epoch: int) -> Index:
-    """[budget] windows for one epoch, without replacement, decided by seed and epoch alone."""
-    generator = np.random.default_rng((config.seed, epoch))
-    return generator.choice(len(train), size=budget, replace=False, shuffle=True)
 
 
 def _batches(order: Index, batch_size: int, ranks: Ranks) -> Iterator[Index]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryRule
 from airflow.sdk.definitions.retry_policy import RetryAction
+from airflow.sdk.exceptions import AirflowSkipException
 
 from bwpredict.errors import BwPredictError, GateRejected, StoreUnreachableError, UnknownOutcomeError
 
@@ -64,6 +65,19 @@ def require_pass(decision: Mapping[str, Any]) -> None:
     with reason_in_one_line():
         if not decision["passed"]:
             raise GateRejected(decision["reason"])
+
+
+def skip_unless_to_publish(context: Mapping[str, Any]) -> None:
+    """Skip the task in a dry run, and in a back-fill that was not asked to publish.
+
+    Raises:
+        AirflowSkipException: with the reason.
+    """
+    params = context["params"]
+    if params["dry_run"]:
+        raise AirflowSkipException("This is a dry run: the challenger passed, and nothing was published.")
+    if context["dag_run"].run_type == "backfill" and not params["publish_past_months"]:
+        raise AirflowSkipException("This is a back-fill: the challenger passed, and nothing was published.")
 
 
 @contextmanager

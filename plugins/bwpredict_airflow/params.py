@@ -21,3 +21,11 @@ HISTORY_MONTHS = Param(
     description="How many months to read, ending with that month.",
     section="Telemetry",
 )
+PUBLISH_PAST_MONTHS = Param(
+    default=False,
+    type="boolean",
+    title="Publish past months",
+    description="Move production also where it would go to an earlier month, and also in a back-fill. Without it a "
+    "back-fill tells what each month would have given (judged against the champion of its time) and publishes nothing.",
+    section="Back-fill",
+)

@@ -37,9 +37,20 @@ def describe(dag) -> dict:
         "max_active_runs": dag.max_active_runs,
         "run_timeout_s": dag.dagrun_timeout.total_seconds(),
         "alerts": [type(callback).__name__ for callback in as_list(dag.on_failure_callback)],
+        "groups": {name: sorted(group.children) for name, group in dag.task_group_dict.items() if name},
+        "deadlines": [
+            {"callback": alert.callback.path, "interval_s": alert.interval.total_seconds()}
+            for alert in as_list(dag.deadline or [])
+        ],
+        "assets": assets_of(dag.timetable),
         "params": {name: dag.params.get_param(name).dump() for name in dag.params},
         "tasks": [describe_task(task) for task in dag.topological_sort()],
     }
+
+
+def assets_of(timetable) -> list[str]:
+    condition = getattr(timetable, "asset_condition", None)
+    return [asset.name for asset in condition.objects] if condition else []
 
 
 def describe_task(task) -> dict:
@@ -50,11 +61,15 @@ def describe_task(task) -> dict:
         "owner": task.owner,
         "timeout_s": task.execution_timeout and task.execution_timeout.total_seconds(),
         "retries": task.retries,
-        "rules": [(rule.exception_path.rsplit(".")[-1], rule.action.value) for rule in task.retry_policy.rules],
+        "rules": [
+            (rule.exception_path.rsplit(".")[-1], rule.action.value)
+            for rule in (task.retry_policy.rules if task.retry_policy else [])
+        ],
         "queue": task.queue,
         "pool": task.pool,
         "priority": [task.priority_weight, str(getattr(task.weight_rule, "value", task.weight_rule))],
         "mapped": task.is_mapped,
+        "links": sorted(link.name for link in task.operator_extra_links),
         "outlets": [outlet.name for outlet in task.outlets],
         "alerts": [type(callback).__name__ for callback in as_list(task.on_failure_callback)],
     }

@@ -5,7 +5,7 @@ import pytest
 from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.policies import policy_names
 
-STEPS = ["plan", "pull", "validate", "train", "export", "compare", "decide", "publish"]
+STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "publish"]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,9 @@ def tasks(dag: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_the_dag_folder_loads_without_an_error_or_a_warning(facts):
     assert facts["import_errors"] == {}
     assert facts["warnings"] == {}
-    assert sorted(facts["dags"]) == ["bandwidth_predictor_retrain", "bandwidth_predictor_tune"]
+    assert sorted(facts["dags"]) == [
+        *("bandwidth_model_announced", "bandwidth_predictor_retrain", "bandwidth_predictor_tune"),
+    ]
 
 
 def test_loading_the_dag_folder_imports_nothing_heavy(facts):
@@ -79,7 +81,7 @@ def test_only_publishing_announces_a_new_model(tasks):
 def test_the_form_has_every_param_with_title_help_type_and_section(dag):
     assert set(dag["params"]) == {
         *("month", "history_months", "architecture", "epochs", "windows_per_epoch", "seed", "training_config"),
-        *("policy", "gate_overrides", "force_bootstrap", "dry_run"),
+        *("policy", "gate_overrides", "force_bootstrap", "dry_run", "publish_past_months"),
     }
     for param in dag["params"].values():
         assert len(param["description"]) > 20
@@ -149,6 +151,7 @@ def test_each_model_has_a_dag_of_its_own_and_the_default_keeps_its_id(several):
     assert several["warnings"] == {}
     assert several["heavy_modules"] == []
     assert sorted(several["dags"]) == [
+        "bandwidth_model_announced",
         *("bandwidth_predictor_retrain", "bandwidth_predictor_retrain__by-hand"),
         *("bandwidth_predictor_retrain__eu-west", "bandwidth_predictor_tune"),
     ]
@@ -178,3 +181,39 @@ def test_a_file_of_models_that_cannot_be_used_is_an_import_error_that_says_why(a
     facts = airflow.json_of("describe_dags.py", BWPREDICT_MODELS=str(tmp_path / "models.yaml"))
     (error,) = facts["import_errors"].values()
     assert "model 'eu-west': telemetry: missing" in error
+
+
+def test_training_goes_before_any_trial_of_a_search(facts, tasks):
+    trial = next(task for task in facts["dags"]["bandwidth_predictor_tune"]["tasks"] if task["id"] == "trial")
+    assert tasks["train"]["priority"] == [100, "absolute"]
+    assert trial["priority"][1] == "absolute"
+    assert trial["priority"][0] < tasks["train"]["priority"][0]
+    assert trial["pool"] != tasks["train"]["pool"]
+
+
+def test_the_tasks_stand_in_groups_that_leave_their_names_alone(dag):
+    assert dag["groups"] == {
+        "telemetry": ["pull", "validate"],
+        "challenger": ["export", "train"],
+        "judgement": ["compare", "decide"],
+    }
+
+
+def test_a_month_that_is_late_is_told_of_before_its_run_is_ended(dag):
+    (deadline,) = dag["deadlines"]
+    assert deadline["callback"] == "bwpredict_airflow.deadline.tell_that_it_is_late"
+    assert 0 < deadline["interval_s"] < dag["run_timeout_s"]
+
+
+def test_task_pages_have_buttons_to_what_the_task_wrote(tasks):
+    assert {step: task["links"] for step, task in tasks.items() if task["links"]} == {
+        "validate": ["Data Docs"],
+        "decide": ["Report"],
+        "publish": ["Registry entry", "Report"],
+    }
+
+
+def test_the_example_runs_whenever_there_is_another_model(facts):
+    example = facts["dags"]["bandwidth_model_announced"]
+    assert example["timetable"] == "AssetTriggeredTimetable"
+    assert example["assets"] == ["bandwidth_model"]

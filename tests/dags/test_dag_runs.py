@@ -9,7 +9,7 @@ from bwpredict.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-STEPS = ["plan", "pull", "validate", "train", "export", "compare", "decide", "publish"]
+STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "publish"]
 VERDICTS = ("reject", "broken_telemetry", "empty_month")
 
 
@@ -92,7 +92,18 @@ def test_the_log_of_a_good_run_has_no_error_and_no_chatter_of_great_expectations
 def test_only_a_published_model_sends_an_asset_event_and_names_its_version(scenarios):
     events = {name: run["asset_events"] for name, run in scenarios.runs.items()}
     assert {name for name, sent in events.items() if sent} == {"bootstrap", "promote"}
-    assert [event["version"] for event in events["promote"]] == [decision_of(scenarios.runs["promote"])["version"]]
+    (event,) = events["promote"]
+    assert event["version"] == decision_of(scenarios.runs["promote"])["version"]
+    assert (event["month"], event["kind"]) == ("2026-09", "promotion")
+    assert set(event["metrics"]) == {"average_correlation", "average_mape", "skill"}
+    assert set(event["metrics"]["skill"]) == {"throughput_mbps", "rtt_ms", "packet_loss", "jitter_ms"}
+
+
+def test_the_note_of_a_run_is_its_verdict(scenarios):
+    notes = {name: run["note"] for name, run in scenarios.runs.items()}
+    for name, outcome in (("bootstrap", "BOOTSTRAP"), ("promote", "PROMOTE"), ("reject", "REJECT")):
+        assert notes[name] == f"{outcome}: {decision_of(scenarios.runs[name])['reason']}"
+    assert notes["broken_telemetry"] == "Stopped at validate; its log ends with the reason."
 
 
 def test_each_failed_run_sends_one_alert_that_says_what_failed_and_where_to_look(scenarios):

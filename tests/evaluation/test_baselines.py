@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from frames import make_frame
@@ -31,7 +33,7 @@ def test_a_baseline_sees_nothing_after_the_last_sample_of_its_window(index):
     changed = frame.values.copy()
     changed[one.starts[0] + index.window_size :] = -1
     later = type(frame_later)(changed, frame.timestamps, frame.link, frame.links)
-    after = baseline_forecasts(type(one)(later, one.starts, one.window_size, one.horizon_steps))
+    after = baseline_forecasts(replace(one, frame=later))
     for name in BASELINES:
         np.testing.assert_array_equal(after[name], before[name])
 

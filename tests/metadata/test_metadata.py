@@ -8,6 +8,7 @@ from sample_documents import sample_artifact, sample_comparison, sample_metadata
 from bwpredict import schema
 from bwpredict.documents import decode_document, encode_document, read_document, write_document
 from bwpredict.errors import DocumentError
+from bwpredict.layers import ARCHITECTURES, describe
 from bwpredict.metadata import measure_environment, meets_guide, predictor_report
 
 
@@ -24,6 +25,12 @@ def metadata(comparison):
 def test_the_metadata_is_a_valid_document_and_reads_back_the_same(tmp_path, metadata):
     path = write_document(tmp_path / "model_metadata.json", "model_metadata", metadata)
     assert read_document(path, "model_metadata") == metadata
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_metadata_of_every_architecture_is_a_valid_document(metadata, name):
+    described = {**metadata["model_architecture"], **describe(name)}
+    encode_document("model_metadata", {**metadata, "model_architecture": described}, name=name)
 
 
 def test_the_metadata_keeps_the_guides_fields(metadata):

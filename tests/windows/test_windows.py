@@ -1,4 +1,3 @@
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from bwpredict import schema
 from bwpredict.config import SplitConfig
 from bwpredict.errors import ConfigError, TelemetryError
-from bwpredict.windows import PARTS, index_windows, split_windows
+from bwpredict.windows import PARTS, Starts, index_windows, split_windows
 
 minutes_of_a_link = st.sets(st.integers(0, 120), min_size=1).map(sorted)
 
@@ -134,7 +133,27 @@ def test_a_spread_index_is_sorted_and_of_the_asked_size():
     assert len(index.spread(10**9)) == len(index)
 
 
-def test_an_index_takes_eight_bytes_a_window():
-    index = index_windows(whole_days(2), 20, 15)
-    assert index.starts.nbytes == 8 * len(index)
-    assert replace(index).frame is index.frame
+def test_an_index_takes_no_more_memory_for_more_windows():
+    positions = [index_windows(whole_days(days), 20, 15).positions for days in (2, 20)]
+    assert [each.first.nbytes + each.past.nbytes for each in positions] == [32, 32]
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, unique=True), st.data())
+def test_starts_are_the_rows_that_they_were_made_of(rows, data):
+    starts = Starts.of_rows(np.array(rows))
+    assert starts.rows().tolist() == rows
+    which = data.draw(st.lists(st.integers(-len(rows), len(rows) - 1)))
+    assert starts.rows(np.array(which, dtype=np.int64)).tolist() == [rows[place] for place in which]
+    assert starts.rows(np.array(rows) % 2 == 0).tolist() == [row for row in rows if row % 2 == 0]
+    part = slice(*sorted(data.draw(st.tuples(st.integers(0, 70), st.integers(0, 70)))))
+    assert starts.rows(part).tolist() == rows[part]
+
+
+@pytest.mark.parametrize("rows_at_a_time", [1, 7, 100])
+def test_windows_do_not_depend_on_how_many_rows_are_looked_at_at_a_time(monkeypatch, rows_at_a_time):
+    minutes = [minute for minute in range(300) if minute not in {60, 61, 150}]
+    frame = make_frame([minutes, list(range(90)), minutes])
+    frame.values[[0, 99, 100, 200, len(frame.values) - 1], 2] = np.nan
+    expected = index_windows(frame, 20, 15).starts.tolist()
+    monkeypatch.setattr("bwpredict.windows.ROWS_AT_A_TIME", rows_at_a_time)
+    assert index_windows(frame, 20, 15).starts.tolist() == expected

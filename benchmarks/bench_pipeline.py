@@ -1,0 +1,219 @@
+"""The pipeline by size of the fleet: rows/s, MB/s, peak memory and share of the machine's limit for each step.
+
+Each step runs in a process of its own, so that its peak (the kernel's VmHWM, mapped files included) is its own alone.
+The limits are measured in the same run: reading a file from the page cache, copying memory, a float32 matrix product.
+Cost over size is drawn, log-log, into `results/pipeline.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+FIRST_DAY = "2026-10-01"
+FLOAT32_BYTES = 4
+BACKWARD = 3
+"""A training step costs three times the forward pass."""
+MB, GIB = 1e6, 1 << 30
+
+
+def generate(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
+    from bwpredict.synth.fleet import FleetConfig
+    from bwpredict.synth.writer import write_partitioned
+
+    del windows
+    write_partitioned(FleetConfig(links=links, days=days, start=FIRST_DAY, seed=42), work / "store")
+    return {"rows": links * days * 1440, "bytes": _size(work / "store")}
+
+
+def pull(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
+    from bwpredict.store import open_store
+    from bwpredict.telemetry import snapshot
+
+    del links, windows
+    start = datetime.fromisoformat(FIRST_DAY).replace(tzinfo=UTC)
+    document = snapshot.pull(open_store(str(work / "store")), "", start, start + timedelta(days=days), work / "run")
+    return {"rows": document["rows"], "bytes": _size(work / "store")}
+
+
+def validate(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
+    from bwpredict.documents import read_document
+    from bwpredict.quality import validation
+
+    del links, days, windows
+    pinned = read_document(work / "run/snapshot.json", "snapshot")
+    result = validation.validate(work / "run/telemetry", pinned, None, work / "run/validation")
+    return {"rows": result["rows"], "bytes": _size(work / "run/telemetry")}
+
+
+def frame(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
+    """Writing the mapped files; later steps only open them."""
+    del links, days, windows
+    return {"rows": _frame(work).rows, "bytes": _size(work / "run/telemetry")}
+
+
+def window(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
+    from bwpredict.config import SplitConfig
+    from bwpredict.windows import index_windows, split_windows
+
+    del links, days, windows
+    made = _frame(work)
+    began = time.perf_counter()
+    split_windows(index_windows(made, 20, 15), SplitConfig())
+    seconds = time.perf_counter() - began
+    return {"rows": made.rows, "bytes": made.values.nbytes + made.timestamps.nbytes + made.link.nbytes} | {
+        "seconds": seconds
+    }
+
+
+def train(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
+    """One epoch of the guide's layers, on a budget of windows."""
+    from common import lstm_flops_per_window
+
+    from bwpredict import training
+    from bwpredict.config import SplitConfig, TrainingConfig
+    from bwpredict.windows import index_windows, split_windows
+
+    del links, days
+    split = split_windows(index_windows(_frame(work), 20, 15), SplitConfig())
+    config = TrainingConfig(epochs=1, highway_epochs=0, windows_per_epoch=windows, validation_windows=1000)
+    record = training.train(split, config, work / "model.pth").history["records"][-1]
+    seen, features = record["windows"], split["train"].frame.values.shape[1]
+    flops = seen * BACKWARD * lstm_flops_per_window(features, 20)
+    return {"rows": seen, "bytes": seen * 20 * features * FLOAT32_BYTES, "seconds": record["seconds"], "flops": flops}
+
+
+def limits(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
+    import numpy as np
+    from common import matmul_gflops, median_seconds
+
+    del links, days, windows
+    scratch = work / "scratch"
+    scratch.write_bytes(bytes(GIB // 4))
+    block = np.ones(GIB // 4, np.uint8)
+    copy = np.empty_like(block)
+    answer = {
+        "disk read MB/s": scratch.stat().st_size / median_seconds(scratch.read_bytes, 3) / MB,
+        "memcpy MB/s": block.nbytes / median_seconds(lambda: np.copyto(copy, block), 5) / MB,
+        "matmul GFLOP/s": matmul_gflops(),
+    }
+    scratch.unlink()
+    return answer | {"rows": 0, "bytes": 0}
+
+
+STEPS: dict[str, tuple[Callable[[Path, int, int, int], dict[str, Any]], str]] = {
+    "pull": (pull, "disk read"),
+    "validate": (validate, "disk read"),
+    "frame": (frame, "disk read"),
+    "window": (window, "memcpy"),
+    "train": (train, "matmul"),
+}
+
+
+def _frame(work: Path) -> Any:
+    from bwpredict.documents import read_document
+    from bwpredict.telemetry.frame_files import mapped_frame
+
+    digest = read_document(work / "run/snapshot.json", "snapshot")["telemetry_sha256"]
+    return mapped_frame(work / "run/telemetry", work / "run", digest)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _peak_mb() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def run_here(step: str, work: Path, links: int, days: int, windows: int) -> None:
+    """What a child process does: one step, and its figures as a line of JSON."""
+    action = {"generate": generate, "limits": limits, **{name: each for name, (each, _) in STEPS.items()}}[step]
+    began = time.perf_counter()
+    answer = action(work, links, days, windows)
+    print(json.dumps({"seconds": time.perf_counter() - began} | answer | {"peak MB": _peak_mb()}))
+
+
+def in_a_process(step: str, work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
+    arguments = [str(each) for each in (work, links, days, windows)]
+    command = [sys.executable, __file__, "--step", step, *arguments]
+    answer: dict[str, Any] = json.loads(subprocess.check_output(command, text=True).splitlines()[-1])
+    return answer
+
+
+def measure(links: int, days: int, windows: int, work: Path, limit: dict[str, Any]) -> list[dict[str, Any]]:
+    in_a_process("generate", work, links, days, windows)
+    return [
+        _row(step, links, bound, in_a_process(step, work, links, days, windows), limit)
+        for step, (_, bound) in STEPS.items()
+    ]
+
+
+def _row(step: str, links: int, bound: str, found: dict[str, Any], limit: dict[str, Any]) -> dict[str, Any]:
+    seconds = found["seconds"]
+    unit, done = ("GFLOP/s", found["flops"] / 1e9) if "flops" in found else ("MB/s", found["bytes"] / MB)
+    return {
+        "links": links,
+        "step": step,
+        "rows": found["rows"],
+        "seconds": seconds,
+        "rows/s": found["rows"] / seconds,
+        "MB/s": found["bytes"] / MB / seconds,
+        "peak MB": found["peak MB"],
+        "limit": bound,
+        "share of limit %": 100 * done / seconds / limit[f"{bound} {unit}"],
+    }
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, key in zip(figure.subplots(1, 2), ("seconds", "peak MB"), strict=True):
+        for step in STEPS:
+            chosen = [row for row in rows if row["step"] == step]
+            axes.loglog([row["links"] for row in chosen], [row[key] for row in chosen], marker="o", label=step)
+        axes.set(xlabel="links", ylabel=key)
+        axes.grid(visible=True, which="major", alpha=0.3)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Measure each size in a folder of its own, which is deleted after."""
+    from common import RESULTS, report
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--links", type=int, nargs="+", default=[1, 10, 100, 1000])
+    parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--windows", type=int, default=20_000, help="budget of the training epoch")
+    parser.add_argument("--folder", type=Path, help="where the telemetry goes (7 GB at 1,000 links; default: /tmp)")
+    parser.add_argument("--step", nargs=5, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.step:
+        step, work, *sizes = arguments.step
+        run_here(step, Path(work), *(int(size) for size in sizes))
+        return
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
+        limit = in_a_process("limits", Path(scratch), 0, 0, 0)
+    for links in arguments.links:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as work:
+            rows += measure(links, arguments.days, arguments.windows, Path(work), limit)
+    print(", ".join(f"{name}: {limit[name]:,.0f}" for name in limit if "/s" in name))
+    draw(rows, RESULTS / "pipeline.png")
+    report("pipeline", rows)
+
+
+if __name__ == "__main__":
+    main()

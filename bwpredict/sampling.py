@@ -1,0 +1,85 @@
+"""Which training windows an epoch sees: a budget of them, at random, or stratified over links, hours and congestion.
+
+A random draw gives some links, hours and busy minutes more than their share and others less, in each epoch anew, and
+a link with half of all rows half of the budget. A stratified draw has the same mixture in every epoch, and all links
+weigh the same in it. On the generator's calm regime, whose links are all of one length, neither was better
+(docs/scale.md), so the simple one is the default. Time and memory of both grow with the budget and the number of
+links, not with the number of windows.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from bwpredict import schema
+from bwpredict.windows import Index, WindowIndex
+
+CANDIDATES_PER_WINDOW = 2
+"""Of so many windows that are drawn over the links, one is taken over hours and congestion."""
+CONGESTION_SHARES = (0.5, 0.9, 0.99)
+"""Levels of congestion are cut where so many of the windows have a shorter queue at their last sample."""
+_HOUR, _QUEUE = (schema.FEATURES.index(name) for name in ("time_of_day", "queue_depth"))
+
+
+def draw(train: WindowIndex, budget: int, how: Literal["uniform", "stratified"], *, seed: int, epoch: int) -> Index:
+    """[budget] positions in `train` (ascending rows), each at most once, in random order; the same for the same seed.
+
+    stratified: each link gives as many candidates as any other, or all that it has, evenly spread over its time. Of
+    these, every hour of the day and level of congestion gets its share. A budget of all windows is a permutation of
+    them.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    if how == "uniform":
+        return rng.choice(len(train), size=budget, replace=False, shuffle=True)
+    windows_of_link = _windows_of_links(train)
+    quotas = _quotas(windows_of_link, min(CANDIDATES_PER_WINDOW * budget, len(train)), rng)
+    candidates = _evenly_spread(windows_of_link, quotas, rng)
+    candidates = candidates[np.argsort(_strata(train, candidates), kind="stable")]
+    taken = ((np.arange(budget) + rng.random()) * (len(candidates) / budget)).astype(np.int64)
+    return rng.permutation(candidates[taken.clip(max=len(candidates) - 1)])
+
+
+def _windows_of_links(train: WindowIndex) -> Index:
+    """[links], number of windows of each link that has any, in the order of the index."""
+    runs = train.positions
+    sizes = np.diff(runs.past, prepend=0)
+    counts = np.bincount(train.frame.link[runs.first], weights=sizes).astype(np.int64)
+    return counts[counts > 0]
+
+
+def _quotas(windows: Index, total: int, rng: np.random.Generator) -> Index:
+    """[links], how many windows each link gives, `total` together: all the same, but for links that have fewer."""
+    ascending = np.sort(windows)
+    # What all links give together, where each gives as many as this one has, or all of its own.
+    given = np.cumsum(ascending) + ascending * (len(ascending) - 1 - np.arange(len(ascending)))
+    exhausted = int(np.searchsorted(given, total, side="right"))
+    if exhausted == len(windows):
+        return windows
+    spent = int(ascending[:exhausted].sum())
+    level, left = divmod(total - spent, len(windows) - exhausted)
+    quotas = np.minimum(windows, level)
+    quotas[rng.choice(np.flatnonzero(windows > level), size=left, replace=False)] += 1
+    return quotas
+
+
+def _evenly_spread(windows: Index, quotas: Index, rng: np.random.Generator) -> Index:
+    """Positions, ascending: each link's windows are cut into `quotas` equal slices, and each slice gives one."""
+    link = np.repeat(np.arange(len(windows)), quotas)
+    number = np.arange(len(link)) - (np.cumsum(quotas) - quotas)[link]
+    first = number * windows[link] // quotas[link]
+    past = (number + 1) * windows[link] // quotas[link]
+    within = first + (rng.random(len(link)) * (past - first)).astype(np.int64)
+    return (np.cumsum(windows) - windows)[link] + within
+
+
+def _strata(train: WindowIndex, candidates: Index) -> Index:
+    """[candidates], number of the hour and the level of congestion at each window's last sample."""
+    rows = train.positions.rows(candidates) + train.window_size - 1
+    last = train.frame.values[rows]
+    train.frame.release()
+    queue = last[:, _QUEUE]
+    level = np.searchsorted(np.quantile(queue, CONGESTION_SHARES), queue)
+    strata: Index = last[:, _HOUR].astype(np.int64) * (len(CONGESTION_SHARES) + 1) + level
+    return strata

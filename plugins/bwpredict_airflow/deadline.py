@@ -1,0 +1,32 @@
+"""The alert for a month whose model is late: Airflow's deadline, told to the URLs of `BWPREDICT_ALERT_URLS`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+from bwpredict import alerts
+from bwpredict.config import Settings
+
+_ENDED = ("success", "failed")
+
+
+async def tell_that_it_is_late(context: dict[str, Any] | None = None) -> None:
+    """Send the alert, from the triggerer. A run that has ended is not late: it was told of when it failed."""
+    run = (context or {}).get("dag_run") or {}
+    if run.get("state") in _ENDED:
+        return
+    settings = Settings()
+    await asyncio.to_thread(alerts.send, settings.alert_urls.split(), late_alert(run, settings.base_url))
+
+
+def late_alert(run: dict[str, Any], base_url: str) -> alerts.Alert:
+    """The alert about a run as Airflow's REST API describes it."""
+    dag_id, run_id = str(run.get("dag_id")), str(run.get("dag_run_id"))
+    address = f"{base_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id)}"
+    return alerts.Alert(
+        f"{dag_id}: the month's model is late",
+        f"Run {run_id} was queued at {run.get('queued_at')} and is still {run.get('state')}."
+        f" Production is unchanged until it ends.\nRun: {address}",
+    )

@@ -1,0 +1,1 @@
+"""The pages "Bandwidth models" of the Airflow UI."""

@@ -1,0 +1,11 @@
+"""Gate overrides that let any model through: for tests of what comes before and after the gate."""
+
+LENIENT = {
+    "minimum_average_correlation": -1,
+    "minimum_accuracy_percent": -100,
+    "maximum_average_mape_percent": 1000,
+    "minimum_skill": -1,
+    "within_link_correlation_margin": 2,
+    "champion_margin_percent": 100,
+    "maximum_latency_p99_ms": 10_000,
+}

@@ -1,0 +1,83 @@
+"""What people do to runs that have ended: clear a task, back-fill a month. On a whole Airflow."""
+
+import json
+
+import pytest
+import yaml
+from airflow_server import running_airflow
+from whole_airflow import DAG, DAG_ID, contents, wait_for_run, wait_until
+
+from bwpredict.synth.fleet import FleetConfig
+from bwpredict.synth.writer import write_partitioned
+
+STEPS = ["plan", "pull", "validate", "train", "export", "compare", "decide", "publish"]
+
+pytestmark = pytest.mark.slow
+
+LENIENT = {
+    "name": "lenient",
+    "minimum_average_correlation": -1.0,
+    "minimum_accuracy_percent": -100.0,
+    "maximum_average_mape_percent": 1000.0,
+    "minimum_skill": -1.0,
+    "within_link_correlation_margin": 2.0,
+    "champion_margin_percent": 100.0,
+    "maximum_latency_p99_ms": 10000.0,
+}
+SMALL = {"epochs": 1, "windows_per_epoch": 640, "highway_epochs": 1, "seed": 7}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Its first model, of 2026-08, is in production."""
+    root = tmp_path_factory.mktemp("whole-airflow")
+    for start in ("2026-08-01", "2026-09-01"):
+        write_partitioned(FleetConfig(links=3, days=9, start=start, seed=5), root / "telemetry")
+    (root / "policies").mkdir()
+    (root / "policies" / "lenient.yaml").write_text(yaml.safe_dump(LENIENT))
+    models = {"models": [{"name": "default", "policy": "lenient", "training": SMALL}]}
+    (root / "models.yaml").write_text(yaml.safe_dump(models))
+    with running_airflow(
+        root,
+        "standalone",
+        BWPREDICT_POLICIES=str(root / "policies"),
+        BWPREDICT_MODELS=str(root / "models.yaml"),
+        AIRFLOW__CORE__PARALLELISM="2",
+    ) as server:
+        server.api("PATCH", DAG, {"is_paused": False})
+        run = server.api("POST", f"{DAG}/dagRuns", {"logical_date": None, "conf": {"month": "2026-08"}}).json
+        ended = wait_for_run(server, run["dag_run_id"])
+        assert ended["state"] == "success", ended
+        yield server
+
+
+@pytest.fixture(scope="module")
+def first_run(whole):
+    """The run that published the first model."""
+    runs = whole.api("GET", f"{DAG}/dagRuns?run_type=manual&order_by=run_after").json["dag_runs"]
+    return runs[0]["dag_run_id"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_clearing_a_task_of_a_finished_run_runs_it_again_and_changes_nothing_in_the_registry(whole, first_run, step):
+    before = contents(whole.root / "registry")
+    again = {"dag_run_id": first_run, "task_ids": [step], "only_failed": False, "dry_run": False}
+    whole.api("POST", f"{DAG}/clearTaskInstances", again)
+    assert wait_for_run(whole, first_run)["state"] == "success"
+    task = whole.api("GET", f"{DAG}/dagRuns/{first_run.replace('+', '%2B')}/taskInstances/{step}").json
+    assert (task["state"], task["try_number"]) == ("success", 2)
+    assert contents(whole.root / "registry") == before
+
+
+def test_a_back_fill_gives_what_the_month_would_have_given_and_moves_nothing(whole, first_run):
+    before = contents(whole.root / "registry")
+    day = "2026-09-01T00:00:00Z"
+    asked = {"dag_id": DAG_ID, "from_date": day, "to_date": day, "dag_run_conf": {"month": "2026-08"}}
+    whole.api("POST", "/backfills", asked)
+    (run,) = wait_until(lambda: whole.api("GET", f"{DAG}/dagRuns?run_type=backfill").json["dag_runs"], bool)
+    assert wait_for_run(whole, run["dag_run_id"])["state"] == "success"
+    path = f"{DAG}/dagRuns/{run['dag_run_id'].replace('+', '%2B')}/taskInstances/publish"
+    assert whole.api("GET", path).json["state"] == "skipped"
+    decision = json.loads((whole.root / "work" / run["dag_run_id"] / "decision.json").read_text())
+    assert (decision["month"], decision["outcome"], decision["champion_version"]) == ("2026-08", "bootstrap", None)
+    assert contents(whole.root / "registry") == before

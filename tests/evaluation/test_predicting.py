@@ -1,0 +1,140 @@
+"""`bwpredict predict`: forecasts for a whole telemetry folder, a day at a time."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from tiny_onnx import last_value_onnx
+
+from bwpredict import schema
+from bwpredict.cli import main
+from bwpredict.errors import PredictionError
+from bwpredict.predicting import predict
+from bwpredict.store import open_store
+from bwpredict.synth.fleet import FleetConfig
+from bwpredict.synth.writer import write_partitioned
+
+DAYS = ["2026-10-01", "2026-10-02", "2026-10-03"]
+
+
+@pytest.fixture(scope="module")
+def telemetry(tmp_path_factory):
+    config = FleetConfig(links=2, days=3, start=DAYS[0], seed=1)
+    return write_partitioned(config, tmp_path_factory.mktemp("predict") / "telemetry")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return last_value_onnx(tmp_path_factory.mktemp("model") / "model.onnx", horizon_minutes="15")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def command(*arguments):
+        monkeypatch.setattr("sys.argv", ["bwpredict", "predict", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        return ended.value.code or 0, said
+
+    return command
+
+
+def forecasts(output: Path) -> pd.DataFrame:
+    return pd.concat([pq.ParquetFile(path).read().to_pandas() for path in sorted(output.glob("date=*/*.parquet"))])
+
+
+def test_every_sample_that_ends_a_window_has_a_forecast_also_across_midnight(telemetry, model, tmp_path):
+    done = predict(open_store(str(telemetry)), model, tmp_path / "out")
+    assert (done.days, done.days_left, done.forecasts) == (3, 0, 2 * (3 * 1440 - 19))
+    found = forecasts(tmp_path / "out")
+    samples = pd.concat([pq.ParquetFile(path).read().to_pandas() for path in telemetry.glob("date=*/*.parquet")])
+    both = found.merge(samples, on=["node_id", "peer_id", "timestamp"], suffixes=("", "_seen"))
+    assert len(both) == len(found) == done.forecasts
+    for target in schema.TARGETS:  # the model repeats the last sample
+        np.testing.assert_array_equal(both[target], both[f"{target}_seen"].astype(np.float32))
+    assert (found["forecast_for"] - found["timestamp"] == 15 * 60).all()
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [f"date={day}" for day in DAYS]
+
+
+def test_days_and_steps_can_be_chosen(telemetry, model, tmp_path):
+    days = (date(2026, 10, 2), date(2026, 10, 2))
+    done = predict(open_store(str(telemetry)), model, tmp_path, days=days, every_minutes=15)
+    assert done.forecasts == 2 * 96
+    assert (forecasts(tmp_path)["timestamp"] % 900 == 0).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["date=2026-10-02"]
+
+
+def test_run_again_it_makes_only_what_is_missing_or_follows_from_something_else(telemetry, model, tmp_path):
+    copy = shutil.copytree(telemetry, tmp_path / "telemetry")
+    store, output = open_store(str(copy)), tmp_path / "out"
+    predict(store, model, output)
+    (output / f"date={DAYS[0]}/part-0.parquet").write_bytes(b"half of a file")
+    again = predict(store, model, output)
+    assert (again.days, again.days_left) == (1, 2)
+    shutil.copy(copy / f"date={DAYS[0]}/part-0.parquet", copy / f"date={DAYS[2]}/part-0.parquet")
+    other = last_value_onnx(tmp_path / "other.onnx", horizon_minutes="15", factor=2.0)
+    assert predict(store, other, output).days_left == 0
+
+
+def test_a_full_disk_is_one_sentence_and_what_is_missing_is_made_once_there_is_space(telemetry, model, tmp_path):
+    output = tmp_path / "disk"
+    output.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", output], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting is not permitted here: {mounted.stderr.decode().strip()}")
+    try:
+        ballast = output / "ballast"
+        ballast.write_bytes(b"x" * 600_000)
+        with pytest.raises(
+            PredictionError, match=r"cannot be written \(.*[Nn]o space left on device.*\); free some space"
+        ):
+            predict(open_store(str(telemetry)), model, output)
+        assert list(output.glob(".*")) == []
+        assert all(pq.read_table(path).num_rows for path in output.glob("date=*/*.parquet"))
+        ballast.unlink()
+        days = (date(2026, 10, 1), date(2026, 10, 1))
+        assert predict(open_store(str(telemetry)), model, output, days=days, every_minutes=15).days == 1
+    finally:
+        subprocess.run(["umount", "--lazy", output], check=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"--model": "nowhere.onnx"}, "nowhere.onnx: no such file; expected an ONNX model"),
+        ({"--telemetry": "nothing"}, "nothing: "),
+        ({"--first-day": "October"}, "--first-day=October: not a day; expected YYYY-MM-DD"),
+        ({"--last-day": "2026-10-02"}, "--last-day goes with --first-day"),
+        ({"--first-day": "2026-10-03", "--last-day": "2026-10-01"}, "the first comes after the last"),
+        ({"--first-day": "2026-11-03"}, "holds no telemetry"),
+        ({"--every": 0}, "every=0: expected a number of minutes"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_writes_nothing(run, telemetry, model, tmp_path, monkeypatch, changes, sentence):
+    monkeypatch.chdir(tmp_path)
+    options = {"--telemetry": telemetry, "--model": model, "--output": "out"} | changes
+    code, said = run(*(part for pair in options.items() for part in pair))
+    assert (code, sentence in said) == (2, True), said
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_without_a_model_in_production_it_says_so(run, telemetry, tmp_path):
+    code, said = run("--telemetry", telemetry, "--registry", tmp_path / "registry", "--output", tmp_path / "out")
+    assert (code, "nothing is in production yet; give --model" in said) == (2, True)
+
+
+def test_a_model_that_does_not_tell_its_horizon_is_refused(run, telemetry, tmp_path):
+    model = last_value_onnx(tmp_path / "model.onnx")
+    code, said = run("--telemetry", telemetry, "--model", model, "--output", tmp_path / "out")
+    assert (code, "a model that bwpredict exported" in said) == (2, True)

@@ -1,0 +1,73 @@
+"""One stack for all of these tests: it takes a minute to start. They run in the order of the files' names."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+from lenient_gate import LENIENT
+from processes import wait_for
+from runs import Api, Registry
+from stack import Stack, running_stack
+
+from bwpredict.synth.fleet import FleetConfig
+from bwpredict.synth.writer import write_partitioned
+
+LINKS, DAYS = 3, 9
+TINY = {"architecture": "dense", "epochs": 1, "windows_per_epoch": 640, "seed": 7, "gate_overrides": LENIENT}
+"""The network that trains fastest: these tests are about everything else."""
+TRAINING_FILE = "format: 1\nname: tiny\ntraining: {highway_epochs: 1, validation_windows: 640}\n"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.timeout(1800))
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Up and healthy, with last month's telemetry in its bucket."""
+    folder = Path(tempfile.mkdtemp(prefix="bwpredict-stack-"))
+    folder.chmod(0o755)  # PostgreSQL's user must find its own folder in it.
+    tiny = folder / "tiny.yaml"
+    tiny.write_text(TRAINING_FILE)
+    with running_stack(folder, {**TINY, "training_config": str(tiny)}) as stack:
+        telemetry = write_partitioned(FleetConfig(links=LINKS, days=DAYS, start=last_month(), seed=5), folder / "made")
+        client = Registry(stack).client
+        for path in telemetry.rglob("*.parquet"):
+            client.upload_file(str(path), "bwpredict-telemetry", str(path.relative_to(telemetry)))
+        yield stack
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def api(stack: Stack) -> Api:
+    return Api(stack)
+
+
+@pytest.fixture(scope="session")
+def registry(stack: Stack) -> Registry:
+    return Registry(stack)
+
+
+@pytest.fixture(scope="session")
+def monthly(api: Api) -> str:
+    """The scheduled run for last month, which starts when the DAG is unpaused; it may be on or have ended."""
+    api.unpause()
+    wait_for("the scheduled run", lambda: [run for run in api.runs() if run["run_type"] == "scheduled"])
+    return str(next(run for run in api.runs() if run["run_type"] == "scheduled")["dag_run_id"])
+
+
+def last_month() -> str:
+    """Its first day."""
+    return (datetime.now(UTC).replace(day=1) - timedelta(days=1)).strftime("%Y-%m-01")

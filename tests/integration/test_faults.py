@@ -1,0 +1,86 @@
+"""A part of the stack dies in the middle of a run: the run ends well, and publishes once and whole."""
+
+import json
+import time
+
+import pytest
+from faulty_s3 import Asked
+from processes import Service, wait_for
+from runs import Api, Registry
+from stack import Stack
+
+pytestmark = pytest.mark.usefixtures("monthly")
+
+S3_AWAY_SECONDS = 60
+
+
+def test_a_gpu_worker_killed_in_training_costs_an_attempt_and_nothing_else(api: Api, registry: Registry, stack: Stack):
+    run = api.trigger(architecture="guide", epochs=8, windows_per_epoch=3_000)
+    wait_for("a checkpoint", (stack.work / run / "best_model.pth").exists, 600)
+    assert api.tasks(run)["train"]["state"] == "running"
+    stack["gpu-worker"].kill()
+    assert_published_once(run, api, registry, stack)
+    train = api.tasks(run)["train"]
+    assert train["try_number"] == 2
+    assert train["hostname"] == "gpu-worker"
+
+
+def test_a_run_outlives_a_killed_scheduler_and_restarts_of_redis_and_postgresql(
+    api: Api, registry: Registry, stack: Stack
+):
+    """One run for three faults, each at a step of its own: a run takes long."""
+    run = api.trigger()
+    api.wait_for_task(run, "validate", "running")
+    before = stack["scheduler"].starts
+    stack["scheduler"].kill()
+
+    api.wait_for_task(run, "train", "running")
+    assert stack["scheduler"].starts == before + 1
+    interrupt(stack["redis"])
+
+    api.wait_for_task(run, "compare", "running")
+    interrupt(stack["postgres"])
+
+    assert_published_once(run, api, registry, stack)
+    wait_for("every service to be healthy", stack.is_healthy)
+
+
+def test_s3_away_for_a_minute_during_publish_delays_the_publication(api: Api, registry: Registry, stack: Stack):
+    outage: dict[str, float] = {}
+
+    def fault(asked: Asked) -> str:
+        if not outage and asked.method == "PUT" and asked.key.endswith(".onnx"):
+            outage.update(start=time.monotonic(), lost=0)
+        away = bool(outage) and time.monotonic() < outage["start"] + S3_AWAY_SECONDS
+        if away:
+            outage["lost"] += 1
+        return "reset lost" if away else ""
+
+    stack.s3.choose = fault
+    try:
+        run = api.trigger()
+        before = registry.read("production.json")
+        wait_for("the outage", lambda: outage, 600)
+        wait_for("the S3 server to be back", lambda: time.monotonic() > outage["start"] + S3_AWAY_SECONDS + 1)
+        assert registry.read("production.json") == before
+        assert_published_once(run, api, registry, stack)
+        assert outage["lost"] > 1
+        assert api.tasks(run)["publish"]["try_number"] > 1
+    finally:
+        stack.s3.choose = None
+
+
+def interrupt(service: Service) -> None:
+    service.stop()
+    time.sleep(5)
+    service.start()
+
+
+def assert_published_once(run: str, api: Api, registry: Registry, stack: Stack) -> None:
+    """The run succeeded; its version is in production, moved there once; every version in the registry is whole."""
+    assert api.ended(run) == "success", api.story(run)
+    version = json.loads((stack.work / run / "run.json").read_text())["version"]
+    assert registry.read("production.json")["version"] == version
+    moves = [registry.read(key) for key in registry.objects() if key.startswith("history/")]
+    assert [move["version"] for move in moves].count(version) == 1
+    registry.bwpredict("verify")

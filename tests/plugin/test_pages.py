@@ -1,0 +1,223 @@
+"""The pages over HTTP, from a real API server with real tokens, on a registry in S3."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from published_versions import published_month, published_months
+from sample_documents import sample_comparison, sample_decision, sample_run, sample_validation
+
+from bwpredict.documents import write_document
+
+PAGES = "/bandwidth-models/of/default"
+pytestmark = pytest.mark.slow
+
+READING = ("/", "/versions/v20260801_093000", "/diff?left=v20260801_093000&right=v20260901_093000", "/runs/some_run")
+ACTING = ("promote", "rollback", "retrain")
+
+
+def test_every_page_and_action_refuses_the_anonymous(site):
+    for path in ("/bandwidth-models/", "/bandwidth-models/static/style.css", *(PAGES + path for path in READING)):
+        assert site.server.get(path).status == 401, path
+    for action in ACTING:
+        assert site.server.get(f"{PAGES}/{action}").status == 401
+        assert site.server.post_form(f"{PAGES}/{action}", None, {"reason": "because"}).status == 401
+
+
+def test_a_viewer_sees_everything_and_is_offered_nothing(site, three_versions):
+    page = site.server.get(f"{PAGES}/", "view")
+    assert page.status == 200
+    assert all(version in page.text for version in three_versions)
+    assert not any(f"{PAGES}/{action}" in page.text for action in ACTING)
+    assert site.server.get(f"{PAGES}/versions/{three_versions[0]}", "view").status == 200
+
+
+def test_a_viewer_cannot_act_even_with_a_form_of_his_own(site, three_versions):
+    before = site.history
+    forms = {"expected": three_versions[-1], "version": three_versions[0], "reason": "because"}
+    for action in ACTING:
+        assert site.server.get(f"{PAGES}/{action}?version={three_versions[0]}", "view").status == 403
+        assert site.server.post_form(f"{PAGES}/{action}", "view", forms).status == 403
+    assert site.history == before
+
+
+def test_a_promotion_leaves_the_person_and_the_reason_in_the_history_and_in_airflows_audit_log(site, three_versions):
+    first, _, last = three_versions
+    form = {"token": site.form_token("admin"), "version": first, "expected": last, "reason": "the last one is slow"}
+    done = site.server.post_form(f"{PAGES}/promote", "admin", form)
+    assert (done.status, done.headers["location"]) == (303, f"{PAGES}/")
+    made = site.history[-1]
+    assert (made.version, made.kind, made.replaced) == (first, "promotion", last)
+    assert (made.promoted_by, made.reason) == ("Airflow user admin", "the last one is slow")
+    logged = site.server.api("GET", "/eventLogs?event=bandwidth_models.promote&order_by=-when").json["event_logs"][0]
+    assert (logged["owner"], json.loads(logged["extra"])["version"]) == ("admin", first)
+
+
+def test_a_rollback_by_hand_is_announced_to_those_who_wait_for_the_asset(site, three_versions):
+    form = {"token": site.form_token("admin"), "expected": three_versions[-1], "reason": "rtt is off"}
+    assert site.server.post_form(f"{PAGES}/rollback", "admin", form).status == 303
+    assert site.history[-1].version == three_versions[1]
+    event = site.server.api("GET", "/assets/events?order_by=-timestamp").json["asset_events"][0]
+    assert (event["extra"]["version"], event["extra"]["kind"]) == (three_versions[1], "rollback")
+    assert event["extra"]["metrics"]["average_correlation"] > 0
+
+
+def test_a_move_that_was_decided_on_another_state_is_refused(site, three_versions):
+    before = site.history
+    form = {"token": site.form_token("admin"), "expected": three_versions[0], "reason": "seen an hour ago"}
+    refused = site.server.post_form(f"{PAGES}/rollback", "admin", form)
+    assert refused.status == 409
+    assert "look again and decide" in refused.text
+    assert site.history == before
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://elsewhere.example"}],
+    ids=lambda headers: "-".join(headers.values()),
+)
+def test_another_site_cannot_make_a_persons_browser_act(site, three_versions, headers):
+    before = site.history
+    form = {"token": site.form_token("admin"), "expected": three_versions[-1], "reason": "because"}
+    cookie = {"Cookie": f"_token={site.server.token('admin')}"}
+    assert site.server.post_form(f"{PAGES}/rollback", None, form, **cookie, **headers).status == 403
+    assert site.history == before
+
+
+def test_the_cookie_alone_is_no_permission_to_act_and_with_our_form_it_is(site, three_versions):
+    before = site.history
+    cookie = {"Cookie": f"_token={site.server.token('admin')}", "Sec-Fetch-Site": "same-origin"}
+    form = {"expected": three_versions[-1], "reason": "because"}
+    for token in ("", "forged", site.form_token("admin")[:-2]):
+        assert site.server.post_form(f"{PAGES}/rollback", None, {**form, "token": token}, **cookie).status == 403
+    assert site.history == before
+    token = site.form_token("admin")
+    assert site.server.post_form(f"{PAGES}/rollback", None, {**form, "token": token}, **cookie).status == 303
+
+
+def test_nothing_from_the_store_becomes_markup(site, tmp_path):
+    attack = "<script>alert(1)</script>"
+    (made,) = published_months(site.store.uri, tmp_path, 1, reason=attack)
+    site.store.write("models/<script>/MANIFEST.json", b"{}", if_etag=None)
+    for path in ("/", f"/versions/{made.version}", f"/versions/{attack}", f"/diff?left={attack}&right=%22onload"):
+        page = site.server.get(PAGES + path.replace("<", "%3C").replace(">", "%3E"), "admin")
+        assert "<script>alert" not in page.text
+        assert "<script>/" not in page.text
+    assert "&lt;script&gt;" in site.server.get(f"{PAGES}/", "admin").text
+    assert "&lt;script&gt;alert(1)" in site.server.get(f"{PAGES}/versions/{made.version}", "admin").text
+
+
+def test_the_pages_run_no_script_but_their_own(site, three_versions):
+    policy = site.server.get(f"{PAGES}/", "admin").headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_an_empty_registry_has_a_page(site):
+    page = site.server.get(f"{PAGES}/", "admin")
+    assert page.status == 200
+    assert "Nothing is in production yet" in page.text
+
+
+def test_a_registry_that_does_not_answer_is_told_of_and_the_page_still_opens(site):
+    os.kill(site.s3.pid, signal.SIGSTOP)
+    page = site.server.get(f"{PAGES}/", "admin")
+    os.kill(site.s3.pid, signal.SIGCONT)
+    assert page.status == 200
+    assert "did not answer within 1.5 s" in page.text
+    assert "Latest runs" in page.text
+
+
+def test_a_version_shows_its_checks_its_champion_its_drift_and_its_files(site, three_versions):
+    page = site.server.get(f"{PAGES}/versions/{three_versions[1]}", "admin").text
+    for part in ("Checks of the gate", "Champion against challenger", "Drift", "model_card.html", "Promote…"):
+        assert part in page, part
+    card = site.server.get(f"{PAGES}/versions/{three_versions[1]}/files/model_card.html", "admin")
+    assert (card.status, card.text) == (200, f"model_card.html of {three_versions[1]}")
+    assert "default-src 'none'" in card.headers["content-security-policy"]
+    assert site.server.get(f"{PAGES}/versions/{three_versions[1]}/files/best_model.pth", "admin").status == 400
+
+
+def test_a_file_that_was_altered_in_the_store_is_not_shown(site, three_versions):
+    key = f"models/{three_versions[0]}/model_card.html"
+    site.store.delete(key)
+    site.store.write(key, b"<h1>another card</h1>", if_etag=None)
+    page = site.server.get(f"{PAGES}/versions/{three_versions[0]}/files/model_card.html", "admin")
+    assert page.status == 500
+    assert "another card" not in page.text
+    assert "do not match" in page.text
+
+
+def test_two_versions_are_set_side_by_side(site, three_versions):
+    page = site.server.get(f"{PAGES}/diff?left={three_versions[0]}&right={three_versions[2]}", "admin")
+    assert page.status == 200
+    assert "performance_metrics.overall.average_mape" in page.text
+
+
+def test_older_versions_are_a_page_further(site, tmp_path):
+    moves = published_months(site.store.uri, tmp_path, 2)
+    later = published_month(site.store, tmp_path, 2, champion=moves[-1].version).version
+    page = site.server.get(f"{PAGES}/?below={later}", "admin")
+    versions = page.text[page.text.index("<h2>Versions") :].partition("</section>")[0]
+    assert moves[0].version in versions
+    assert later not in versions
+
+
+def test_a_run_shows_its_verdict_and_only_pages_of_its_own(site, tmp_path):
+    area = site.work / "rejected"
+    a_run(area)
+    page = site.server.get(f"{PAGES}/runs/rejected", "view")
+    assert page.status == 200
+    assert "✗ rejected" in page.text
+    docs = site.server.get(f"{PAGES}/runs/rejected/files/validation/data_docs/index.html", "view")
+    assert (docs.status, docs.text) == (200, "the docs")
+    (site.work / "secret.html").write_text("a secret")
+    for name in ("run.json", "..%2Fsecret.html", "validation/data_docs/..%2F..%2F..%2Fsecret.html", "best_model.pth"):
+        answer = site.server.get(f"{PAGES}/runs/rejected/files/{name}", "admin")
+        assert answer.status in (400, 404), name
+        assert "a secret" not in answer.text
+
+
+def test_the_tab_of_a_dag_leads_to_its_model_and_says_so_where_there_is_none(site):
+    ours = site.server.get("/bandwidth-models/dags/bandwidth_predictor_retrain", "view")
+    assert (ours.status, ours.headers["location"]) == (303, f"{PAGES}/")
+    assert "trains no bandwidth model" in site.server.get("/bandwidth-models/dags/other", "view").text
+
+
+def test_a_retraining_is_triggered_with_its_month_and_the_persons_name(site):
+    form = {"token": site.form_token("admin", "retrain"), "month": "2026-07", "dry_run": "true", "reason": "to see"}
+    done = site.server.post_form(f"{PAGES}/retrain", "admin", form)
+    assert done.status == 303, done.text
+    (run,) = site.server.api("GET", "/dags/bandwidth_predictor_retrain/dagRuns").json["dag_runs"]
+    assert (run["conf"], run["triggering_user_name"]) == ({"month": "2026-07", "dry_run": True}, "admin")
+    assert "to see" in run["note"]
+
+
+def test_a_month_that_is_none_is_refused(site):
+    form = {"token": site.form_token("admin", "retrain"), "month": "2026-13", "reason": "to see"}
+    refused = site.server.post_form(f"{PAGES}/retrain", "admin", form)
+    assert refused.status == 400
+    assert "is no month" in refused.text
+
+
+def test_airflow_shows_the_pages_in_the_navigation_and_on_dags_and_runs(site):
+    plugins = site.server.api("GET", "/plugins").json["plugins"]
+    views = next(plugin["external_views"] for plugin in plugins if plugin["name"] == "bandwidth_models")
+    assert {(view["name"], view["destination"]) for view in views} == {
+        ("Bandwidth models", "nav"),
+        ("Bandwidth models", "dag"),
+        ("Verdict", "dag_run"),
+    }
+
+
+def a_run(area: Path) -> None:
+    """The work area of a run that was rejected."""
+    docs = area / "validation" / "data_docs"
+    docs.mkdir(parents=True)
+    (docs / "index.html").write_text("the docs")
+    (area / "run.json").write_text(sample_run(run_id=area.name).model_dump_json())
+    (area / "best_model.pth").write_text("weights")
+    write_document(area / "decision.json", "decision", sample_decision(sample_comparison(3.0)))
+    write_document(area / "validation.json", "validation", sample_validation())

@@ -1,0 +1,31 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bwpredict.reports.timeline import HEIGHT, WIDTH, timeline
+
+FIGURES = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=1, max_size=30)
+
+
+@given(FIGURES)
+def test_every_defined_value_is_a_point_within_the_box_and_higher_values_stand_higher(values):
+    chart = timeline("Skill", [f"v{number}" for number in range(len(values))], {"Skill": values})
+    defined = [value for value in values if value is not None]
+    assert (chart is None) == (not defined)
+    if chart is None:
+        return
+    points = chart.series[0].points
+    assert len(points) == len(defined)
+    assert all(0 <= point.x <= WIDTH and 0 <= point.y <= HEIGHT for point in points)
+    for value, point in zip(defined, points, strict=True):
+        assert all(other.y <= point.y for more, other in zip(defined, points, strict=True) if more > value)
+
+
+def test_a_line_is_broken_where_a_value_is_undefined():
+    chart = timeline("Skill", ["v1", "v2", "v3", "v4"], {"Skill": [0.1, 0.2, None, 0.3]})
+    assert [part[0] for part in chart.series[0].path.split(" ") if part[0] in "ML"] == ["M", "L", "M"]
+
+
+def test_a_single_version_has_a_chart():
+    chart = timeline("MAPE", ["v1"], {"MAPE": [4.2]}, unit="%")
+    assert chart.series[0].points[0].label == "MAPE, v1: 4.2 %"
+    assert [text for _, text in chart.columns] == ["v1"]

@@ -1,0 +1,70 @@
+import os
+
+import pytest
+from sample_documents import sample_comparison, sample_decision, sample_run, sample_validation
+
+from bwpredict.documents import write_document
+from bwpredict.errors import ConfigError, WorkAreaError
+from bwpredict.run_summaries import recent_runs, run_summary, shown_file
+
+
+def an_area(work, run_id, at=0):
+    area = work / run_id
+    (area / "validation" / "data_docs").mkdir(parents=True)
+    (area / "run.json").write_text(sample_run(run_id=run_id).model_dump_json())
+    os.utime(area / "run.json", (at, at))
+    return area
+
+
+def test_the_latest_runs_come_first_and_other_folders_are_left_out(tmp_path):
+    for at, name in enumerate(("first", "second", "third"), 1):
+        an_area(tmp_path, name, at)
+    (tmp_path / "another-model").mkdir()
+    assert [run.run_id for run in recent_runs(tmp_path, 2)] == ["third", "second"]
+    assert recent_runs(tmp_path / "nowhere", 2) == []
+
+
+def test_a_run_tells_how_far_it_got(tmp_path):
+    area = an_area(tmp_path, "run")
+    assert run_summary(tmp_path, "run").verdict == "unfinished"
+    write_document(area / "validation.json", "validation", sample_validation(broken=True))
+    broken = run_summary(tmp_path, "run")
+    assert (broken.verdict, "has drifted" in broken.reason) == ("telemetry", True)
+    write_document(area / "validation.json", "validation", sample_validation())
+    write_document(area / "decision.json", "decision", sample_decision(sample_comparison(3.0)))
+    decided = run_summary(tmp_path, "run")
+    assert (decided.verdict, decided.reason) == ("reject", decided.decision["reason"])
+
+
+@pytest.mark.parametrize("run_id", ["nowhere", "..", "run/validation", ""])
+def test_what_is_no_run_is_an_error_that_names_it(tmp_path, run_id):
+    an_area(tmp_path, "run")
+    with pytest.raises(WorkAreaError, match="has no run"):
+        run_summary(tmp_path, run_id)
+
+
+def test_pages_are_shown_and_nothing_else(tmp_path):
+    area = an_area(tmp_path, "run")
+    shown = ["model_card.html", "validation/data_docs/index.html", "validation/data_docs/a/b.html"]
+    hidden = ["run.json", "best_model.pth", "validation/validation.json", "validation/data_docs/x.py"]
+    (tmp_path / "secret.html").touch()
+    (area / "validation" / "data_docs" / "a").mkdir()
+    (area / "validation" / "data_docs" / "link.html").symlink_to(tmp_path / "secret.html")
+    for name in [*shown, *hidden[1:]]:
+        (area / name).touch()
+    for name in shown:
+        assert shown_file(tmp_path, "run", name) == area / name
+    outside = ["../secret.html", "validation/data_docs/../../../secret.html", "validation/data_docs/link.html"]
+    for name in [*hidden, *outside, "", ".", str(tmp_path / "secret.html"), "gone.html"]:
+        with pytest.raises(ConfigError, match="is no page"):
+            shown_file(tmp_path, "run", name)
+
+
+@pytest.mark.parametrize("run_id", ["..", ".", "", "run/.."])
+def test_a_page_outside_every_run_is_not_shown(tmp_path, run_id):
+    work = tmp_path / "work"
+    an_area(work, "run")
+    (tmp_path / "model_card.html").touch()
+    (work / "model_card.html").touch()
+    with pytest.raises(ConfigError, match="is no page"):
+        shown_file(work, run_id, "model_card.html")

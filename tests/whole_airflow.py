@@ -1,0 +1,37 @@
+"""A whole Airflow: what its tests ask and wait for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from airflow_server import AirflowServer
+
+DAG_ID = "bandwidth_predictor_retrain"
+DAG = f"/dags/{DAG_ID}"
+ENDS_WITHIN_SECONDS = 900
+
+
+def wait_for_run(server: AirflowServer, run_id: str) -> dict[str, Any]:
+    """The run as it ended."""
+    return wait_until(
+        lambda: server.api("GET", f"{DAG}/dagRuns/{run_id.replace('+', '%2B')}").json,
+        lambda run: run["state"] in ("success", "failed"),
+    )
+
+
+def wait_until(ask: Callable[[], Any], done: Callable[[Any], bool]) -> Any:
+    for _ in range(ENDS_WITHIN_SECONDS):
+        answer = ask()
+        if done(answer):
+            return answer
+        time.sleep(1)
+    raise AssertionError(f"still {answer}")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below the folder, but for the store's own locks."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
