@@ -26,8 +26,9 @@ from bwpredict.evaluation.horizon import errors_by_minute
 from bwpredict.evaluation.scoring import forecast, forecast_with_bounds
 from bwpredict.evaluation.slices import window_labels
 from bwpredict.files import sha256_of
-from bwpredict.registry.layout import PROFILE_NAME, metadata_name, onnx_name
+from bwpredict.registry.layout import CONFORMANCE_NAME, PROFILE_NAME, metadata_name, onnx_name
 from bwpredict.reports import forecast_plots, plots
+from bwpredict.serving import conformance
 from bwpredict.telemetry.frame import TelemetryFrame
 from bwpredict.training import warm_start
 from bwpredict.windows import Split, WindowIndex, index_windows, split_windows
@@ -120,7 +121,7 @@ def fit(folder: Path, split: Split, run: RunConfig, champion: Path | None = None
 def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) -> Path:
     """Export, quantise if asked, and check in a fresh process; returns the ONNX file.
 
-    Writes `parity.json`, `latency.json`, and for a pruned or quantised model `compression.json`.
+    Writes `parity.json`, `latency.json`, `conformance.json`, and for a pruned or quantised model `compression.json`.
     """
     challenger = intervals.load_served(folder / CHECKPOINT)
     properties = export.model_properties(challenger, version=run.version, snapshot_id=snapshot_id)
@@ -131,6 +132,9 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
     parity, latency = export.check_export(challenger, path, real)
     write_document(folder / PARITY, "parity", parity)
     write_document(folder / LATENCY, "latency", latency)
+    few = split["validation"].spread(conformance.REAL_WINDOWS).inputs()
+    cases = {"real": few, **export.extreme_windows(real)}
+    conformance.write_vectors(folder / CONFORMANCE_NAME, path, cases, version=run.version, relative=parity["tolerance"])
     logger.info(
         "%s: largest relative difference to torch %s, single window p50 %s ms, p99 %s ms",
         path.name, parity["max_relative_error"], latency["p50_ms"], latency["p99_ms"],

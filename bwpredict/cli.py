@@ -16,9 +16,11 @@ import typer
 from rich.console import Console
 
 from bwpredict.code_version import code_version
-from bwpredict.commands import canary, predict, tune
+from bwpredict.commands import canary, collect, monitor, predict, tune
 from bwpredict.commands import policy as policy_commands
+from bwpredict.commands import pull as pull_command
 from bwpredict.commands import registry as registry_commands
+from bwpredict.commands.backtest import backtest
 from bwpredict.commands.decide import decide
 from bwpredict.commands.tune import TrainingFileOption
 from bwpredict.commands.which import Model
@@ -37,11 +39,15 @@ app = typer.Typer(
 )
 app.add_typer(tune.app, name="tune")
 app.add_typer(policy_commands.app, name="policy")
+app.add_typer(collect.app, name="collect")
 app.command()(decide)
+app.command()(backtest)
 
 registry_commands.register(app)
+pull_command.register(app)
 predict.register(app)
 canary.register(app)
+monitor.register(app)
 
 _GUIDE_SAMPLES = 15_000
 _DEFAULTS = TrainingConfig()

@@ -55,6 +55,16 @@ class Settings(BaseSettings):
     """host:port at which these machines meet; empty: one machine."""
     policies: str = ""
     """Folder with further gate policies, offered by name beside the shipped ones; empty: none."""
+    signing_key: str = ""
+    """PEM file with the ed25519 key that signs published versions; empty: they are not signed."""
+    trusted_keys: str = ""
+    """PEM files, separated by blanks, with the public keys that `--require-signature` trusts."""
+    builder: str = "urn:bwpredict:local"
+    """URI by which provenance names the installation that made a version."""
+    metrics_file: Path | None = None
+    """File that the monitor writes Prometheus metrics to, such as a textfile collector's `bwpredict.prom`."""
+    pushgateway: str = ""
+    """URL of a Pushgateway that the monitor pushes its metrics to; empty: none."""
     models: str = ""
     """YAML file that names several models; empty: the one model `default`."""
 

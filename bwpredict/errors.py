@@ -37,6 +37,18 @@ class ModelError(BwPredictError):
     """A model file that cannot be loaded, or does not keep the contract."""
 
 
+class ContractChangedError(ModelError):
+    """A model made for another input, output or horizon than the consumer was built for; it must not be served."""
+
+
+class InputError(BwPredictError):
+    """Windows that a model was not made for: shape, order, units, calendar, or samples that are too old."""
+
+
+class SignatureError(BwPredictError):
+    """A version without a valid signature by a trusted key, where one is required."""
+
+
 class DocumentError(BwPredictError):
     """A JSON document that cannot be read or does not match its schema."""
 

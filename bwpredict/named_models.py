@@ -23,7 +23,7 @@ from bwpredict.policies import unknown_policy
 DEFAULT_MODEL = "default"
 MONTHLY = "0 0 1 * *"
 _SEPARATOR = "__"
-_NOT_A_NAME = ("history", "models", "training")
+_NOT_A_NAME = ("alerts", "history", "models", "monitoring", "training")
 """Folders of a registry: a model of that name would lie inside the registry of `default`."""
 _MOST_CHARACTERS = 1_000_000
 

@@ -21,6 +21,8 @@ from bwpredict.reports.findings import describe, in_words
 from bwpredict.reports.format import number, words
 
 GUIDE = GatePolicy()
+EQUALS_PASS = 2.8
+"""Margin in standard deviations under which the upper end of a 95 % interval stays, four times in five, of equals."""
 MARGIN_STEP, SMALLEST_MARGIN, LARGEST_MARGIN = 0.005, 0.01, 0.05
 """Of the skill: margins are rounded up to a step. Beyond the largest, more telemetry is needed, not a wider margin."""
 FOLLOWED = 0.5
@@ -154,12 +156,12 @@ def _margins(findings: Findings) -> Iterator[Threshold]:
         else f"On some target the best baseline's correlation within links is under {FOLLOWED:g} or undefined: mostly"
         " chance, so nothing is demanded.",
     )
-    widest = max((_margin(target.peer_noise) for target in findings.targets), default=SMALLEST_MARGIN)
+    widest = max((_margin(target.peer_noise, EQUALS_PASS) for target in findings.targets), default=SMALLEST_MARGIN)
     yield Threshold(
         "champion_margin_percent",
         round(100 * widest, 1),
-        "Of two forecasts of like quality, one seems worse than the other by this much by chance: two standard"
-        " deviations of the closest pair that was measured, on the noisiest target, within"
+        "Of two forecasts of like quality, one passes against the other four times in five, interval and all: 2.8"
+        " standard deviations of the closest pair that was measured, on the noisiest target, within"
         f" {100 * SMALLEST_MARGIN:g} to {100 * LARGEST_MARGIN:g} %.",
     )
     reasons = {
@@ -193,11 +195,11 @@ def _constants(findings: Findings) -> Iterator[Threshold]:
         yield Threshold(name, getattr(GUIDE, name), "As in the guide: no matter of the network.")
 
 
-def _margin(noise: float | None) -> float:
-    """Two standard deviations, rounded up; the largest where the noise is unknown."""
+def _margin(noise: float | None, deviations: float = CHANCE) -> float:
+    """That many standard deviations, rounded up; the largest where the noise is unknown."""
     if noise is None:
         return LARGEST_MARGIN
-    rounded = math.ceil(CHANCE * noise / MARGIN_STEP - 1e-9) * MARGIN_STEP
+    rounded = math.ceil(deviations * noise / MARGIN_STEP - 1e-9) * MARGIN_STEP
     return round(min(max(rounded, SMALLEST_MARGIN), LARGEST_MARGIN), 6)
 
 

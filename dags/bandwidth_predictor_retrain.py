@@ -8,10 +8,13 @@ the gate against the model in production.
 | green | a new model is in production (or, for a dry run, would be: then `publish` is skipped) |
 | red at `validate` | the telemetry did not meet its expectations; nothing was trained |
 | red at `decide` | the challenger was rejected; production is unchanged |
+| waiting at `approve` | the run asks for a person's approval: under Required Actions |
+| red at `approve` | a person refused, or nobody answered in time; production is unchanged |
 | red elsewhere | something broke; its log ends with the reason |
 
 What a run did lies in its work area, `$BWPREDICT_WORK/<run id>/`: Data Docs in `validation/data_docs/`,
-`decision.json`, `model_card.html`. Every failed run sends one alert to the URLs in `BWPREDICT_ALERT_URLS`.
+`decision.json`, `model_card.html`. A failed run sends one alert to the URLs in `BWPREDICT_ALERT_URLS`,
+unless the same was told in the last week; the next green run says that it has recovered.
 
 Each run's note says its verdict; Bandwidth models in the navigation has versions, accuracy and checks. A run
 that takes longer than 30 hours is told of while it still runs.
@@ -39,9 +42,10 @@ from airflow.sdk import (
 )
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from bwpredict_airflow.approval import Approval
 from bwpredict_airflow.deadline import tell_that_it_is_late
 from bwpredict_airflow.links import DataDocsLink, RegistryLink, ReportLink, add_links
-from bwpredict_airflow.notifier import AlertNotifier
+from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
 from bwpredict_airflow.outcome import (
     NO_RETRY_ON_A_VERDICT,
     reason_in_one_line,
@@ -129,6 +133,22 @@ PARAMS = {
         description="Judge the challenger by the absolute checks alone, although there is a model in production.",
         section="Gate",
     ),
+    "human_approval": Param(
+        default=False,
+        type="boolean",
+        title="Human approval",
+        description="Before publishing, wait until a person approves (menu: Required Actions). No answer refuses.",
+        section="Gate",
+    ),
+    "approval_hours": Param(
+        12,
+        type="number",
+        exclusiveMinimum=0,
+        maximum=24,
+        title="Hours to approve",
+        description="Without an answer by then, nothing is published.",
+        section="Gate",
+    ),
     "dry_run": Param(
         default=False,
         type="boolean",
@@ -148,7 +168,7 @@ def retrain_dag(model: NamedModel) -> None:
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
-        dagrun_timeout=timedelta(hours=36),
+        dagrun_timeout=timedelta(hours=60),
         params=with_defaults(model),
         default_args={
             "owner": "bandwidth-prediction",
@@ -158,6 +178,7 @@ def retrain_dag(model: NamedModel) -> None:
             "on_failure_callback": AlertNotifier(),
         },
         on_failure_callback=AlertNotifier(),
+        on_success_callback=RecoveryNotifier(),
         deadline=DeadlineAlert(
             reference=DeadlineReference.DAGRUN_QUEUED_AT,
             interval=timedelta(hours=30),
@@ -275,7 +296,14 @@ def recipe(model: NamedModel) -> None:
         exported = export(train(checked))  # type: ignore[arg-type]
     with TaskGroup("judgement", prefix_group_id=False, tooltip="Compare with production and decide"):
         decided = decide(compare(exported))  # type: ignore[arg-type]
-    published = publish(decided)  # type: ignore[arg-type]
+        approved = Approval(
+            task_id="approve",
+            decision=decided,
+            execution_timeout=timedelta(minutes=5),
+            response_timeout=timedelta(hours=24),
+            doc_md=Approval.__doc__,
+        )
+    published = publish(approved.output)  # type: ignore[arg-type]
     add_links(checked, DataDocsLink())
     add_links(decided, ReportLink())
     add_links(published, RegistryLink(), ReportLink())

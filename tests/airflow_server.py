@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-STARTS_WITHIN_SECONDS = 240
+STARTS_WITHIN_SECONDS = 600
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bwpredict.commands.people import user
 from bwpredict.commands.which import Model, Registry, open_registry
 from bwpredict.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bwpredict.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +45,13 @@ def canary(
         begin_canary(store, version, share, made_by=user(), now=datetime.now(UTC), reason=reason)
     elif share is not None:
         raise ConfigError("--share goes with a version: bwpredict canary VERSION --share 0.1.")
-    _tell(store.uri)
+    _tell(store)
 
 
-def _tell(uri: str) -> None:
+def _tell(store: Store) -> None:
     from bwpredict.registry.pointer import read_production
-    from bwpredict.store import open_store
 
-    production = read_production(open_store(uri))
+    uri, production = store.uri, read_production(store)
     candidate = production.candidate if production else None
     if production is None or candidate is None:
         logger.info("%s: no canary; %s serves all links.", uri, production.version if production else "nothing")

@@ -1,14 +1,15 @@
-"""Alerts by Airflow's notifier mechanism: one for each failed run, to the URLs of `BWPREDICT_ALERT_URLS`."""
+"""Alerts by Airflow's notifier mechanism, to the URLs of `BWPREDICT_ALERT_URLS`."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow.sdk import BaseNotifier
 
-from bwpredict import alerts, steps
+from bwpredict import alerts, incidents, steps
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
 from bwpredict.errors import BwPredictError, DocumentError
@@ -21,28 +22,50 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class AlertNotifier(BaseNotifier):
-    """Tells the people on call which run stopped, where and why.
+class _Notifier(BaseNotifier):
+    """What both notifiers share."""
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Nothing is a template here; and a DAG that runs by `dag.test()` could not render one."""
+
+
+class AlertNotifier(_Notifier):
+    """Tells the people on call which run stopped, where and why: once, while the same lasts.
 
     Put it both on the tasks, where the reason is at hand, and on the DAG, which alone hears of a run
     that timed out. For a failed task Airflow calls both, and the second call is left out.
     """
 
-    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
-        """Nothing is a template here; and a DAG that runs by `dag.test()` could not render one."""
-
     def notify(self, context: Context) -> None:
-        """Compose the alert from the run's work area and send it."""
+        """Compose the alert from the run's work area and send it, unless the same was told lately."""
         if context.get("reason") == "task_failure":
             return
-        settings = _settings(context)
-        alerts.send(settings.alert_urls.split(), compose(context, settings))
+        settings, now = settings_of(context), datetime.now(UTC)
+        incident = compose(context, settings, now=now)
+        incidents.report(open_store(settings.registry), settings.alert_urls.split(), incident, now=now)
 
 
-def compose(context: Context, settings: Settings) -> alerts.Alert:
-    """The alert for the run in `context`, with the verdict if the failed step gave one."""
+class RecoveryNotifier(_Notifier):
+    """Tells the people on call that a DAG they were alerted about is well again. Put it on the DAG.
+
+    A dry run shows nothing about publishing, so it is no recovery.
+    """
+
+    def notify(self, context: Context) -> None:
+        """Send the good news if there was an alert before."""
+        if context.get("params", {}).get("dry_run"):
+            return
+        settings, now = settings_of(context), datetime.now(UTC)
+        dag_id, run_id = context["dag"].dag_id, context["run_id"]
+        what = f"run {run_id} of {dag_id} succeeded: {run_url(settings, dag_id, run_id)}"
+        incidents.recover(open_store(settings.registry), settings.alert_urls.split(), dag_id, what, now=now)
+
+
+def compose(context: Context, settings: Settings, *, now: datetime) -> alerts.Incident:
+    """What is to be told of the run in `context`, with the verdict if the failed step gave one."""
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
-    step = context["ti"].task_id if "ti" in context else "schedule"
+    task = context.get("ti")
+    step = task.task_id if task else "schedule"
     area = settings.work / run_id
     decision = _verdict(area / DECISION_NAME, "decision") if step == "decide" else None
     validation = _verdict(area / steps.VALIDATION_RESULT, "validation") if step == "validate" else None
@@ -50,16 +73,22 @@ def compose(context: Context, settings: Settings) -> alerts.Alert:
         dag_id=dag_id,
         run_id=run_id,
         failed_step=step,
-        run_url=f"{settings.base_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id)}",
+        since=getattr(task, "start_date", None) or now,
+        run_url=run_url(settings, dag_id, run_id),
         decision=decision,
         validation=validation,
         error=_error(context),
-        production=_production(settings),
+        production=_production(settings, run_id),
         report_url=_existing(area / (steps.MODEL_CARD if decision else f"{steps.VALIDATION}/data_docs/index.html")),
     )
 
 
-def _settings(context: Context) -> Settings:
+def run_url(settings: Settings, dag_id: str, run_id: str) -> str:
+    """Where people look at the run."""
+    return f"{settings.base_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id)}"
+
+
+def settings_of(context: Context) -> Settings:
     """The settings of the model that the DAG is about."""
     installation = Settings()
     return model_of_dag(context["dag"].dag_id, installation).settings(installation)
@@ -79,13 +108,15 @@ def _error(context: Context) -> BaseException | str | None:
     return getattr(error, "reason", error)
 
 
-def _production(settings: Settings) -> str | None:
-    """The version that is served; None if there is none, or the registry cannot be asked now."""
+def _production(settings: Settings, run_id: str) -> str:
+    """What is served, in words."""
     try:
         production = read_production(open_store(settings.registry))
     except BwPredictError:
-        return None
-    return production.version if production else None
+        return "unknown, the registry cannot be read now; nothing moves it but a publication"
+    if production is None:
+        return alerts.served(None, promoted_by=None, run_id=run_id)
+    return alerts.served(production.version, promoted_by=production.promoted_by, run_id=run_id)
 
 
 def _existing(path: Path) -> str | None:

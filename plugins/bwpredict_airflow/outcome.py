@@ -73,11 +73,18 @@ def skip_unless_to_publish(context: Mapping[str, Any]) -> None:
     Raises:
         AirflowSkipException: with the reason.
     """
+    if kind := kind_that_publishes_nothing(context):
+        raise AirflowSkipException(f"This is a {kind}: the challenger passed, and nothing was published.")
+
+
+def kind_that_publishes_nothing(context: Mapping[str, Any]) -> str | None:
+    """In words, what kind of run it is that publishes nothing; None: it publishes what passes."""
     params = context["params"]
     if params["dry_run"]:
-        raise AirflowSkipException("This is a dry run: the challenger passed, and nothing was published.")
+        return "dry run"
     if context["dag_run"].run_type == "backfill" and not params["publish_past_months"]:
-        raise AirflowSkipException("This is a back-fill: the challenger passed, and nothing was published.")
+        return "back-fill"
+    return None
 
 
 @contextmanager

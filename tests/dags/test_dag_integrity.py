@@ -5,7 +5,9 @@ import pytest
 from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.policies import policy_names
 
-STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "publish"]
+STEPS = [
+    *("plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,11 @@ def test_the_dag_folder_loads_without_an_error_or_a_warning(facts):
     assert facts["import_errors"] == {}
     assert facts["warnings"] == {}
     assert sorted(facts["dags"]) == [
-        *("bandwidth_model_announced", "bandwidth_predictor_retrain", "bandwidth_predictor_tune"),
+        "bandwidth_model_announced",
+        "bandwidth_predictor_monitor",
+        "bandwidth_predictor_retrain",
+        "bandwidth_predictor_retrain_on_degradation",
+        "bandwidth_predictor_tune",
     ]
 
 
@@ -82,6 +88,7 @@ def test_the_form_has_every_param_with_title_help_type_and_section(dag):
     assert set(dag["params"]) == {
         *("month", "history_months", "architecture", "epochs", "windows_per_epoch", "seed", "training_config"),
         *("policy", "gate_overrides", "force_bootstrap", "dry_run", "publish_past_months"),
+        *("human_approval", "approval_hours"),
     }
     for param in dag["params"].values():
         assert len(param["description"]) > 20
@@ -150,11 +157,9 @@ def test_each_model_has_a_dag_of_its_own_and_the_default_keeps_its_id(several):
     assert several["import_errors"] == {}
     assert several["warnings"] == {}
     assert several["heavy_modules"] == []
-    assert sorted(several["dags"]) == [
-        "bandwidth_model_announced",
-        *("bandwidth_predictor_retrain", "bandwidth_predictor_retrain__by-hand"),
-        *("bandwidth_predictor_retrain__eu-west", "bandwidth_predictor_tune"),
-    ]
+    of_each = ("monitor", "retrain", "retrain_on_degradation")
+    names = [f"bandwidth_predictor_{what}{model}" for what in of_each for model in ("", "__by-hand", "__eu-west")]
+    assert sorted(several["dags"]) == sorted([*names, "bandwidth_model_announced", "bandwidth_predictor_tune"])
 
 
 def test_the_dag_of_the_default_model_is_the_same_whatever_other_models_there_are(several, dag):
@@ -179,8 +184,8 @@ def test_a_model_without_a_schedule_is_run_by_hand(several):
 def test_a_file_of_models_that_cannot_be_used_is_an_import_error_that_says_why(airflow, tmp_path):
     (tmp_path / "models.yaml").write_text("models: [{name: eu-west}]")
     facts = airflow.json_of("describe_dags.py", BWPREDICT_MODELS=str(tmp_path / "models.yaml"))
-    (error,) = facts["import_errors"].values()
-    assert "model 'eu-west': telemetry: missing" in error
+    assert len(facts["import_errors"]) == 3
+    assert all("model 'eu-west': telemetry: missing" in error for error in facts["import_errors"].values())
 
 
 def test_training_goes_before_any_trial_of_a_search(facts, tasks):
@@ -193,9 +198,9 @@ def test_training_goes_before_any_trial_of_a_search(facts, tasks):
 
 def test_the_tasks_stand_in_groups_that_leave_their_names_alone(dag):
     assert dag["groups"] == {
-        "telemetry": ["pull", "validate"],
+        "telemetry": ["check", "deal_out", "pull", "validate"],
         "challenger": ["export", "train"],
-        "judgement": ["compare", "decide"],
+        "judgement": ["approve", "compare", "decide"],
     }
 
 

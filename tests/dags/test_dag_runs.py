@@ -9,7 +9,9 @@ from bwpredict.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "publish"]
+STEPS = [
+    *("plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),
+]
 VERDICTS = ("reject", "broken_telemetry", "empty_month")
 
 
@@ -107,7 +109,9 @@ def test_the_note_of_a_run_is_its_verdict(scenarios):
 
 
 def test_each_failed_run_sends_one_alert_that_says_what_failed_and_where_to_look(scenarios):
-    rejected, broken, empty = scenarios.alerts
+    rejected, recovered, broken, empty = scenarios.alerts
+    assert "Recovered: bandwidth_predictor_retrain: model" in recovered["title"]
+    assert scenarios.runs["promote"]["run_id"] in recovered["message"]
     assert "was rejected" in rejected["title"]
     assert "≥ 0.99" in rejected["message"] or "> 0.99" in rejected["message"]
     assert "model_card.html" in rejected["message"]
@@ -119,6 +123,6 @@ def test_each_failed_run_sends_one_alert_that_says_what_failed_and_where_to_look
         (rejected, broken, empty), VERDICTS, (served[0], served[1], served[1]), strict=True
     ):
         assert scenarios.runs[name]["run_id"] in alert["message"]
-        assert f"In production, unchanged: {version}" in alert["message"]
+        assert f"In production: {version}, unchanged by this run" in alert["message"]
         assert "/dags/bandwidth_predictor_retrain/runs/" in alert["message"]
     assert "Traceback" not in json.dumps(scenarios.alerts)

@@ -20,6 +20,8 @@ from bwpredict.errors import (
 )
 from bwpredict.steps import plan, pull
 
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
 
 def stopped_by(error: BwPredictError) -> Stopped:
     with pytest.raises(Stopped) as stop, reason_in_one_line():
@@ -86,14 +88,14 @@ def settings(tmp_path) -> Settings:
 
 def test_the_alert_links_to_the_run_and_gives_the_reason(tmp_path):
     failed = context(ti=SimpleNamespace(task_id="pull"), exception=stopped_by(TelemetryError("October is empty.")))
-    text = compose(failed, settings(tmp_path)).text
+    text = compose(failed, settings(tmp_path), now=NOW).alert.text
     assert "https://airflow.example/dags/retrain/runs/manual__2026-11-01T00%3A00%3A00%2B00%3A00" in text
     assert "stopped at the step pull: October is empty." in text
 
 
 def test_an_unexpected_error_is_named_by_its_type(tmp_path):
     failed = context(ti=SimpleNamespace(task_id="train"), exception=MemoryError("out of memory"))
-    assert "MemoryError: out of memory" in compose(failed, settings(tmp_path)).text
+    assert "MemoryError: out of memory" in compose(failed, settings(tmp_path), now=NOW).alert.text
 
 
 def test_a_run_that_timed_out_alerts_once_and_a_failed_task_does_not_alert_twice(caplog, monkeypatch, tmp_path):

@@ -1,3 +1,5 @@
+"""The command line, run in this process."""
+
 import pytest
 
 from bwpredict.cli import main

@@ -1,0 +1,123 @@
+"""### Watch the bandwidth predictor in production, once a day
+
+Scores yesterday's telemetry with the model in production and, in shadow, with the version before it and a canary;
+writes accuracy, coverage, drift and staleness into the registry's store (`monitoring/days/<day>.json`, once).
+
+| a run that is | means |
+| --- | --- |
+| green, `degraded` skipped | no new alarm |
+| green, `degraded` green | a sustained drop began: an alert was sent, and the asset event `bandwidth_model_degraded` |
+| red | the day could not be scored, for example since its telemetry is missing; the log ends with the reason |
+
+The drop is found by a sequential test with a stated rate of false alarms: see `docs/monitoring.md`. Monitoring moves
+nothing. The DAG `bandwidth_predictor_retrain_on_degradation`, if it is unpaused, answers the event with a retraining.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier, run_url
+from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, reason_in_one_line
+
+from bwpredict.config import Settings
+from bwpredict.named_models import NamedModel, read_models
+from bwpredict.store import open_store
+
+DAY = Param(
+    None,
+    type=["null", "string"],
+    format="date",
+    title="Day",
+    description="UTC day to score, as YYYY-MM-DD. Empty: the one before the run.",
+)
+
+
+def monitor_dag(model: NamedModel) -> None:
+    """The DAG of one model."""
+    with DAG(
+        dag_id=model.named("bandwidth_predictor_monitor"),
+        schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(hours=8),
+        params={"day": DAY},
+        default_args={
+            "owner": "bandwidth-prediction",
+            "retries": 2,
+            "retry_delay": timedelta(minutes=5),
+            "retry_policy": NO_RETRY_ON_A_VERDICT,
+            "on_failure_callback": AlertNotifier(),
+        },
+        on_failure_callback=AlertNotifier(),
+        on_success_callback=RecoveryNotifier(),
+        description="Yesterday's accuracy, drift, coverage and staleness of the model in production",
+        doc_md=__doc__,
+        tags=["bandwidth", "monitoring", model.name],
+    ):
+        recipe(model)
+
+
+def recipe(model: NamedModel) -> None:
+    """Score, tell, and announce what began."""
+    event = Asset(model.named("bandwidth_model_degraded"))
+
+    @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
+    def score() -> str:
+        """Score the day with all models that serve or are tried, and write `monitoring/days/<day>.json`.
+
+        Also writes or pushes the Prometheus metrics where `BWPREDICT_METRICS_FILE` or `BWPREDICT_PUSHGATEWAY` is set.
+        """
+        from bwpredict.monitoring.day import monitor_day, publish_metrics, summary
+
+        context, settings, now = get_current_context(), model.settings(Settings()), datetime.now(UTC)
+        given, run = context["params"]["day"], context["dag_run"]
+        yesterday = (run.data_interval_start or run.run_after - timedelta(days=1)).date()
+        with reason_in_one_line():
+            scored = monitor_day(
+                open_store(settings.registry),
+                open_store(settings.telemetry),
+                date.fromisoformat(given) if given else yesterday,
+                settings.work / "monitor",
+                now=now,
+            )
+            print(summary(scored))
+            publish_metrics(scored, settings.metrics_file, settings.pushgateway, model=model.name)
+        return str(scored["day"])
+
+    @task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
+    def tell(day: str) -> str:
+        """Alert the people on call of a sustained drop, once while it lasts, and tell them when it is over."""
+        from bwpredict.monitoring import alarms
+        from bwpredict.monitoring.day import read_day
+
+        context, settings = get_current_context(), model.settings(Settings())
+        store = open_store(settings.registry)
+        with reason_in_one_line():
+            if document := read_day(store, date.fromisoformat(day)):
+                link = run_url(settings, context["dag"].dag_id, context["run_id"])
+                alarms.notify(store, settings.alert_urls.split(), document, link=link, now=datetime.now(UTC))
+        return day
+
+    @task(execution_timeout=timedelta(minutes=5), outlets=[event], multiple_outputs=False)
+    def degraded(day: str) -> None:
+        """Send the asset event `bandwidth_model_degraded` on the day an alarm begins; skipped on every other day."""
+        from bwpredict.monitoring.day import read_day
+
+        context = get_current_context()
+        with reason_in_one_line():
+            document = read_day(open_store(model.settings(Settings()).registry), date.fromisoformat(day))
+        if not (document and document["alarm_began"]):
+            raise AirflowSkipException(f"No alarm began on {day}.")
+        context["outlet_events"][event].extra = {
+            "day": day,
+            "version": document["production"]["version"],
+            "alarms": [test["id"] for test in document["tests"] if test["alarm"]],
+        }
+
+    degraded(tell(score()))  # type: ignore[arg-type]
+
+
+for each in read_models(Settings()):
+    monitor_dag(each)

@@ -1,0 +1,55 @@
+"""### Answer a degraded model with a retraining
+
+Runs when `bandwidth_predictor_monitor` sends the asset event `bandwidth_model_degraded`, and triggers
+`bandwidth_predictor_retrain` on the month of that day and the one before it. The gate decides as ever.
+
+Paused until somebody unpauses it: then monitoring may start trainings by itself.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, Asset
+from bwpredict_airflow.notifier import AlertNotifier
+from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT
+
+from bwpredict.config import Settings
+from bwpredict.named_models import NamedModel, read_models
+
+MONTH_OF_THE_DAY = "{{ (triggering_asset_events.values() | first | last).extra['day'][:7] }}"
+
+
+def answering_dag(model: NamedModel) -> None:
+    """The DAG of one model: one task, which triggers that model's retraining."""
+    with DAG(
+        dag_id=model.named("bandwidth_predictor_retrain_on_degradation"),
+        schedule=[Asset(model.named("bandwidth_model_degraded"))],
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        dagrun_timeout=timedelta(hours=1),
+        is_paused_upon_creation=True,
+        default_args={
+            "owner": "bandwidth-prediction",
+            "retries": 2,
+            "retry_delay": timedelta(minutes=5),
+            "retry_policy": NO_RETRY_ON_A_VERDICT,
+            "on_failure_callback": AlertNotifier(),
+        },
+        on_failure_callback=AlertNotifier(),
+        description="A retraining when monitoring finds a sustained drop",
+        doc_md=__doc__,
+        tags=["bandwidth", "monitoring", model.name],
+    ):
+        TriggerDagRunOperator(
+            task_id="retrain",
+            trigger_dag_id=model.named("bandwidth_predictor_retrain"),
+            conf={"month": MONTH_OF_THE_DAY, "history_months": 2},
+            execution_timeout=timedelta(minutes=10),
+            doc_md="Trigger `bandwidth_predictor_retrain` with the month of the day on which the alarm began, "
+            "and one month before it.",
+        )
+
+
+for each in read_models(Settings()):
+    answering_dag(each)

@@ -1,0 +1,60 @@
+"""A person's approval between decision and publication, for runs that ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+from bwpredict import steps
+from bwpredict.errors import GateRejected
+from bwpredict_airflow.outcome import kind_that_publishes_nothing, reason_in_one_line
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class Approval(ApprovalOperator):
+    """Hands on what `decide` passed: at once, or in a run with `human_approval`, when a person has approved it.
+
+    The person sees the run's summary. A refusal, or no answer within `approval_hours`, ends the task: nothing is
+    published. Waiting takes no worker.
+    """
+
+    template_fields = (*ApprovalOperator.template_fields, "decision")
+
+    def __init__(self, *, decision: Any, **kwargs: Any) -> None:
+        """`decision`: the output of the task that passed it, a path and a checksum."""
+        super().__init__(subject="Publish this model?", defaults=self.REJECT, **kwargs)
+        self.decision = decision
+
+    def execute(self, context: Context) -> Any:
+        """Ask, or hand on at once."""
+        params = context["params"]
+        if not params["human_approval"] or kind_that_publishes_nothing(cast("Mapping[str, Any]", context)):
+            return self.decision
+        self.body = Path(self.decision["path"]).with_name(steps.SUMMARY).read_text("utf-8")
+        self.response_timeout = timedelta(hours=params["approval_hours"])
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ARG002 - Airflow's signature
+        """Go on only after a plain approval; whatever else came back refuses.
+
+        Raises:
+            Stopped: refused, or nobody answered in time.
+        """
+        with reason_in_one_line():
+            if event.get("timedout") or event.get("error_type") == "timeout":
+                raise GateRejected("Nobody approved the model in time: nothing was published.")
+            if event.get("chosen_options") != [self.APPROVE]:
+                raise GateRejected(f"{_who(event)} refused the model: nothing was published.")
+        self.log.info("%s approved the model.", _who(event))
+        return self.decision
+
+
+def _who(event: Mapping[str, Any]) -> str:
+    user = event.get("responded_by_user")
+    return str(user["name"]) if isinstance(user, Mapping) and user.get("name") else "Somebody"
