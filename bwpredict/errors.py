@@ -17,6 +17,10 @@ class DivergedError(ConfigError):
     """A training whose loss is no longer finite: its learning rate is too large."""
 
 
+class RankError(BwPredictError):
+    """A process of a training over several ranks that died; the others were stopped."""
+
+
 class StudyError(BwPredictError):
     """A search for hyperparameters that is another one than asked for, or that is not finished."""
 

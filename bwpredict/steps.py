@@ -132,7 +132,10 @@ def train(profile: Reference) -> Reference:
 
     area = _area(profile)
     run = read_run(area)
-    return _refer(challenger.fit(area, challenger.cut(_frame(area), run), run))
+    champion = None
+    if run.training.warm_start and (version := _champion_version(run)):
+        champion = _fetch_champion(run, area, version, challenger.CHECKPOINT)
+    return _refer(challenger.fit(area, challenger.cut(_frame(area), run), run, champion))
 
 
 def export(checkpoint: Reference) -> Reference:
