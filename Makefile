@@ -5,7 +5,7 @@ ROOT ?= data
 export ROOT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-integration lint types format up down secrets lock clean
+.PHONY: help setup demo test test-slow test-integration lint types format up down secrets lock audit sbom clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z.%-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,21 @@ lock: setup ## Write requirements.txt anew from pyproject.toml
 		--extra airflow --extra benchmarks --extra dev --output-file requirements.txt pyproject.toml
 	@# The plain version: each machine takes the build (CPU or CUDA) that its package index offers.
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
+
+audit: setup build/release-tools/.ready ## Dependencies: they fit, they are those of the lock, known vulnerabilities (OFFLINE=1: without these)
+	$(BIN)/pip check
+	$(BIN)/pip install --dry-run --no-index --no-deps --quiet -r requirements.txt
+	@[ -n "$(OFFLINE)" ] || build/release-tools/bin/pip-audit --strict --no-deps --disable-pip -r requirements.txt
+
+sbom: setup build/release-tools/.ready ## dist/sbom.cdx.json: what a release consists of (CycloneDX), from requirements.txt
+	@mkdir -p dist
+	build/release-tools/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/sbom.cdx.json requirements.txt
+
+build/release-tools/.ready: Makefile # apart from .venv: the product never runs with them
+	$(BIN)/python -m venv build/release-tools
+	build/release-tools/bin/pip install --quiet cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	@touch $@
 
 bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -pipeline, -real, -registry, -accuracy, … (options in ARGS)
 	$(BIN)/python benchmarks/bench_$*.py $(ARGS)

@@ -10,7 +10,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from bwpredict import export, intervals, layers, metadata, model, schema, training
 from bwpredict.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
-from bwpredict.config import RunConfig
+from bwpredict.config import RunConfig, Settings
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError
 from bwpredict.evaluation.comparison import compare
@@ -27,9 +26,11 @@ from bwpredict.evaluation.horizon import errors_by_minute
 from bwpredict.evaluation.scoring import forecast, forecast_with_bounds
 from bwpredict.evaluation.slices import window_labels
 from bwpredict.files import sha256_of
-from bwpredict.registry.layout import PROFILE_NAME, metadata_name, onnx_name
+from bwpredict.registry.layout import CONFORMANCE_NAME, PROFILE_NAME, metadata_name, onnx_name
 from bwpredict.reports import forecast_plots, plots
+from bwpredict.serving import conformance
 from bwpredict.telemetry.frame import TelemetryFrame
+from bwpredict.training import warm_start
 from bwpredict.windows import Split, WindowIndex, index_windows, split_windows
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 CHECKPOINT = "best_model.pth"
 UNPRUNED_CHECKPOINT = "unpruned_model.pth"
 """The model before pruning: what the pruned one is measured against."""
+RESUME = "resume"
+"""Folder of what a training that was killed continues from."""
 HISTORY = "history.json"
 PARITY = "parity.json"
 LATENCY = "latency.json"
@@ -78,33 +81,30 @@ def cut(frame: TelemetryFrame, run: RunConfig) -> Split:
     return split
 
 
-def fit(folder: Path, split: Split, run: RunConfig) -> Path:
+def fit(folder: Path, split: Split, run: RunConfig, champion: Path | None = None) -> Path:
     """Train, prune if asked, and calibrate the intervals.
 
     Writes `best_model.pth`, `history.json`, `training_history.png`. Returns the checkpoint.
-    A pruned model's checkpoint before pruning is `unpruned_model.pth`.
+    A pruned model's checkpoint before pruning is `unpruned_model.pth`. `champion` is the checkpoint that a warm start
+    begins with. What `resume/` holds continues a call that was killed; it is gone at the end.
     """
     absent = frozenset(split["train"].frame.filled or {})
     checkpoint, unpruned = folder / CHECKPOINT, folder / UNPRUNED_CHECKPOINT
     pruned = run.training.prune_share > 0
     unpruned.unlink(missing_ok=True)  # of an earlier training into this folder
-    result = training.train(
-        split,
-        run.training,
-        unpruned if pruned else checkpoint,
-        absent=absent,
-        on_epoch=_log_epoch,
-    )
+    first = unpruned if pruned else checkpoint
+    every_seconds = Settings().checkpoint_seconds
+
+    def options(name: str) -> dict[str, Any]:
+        resume = training.Resume(folder / RESUME / f"{name}.pth", every_seconds)
+        return {"absent": absent, "on_epoch": training.log_epoch, "resume": resume}
+
+    result = training.train(split, run.training, first, **options("train"))
+    if run.training.warm_start:
+        result = warm_start.choose(result, champion, split, run.training, first, **options("warm_start"))
     trained, history = result.model, result.history
     if pruned:
-        fine_tuned = training.prune_and_fine_tune(
-            trained,
-            split,
-            run.training,
-            checkpoint,
-            absent=absent,
-            on_epoch=_log_epoch,
-        )
+        fine_tuned = training.prune_and_fine_tune(trained, split, run.training, checkpoint, **options("fine_tune"))
         trained, pruning = fine_tuned.model, fine_tuned.history
         duration = history["duration_seconds"] + pruning["duration_seconds"]
         history = history | {"pruning": pruning, "duration_seconds": round(duration, 3)}
@@ -114,13 +114,14 @@ def fit(folder: Path, split: Split, run: RunConfig) -> Path:
     _log_intervals(made, split)
     write_document(folder / HISTORY, "training_history", history)
     plots.training_history(folder / HISTORY_PLOT, history)
+    shutil.rmtree(folder / RESUME, ignore_errors=True)
     return checkpoint
 
 
 def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) -> Path:
     """Export, quantise if asked, and check in a fresh process; returns the ONNX file.
 
-    Writes `parity.json`, `latency.json`, and for a pruned or quantised model `compression.json`.
+    Writes `parity.json`, `latency.json`, `conformance.json`, and for a pruned or quantised model `compression.json`.
     """
     challenger = intervals.load_served(folder / CHECKPOINT)
     properties = export.model_properties(challenger, version=run.version, snapshot_id=snapshot_id)
@@ -131,6 +132,9 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
     parity, latency = export.check_export(challenger, path, real)
     write_document(folder / PARITY, "parity", parity)
     write_document(folder / LATENCY, "latency", latency)
+    few = split["validation"].spread(conformance.REAL_WINDOWS).inputs()
+    cases = {"real": few, **export.extreme_windows(real)}
+    conformance.write_vectors(folder / CONFORMANCE_NAME, path, cases, version=run.version, relative=parity["tolerance"])
     logger.info(
         "%s: largest relative difference to torch %s, single window p50 %s ms, p99 %s ms",
         path.name, parity["max_relative_error"], latency["p50_ms"], latency["p99_ms"],
@@ -271,18 +275,3 @@ def _log_intervals(made: intervals.Intervals | None, split: Split) -> None:
         logger.warning("no intervals are made: %s", intervals.why_none(split))
     else:
         logger.info("%.0f %% intervals calibrated on %s windows", 100 * made.level, f"{made.calibration_windows:,}")
-
-
-def _log_epoch(record: training.Record) -> None:
-    left = timedelta(seconds=round((record["stage_epochs"] - record["stage_epoch"]) * record["seconds"]))
-    logger.info(
-        "%s: epoch %d/%d  training loss %.4f  validation loss %.4f%s  %s windows/s  at most %s left",
-        record["stage"],
-        record["stage_epoch"],
-        record["stage_epochs"],
-        record["train_loss"],
-        record["validation_loss"],
-        " (best)" if record["best"] else "",
-        f"{record['windows'] / record['seconds']:,.0f}",
-        left,
-    )

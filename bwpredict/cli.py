@@ -18,6 +18,7 @@ from rich.console import Console
 from bwpredict.code_version import code_version
 from bwpredict.commands import canary, collect, monitor, predict, tune
 from bwpredict.commands import policy as policy_commands
+from bwpredict.commands import pull as pull_command
 from bwpredict.commands import registry as registry_commands
 from bwpredict.commands.backtest import backtest
 from bwpredict.commands.decide import decide
@@ -43,6 +44,7 @@ app.command()(decide)
 app.command()(backtest)
 
 registry_commands.register(app)
+pull_command.register(app)
 predict.register(app)
 canary.register(app)
 monitor.register(app)
@@ -60,6 +62,10 @@ Quantize = Annotated[bool, typer.Option("--quantize", help="Export with int8 wei
 Architecture = Annotated[str, typer.Option(help="guide: LSTM layers and highway; dense: the highway alone.")]
 HighwayEpochs = Annotated[int, typer.Option(help="Most epochs of the highway; each sees three times the windows.")]
 Epochs = Annotated[int, typer.Option(help="Most epochs of the guide's layers; training stops early.")]
+Ranks = Annotated[int, typer.Option(help="Processes that train together, each on its share of every batch.")]
+WarmStart = Annotated[
+    bool, typer.Option("--warm-start", help="Also train the champion further, and keep the better of the two.")
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result, bit for bit.")]
 
 
@@ -145,6 +151,16 @@ def train(
     prune_share: Prune = _DEFAULTS.prune_share,
     fine_tune_epochs: FineTuneEpochs = _DEFAULTS.fine_tune_epochs,
     quantize: Quantize = False,
+    ranks: Ranks = _DEFAULTS.ranks,
+    accumulation_steps: Annotated[
+        int, typer.Option(help="Parts of a batch computed one after another: less memory.")
+    ] = _DEFAULTS.accumulation_steps,
+    activation_checkpointing: Annotated[
+        bool, typer.Option("--activation-checkpointing", help="Compute the layers twice: less memory.")
+    ] = _DEFAULTS.activation_checkpointing,
+    warm_start: Annotated[
+        Path | None, typer.Option(help="A best_model.pth: also train it further, and keep the better model.")
+    ] = None,
     split_by: Annotated[
         str, typer.Option(help="calendar: one cut in time for all links; link: each link's own time is cut.")
     ] = "calendar",
@@ -171,6 +187,10 @@ def train(
         "windows_per_epoch": windows_per_epoch,
         "prune_share": prune_share,
         "fine_tune_epochs": fine_tune_epochs,
+        "ranks": ranks,
+        "accumulation_steps": accumulation_steps,
+        "activation_checkpointing": activation_checkpointing,
+        "warm_start": warm_start is not None,
         "seed": seed,
     }
     training |= {name: value for name, value in from_file.items() if not _is_given(context, name)}
@@ -183,6 +203,7 @@ def train(
         now=datetime.now(UTC),
         code_version=code_version(),
         training_file=source,
+        champion=warm_start,
     )
     for table in tables(comparison):
         _console().print(table)
@@ -210,6 +231,8 @@ def retrain(
     prune_share: Prune = _DEFAULTS.prune_share,
     fine_tune_epochs: FineTuneEpochs = _DEFAULTS.fine_tune_epochs,
     quantize: Quantize = False,
+    ranks: Ranks = _DEFAULTS.ranks,
+    warm_start: WarmStart = _DEFAULTS.warm_start,
     force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
     training_config: TrainingFileOption = "",
@@ -237,6 +260,8 @@ def retrain(
         "prune_share": prune_share,
         "fine_tune_epochs": fine_tune_epochs,
         "quantize": quantize,
+        "ranks": ranks,
+        "warm_start": warm_start,
         "seed": seed,
         "force_bootstrap": force_bootstrap,
         "dry_run": dry_run,

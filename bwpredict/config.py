@@ -47,8 +47,20 @@ class Settings(BaseSettings):
     """Apprise URLs, separated by blanks, that alerts go to. May hold secrets: never log it."""
     base_url: str = "http://localhost:8080"
     """Where people open the Airflow UI, for links in alerts."""
+    checkpoint_seconds: float = Field(30.0, ge=0)
+    """How often a training leaves what another process can continue it from."""
+    rank_nodes: int = Field(1, ge=1)
+    """Machines that a training of several ranks runs on."""
+    rank_rendezvous: str = ""
+    """host:port at which these machines meet; empty: one machine."""
     policies: str = ""
     """Folder with further gate policies, offered by name beside the shipped ones; empty: none."""
+    signing_key: str = ""
+    """PEM file with the ed25519 key that signs published versions; empty: they are not signed."""
+    trusted_keys: str = ""
+    """PEM files, separated by blanks, with the public keys that `--require-signature` trusts."""
+    builder: str = "urn:bwpredict:local"
+    """URI by which provenance names the installation that made a version."""
     metrics_file: Path | None = None
     """File that the monitor writes Prometheus metrics to, such as a textfile collector's `bwpredict.prom`."""
     pushgateway: str = ""
@@ -84,6 +96,16 @@ class TrainingConfig(_Strict):
     highway_epochs: int = Field(12, ge=0, le=1000, description="most epochs of the highway, before the layers join")
     prune_share: float = Field(0.0, ge=0, lt=1, description="share of each weight matrix that is pruned to zero")
     fine_tune_epochs: int = Field(3, ge=1, le=1000, description="most epochs of fine-tuning after pruning")
+    ranks: int = Field(1, ge=1, le=1024, description="processes that train together, each on its share of a batch")
+    accumulation_steps: int = Field(1, ge=1, le=1024, description="parts of a rank's batch, computed one after another")
+    activation_checkpointing: bool = Field(default=False, description="compute layers twice, to need less memory")
+    warm_start: bool = Field(default=False, description="also train the champion further, and keep the better model")
+
+    @model_validator(mode="after")
+    def _each_rank_has_windows(self) -> Self:
+        if self.batch_size < 2 * self.ranks:
+            raise ValueError(f"batch_size {self.batch_size} is less than two windows for each of {self.ranks} ranks")
+        return self
 
     @model_validator(mode="after")
     def _something_is_trained(self) -> Self:

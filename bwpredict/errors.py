@@ -17,6 +17,10 @@ class DivergedError(ConfigError):
     """A training whose loss is no longer finite: its learning rate is too large."""
 
 
+class RankError(BwPredictError):
+    """A process of a training over several ranks that died; the others were stopped."""
+
+
 class StudyError(BwPredictError):
     """A search for hyperparameters that is another one than asked for, or that is not finished."""
 
@@ -31,6 +35,18 @@ class SnapshotError(TelemetryError):
 
 class ModelError(BwPredictError):
     """A model file that cannot be loaded, or does not keep the contract."""
+
+
+class ContractChangedError(ModelError):
+    """A model made for another input, output or horizon than the consumer was built for; it must not be served."""
+
+
+class InputError(BwPredictError):
+    """Windows that a model was not made for: shape, order, units, calendar, or samples that are too old."""
+
+
+class SignatureError(BwPredictError):
+    """A version without a valid signature by a trusted key, where one is required."""
 
 
 class DocumentError(BwPredictError):

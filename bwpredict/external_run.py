@@ -45,8 +45,11 @@ def train_on(
     now: datetime,
     code_version: str,
     training_file: TrainingSource | None = None,
+    champion: Path | None = None,
 ) -> Document:
     """Train on the file or folder and write all artifacts to `output_dir`; returns the comparison document.
+
+    `champion`: the checkpoint that a warm start begins with.
 
     Raises:
         TelemetryError, ConfigError: as `prepare`.
@@ -55,7 +58,7 @@ def train_on(
     prepared = prepare(data_path, training, split_by=split_by, now=now, code_version=code_version)
     run = prepared.run.model_copy(update={"training_file": training_file, "quantize": quantize})
     output_dir.mkdir(parents=True, exist_ok=True)
-    challenger.fit(output_dir, prepared.split, run)
+    challenger.fit(output_dir, prepared.split, run, champion)
     challenger.export_onnx(output_dir, prepared.split, run, prepared.data["snapshot_id"])
     return challenger.evaluate(output_dir, prepared.split, run, prepared.data, None)
 

@@ -26,6 +26,7 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from bwpredict import schema
+from bwpredict.checkpoint_file import read_checkpoint
 from bwpredict.confidence import FLOORS, FORMULA, confidence, overall_confidence
 from bwpredict.errors import ModelError
 from bwpredict.files import atomic_path
@@ -295,7 +296,7 @@ def _in_log_space(model: Forecaster, index: WindowIndex) -> tuple[Tensor, Tensor
 
 def attach(path: Path, intervals: Intervals | None) -> None:
     """Put the intervals into the checkpoint at `path`, or take them out of it (None)."""
-    checkpoint = _read(path)
+    checkpoint = read_checkpoint(path)
     checkpoint.pop(_KEY, None)
     if intervals is not None:
         checkpoint[_KEY] = {
@@ -313,7 +314,7 @@ def load_served(path: Path) -> Served:
     Raises:
         ModelError: not a checkpoint of this model.
     """
-    forecaster, stored = load_checkpoint(path), _read(path).get(_KEY)
+    forecaster, stored = load_checkpoint(path), read_checkpoint(path).get(_KEY)
     if stored is None:
         return Served(forecaster).eval()
     try:
@@ -323,11 +324,3 @@ def load_served(path: Path) -> Served:
     except Exception as error:  # torch raises whatever a damaged file makes it raise
         raise ModelError(f"{path}: its intervals are not of this model ({type(error).__name__}).") from error
     return Served(forecaster, intervals).eval()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever a damaged file makes it raise
-        raise ModelError(f"{path}: not a checkpoint of this model ({type(error).__name__}).") from error
-    return checkpoint

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from bwpredict import schema
 
@@ -30,6 +33,8 @@ class GuideLayers(nn.Module):
     def __init__(self, inputs: int) -> None:
         """`inputs`: columns of the sequence that goes in."""
         super().__init__()
+        self.recompute = False
+        """Keep little memory between forward and backward pass, for a third more time."""
         self.lstm1 = nn.LSTM(inputs, 256, batch_first=True)
         self.norm1 = nn.BatchNorm1d(256)
         self.lstm2 = nn.LSTM(256, 128, batch_first=True)
@@ -45,10 +50,45 @@ class GuideLayers(nn.Module):
 
     def forward(self, sequence: Tensor) -> Tensor:
         """[batch, steps, inputs] to [batch, targets]."""
+        if self.recompute and self.training:
+            hidden = self._recomputed(self._first, sequence)
+            return self._recomputed(self._last, self._recomputed(self._second, hidden))
+        return self._last(self._second(self._first(sequence)))
+
+    def _recomputed(self, part: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:
+        """The part's output; what it computed on the way is thrown away, and computed again for the gradient."""
+        output: Tensor = checkpoint(
+            part, given, use_reentrant=False, context_fn=lambda: (nullcontext(), self._without_statistics())
+        )
+        return output
+
+    @contextmanager
+    def _without_statistics(self) -> Iterator[None]:
+        """Batch norms have seen the batch already when it is computed again."""
+        norms = [layer for layer in self.children() if isinstance(layer, nn.BatchNorm1d)]
+        before = [
+            (norm.momentum, norm.num_batches_tracked.clone()) for norm in norms if norm.num_batches_tracked is not None
+        ]
+        for norm in norms:
+            norm.momentum = 0.0
+        try:
+            yield
+        finally:
+            for norm, (momentum, batches) in zip(norms, before, strict=True):
+                norm.momentum = momentum
+                norm.num_batches_tracked = batches
+
+    def _first(self, sequence: Tensor) -> Tensor:
         hidden, _ = self.lstm1(sequence)
-        hidden = self.dropout(self.norm1(hidden.transpose(1, 2)).transpose(1, 2))
+        normed: Tensor = self.dropout(self.norm1(hidden.transpose(1, 2)).transpose(1, 2))
+        return normed
+
+    def _second(self, hidden: Tensor) -> Tensor:
         hidden, _ = self.lstm2(hidden)
-        hidden = self.dropout(self.norm2(hidden.transpose(1, 2)).transpose(1, 2))
+        normed: Tensor = self.dropout(self.norm2(hidden.transpose(1, 2)).transpose(1, 2))
+        return normed
+
+    def _last(self, hidden: Tensor) -> Tensor:
         hidden, _ = self.lstm3(hidden)
         dense = self.norm3(self.dropout(torch.relu(self.dense1(hidden[:, -1]))))
         dense = self.dropout2(torch.relu(self.dense2(dense)))

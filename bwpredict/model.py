@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from bwpredict import encoding, least_absolute, schema
+from bwpredict.checkpoint_file import read_checkpoint
 from bwpredict.errors import ModelError
 from bwpredict.files import atomic_path
 from bwpredict.layers import ARCHITECTURES, GuideLayers, Highway
@@ -241,8 +242,8 @@ def load_checkpoint(path: Path) -> Forecaster:
     Raises:
         ModelError: not a checkpoint of this model.
     """
+    checkpoint = read_checkpoint(path)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         if checkpoint["architecture"] not in ARCHITECTURES:
             raise ValueError(checkpoint["architecture"])
         model = Forecaster(Contract(**checkpoint["contract"]), checkpoint["architecture"])

@@ -16,18 +16,21 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from bwpredict.onnx_guard import check_onnx
+
 BATCH_SIZES = (1, 3)
 LATENCY_RUNS = 500
 WARM_UP_RUNS = 50
 
 
-def open_session(model: Path, *, threads: int) -> ort.InferenceSession:
-    """The model in ONNX Runtime on CPU, with `threads` threads."""
+def open_session(model: Path | bytes, *, threads: int) -> ort.InferenceSession:
+    """The model in ONNX Runtime on CPU, with `threads` threads. Raises ModelError as `check_onnx`."""
+    content = check_onnx(model, name="the model" if isinstance(model, bytes) else str(model))
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def measure_latency(session: ort.InferenceSession, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -16,7 +16,7 @@ from bwpredict.policies import find_policy
 
 TRAINING_PARAMS = (
     *("architecture", "highway_epochs", "epochs", "windows_per_epoch", "seed"),
-    *("prune_share", "fine_tune_epochs"),
+    *("prune_share", "fine_tune_epochs", "ranks", "warm_start"),
 )
 RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run", "quantize", "backfill", "publish_past_months")
 TRAINING_FILE_PARAM = "training_config"

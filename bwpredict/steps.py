@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bwpredict.config import Pruner, RunConfig
+from bwpredict.config import Pruner, RunConfig, Settings
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
 from bwpredict.files import sha256_of, write_atomically
@@ -132,7 +132,10 @@ def train(profile: Reference) -> Reference:
 
     area = _area(profile)
     run = read_run(area)
-    return _refer(challenger.fit(area, challenger.cut(_frame(area), run), run))
+    champion = None
+    if run.training.warm_start and (version := _champion_version(run)):
+        champion = _fetch_champion(run, area, version, challenger.CHECKPOINT)
+    return _refer(challenger.fit(area, challenger.cut(_frame(area), run), run, champion))
 
 
 def export(checkpoint: Reference) -> Reference:
@@ -196,12 +199,13 @@ def decide(comparison: Reference) -> Reference:
 
 
 def publish(decision: Reference) -> Reference:
-    """Publish the challenger if its decision says so: `publication.json`.
+    """Publish the challenger with its provenance, if its decision says so: `provenance.json`, `publication.json`.
 
     Raises:
         GateRejected: the decision is a rejection, or the run is a dry run.
         ConflictError: production is no longer the champion that the decision was about.
     """
+    from bwpredict.provenance.record import record
     from bwpredict.registry.publish import publish as publish_version
 
     area = _area(decision)
@@ -209,6 +213,7 @@ def publish(decision: Reference) -> Reference:
     document = read_document(area / DECISION_NAME, "decision")
     if not run.publishes:
         raise GateRejected(f"{run.version}: a dry run publishes nothing, nor does a back-fill unless it is asked to.")
+    record(area, run.version, Settings())
     production = publish_version(
         open_store(run.registry),
         area,

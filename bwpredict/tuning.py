@@ -223,7 +223,9 @@ def _claim(study: Study, trials: int) -> tuple[optuna.Trial, IO[bytes]] | None:
 
 def _train(study: Study, split: Split, trial: optuna.Trial) -> float:
     """The least validation loss of the trial's training. Raises TrialPruned, and what `training.train` raises."""
-    config = load(TrainingConfig, study.spec.training.model_dump() | trial.params, origin=f"trial {trial.number}")
+    alone = {"ranks": 1}  # trials run side by side, and only a training in this process tells of its epochs
+    values = study.spec.training.model_dump() | trial.params | alone
+    config = load(TrainingConfig, values, origin=f"trial {trial.number}")
     checkpoint = study.folder / "trials" / f"{trial.number}.pth"
     try:
         result = training.train(

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from bwpredict.commands.people import user
 from bwpredict.commands.which import Model, Registry, open_registry
+from bwpredict.config import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +56,18 @@ def promote(
     version: Annotated[str, typer.Argument(help="A published version, such as v20261101_093000.")],
     registry: Registry = "",
     model: Model = "",
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Only if a key of BWPREDICT_TRUSTED_KEYS signed it.")
+    ] = False,
 ) -> None:
     """Put a published version into production, after checking every file of it."""
+    from bwpredict.provenance.published import require_signed
+    from bwpredict.provenance.signing import TrustedKeys
     from bwpredict.registry.production import promote as promote_version
 
     store = open_registry(registry, model)
+    if require_signature:
+        require_signed(store, version, TrustedKeys.load(Settings().trusted_keys))
     production = promote_version(store, version, promoted_by=user(), now=datetime.now(UTC))
     logger.info("%s is in production; before it: %s.", production.version, production.previous or "nothing")
 

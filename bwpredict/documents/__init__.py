@@ -6,6 +6,7 @@ The schemas lie beside this file, one `<name>.schema.json` for each kind of docu
 from __future__ import annotations
 
 import json
+import math
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,7 @@ import jsonschema
 
 from bwpredict.errors import DocumentError
 from bwpredict.files import write_atomically
+from bwpredict.limits import DOCUMENT_BYTES
 
 
 def write_document(path: Path, kind: str, document: dict[str, Any]) -> Path:
@@ -31,9 +33,13 @@ def read_document(path: Path, kind: str) -> dict[str, Any]:
     """Read and check the document at `path`.
 
     Raises:
-        DocumentError: no such file, not JSON, or not a document of this kind.
+        DocumentError: no such file, too large, not JSON, or not a document of this kind.
     """
     try:
+        if (size := path.stat().st_size) > DOCUMENT_BYTES:
+            raise DocumentError(
+                f"{path}: has {size:,} bytes; expected a {kind} document of {DOCUMENT_BYTES:,} at most."
+            )
         content = path.read_bytes()
     except OSError as error:
         raise DocumentError(f"{path}: cannot be read ({error.strerror}); expected a {kind} document.") from error
@@ -52,8 +58,14 @@ def encode_document(kind: str, document: dict[str, Any], *, name: str) -> bytes:
 
 def decode_document(kind: str, content: bytes, *, name: str) -> dict[str, Any]:
     """The checked document in `content`; `name` stands in error messages."""
+    if len(content) > DOCUMENT_BYTES:
+        raise DocumentError(
+            f"{name}: has {len(content):,} bytes; expected a {kind} document of {DOCUMENT_BYTES:,} at most."
+        )
     try:
-        document: dict[str, Any] = json.loads(content, parse_constant=_refuse_constant)
+        document: dict[str, Any] = json.loads(
+            content, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_duplicates
+        )
     except (ValueError, RecursionError) as error:
         raise DocumentError(f"{name}: not a JSON document ({error}); expected a {kind} document.") from error
     _check(kind, document, name)
@@ -62,6 +74,20 @@ def decode_document(kind: str, content: bytes, *, name: str) -> dict[str, Any]:
 
 def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    """1e999 is JSON, but no number here."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:20]} is too large")
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values under one name, readers in other languages may take the other one."""
+    if len(document := dict(pairs)) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return document
 
 
 def _check(kind: str, document: Any, name: str) -> None:

@@ -114,6 +114,8 @@ def _open(path: Path, threads: int) -> ort.InferenceSession:
         raise ModelError(f"{path}: no such file; expected an ONNX model.")
     try:
         return open_session(path, threads=threads)
+    except ModelError:
+        raise
     except Exception as error:  # the runtime raises a dozen types of its own, with no common base
         raise ModelError(f"{path}: ONNX Runtime cannot load it as a model: {_first_line(error)}") from error
 

@@ -82,8 +82,8 @@ def plan(store: Store, policy: Policy, *, now: datetime) -> Plan:
     old = {version for version, found in files.items() if max(found.values()) <= now - policy.minimum_age}
     doomed = sorted(old - safe - condemned)
     return Plan(
-        versions=[version for version in doomed if version in whole],
-        leftovers=[version for version in doomed if version not in whole],
+        versions=[version for version in doomed if MANIFEST_NAME in files[version]],
+        leftovers=[version for version in doomed if MANIFEST_NAME not in files[version]],
         unfinished=sorted((condemned & files.keys()) - {current.version}),
         current=current,
     )

@@ -10,6 +10,12 @@ PRODUCTION_KEY = "production.json"
 MANIFEST_NAME = "MANIFEST.json"
 DECISION_NAME = "decision.json"
 PROFILE_NAME = "profile.json"
+CONFORMANCE_NAME = "conformance.json"
+"""Inputs and the answers that a consumer must get for them."""
+STATEMENT_NAME = "provenance.json"
+"""What the version was made from: an in-toto statement."""
+ENVELOPE_NAME = "provenance.dsse.json"
+"""The same, signed."""
 _VERSION = re.compile(r"v[0-9]{8}_[0-9]{6}")
 
 
@@ -40,7 +46,16 @@ def required_files(version: str) -> tuple[str, ...]:
     )
 
 
-OPTIONAL_FILES = ("history.json", "parity.json", "latency.json", "compression.json", "validation.json")
+OPTIONAL_FILES = (
+    "history.json",
+    "parity.json",
+    "latency.json",
+    "compression.json",
+    "validation.json",
+    CONFORMANCE_NAME,
+    STATEMENT_NAME,
+    ENVELOPE_NAME,
+)
 """Names of files that are published too where a run made them."""
 
 

@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bwpredict.errors import ConfigError, StoreError, StoreUnreachableError
+from bwpredict.errors import ConfigError, ObjectCorruptError, StoreError, StoreUnreachableError
+from bwpredict.limits import OBJECT_BYTES
 
 if TYPE_CHECKING:
     import pyarrow.fs
@@ -87,6 +88,12 @@ def check_key(key: str, uri: str) -> None:
         raise StoreError(
             f"{uri}: {key!r} cannot be a key: expected names joined by '/', none empty, none starting with a dot."
         )
+
+
+def check_size(key: str, uri: str, size_bytes: int) -> None:
+    """Refuse an object that is too large to be read or downloaded. Raises ObjectCorruptError."""
+    if size_bytes > OBJECT_BYTES:
+        raise ObjectCorruptError(f"{uri}/{key}: has {size_bytes:,} bytes; expected {OBJECT_BYTES:,} at most.")
 
 
 def open_store(uri: str) -> Store:

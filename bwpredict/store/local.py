@@ -20,7 +20,7 @@ import pyarrow.fs
 
 from bwpredict.errors import ConflictError, ObjectCorruptError, ObjectMissingError, StoreUnreachableError
 from bwpredict.files import atomic_path, sha256_of, write_atomically
-from bwpredict.store.base import ObjectInfo, check_key, explained_os_errors
+from bwpredict.store.base import ObjectInfo, check_key, check_size, explained_os_errors
 
 _LOCK_NAME = ".lock"
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.[^.]+)?")
@@ -52,9 +52,10 @@ class LocalStore:
 
     def times(self, prefix: str = "") -> Iterator[tuple[str, datetime]]:
         """The keys that start with `prefix`, in order, each with its last change; no file is opened."""
-        for key in self.keys(prefix):
-            with explained_os_errors(self.root), suppress(FileNotFoundError):  # deleted since the folder was read
-                yield key, datetime.fromtimestamp((self.root / key).stat().st_mtime, UTC)
+        with explained_os_errors(self.root):
+            for key in self.keys(prefix):
+                with suppress(FileNotFoundError):  # deleted since the folder was read
+                    yield key, datetime.fromtimestamp(os.stat(f"{self.root}/{key}").st_mtime, UTC)  # noqa: PTH116 - many
 
     def info(self, key: str) -> ObjectInfo:
         """Size and ETag of one object."""
@@ -65,12 +66,14 @@ class LocalStore:
     def read(self, key: str) -> tuple[bytes, str]:
         """The bytes and the ETag of one object."""
         with explained_os_errors(self.root), self._opened(key) as path:
+            check_size(key, self.uri, path.stat().st_size)
             content = path.read_bytes()
         return content, hashlib.sha256(content).hexdigest()
 
     def download(self, key: str, path: Path) -> None:
         """Copy one object to `path`, whole or not at all."""
         with explained_os_errors(self.root), self._opened(key) as source, atomic_path(path) as temporary:
+            check_size(key, self.uri, source.stat().st_size)
             shutil.copyfile(source, temporary)
 
     def upload(self, path: Path, key: str) -> str:

@@ -23,7 +23,7 @@ from botocore.parsers import ResponseParserError
 
 from bwpredict.errors import ConflictError, ObjectCorruptError, ObjectMissingError
 from bwpredict.files import atomic_path, sha256_of
-from bwpredict.store.base import ObjectInfo, check_key, explained_os_errors
+from bwpredict.store.base import ObjectInfo, check_key, check_size, explained_os_errors
 from bwpredict.store.s3_errors import explained, may_pass, without_credentials
 from bwpredict.store.s3_writes import ATTEMPTS, ConditionalWrites
 
@@ -98,6 +98,7 @@ class S3Store:
 
         def ask() -> tuple[bytes, str]:
             answer = self._client.get_object(Bucket=self.bucket, Key=self._full_key(key))
+            check_size(key, self.uri, answer["ContentLength"])
             return answer["Body"].read(), answer["ETag"].strip('"')
 
         return self._asked(key, ask)
@@ -107,7 +108,9 @@ class S3Store:
         check_key(key, self.uri)
 
         def ask() -> None:
-            body = self._client.get_object(Bucket=self.bucket, Key=self._full_key(key))["Body"]
+            answer = self._client.get_object(Bucket=self.bucket, Key=self._full_key(key))
+            check_size(key, self.uri, answer["ContentLength"])
+            body = answer["Body"]
             with atomic_path(path) as temporary, temporary.open("wb") as copy:
                 for block in body.iter_chunks(_BLOCK_BYTES):
                     copy.write(block)

@@ -50,7 +50,8 @@ class TelemetryFrame:
 
     def link_rows(self) -> npt.NDArray[np.int64]:
         """[links + 1], the row at which each link begins, and the number of rows."""
-        return np.searchsorted(self.link, np.arange(len(self.links) + 1))
+        # Numbers of the array's own type: numpy would copy the whole of it to compare with others.
+        return np.searchsorted(self.link, np.arange(len(self.links) + 1, dtype=self.link.dtype))
 
     def release(self) -> None:
         """Let go of the pages of mapped files that were read so far; they are read again when they are needed."""

@@ -17,6 +17,7 @@ import pyarrow.fs
 from bwpredict.errors import SnapshotError, TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry import columns
+from bwpredict.telemetry.hostile import check_rows, check_texts
 
 LATE_DAYS = 1
 """A late row lies in a partition at most this many days after the day of its timestamp."""
@@ -97,8 +98,9 @@ def open_file(filesystem: pyarrow.fs.FileSystem, key: str, name: str, aliases: M
     form = _form(key) or "Parquet"
     with _named_errors(name, form):
         physical = _format(form, None).inspect(key, filesystem)
-    types = {field.name: field.type for field in physical}
-    return TelemetryFile(filesystem, key, name, form, columns.resolve(physical.names, aliases, name), types)
+        names, types = physical.names, physical.types
+    found = columns.resolve(names, aliases, name)
+    return TelemetryFile(filesystem, key, name, form, found, dict(zip(names, types, strict=True)))
 
 
 def read_tables(
@@ -109,12 +111,17 @@ def read_tables(
     `span` [first, past the last) in unix seconds leaves out rows of other times.
 
     Raises:
-        TelemetryError: the file is corrupt, lacks a column, or holds a value of the wrong type.
+        TelemetryError: the file is corrupt, lacks a column, or holds a value of the wrong type, a harmful text, or
+            too many rows.
         SnapshotError: the file has gone.
     """
     columns.require(file.found, wanted, file.name)
     tables = _read_csv(file, wanted) if file.form == "CSV" else _read_parquet(file, wanted, span)
+    rows = 0
     for table in tables:
+        rows += table.num_rows
+        check_rows(rows, file.name)
+        check_texts(table, file.name)
         yield table if span is None else _between(table, span, file.name)
 
 
@@ -161,6 +168,8 @@ def _scan(
 ) -> Iterator[pa.RecordBatch]:
     with _named_errors(file.name, file.form):
         dataset = pyarrow.dataset.dataset(file.key, filesystem=file.filesystem, format=form)
+        if file.form == "Parquet":
+            check_rows(sum(fragment.metadata.num_rows for fragment in dataset.get_fragments()), file.name)
         chosen = {name: pyarrow.dataset.field(file.found[name]) for name in wanted}
         yield from dataset.to_batches(
             columns=chosen, filter=rows, batch_size=BATCH_ROWS, batch_readahead=READ_AHEAD, fragment_readahead=1
@@ -199,7 +208,7 @@ def _named_errors(name: str, form: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise SnapshotError(f"{name}: has gone while it was being read; pull again.") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise TelemetryError(f"{name}: cannot be read as {form}: {reason}.") from error
 

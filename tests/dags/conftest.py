@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from planted import ALERT_PASSWORD, planted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -87,7 +88,7 @@ class Scenarios:
 @pytest.fixture(scope="session")
 def scenarios(airflow: LocalAirflow) -> Iterator[Scenarios]:
     with alert_receiver() as (url, alerts):
-        runs = airflow.json_of("run_scenarios.py", BWPREDICT_ALERT_URLS=url)
+        runs = airflow.json_of("run_scenarios.py", BWPREDICT_ALERT_URLS=url, **planted(airflow.root))
         yield Scenarios(runs, alerts, airflow.root / "registry")
 
 
@@ -107,5 +108,5 @@ def alert_receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"json://127.0.0.1:{server.server_port}/", received
+        yield f"json://alert:{ALERT_PASSWORD}@127.0.0.1:{server.server_port}/", received
         server.shutdown()

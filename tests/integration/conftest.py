@@ -41,13 +41,17 @@ def stack() -> Iterator[Stack]:
     folder.chmod(0o755)  # PostgreSQL's user must find its own folder in it.
     tiny = folder / "tiny.yaml"
     tiny.write_text(TRAINING_FILE)
-    with running_stack(folder, {**TINY, "training_config": str(tiny)}) as stack:
-        telemetry = write_partitioned(FleetConfig(links=LINKS, days=DAYS, start=last_month(), seed=5), folder / "made")
-        client = Registry(stack).client
-        for path in telemetry.rglob("*.parquet"):
-            client.upload_file(str(path), "bwpredict-telemetry", str(path.relative_to(telemetry)))
-        yield stack
-    shutil.rmtree(folder)
+    try:
+        with running_stack(folder, {**TINY, "training_config": str(tiny)}) as stack:
+            telemetry = write_partitioned(
+                FleetConfig(links=LINKS, days=DAYS, start=last_month(), seed=5), folder / "made"
+            )
+            client = Registry(stack).client
+            for path in telemetry.rglob("*.parquet"):
+                client.upload_file(str(path), "bwpredict-telemetry", str(path.relative_to(telemetry)))
+            yield stack
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -53,13 +53,17 @@ def quick_store(faulty_s3: FaultyS3, s3_bucket: str) -> S3Store:
     return S3Store(s3_bucket, "registry", timeout_seconds=TIMEOUT, backoff_seconds=0.01)
 
 
+QUICK = ("500 lost", "412", "reset landed", "stale")
+FAULTS = [fault if fault in QUICK else pytest.param(fault, marks=pytest.mark.slow) for fault in (*LOST, *LANDED)]
+
+
 def once(wanted: Wanted, fault: str) -> Callable[[Asked], str]:
     """The fault for the first request that is wanted."""
     pending = [fault]
     return lambda asked: pending.pop() if pending and wanted(asked) else ""
 
 
-@pytest.mark.parametrize("fault", [*LOST, *LANDED])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_publication_outlives_a_fault_at_each_kind_of_request(
     faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path, fault: str
 ) -> None:
@@ -106,7 +110,7 @@ def _publish_until_done(store: S3Store, challenger: Challenger, fault: str) -> N
     raise AssertionError("never done")
 
 
-@pytest.mark.parametrize("fault", [*LOST, *LANDED])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_promotion_and_a_rollback_outlive_a_fault_at_the_pointer(
     faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path, fault: str
 ) -> None:

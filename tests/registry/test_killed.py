@@ -90,9 +90,15 @@ def _challenger(folder: Path, version: str, champion: str | None) -> Any:
     return a_challenger(folder, version, champion=champion)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_killed_after_any_operation_it_is_old_or_new_and_finished_by_a_retry(tmp_path: Path, change: Change) -> None:
     _kill_everywhere(change, tmp_path, lambda name: str(tmp_path / name))
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_killed_after_a_few_operations_it_is_finished_by_a_retry(tmp_path: Path, change: Change) -> None:
+    _kill_everywhere(change, tmp_path, lambda name: str(tmp_path / name), at_most=4)
 
 
 @pytest.mark.slow
@@ -103,13 +109,14 @@ def test_killed_after_any_operation_on_s3_too(tmp_path: Path, s3_bucket: str, na
     _kill_everywhere(change, tmp_path, lambda name: f"s3://{s3_bucket}/{name}")
 
 
-def _kill_everywhere(change: Change, folder: Path, place: Callable[[str], str]) -> None:
+def _kill_everywhere(change: Change, folder: Path, place: Callable[[str], str], at_most: int | None = None) -> None:
+    """After every operation, or after the last ones: there the pointer moves, and there is what follows it."""
     calm = open_store(place("calm"))
     change.begin(calm, folder / "begun")
     before = contents(calm)
     operations = operations_of(calm, partial(change.act, folder))
     assert any(name == "write" for name, _ in operations)
-    for number in range(len(operations)):
+    for number in range(len(operations))[-at_most if at_most else 0 :]:
         store = open_store(place(f"killed-{number}"))
         for key, content in before.items():
             store.write(key, content, if_etag=None)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from challengers import NOW, Died, Interposed, a_challenger, contents, published
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -140,5 +141,10 @@ def _faulty(store: Any, fault: Any) -> Any:
     return Interposed(store, after=fail) if what.endswith("after") else Interposed(store, before=fail)
 
 
-TestRegistryBesideAModel = RegistryBesideAModel.TestCase
-TestRegistryBesideAModel.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)
+class TestRegistryBesideAModel(RegistryBesideAModel.TestCase):  # type: ignore[misc,name-defined]
+    settings = settings(max_examples=12, stateful_step_count=12, deadline=None)
+
+
+@pytest.mark.slow
+class TestRegistryBesideAModelForLonger(RegistryBesideAModel.TestCase):  # type: ignore[misc,name-defined]
+    settings = settings(max_examples=60, stateful_step_count=20, deadline=None)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,13 +10,17 @@ import pytest
 
 from bwpredict import steps
 from bwpredict.cli import main
-from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
+from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
 from bwpredict.files import sha256_of
 from bwpredict.intervals import load_served
+from bwpredict.provenance.record import record
+from bwpredict.provenance.signing import TrustedKeys
 from bwpredict.registry.production import read_production
-from bwpredict.registry.versions import fetch, list_versions, verify_version
+from bwpredict.registry.versions import fetch, list_versions, read_manifest, verify_version
+from bwpredict.serving.delivery import deliver
+from bwpredict.serving.predictor import Predictor
 from bwpredict.store import open_store
 from bwpredict.synth.faults import inject
 from bwpredict.synth.fleet import FleetConfig
@@ -116,6 +121,39 @@ def test_what_is_published_gives_intervals_whose_coverage_was_measured(bootstrap
     checks = {check["id"]: check for check in document(bootstrap, "decision")["checks"]}
     assert checks["interval_order"]["verdict"] == "pass"
     assert checks["coverage.rtt_ms"]["value"] == measured["per_target"]["rtt_ms"]["coverage"]
+
+
+def test_what_is_published_can_be_pulled_and_served_and_says_what_it_was_made_from(bootstrap, registry, tmp_path):
+    store = open_store(str(registry))
+    version = read_production(store).version
+    delivery = deliver(store, tmp_path / "dest")
+    assert Predictor(tmp_path / "dest").version == version
+    assert len(read_document(delivery.folder / "conformance.json", "conformance")["cases"]) == 13
+    fetch(store, version, ["provenance.json", "snapshot.json"], tmp_path)
+    statement, pinned = (read_document(tmp_path / f"{kind}.json", kind) for kind in ("provenance", "snapshot"))
+    subjects = {subject["name"] for subject in statement["subject"]}
+    assert subjects == read_manifest(store, version).sha256.keys() - {"provenance.json"}
+    inputs = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    digests = {digest for one in inputs for digest in one.get("digest", {}).values()}
+    assert {day["sha256"] for day in pinned["days"]} | {pinned["snapshot_id"]} <= digests
+    assert {"code", "requirements.txt"} <= {one["name"] for one in inputs}
+    assert sum(one["name"] == "telemetry" for one in inputs) == len(pinned["objects"])
+
+
+def test_with_a_signing_key_the_provenance_is_signed_and_again_the_same(bootstrap, tmp_path):
+    key, trusted = tmp_path / "signing.pem", tmp_path / "trusted.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
+    subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", trusted], check=True, capture_output=True)
+    area = Path(shutil.copytree(Path(bootstrap.path).parent, tmp_path / "area"))
+    version = document(bootstrap, "decision")["version"]
+    record(area, version, Settings(signing_key=str(key)))
+    envelope = (area / "provenance.dsse.json").read_bytes()
+    files = {name: sha256_of(area / name) for name in (f"bandwidth_lstm_{version}.onnx", "snapshot.json")}
+    TrustedKeys.load(str(trusted)).require(area / "provenance.dsse.json", version, files)
+    record(area, version, Settings(signing_key=str(key)))
+    assert (area / "provenance.dsse.json").read_bytes() == envelope
+    record(area, version, Settings())
+    assert not (area / "provenance.dsse.json").exists()
 
 
 def test_publishing_again_changes_nothing(bootstrap, registry):

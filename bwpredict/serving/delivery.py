@@ -1,0 +1,188 @@
+"""Bring the model in production to where a consumer reads it: verified, switched at once, never taken away.
+
+```
+DEST/bandwidth_lstm_production.onnx -> current/…      what a service opens
+     model_metadata_production.json -> current/…
+     current -> versions/v20261101_000000             one rename switches model and metadata together
+     versions/v20261101_000000/…                      the files as published, and the two names above
+     built_for.json                                   the metadata whose contract the consumer was built for
+```
+
+A reader that resolves `current` once and opens both files below it gets a pair that belongs together, whatever
+happens meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bwpredict.documents import read_document, write_document
+from bwpredict.errors import BwPredictError, ConfigError, ModelError, ObjectCorruptError
+from bwpredict.files import sha256_of
+from bwpredict.locks import hold
+from bwpredict.onnx_guard import check_onnx
+from bwpredict.provenance.signing import TrustedKeys
+from bwpredict.registry.layout import CONFORMANCE_NAME, ENVELOPE_NAME, metadata_name, onnx_name
+from bwpredict.registry.pointer import read_production
+from bwpredict.registry.versions import fetch, read_manifest
+from bwpredict.serving import conformance
+from bwpredict.serving.contract import contract_of, require_same
+from bwpredict.store import Store
+
+logger = logging.getLogger(__name__)
+
+MODEL = "bandwidth_lstm_production.onnx"
+METADATA = "model_metadata_production.json"
+CURRENT = "current"
+VERSIONS = "versions"
+BUILT_FOR = "built_for.json"
+_LOCK = ".pull.lock"
+KEPT_VERSIONS = 3
+"""The one that serves, and those before it: a reader may still be opening the files of the last one."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The model that lies in the folder now; `changed`: this delivery brought it."""
+
+    version: str
+    folder: Path
+    changed: bool
+
+
+def deliver(store: Store, dest: Path, *, accept_contract: bool = False, trusted: TrustedKeys | None = None) -> Delivery:
+    """Make `dest` hold what is in production in `store`; if anything is wrong, `dest` stays as it is.
+
+    Every file is held against the manifest, the model against the pointer and its metadata, and the model must
+    give the published answers on this machine. Asks the store once if nothing changed.
+
+    Args:
+        accept_contract: the consumer was changed for the contract of this model.
+        trusted: keys of which one must have signed the version; None: no signature is asked for.
+
+    Raises:
+        ConfigError: nothing is in production.
+        ContractChangedError: the model was made for another contract than the consumer in `dest` was built for.
+        SignatureError: `trusted` is given and no such key signed the version.
+        ObjectCorruptError, DocumentError, ModelError, StoreError: the version cannot be had whole and verified.
+    """
+    production = read_production(store)
+    if production is None:
+        raise ConfigError(f"{store.uri}: nothing is in production yet, so there is nothing to pull.")
+    version = production.version
+    folder = dest.absolute() / VERSIONS / version
+    with hold(dest / _LOCK):
+        if _current(dest) == folder and _is_whole(folder, production.sha256):
+            _require_signature(folder, trusted)
+            return Delivery(version, folder, changed=False)
+        _fetch(store, version, production.sha256, folder)
+        _require_signature(folder, trusted)
+        content, metadata = read_pair(folder)
+        check_onnx(content, name=str(folder / MODEL))
+        if not accept_contract:
+            _require_contract(dest, metadata)
+        conformance.check_folder(folder, version)
+        if accept_contract or not (dest / BUILT_FOR).is_file():
+            write_document(dest / BUILT_FOR, "model_metadata", metadata)
+        _switch(dest, folder)
+        _forget_old(dest, folder)
+    return Delivery(version, folder, changed=True)
+
+
+def watch(deliver_once: Callable[[], Delivery], *, wait: Callable[[], bool]) -> None:
+    """Deliver until `wait`, called in between, says True; a failure is told once and changes nothing."""
+    told = None
+    while True:
+        try:
+            delivery = deliver_once()
+            if delivery.changed or told:
+                logger.info("%s serves in %s", delivery.version, delivery.folder)
+            told = None
+        except (BwPredictError, OSError) as error:
+            if str(error) != told:
+                logger.warning("%s The model that is there stays; trying again.", error)
+            told = str(error)
+        if wait():
+            return
+
+
+def read_pair(folder: Path) -> tuple[bytes, dict[str, Any]]:
+    """The model and the metadata in one version's folder, which belong together.
+
+    Raises:
+        ModelError: they do not, or one is gone.
+        DocumentError: the metadata is no valid document.
+    """
+    metadata = read_document(folder / METADATA, "model_metadata")
+    model = folder / MODEL
+    try:
+        content = model.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{model}: cannot be read ({error.strerror}); pull again.") from error
+    if hashlib.sha256(content).hexdigest() != metadata["onnx"]["sha256"]:
+        raise ModelError(f"{model}: is not the model that {METADATA} beside it describes; pull again.")
+    return content, metadata
+
+
+def _current(dest: Path) -> Path | None:
+    link = dest / CURRENT
+    return (dest.absolute() / link.readlink()) if link.is_symlink() else None
+
+
+def _is_whole(folder: Path, sha256: str) -> bool:
+    """Whether the delivered files are there as they were delivered: a person may have touched them."""
+    model, metadata = folder / MODEL, folder / METADATA
+    return model.is_file() and metadata.is_file() and sha256_of(model) == sha256
+
+
+def _fetch(store: Store, version: str, sha256: str, folder: Path) -> None:
+    manifest = read_manifest(store, version)
+    if manifest.sha256.get(onnx_name(version)) != sha256:
+        raise ObjectCorruptError(f"{store.uri}: production.json and the manifest of {version} name different models.")
+    published = [name for name in (CONFORMANCE_NAME, ENVELOPE_NAME) if name in manifest.sha256]
+    fetch(store, version, [onnx_name(version), metadata_name(version), *published], folder)
+    for link, name in ((MODEL, onnx_name(version)), (METADATA, metadata_name(version))):
+        _link(folder / link, name)
+
+
+def _require_signature(folder: Path, trusted: TrustedKeys | None) -> None:
+    if trusted is not None:
+        wanted = (onnx_name(folder.name), metadata_name(folder.name), CONFORMANCE_NAME)
+        files = {name: sha256_of(folder / name) for name in wanted if (folder / name).is_file()}
+        trusted.require(folder / ENVELOPE_NAME, folder.name, files)
+
+
+def _require_contract(dest: Path, metadata: dict[str, Any]) -> None:
+    if (dest / BUILT_FOR).is_file():
+        built_for = contract_of(read_document(dest / BUILT_FOR, "model_metadata"))
+        require_same(built_for, contract_of(metadata), model=f"{dest}: {metadata['version']}")
+
+
+def _switch(dest: Path, folder: Path) -> None:
+    """One rename: before it the old pair, after it the new one."""
+    _link(dest / CURRENT, f"{VERSIONS}/{folder.name}")
+    for name in (MODEL, METADATA):
+        if not (dest / name).is_symlink():
+            _link(dest / name, f"{CURRENT}/{name}")
+
+
+def _link(path: Path, target: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(path)
+
+
+def _forget_old(dest: Path, folder: Path) -> None:
+    """Remove version folders beyond those kept, oldest delivery first; the present one never."""
+    others = [each for each in (dest / VERSIONS).iterdir() if each.name != folder.name]
+    others.sort(key=lambda each: each.stat().st_mtime, reverse=True)
+    for old in others[KEPT_VERSIONS - 1 :]:
+        shutil.rmtree(old)

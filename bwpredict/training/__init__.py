@@ -1,0 +1,30 @@
+"""Training in two stages: the highway first, which is quick, then the guide's layers beside it.
+
+Each epoch sees a budget of windows; the best checkpoint by validation loss is kept, one record an epoch.
+
+```
+run.py         what is trained after what: `train`, `prune_and_fine_tune`, `warm_start`
+stage.py       one stage: epochs, steps, learning rate, early stopping
+loss.py        the loss of a batch and of an index
+progress.py    the best model and the records so far, and the history document
+resume.py      what a training that was killed continues from
+change_share.py  how much of the trained change validation confirms
+ranks.py       one training over several processes; launch.py starts them, rank.py is what each runs
+```
+"""
+
+from bwpredict.training.loss import evaluate_loss
+from bwpredict.training.progress import OnEpoch, Record, Training, log_epoch
+from bwpredict.training.resume import Resume
+from bwpredict.training.run import prune_and_fine_tune, train
+
+__all__ = [
+    "OnEpoch",
+    "Record",
+    "Resume",
+    "Training",
+    "evaluate_loss",
+    "log_epoch",
+    "prune_and_fine_tune",
+    "train",
+]

@@ -1,0 +1,48 @@
+"""How much of the change that was learnt validation confirms, target by target."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bwpredict.model import Forecaster
+from bwpredict.training.loss import load
+from bwpredict.windows import WindowIndex
+
+CHANGE_SHARES = tuple(round(0.05 * step, 2) for step in range(27))
+SHARE_BLOCKS = 40
+SURE = 1.645
+"""Standard errors: one in twenty useless models would look better than its anchor by this much."""
+
+
+def choose_change_share(model: Forecaster, validation: WindowIndex, weights: Tensor) -> None:
+    """Shrink the trained parts, target by target, to the share of their change that validation confirms.
+
+    Where the best share is not better than the bare anchor by `SURE` standard errors (over blocks of neighbouring
+    windows, which are not independent), the share is 0: the forecast is then the simple baseline that it grew from.
+    """
+    errors = _errors_by_share(model, validation, weights.device)
+    best = errors.mean(axis=0).argmin(axis=0)
+    gains = np.stack([errors[:, 0, target] - errors[:, share, target] for target, share in enumerate(best)], axis=1)
+    sure = gains.mean(axis=0) > SURE * gains.std(axis=0, ddof=1) / math.sqrt(len(gains))
+    shares = np.where(sure, np.array(CHANGE_SHARES)[best], 0.0)
+    model.change_share.copy_(torch.from_numpy(np.where(weights.cpu() > 0, shares, 1.0)))
+
+
+def _errors_by_share(model: Forecaster, validation: WindowIndex, device: torch.device) -> npt.NDArray[np.float64]:
+    """[blocks, CHANGE_SHARES, targets], mean absolute error in log space on blocks of the validation windows."""
+    model.eval()
+    blocks = np.array_split(np.arange(len(validation)), min(SHARE_BLOCKS, len(validation)))
+    shares = torch.tensor(CHANGE_SHARES, device=device)[:, None, None]
+    errors = []
+    with torch.inference_mode():
+        for block in blocks:
+            inputs, targets = load(validation, block, device)
+            anchor, change = model.anchor_and_change(inputs)
+            wanted = (model.in_log_space(targets) - anchor) / model.typical_change
+            errors.append((model.bounded(shares * change) - wanted).abs().mean(dim=1).cpu().numpy())
+    return np.stack(errors).astype(np.float64)

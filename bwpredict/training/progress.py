@@ -1,0 +1,165 @@
+"""What one training hands on from epoch to epoch: the best model so far, a record of each epoch, the history."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor
+
+from bwpredict import schema
+from bwpredict.config import TrainingConfig
+from bwpredict.model import Forecaster, parameter_count, save_checkpoint
+from bwpredict.training.ranks import Ranks
+from bwpredict.windows import Split, WindowIndex
+
+logger = logging.getLogger(__name__)
+
+
+class Record(TypedDict):
+    """One finished epoch."""
+
+    epoch: int
+    """Counts from 1, through all stages."""
+    stage: str
+    stage_epoch: int
+    stage_epochs: int
+    """At most so many in this stage."""
+    train_loss: float
+    validation_loss: float
+    learning_rate: float
+    windows: int
+    seconds: float
+    best: bool
+
+
+OnEpoch = Callable[[Record], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training gives: the best model, and the history document (kind `training_history`)."""
+
+    model: Forecaster
+    history: dict[str, Any]
+
+
+@dataclass
+class Progress:
+    """How far one training is, and what it works with."""
+
+    split: Split
+    config: TrainingConfig
+    weights: Tensor
+    """[targets], of each target in the loss; 0 where it is absent."""
+    validation: WindowIndex
+    checkpoint: Path
+    """The best model so far; each rank has a file of its own."""
+    on_epoch: OnEpoch | None
+    ranks: Ranks
+    records: list[Record] = field(default_factory=list)
+    best_epoch: int = 0
+    """0: none was better than the start, the solved linear forecast."""
+    best_loss: float = math.inf
+    notes: dict[str, float] = field(default_factory=dict)
+    """Further figures for the history."""
+    started: float = field(default_factory=time.monotonic)
+    spent_seconds: float = 0.0
+    """By processes that were killed before this one."""
+    interruptions: int = 0
+
+    def keep(self, model: Forecaster, epoch: int, validation_loss: float) -> None:
+        """Make the model of this epoch the best one."""
+        self.best_epoch, self.best_loss = epoch, validation_loss
+        self.save(model)
+
+    def tell(self, record: Record) -> None:
+        """Keep the record of a finished epoch."""
+        self.records.append(record)
+        if self.on_epoch:
+            self.on_epoch(record)
+
+    def save(self, model: Forecaster) -> None:
+        """Write the model to the checkpoint, as that of the best epoch."""
+        save_checkpoint(model, self.checkpoint, {"epoch": self.best_epoch, "training": self.config.model_dump()})
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of the training, without the pauses between a kill and its resumption."""
+        return self.spent_seconds + time.monotonic() - self.started
+
+
+def begin(
+    split: Split,
+    config: TrainingConfig,
+    checkpoint: Path,
+    *,
+    absent: frozenset[str],
+    on_epoch: OnEpoch | None,
+    device: torch.device,
+    ranks: Ranks,
+) -> Progress:
+    """A training that has not seen any window yet."""
+    validation = split["validation"].spread(config.validation_windows)
+    return Progress(split, config, target_weights(absent, device), validation, checkpoint, on_epoch, ranks)
+
+
+def target_weights(absent: frozenset[str], device: torch.device) -> Tensor:
+    """[targets], of each in the loss: all the same, and 0 for those that are absent."""
+    counted = torch.tensor([name not in absent for name in schema.TARGETS], device=device).float()
+    return counted / counted.sum()
+
+
+def history(progress: Progress, model: Forecaster, device: torch.device) -> dict[str, Any]:
+    """The history document of a training that is over."""
+    records = progress.records
+    rates = {
+        stage: _windows_per_second([record for record in records if record["stage"] == stage])
+        for stage in dict.fromkeys(record["stage"] for record in records)
+    }
+    return {
+        "records": records,
+        "best_epoch": progress.best_epoch,
+        "stopped_early": records[-1]["stage_epoch"] != records[-1]["stage_epochs"],
+        "duration_seconds": round(progress.seconds, 3),
+        "interruptions": progress.interruptions,
+        "windows_per_second": _windows_per_second(records),
+        "windows_per_second_by_stage": rates,
+        "parameters": parameter_count(model),
+        "layer_parameters": 0 if model.layers is None else parameter_count(model.layers),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "ranks": progress.ranks.count,
+        "seed": progress.config.seed,
+        "loss": "mean absolute error in log space, in units of the typical change",
+        "windows": {name: len(part) for name, part in progress.split.parts.items()},
+        **progress.notes,
+    }
+
+
+def log_epoch(record: Record) -> None:
+    """An `OnEpoch` that says how the training gets on."""
+    left = timedelta(seconds=round((record["stage_epochs"] - record["stage_epoch"]) * record["seconds"]))
+    logger.info(
+        "%s: epoch %d/%d  training loss %.4f  validation loss %.4f%s  %s windows/s  at most %s left",
+        record["stage"],
+        record["stage_epoch"],
+        record["stage_epochs"],
+        record["train_loss"],
+        record["validation_loss"],
+        " (best)" if record["best"] else "",
+        f"{record['windows'] / max(record['seconds'], 1e-3):,.0f}",
+        left,
+    )
+
+
+def _windows_per_second(records: list[Record]) -> float | None:
+    busy = sum(record["seconds"] for record in records)
+    return round(sum(record["windows"] for record in records) / busy, 1) if busy else None

@@ -1,0 +1,74 @@
+"""The champion's weights as a start, beside a training from scratch: the better of the two is kept."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bwpredict.config import TrainingConfig
+from bwpredict.files import write_atomically
+from bwpredict.model import Forecaster, load_checkpoint
+from bwpredict.training.loss import served_loss
+from bwpredict.training.progress import Record, Training, target_weights
+from bwpredict.training.run import continue_champion
+from bwpredict.windows import Split
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "warm_started_model.pth"
+
+
+def choose(
+    scratch: Training, champion: Path | None, split: Split, config: TrainingConfig, checkpoint: Path, **options: Any
+) -> Training:
+    """Train the champion further, and keep it if it forecasts the validation windows better than `scratch`.
+
+    The winner is in `checkpoint`; its history has `warm_start`, which tells of both. `options` are those of
+    `continue_champion`. Where there is no champion, or it is another kind of model, `scratch` is returned.
+
+    Raises:
+        ModelError: the champion's checkpoint cannot be read.
+    """
+    if champion is None:
+        logger.info("no champion to start from; the model from scratch is kept")
+        return scratch
+    before = load_checkpoint(champion)
+    if (before.contract, before.architecture) != (scratch.model.contract, scratch.model.architecture):
+        logger.warning("the champion has another window, horizon or architecture; the model from scratch is kept")
+        return scratch
+    validation = split["validation"].spread(config.validation_windows)
+    weights = target_weights(options["absent"], torch.device("cpu"))
+
+    def loss(model: Forecaster) -> float:
+        """In typical changes of the model from scratch: the models' own units differ."""
+        return served_loss(model, validation, weights, scratch.model.typical_change)
+
+    champion_loss = loss(before)
+    path = checkpoint.with_name(CHECKPOINT)
+    warm = continue_champion(before, split, config, path, **options)
+    losses = {"warm_start": loss(warm.model), "scratch": loss(scratch.model)}
+    won = min(losses, key=lambda name: losses[name])
+    told = {
+        "won": won,
+        "champion_loss": champion_loss,
+        "warm_start_loss": losses["warm_start"],
+        "scratch_loss": losses["scratch"],
+        "warm_start_steps": _steps(warm.history["records"], config),
+        "scratch_steps": _steps(scratch.history["records"], config),
+    }
+    logger.info("validation loss, warm start %.4f, from scratch %.4f (champion %.4f): %s is kept",
+                losses["warm_start"], losses["scratch"], champion_loss, won)  # fmt: skip
+    if won == "warm_start":
+        write_atomically(checkpoint, path.read_bytes())
+    path.unlink()
+    kept = warm if won == "warm_start" else scratch
+    duration = sum(each.history["duration_seconds"] for each in (warm, scratch))
+    return Training(kept.model, kept.history | {"warm_start": told, "duration_seconds": round(duration, 3)})
+
+
+def _steps(records: list[Record], config: TrainingConfig) -> int:
+    return sum(math.ceil(record["windows"] / config.batch_size) for record in records)

@@ -1,0 +1,292 @@
+"""Crafted files are refused in one sentence: nothing in them runs, and they fill neither memory nor time."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from in_a_cage import refusal
+from onnx import TensorProto, helper, numpy_helper
+
+from bwpredict.documents import decode_document
+from bwpredict.errors import BwPredictError, DocumentError, ModelError, StoreError
+from bwpredict.onnx_guard import check_onnx
+from bwpredict.registry.layout import MANIFEST_NAME, model_key
+from bwpredict.registry.versions import read_manifest, verify_version
+from bwpredict.store import open_store
+
+CHECKPOINT = "from bwpredict.model import load_checkpoint; load_checkpoint(path)"
+SESSION = "from bwpredict.onnx_probe import open_session; open_session(path, threads=1)"
+DOCUMENT = "from bwpredict.documents import read_document; read_document(path, 'comparison')"
+TELEMETRY = "from bwpredict.telemetry.external import read_data_path; read_data_path(path)"
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return (Path.write_text, (self.target, "was here"))
+
+
+@pytest.mark.slow
+class TestCheckpoints:
+    def test_a_pickle_payload_does_not_run(self, tmp_path: Path) -> None:
+        import torch
+
+        torch.save({"state": Payload(tmp_path / "ran")}, tmp_path / "evil.pth")
+        assert "not a checkpoint of this model" in refusal(CHECKPOINT, tmp_path / "evil.pth")
+        (tmp_path / "plain.pth").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+        assert "not a checkpoint of this model" in refusal(CHECKPOINT, tmp_path / "plain.pth")
+        assert not (tmp_path / "ran").exists()
+
+    def test_a_zip_bomb_is_not_unpacked(self, tmp_path: Path) -> None:
+        with (
+            zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+            archive.open("archive/data/0", "w", force_zip64=True) as record,
+        ):
+            for _ in range(64):
+                record.write(bytes(16 << 20))
+        assert "compressed; expected a checkpoint" in refusal(CHECKPOINT, tmp_path / "bomb.pth")
+
+
+def a_graph(nodes: list, initializers: dict, *, opset: int = 17) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "crafted",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 20, 9])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in initializers.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+
+
+def outer_product(n: int) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("MatMul", ["column", "row"], ["huge"]),
+        helper.make_node("ReduceMax", ["huge"], ["output"]),
+    ]
+    return a_graph(nodes, {"column": np.ones((n, 1), np.float32), "row": np.ones((1, n), np.float32)})
+
+
+def endless_loop() -> onnx.ModelProto:
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"])],
+        "body",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+        ],
+        [helper.make_tensor_value_info("on", TensorProto.BOOL, [])],
+    )
+    loop = helper.make_node("Loop", ["", "true"], ["output"], body=body)
+    return a_graph([loop], {"true": np.array(True)})
+
+
+def filled(elements: int) -> onnx.ModelProto:
+    return a_graph([helper.make_node("ConstantOfShape", ["size"], ["output"])], {"size": np.array([elements])})
+
+
+def expanded(elements: int) -> onnx.ModelProto:
+    nodes = [helper.make_node("Expand", ["one", "size"], ["huge"]), helper.make_node("ReduceMax", ["huge"], ["output"])]
+    return a_graph(nodes, {"one": np.ones(1, np.float32), "size": np.array([elements])})
+
+
+def external(location: str) -> onnx.ModelProto:
+    model = a_graph([helper.make_node("Add", ["input", "weight"], ["output"])], {"weight": np.ones(9, np.float32)})
+    (weight,) = model.graph.initializer
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, "offset": "0", "length": "36"}.items():
+        weight.external_data.add(key=key, value=value)
+    return model
+
+
+class TestOnnx:
+    @pytest.mark.parametrize("location", ["/etc/passwd", "../../../../etc/passwd", "weights.bin"])
+    def test_weights_in_another_file_are_refused(self, tmp_path: Path, location: str) -> None:
+        (tmp_path / "weights.bin").write_bytes(bytes(36))
+        (tmp_path / "model.onnx").write_bytes(external(location).SerializeToString())
+        with pytest.raises(ModelError, match="keeps weights in another file"):
+            check_onnx(tmp_path / "model.onnx", name="model.onnx")
+
+    @pytest.mark.parametrize(
+        ("model", "said"),
+        [
+            (endless_loop(), "uses the operator Loop"),
+            (filled(10**12), "uses the operator ConstantOfShape"),
+            (outer_product(10**6), "makes a tensor of 1,000,000,000,000 elements"),
+            (expanded(10**12), "makes a tensor of 1,000,000,000,000 elements"),
+        ],
+        ids=["an endless loop", "a constant of 10^12", "an outer product of 10^12", "one number, 10^12 times"],
+    )
+    def test_what_would_hang_or_fill_memory_is_refused(self, tmp_path: Path, model: onnx.ModelProto, said: str) -> None:
+        (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+        assert said in refusal(SESSION, tmp_path / "model.onnx")
+
+    @pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"PK\x03\x04", b'{"a": 1}'])
+    def test_what_is_no_model_is_refused(self, tmp_path: Path, content: bytes) -> None:
+        from bwpredict.evaluation.scoring import _open
+
+        (tmp_path / "model.onnx").write_bytes(content)
+        with pytest.raises(ModelError):
+            _open(tmp_path / "model.onnx", 1)
+
+
+class TestJson:
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b'{"a": NaN}', "NaN is not JSON"),
+            (b'{"a": -Infinity}', "-Infinity is not JSON"),
+            (b'{"a": 1e999}', "1e999 is too large"),
+            (b'{"a": 1, "a": 2}', "a name stands twice"),
+            (b"\xff\xfe", "not a JSON document"),
+            (b'"\x01"', "not a JSON document"),
+            (b"9" * 5000, "not a JSON document"),
+            (b"[" * 200_000, "not a JSON document"),
+            (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "not a JSON document"),
+            (b"[]", "not a valid comparison document"),
+        ],
+    )
+    def test_what_is_no_document_is_refused(self, content: bytes, said: str) -> None:
+        with pytest.raises(DocumentError, match=said):
+            decode_document("comparison", content, name="crafted.json")
+
+    def test_a_document_without_end_is_not_read(self, tmp_path: Path) -> None:
+        with (tmp_path / "big.json").open("wb") as file:
+            file.truncate(20 << 30)
+        assert "has 21,474,836,480 bytes; expected a comparison document" in refusal(DOCUMENT, tmp_path / "big.json")
+
+    def test_a_pointer_without_end_is_not_read(self, tmp_path: Path) -> None:
+        with (tmp_path / "production.json").open("wb") as file:
+            file.truncate(20 << 30)
+        call = (
+            "from bwpredict.registry.pointer import read_production; from bwpredict.store import open_store;"
+            " read_production(open_store(str(path)))"
+        )
+        assert "production.json: has 21,474,836,480 bytes" in refusal(call, tmp_path)
+
+
+class TestKeys:
+    @pytest.mark.parametrize(
+        "name", ["../../../secret", "/etc/passwd", "a/../../b", "..", ".hidden", "a\\..\\b", "a\0b"]
+    )
+    def test_a_manifest_cannot_lead_outside_the_store(self, tmp_path: Path, name: str) -> None:
+        store, version = open_store(str(tmp_path / "root")), "v20261101_000000"
+        (tmp_path / "secret").write_text("secret")
+        file = {"name": name, "size_bytes": 6, "sha256": "0" * 64}
+        document = json.dumps({"version": version, "month": "2026-10", "files": [file]}).encode()
+        store.write(model_key(version, MANIFEST_NAME), document, if_etag=None)
+        with pytest.raises(BwPredictError) as refused:
+            verify_version(store, version)
+        assert "cannot be a key" in str(refused.value) or "not a valid manifest" in str(refused.value)
+
+    @pytest.mark.parametrize("version", ["../v20261101_000000", "v20261101_000000/..", "", "v2026", "\n"])
+    def test_a_version_that_is_a_path_is_refused(self, tmp_path: Path, version: str) -> None:
+        with pytest.raises(BwPredictError, match="is no version"):
+            read_manifest(open_store(str(tmp_path)), version)
+
+    @pytest.mark.parametrize("key", ["../x", "/x", "a//b", "a/./b", ".x"])
+    def test_a_key_that_is_no_plain_path_is_refused(self, tmp_path: Path, key: str) -> None:
+        with pytest.raises(StoreError, match="cannot be a key"):
+            open_store(str(tmp_path)).read(key)
+
+
+def a_row(**changes: object) -> dict:
+    return {
+        "timestamp": 1_790_812_800, "region": "eu", "az": "a", "link_type": "wan", "node_id": 1, "peer_id": 2,
+        "rtt_ms": 20.0, "jitter_ms": 2.0, "throughput_mbps": 100.0, "bytes_tx": 1, "bytes_rx": 1, "packet_loss": 0.0,
+        "retransmits": 0, "congestion_window": 1, "queue_depth": 1, "dwcp_mode": "standard",
+        "network_tier": "Premium", "transport_type": "tcp", "time_of_day": 0, "day_of_week": 4, **changes,
+    }  # fmt: skip
+
+
+class TestTelemetry:
+    @pytest.mark.slow
+    def test_a_billion_rows_in_a_small_parquet_file_are_not_unpacked(self, tmp_path: Path) -> None:
+        row = {name: a_row()[name] for name in ("timestamp", "node_id", "peer_id", "rtt_ms")}
+        group = pa.table({name: np.full(1 << 22, value) for name, value in row.items()})
+        with pq.ParquetWriter(tmp_path / "bomb.parquet", group.schema, compression="zstd") as writer:
+            for _ in range(60):
+                writer.write_table(group)
+        assert (tmp_path / "bomb.parquet").stat().st_size < 8 << 20
+        assert "251,658,240 rows; expected 200,000,000 at most" in refusal(TELEMETRY, tmp_path / "bomb.parquet")
+
+    def test_a_footer_that_lies_is_refused(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table({name: [value] for name, value in a_row().items()}), tmp_path / "lie.parquet")
+        content = (tmp_path / "lie.parquet").read_bytes()
+        (tmp_path / "lie.parquet").write_bytes(content[:200] + b"\xff" * 200 + content[400:])
+        assert "lie.parquet: " in refusal(TELEMETRY, tmp_path / "lie.parquet")
+
+    @pytest.mark.slow
+    def test_a_line_without_end_in_a_gzip_bomb_is_refused(self, tmp_path: Path) -> None:
+        with gzip.open(tmp_path / "bomb.csv.gz", "wb", compresslevel=1) as file:
+            file.write((",".join(a_row()) + "\n").encode())
+            for _ in range(64):
+                file.write(b"1" * (16 << 20))
+        assert "cannot be read as CSV" in refusal(TELEMETRY, tmp_path / "bomb.csv.gz")
+
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [
+            ('=HYPERLINK("http://evil","x")', "a formula"),
+            ("+cmd|' /C calc'!A0", "a formula"),
+            ("-2+3+cmd|' /C calc'!A0", "a formula"),
+            ("@SUM(1)", "a formula"),
+            ("eu\x1b[31m", "control characters"),
+            ("eu\x00", "control characters"),
+            ("e" * 257, "more than 256 characters"),
+        ],
+    )
+    def test_a_text_that_does_harm_elsewhere_is_refused(self, tmp_path: Path, value: str, said: str) -> None:
+        root = tmp_path / "telemetry"
+        root.mkdir()
+        pq.write_table(pa.Table.from_pylist([a_row(region=value)]), root / "one.parquet")
+        sentence = _pull_refusal(root, tmp_path)
+        assert f"column 'region' holds {said}" in sentence
+        assert "\x1b" not in sentence
+
+    def test_plain_names_and_numbers_are_taken(self, tmp_path: Path) -> None:
+        root = tmp_path / "telemetry"
+        root.mkdir()
+        rows = [
+            a_row(region=name, timestamp=1_790_812_800 + 60 * place)
+            for place, name in enumerate(["Zürich", "-", "-5", "eu-1"])
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), root / "one.parquet")
+        from datetime import UTC, datetime
+
+        from bwpredict.telemetry import snapshot
+
+        day = datetime.fromtimestamp(1_790_812_800, UTC)
+        pulled = snapshot.pull(
+            open_store(str(root)), "", day.replace(day=1, hour=0), day.replace(day=2, hour=0), tmp_path / "work"
+        )
+        assert pulled["rows"] == 4
+
+
+def _pull_refusal(root: Path, tmp_path: Path) -> str:
+    from datetime import UTC, datetime
+
+    from bwpredict.telemetry import snapshot
+
+    with pytest.raises(BwPredictError) as refused:
+        snapshot.pull(
+            open_store(str(root)),
+            "",
+            datetime(2026, 10, 1, tzinfo=UTC),
+            datetime(2026, 10, 2, tzinfo=UTC),
+            tmp_path / "work",
+        )
+    return str(refused.value)

@@ -1,0 +1,166 @@
+"""The published vectors, checked by consumers in other languages: Node.js, C and Go, each in the real ONNX Runtime.
+
+The model is a real network of the product's, exported and pulled as a consumer would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from models import metadata_of
+
+from bwpredict import schema
+from bwpredict.documents import read_document
+from bwpredict.registry.layout import CONFORMANCE_NAME
+from bwpredict.serving.conformance import write_vectors
+from bwpredict.serving.delivery import METADATA, MODEL
+from bwpredict.serving.go_config import write_go_config
+
+CLIENTS = Path(__file__).with_name("clients")
+VERSION = "v20261101_000000"
+NODE_PACKAGE = "onnxruntime-node@1.30.0"
+
+
+def needed(program: str) -> str:
+    """The program's path; where it is not installed the test is left out."""
+    return shutil.which(program) or pytest.skip(f"{program} is not on this machine")
+
+
+def run(*command: object, cwd: Path | None = None, **options) -> subprocess.CompletedProcess:
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, check=False, **options)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def dest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder as `pull` leaves it, with a real network in it."""
+    import torch
+    from frames import whole_days
+
+    from bwpredict.config import SplitConfig
+    from bwpredict.export import export_onnx, extreme_windows
+    from bwpredict.intervals import Served, calibrate
+    from bwpredict.model import Contract, Forecaster
+    from bwpredict.windows import index_windows, split_windows
+
+    torch.manual_seed(0)
+    split = split_windows(index_windows(whole_days(6, links=1), 20, 15), SplitConfig())
+    model = Forecaster(Contract())
+    sample = split["train"].spread(2000)
+    model.fit_transforms(torch.from_numpy(sample.inputs()), torch.from_numpy(sample.targets()))
+    torch.nn.init.normal_(model.layers.output.weight, std=0.1)
+    dest = tmp_path_factory.mktemp("dest")
+    served = Served(model.eval(), calibrate(model, split)).eval()
+    path = export_onnx(served, dest / MODEL, {"version": VERSION})
+    (dest / METADATA).write_text(json.dumps(metadata_of(path, VERSION)))
+    cases = {"real": split["validation"].spread(8).inputs(), **extreme_windows(sample.inputs())}
+    write_vectors(dest / CONFORMANCE_NAME, path, cases, version=VERSION, relative=1e-3)
+    return dest
+
+
+@pytest.fixture(scope="module")
+def vectors(dest: Path) -> dict:
+    return read_document(dest / CONFORMANCE_NAME, "conformance")
+
+
+def with_one_answer_changed(vectors: dict, path: Path) -> Path:
+    changed = json.loads(json.dumps(vectors))
+    changed["cases"][3]["outputs"]["upper"][1] *= 1.01
+    path.write_text(json.dumps(changed))
+    return path
+
+
+def runtime_library() -> Path:
+    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+    return library
+
+
+@pytest.mark.slow
+def test_the_vectors_hold_in_node(dest: Path, vectors: dict, tmp_path: Path) -> None:
+    node, npm = needed("node"), needed("npm")
+    run(npm, "install", NODE_PACKAGE, "--ignore-scripts", "--no-audit", "--no-fund", cwd=tmp_path)
+    check = shutil.copy(CLIENTS / "check.mjs", tmp_path)
+    done = run(node, check, dest / MODEL, dest / CONFORMANCE_NAME)
+    assert json.loads(done.stdout)["compared"] == 2 * len(vectors["cases"]) * 3 * len(schema.TARGETS)
+
+    wrong = with_one_answer_changed(vectors, tmp_path / "wrong.json")
+    refused = subprocess.run([node, check, dest / MODEL, wrong], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "real 4: upper rtt_ms" in refused.stderr
+
+
+@pytest.mark.slow
+def test_the_vectors_hold_in_c(dest: Path, vectors: dict, tmp_path: Path) -> None:
+    program = tmp_path / "client"
+    run(needed("gcc"), "-Wall", "-Werror", "-o", program, CLIENTS / "client.c", "-ldl")
+    cases, tolerance = vectors["cases"], vectors["tolerance"]
+    floors = np.array([tolerance["floors"][name] for name in schema.TARGETS])
+    windows = np.array([case["input"] for case in cases], np.float32)
+    for output in cases[0]["outputs"]:
+        expected = np.array([case["outputs"][output] for case in cases])
+        allowed = tolerance["relative"] * np.maximum(np.abs(expected), floors)
+        for batch in (windows, windows[:1]):
+            done = run(program, runtime_library(), dest / MODEL, output, *batch.shape, 4, input=batch.tobytes())
+            found = np.frombuffer(done.stdout, np.float32).reshape(-1, 4)
+            assert done.stderr.decode().strip() == onnxruntime.__version__
+            assert (np.abs(found - expected[: len(batch)]) <= allowed[: len(batch)]).all()
+
+
+@pytest.fixture
+def go_module(dest: Path, tmp_path: Path) -> Path:
+    """A Go service with the generated constants, on a machine without a network."""
+    needed("go")
+    write_go_config(
+        tmp_path / "predictor" / "config.go",
+        read_document(dest / METADATA, "model_metadata"),
+        dest=dest,
+        package="predictor",
+    )
+    (tmp_path / "go.mod").write_text("module example.com/client\n\ngo 1.19\n")
+    for name in ("main.go", "onnx_client.h"):
+        shutil.copy(CLIENTS / name, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_go_service_with_the_generated_constants_gets_the_published_answers(
+    dest: Path, vectors: dict, go_module: Path
+) -> None:
+    environment = os.environ | {"GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOCACHE": str(go_module / ".cache")}
+    assert run("gofmt", "-l", go_module).stdout == b""
+    run("go", "vet", "./predictor", cwd=go_module, env=environment)
+    run("go", "build", "-o", "client", ".", cwd=go_module, env=environment)
+    done = run(go_module / "client", runtime_library(), dest / CONFORMANCE_NAME)
+    assert json.loads(done.stdout)["compared"] == len(vectors["cases"]) * 3 * len(schema.TARGETS)
+
+    wrong = with_one_answer_changed(vectors, go_module / "wrong.json")
+    refused = subprocess.run(
+        [go_module / "client", runtime_library(), wrong], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 1
+    assert "real 4: upper rtt_ms" in refused.stderr
+
+    metadata = (dest / METADATA).read_text()
+    try:
+        document = json.loads(metadata)
+        document["contract"]["horizon_minutes"] = 30
+        (dest / METADATA).write_text(json.dumps(document))
+        refused = subprocess.run(
+            [go_module / "client", runtime_library(), dest / CONFORMANCE_NAME],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        (dest / METADATA).write_text(metadata)
+    assert refused.returncode == 1
+    assert f"model {VERSION}: horizon_minutes is 30, but this service was built for 15" in refused.stderr

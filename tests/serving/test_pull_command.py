@@ -1,0 +1,70 @@
+"""`bwpredict pull` and `promote --require-signature`, as a person runs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from challengers import V1, V2
+from models import publish_model
+
+from bwpredict.cli import main
+from bwpredict.serving.delivery import MODEL
+from bwpredict.store import Store, open_store
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run_(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["bwpredict", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        return int(ended.value.code or 0), said
+
+    return run_
+
+
+def test_pull_brings_the_model_and_the_go_constants(store: Store, run: Run, tmp_path: Path) -> None:
+    dest, go = tmp_path / "dest", tmp_path / "service" / "config.go"
+    assert run("pull", "--registry", store.uri, "--dest", dest, "--go-config", go, "--go-package", "forecast")[0] == 0
+    assert (dest / MODEL).is_file()
+    assert "package forecast\n" in go.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--every-seconds", 0], "--every-seconds 0: expected more than 0"),
+        (["--watch", "--accept-contract"], "give it without --watch"),
+        (["--require-signature"], "no trusted key is given; set BWPREDICT_TRUSTED_KEYS"),
+    ],
+)
+def test_pull_says_what_it_cannot_do(store: Store, run: Run, tmp_path: Path, options: list[object], said: str) -> None:
+    code, message = run("pull", "--registry", store.uri, "--dest", tmp_path / "dest", *options)
+    assert (code, said in message) == (2, True)
+    assert not (tmp_path / "dest").exists()
+
+
+def test_another_contract_is_refused_until_accepted(store: Store, run: Run, tmp_path: Path) -> None:
+    pull = ("pull", "--registry", store.uri, "--dest", tmp_path / "dest")
+    run(*pull)
+    publish_model(store, tmp_path, V2, champion=V1, window_size=30)
+    code, said = run(*pull)
+    assert (code, "window_size is 30, built for 20" in said) == (2, True)
+    assert run(*pull, "--accept-contract")[0] == 0
+
+
+def test_promote_can_require_a_signature(run: Run, tmp_path: Path, keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(str(tmp_path / "signed"))
+    publish_model(store, tmp_path, V1)
+    publish_model(store, tmp_path, V2, champion=V1, key=keys.private)
+    monkeypatch.setenv("BWPREDICT_TRUSTED_KEYS", str(keys.public))
+    code, said = run("promote", V1, "--registry", store.uri, "--require-signature")
+    assert (code, f"{V1}: is not signed" in said) == (2, True)
+    assert run("promote", V2, "--registry", store.uri, "--require-signature")[0] == 0

@@ -1,0 +1,86 @@
+"""A training of seconds, and a process that kills itself within it: `python small_training.py FOLDER POINT`.
+
+POINT is where: `highway`, `layers` or `fine_tune` (after the second step there), `growing` (between the stages),
+`writing` (while the state is written), `never`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+
+import torch
+from frames import make_frame
+
+from bwpredict.config import SplitConfig, TrainingConfig
+from bwpredict.training import Resume, prune_and_fine_tune, resume, run, train
+from bwpredict.windows import index_windows, split_windows
+
+CONFIG = TrainingConfig(
+    highway_epochs=2,
+    epochs=2,
+    batch_size=32,
+    window_size=5,
+    windows_per_epoch=96,
+    validation_windows=64,
+    prune_share=0.5,
+    fine_tune_epochs=1,
+)
+
+
+def small_split(config=CONFIG, seed=0):
+    frame = make_frame([list(range(900))], seed=seed)
+    return split_windows(index_windows(frame, config.window_size, config.horizon_minutes), SplitConfig())
+
+
+def train_and_prune(folder: Path, config=CONFIG, split=None, every_seconds=0.0):
+    """Both trainings, each continued from what the folder holds."""
+    split = split or small_split(config)
+    first = train(split, config, folder / "first.pth", resume=Resume(folder / "train.pth", every_seconds))
+    states = Resume(folder / "fine_tune.pth", every_seconds)
+    return first, prune_and_fine_tune(first.model, split, config, folder / "pruned.pth", resume=states)
+
+
+def _die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_after(function, times=1, key=lambda *arguments: None, wanted=None):
+    calls = Counter()
+
+    def wrapped(*arguments, **options):
+        result = function(*arguments, **options)
+        calls[key(*arguments)] += 1
+        if calls[wanted] == times:
+            _die()
+        return result
+
+    return wrapped
+
+
+def _arrange(point: str) -> None:
+    if point == "growing":
+        run._with_layers = _die_after(run._with_layers)
+    elif point == "writing":
+        Path.replace = _die_at_the_state(Path.replace)
+    elif point != "never":
+        save = resume.Resume.save_if_due
+        resume.Resume.save_if_due = _die_after(save, 2, lambda *arguments: arguments[4], point)
+
+
+def _die_at_the_state(replace):
+    def wrapped(path, target):
+        if Path(target).name == "train.pth":
+            _die()
+        return replace(path, target)
+
+    return wrapped
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    _arrange(sys.argv[2])
+    train_and_prune(Path(sys.argv[1]))
