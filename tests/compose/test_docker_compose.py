@@ -70,7 +70,7 @@ def test_every_service_has_limits_of_memory_and_processors(name: str):
     assert set(SERVICES[name]["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
 
 
-@pytest.mark.parametrize("name", set(AIRFLOW) - {"init", "buckets"})
+@pytest.mark.parametrize("name", sorted(set(AIRFLOW) - {"init", "buckets"}))
 def test_every_airflow_service_is_watched_hardened_and_restarted(name: str):
     service = SERVICES[name]
     assert service["healthcheck"]["test"]
