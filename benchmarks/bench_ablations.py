@@ -38,6 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "batch 128": {"batch_size": 128},
     "learning rate 1e-3": {"learning_rate": 1e-3},
     "no weight decay": {"weight_decay": 0.0},
+    "stratified windows": {"draw": "stratified"},
 }
 """Name → what differs from the default TrainingConfig. Add rows here."""
 

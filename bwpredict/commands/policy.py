@@ -55,7 +55,8 @@ def suggest(
     ] = None,
     telemetry: Annotated[str | None, typer.Option(help="Store of that month (default: $BWPREDICT_TELEMETRY).")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="File for the policy, or folder that gets <name>.yaml; without it, printed.")
+        Path | None,
+        typer.Option(help="File (.yaml), or folder that gets <name>.yaml; without it, the policy is printed."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output file.")] = False,
 ) -> None:
@@ -76,7 +77,8 @@ def suggest(
     if output is None:
         print(f"\n{suggestion.text}", end="")
         return
-    path = output / f"{suggestion.policy.name}.yaml" if output.is_dir() else output
+    is_file = output.is_file() or (output.suffix in (".yaml", ".yml") and not output.is_dir())
+    path = output if is_file else output / f"{suggestion.policy.name}.yaml"
     _write(path, suggestion.text, force=force)
     logger.info("Saved to: %s. Review it; `--policy %s` then judges by it.", path, path)
 

@@ -86,3 +86,11 @@ def test_retrain_names_a_policy_it_cannot_use_before_it_starts(cli, tmp_path, po
     assert code == 2
     assert policy in err
     assert not (tmp_path / "work").exists()
+
+
+def test_a_suggestion_for_a_folder_that_is_not_there_yet_makes_the_folder(cli, telemetry, tmp_path):
+    folder = tmp_path / "policies"
+    code, _, err = cli("policy", "suggest", "--data-path", telemetry, "--output", folder)
+    assert (code, err) == (0, "")
+    (path,) = folder.glob("*.yaml")
+    assert load_policy(path).name == path.stem
