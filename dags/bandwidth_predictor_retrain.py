@@ -103,8 +103,8 @@ PARAMS = {
         section="Training",
     ),
     "training_config": Param(
-        "",
-        type="string",
+        None,
+        type=["null", "string"],
         maxLength=1000,
         title="Training configuration",
         description="Hyperparameters: a name that was approved (`bwpredict tune approve`), or the path of a YAML file. "
