@@ -42,7 +42,7 @@ from airflow.sdk import (
 )
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
-from bwpredict_airflow.approval import Approval
+from bwpredict_airflow.approval import Approval, params_of_the_run
 from bwpredict_airflow.deadline import tell_that_it_is_late
 from bwpredict_airflow.links import DataDocsLink, RegistryLink, ReportLink, add_links
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
@@ -103,8 +103,8 @@ PARAMS = {
         section="Training",
     ),
     "training_config": Param(
-        "",
-        type="string",
+        None,
+        type=["null", "string"],
         maxLength=1000,
         title="Training configuration",
         description="Hyperparameters: a name that was approved (`bwpredict tune approve`), or the path of a YAML file. "
@@ -214,7 +214,7 @@ def recipe(model: NamedModel) -> None:
         run = context["dag_run"]
         with reason_in_one_line():
             config = run_config(
-                {**context["params"], "backfill": run.run_type == "backfill"},
+                {**params_of_the_run(context["params"]), "backfill": run.run_type == "backfill"},
                 run_id=run.run_id,
                 interval_start=run.data_interval_start,
                 run_after=run.run_after,

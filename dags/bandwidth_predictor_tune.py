@@ -47,8 +47,8 @@ PARAMS = {
         section="Search",
     ),
     "study": Param(
-        "",
-        type="string",
+        None,
+        type=["null", "string"],
         pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,79})?$",
         title="Name",
         description="Name of the study and of the configuration it proposes. Empty: tune_ and the time of the run.",
@@ -149,7 +149,7 @@ def bandwidth_predictor_tune() -> None:
         Cleared and run again, it takes up the study that is there with the trials that it has.
         """
         params = get_current_context()["params"]
-        study = run_step(lambda before: steps.open_study(before, params["study"], params["pruner"]), profile)
+        study = run_step(lambda before: steps.open_study(before, params["study"] or "", params["pruner"]), profile)
         return [study] * params["trials"]
 
     @task(

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+def params_of_the_run(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run itself is to know: all that the form asks, but for what only the approval is about."""
+    return {name: value for name, value in params.items() if name not in ("human_approval", "approval_hours")}
+
+
 class Approval(ApprovalOperator):
     """Hands on what `decide` passed: at once, or in a run with `human_approval`, when a person has approved it.
 
