@@ -41,7 +41,7 @@ def test_trials_run_on_the_gpu_in_a_pool_of_their_own_after_any_retraining(facts
     assert (trial["queue"], trial["pool"]) == ("gpu", "tune")
     assert {(task["queue"], task["pool"]) for task in others} == {("default", "default_pool")}
     (train,) = (task for task in facts["dags"]["bandwidth_predictor_retrain"]["tasks"] if task["id"] == "train")
-    assert (trial["priority"], train["priority"]) == ([1, "absolute"], [1, "downstream"])
+    assert (trial["priority"], train["priority"]) == ([1, "absolute"], [100, "absolute"])
     assert trial["pool"] != train["pool"]
 
 
