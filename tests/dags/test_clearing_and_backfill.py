@@ -10,7 +10,7 @@ from whole_airflow import DAG, DAG_ID, contents, wait_for_run, wait_until
 from bwpredict.synth.fleet import FleetConfig
 from bwpredict.synth.writer import write_partitioned
 
-STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "publish"]
+STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"]
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +48,7 @@ def whole(tmp_path_factory):
         run = server.api("POST", f"{DAG}/dagRuns", {"logical_date": None, "conf": {"month": "2026-08"}}).json
         ended = wait_for_run(server, run["dag_run_id"])
         assert ended["state"] == "success", ended
+        assert ended["note"].startswith("BOOTSTRAP: "), ended
         yield server
 
 
