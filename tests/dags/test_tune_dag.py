@@ -41,7 +41,7 @@ def test_trials_run_on_the_gpu_in_a_pool_of_their_own_after_any_retraining(facts
     assert (trial["queue"], trial["pool"]) == ("gpu", "tune")
     assert {(task["queue"], task["pool"]) for task in others} == {("default", "default_pool")}
     (train,) = (task for task in facts["dags"]["bandwidth_predictor_retrain"]["tasks"] if task["id"] == "train")
-    assert (trial["priority"], train["priority"]) == ([1, "absolute"], [1, "downstream"])
+    assert (trial["priority"], train["priority"]) == ([1, "absolute"], [100, "absolute"])
     assert trial["pool"] != train["pool"]
 
 
@@ -82,7 +82,7 @@ def test_the_budget_of_a_trial_is_that_of_a_retraining(dag, facts, param):
 
 @pytest.fixture(scope="module")
 def tuned(airflow) -> dict[str, Any]:
-    return airflow.json_of("run_tune.py")
+    return airflow.json_of("run_tune.py", BWPREDICT_REGISTRY=str(airflow.root / "registry-of-the-search"))
 
 
 @pytest.mark.slow
