@@ -11,6 +11,7 @@ from airflow.listeners import hookimpl
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
+    from sqlalchemy.orm import Session
 
 DECISION_KEY = "decision"
 """XCom of the task `decide`: outcome and reason."""
@@ -31,31 +32,30 @@ def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 - Airf
 
 
 def _write(dag_run: DagRun) -> None:
-    if not dag_run.dag_id.startswith(_DAGS):
+    from sqlalchemy.orm import object_session
+
+    session = object_session(dag_run)
+    if session is None or not dag_run.dag_id.startswith(_DAGS):  # `dag.test()` has no session, and nobody reads notes
         return
-    verdict = _verdict(dag_run)[:_LONGEST]
+    verdict = _verdict(dag_run, session)[:_LONGEST]
     before = dag_run.note or ""
     if verdict not in before:
         dag_run.note = f"{before}\n\n{verdict}".strip()
 
 
-def _verdict(dag_run: DagRun) -> str:
-    decision = _decision(dag_run)
+def _verdict(dag_run: DagRun, session: Session) -> str:
+    decision = _decision(dag_run, session)
     if decision:
         return f"{str(decision['outcome']).upper()}: {decision['reason']}"
     stopped = sorted(ti.task_id for ti in dag_run.task_instances if ti.state == "failed")
     return f"Stopped at {', '.join(stopped)}; its log ends with the reason." if stopped else "No decision was taken."
 
 
-def _decision(dag_run: DagRun) -> dict[str, Any] | None:
+def _decision(dag_run: DagRun, session: Session) -> dict[str, Any] | None:
     """What the task `decide` pushed; read in the run's own session."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
-    from sqlalchemy.orm import object_session
 
-    session = object_session(dag_run)
-    if session is None:
-        return None
     found = session.scalar(
         select(XComModel).where(
             XComModel.dag_id == dag_run.dag_id,

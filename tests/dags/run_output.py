@@ -18,3 +18,9 @@ def output_to(path: Path):
         sys.stderr.flush()
     for place, descriptor in enumerate(before, 1):
         os.dup2(descriptor, place)
+
+
+def in_one_process(dag):
+    """The DAG for `dag.test()`, which in Airflow 3.3.2 breaks off at the good end of a run that has a deadline."""
+    dag.deadline = None
+    return dag

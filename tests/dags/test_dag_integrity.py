@@ -188,14 +188,6 @@ def test_a_file_of_models_that_cannot_be_used_is_an_import_error_that_says_why(a
     assert all("model 'eu-west': telemetry: missing" in error for error in facts["import_errors"].values())
 
 
-def test_training_goes_before_any_trial_of_a_search(facts, tasks):
-    trial = next(task for task in facts["dags"]["bandwidth_predictor_tune"]["tasks"] if task["id"] == "trial")
-    assert tasks["train"]["priority"] == [100, "absolute"]
-    assert trial["priority"][1] == "absolute"
-    assert trial["priority"][0] < tasks["train"]["priority"][0]
-    assert trial["pool"] != tasks["train"]["pool"]
-
-
 def test_the_tasks_stand_in_groups_that_leave_their_names_alone(dag):
     assert dag["groups"] == {
         "telemetry": ["check", "deal_out", "pull", "validate"],

@@ -101,13 +101,6 @@ def test_only_a_published_model_sends_an_asset_event_and_names_its_version(scena
     assert set(event["metrics"]["skill"]) == {"throughput_mbps", "rtt_ms", "packet_loss", "jitter_ms"}
 
 
-def test_the_note_of_a_run_is_its_verdict(scenarios):
-    notes = {name: run["note"] for name, run in scenarios.runs.items()}
-    for name, outcome in (("bootstrap", "BOOTSTRAP"), ("promote", "PROMOTE"), ("reject", "REJECT")):
-        assert notes[name] == f"{outcome}: {decision_of(scenarios.runs[name])['reason']}"
-    assert notes["broken_telemetry"] == "Stopped at validate; its log ends with the reason."
-
-
 def test_each_failed_run_sends_one_alert_that_says_what_failed_and_where_to_look(scenarios):
     rejected, recovered, broken, empty = scenarios.alerts
     assert "Recovered: bandwidth_predictor_retrain: model" in recovered["title"]

@@ -82,7 +82,7 @@ def test_the_budget_of_a_trial_is_that_of_a_retraining(dag, facts, param):
 
 @pytest.fixture(scope="module")
 def tuned(airflow) -> dict[str, Any]:
-    return airflow.json_of("run_tune.py")
+    return airflow.json_of("run_tune.py", BWPREDICT_REGISTRY=str(airflow.root / "registry-of-the-search"))
 
 
 @pytest.mark.slow
