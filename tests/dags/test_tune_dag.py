@@ -82,7 +82,7 @@ def test_the_budget_of_a_trial_is_that_of_a_retraining(dag, facts, param):
 
 @pytest.fixture(scope="module")
 def tuned(airflow) -> dict[str, Any]:
-    return airflow.json_of("run_tune.py", BWPREDICT_REGISTRY=str(airflow.root / "registry-of-the-search"))
+    return airflow.json_of("run_tune.py", BWPREDICT_REGISTRY=str(registry_of(airflow)))
 
 
 @pytest.mark.slow
@@ -94,7 +94,7 @@ def test_a_run_maps_its_trials_proposes_the_best_and_a_retraining_takes_it_once_
     labels = tuned["search"]["trials"]
     assert [label.split(":")[0].split(",")[0] for label in labels] == [f"trial {number}" for number in range(4)]
 
-    store = open_store(str(airflow.root / "registry"))
+    store = open_store(str(registry_of(airflow)))
     proposed, _ = store.read("training/proposed/august.yaml")
     file = parse(proposed, origin="august")
     assert (file.study.trials, file.study.seed) == (4, 7)
@@ -106,3 +106,8 @@ def test_a_run_maps_its_trials_proposes_the_best_and_a_retraining_takes_it_once_
     run = RunConfig.model_validate_json((Path(tuned["approved"]["area"]) / "run.json").read_bytes())
     assert run.training == TrainingConfig(**file.training)
     assert (run.training_file.name, run.training_file.approved_by) == ("august", "test")
+
+
+def registry_of(airflow) -> Path:
+    """The search's own: a champion of other telemetry would be one to have drifted from."""
+    return airflow.root / "registry-of-the-search"
