@@ -106,7 +106,7 @@ def _slice_check(comparison: Document, policy: GatePolicy, target: str) -> Check
     demanded = "any" if margin is None else f"{margin:g} %"
     sentence = (
         f"{words(target)}: within no slice may the MAE lie significantly more than {demanded} above the champion's"
-        f" ({at(comparison, 'slices', 'comparisons')} comparisons share a 5 % chance of error)."
+        " (all comparisons together have a 5 % chance of error)."
     )
     supported = [row for row in rows if at(row, "supported") is not False] if isinstance(rows, list) else None
     if supported == []:

@@ -47,7 +47,7 @@ telemetry = environment["BWPREDICT_TELEMETRY"]
 if "://" not in telemetry and not any(pathlib.Path(telemetry).glob("*")):
     print(f"\nThere is no telemetry yet. To make a month:\n"
           f"  .venv/bin/bwpredict generate --links 10 --days 31 --start 2026-10-01 --output {telemetry}")
-print("\nCtrl-C, or `make down` elsewhere, stops it.", flush=True)
+print(f"\nCtrl-C, or `make down ROOT={pathlib.Path(environment['ROOT'])}` elsewhere, stops it.", flush=True)
 PYTHON
 }
 
@@ -58,7 +58,7 @@ if [ "${1:-up}" = down ]; then
 fi
 
 if kill -0 -- "-$(cat "$pid_file" 2>/dev/null || echo none)" 2>/dev/null; then
-    echo "Airflow runs already for $ROOT; \`make down\` stops it." >&2
+    echo "Airflow runs already for $ROOT; \`make down ROOT=$ROOT\` stops it." >&2
     exit 2
 fi
 if (: <"/dev/tcp/127.0.0.1/$AIRFLOW__API__PORT") 2>/dev/null; then
