@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from planted import ALERT_PASSWORD, AWS_SECRET, signing_key
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_planted_secrets_are_in_no_log_xcom_database_report_registry_or_work_area(airflow, scenarios) -> None:
