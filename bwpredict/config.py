@@ -278,13 +278,18 @@ def load(model: type[Model], values: dict[str, Any], *, origin: str) -> Model:
         raise ConfigError(f"{origin}: {key}: {what}{given}.") from error
 
 
-def load_policy(path: Path) -> GatePolicy:
-    """The gate policy in the YAML file at `path`. Raises ConfigError."""
+def load_yaml(model: type[Model], path: Path, what: str) -> Model:
+    """The YAML file at `path` as `model`; errors call such a file a `what`. Raises ConfigError."""
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         why = " ".join(str(error).split()).rstrip(".")
-        raise ConfigError(f"{path}: cannot be read as a YAML gate policy: {why}.") from error
+        raise ConfigError(f"{path}: cannot be read as a YAML {what}: {why}.") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: a gate policy is a mapping of names to values.")
-    return load(GatePolicy, values, origin=str(path))
+        raise ConfigError(f"{path}: a {what} is a mapping of names to values.")
+    return load(model, values, origin=str(path))
+
+
+def load_policy(path: Path) -> GatePolicy:
+    """The gate policy in the YAML file at `path`. Raises ConfigError."""
+    return load_yaml(GatePolicy, path, "gate policy")

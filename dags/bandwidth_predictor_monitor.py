@@ -17,8 +17,9 @@ from datetime import UTC, date, datetime, timedelta
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
+from bwpredict_airflow.defaults import TASK_DEFAULTS
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier, run_url
-from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, reason_in_one_line
+from bwpredict_airflow.outcome import reason_in_one_line
 
 from bwpredict.config import Settings
 from bwpredict.named_models import NamedModel, read_models
@@ -43,13 +44,7 @@ def monitor_dag(model: NamedModel) -> None:
         max_active_runs=1,
         dagrun_timeout=timedelta(hours=8),
         params={"day": DAY},
-        default_args={
-            "owner": "bandwidth-prediction",
-            "retries": 2,
-            "retry_delay": timedelta(minutes=5),
-            "retry_policy": NO_RETRY_ON_A_VERDICT,
-            "on_failure_callback": AlertNotifier(),
-        },
+        default_args=TASK_DEFAULTS,
         on_failure_callback=AlertNotifier(),
         on_success_callback=RecoveryNotifier(),
         description="Yesterday's accuracy, drift, coverage and staleness of the model in production",

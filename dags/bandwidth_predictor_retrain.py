@@ -44,10 +44,10 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from bwpredict_airflow.approval import Approval, params_of_the_run
 from bwpredict_airflow.deadline import tell_that_it_is_late
+from bwpredict_airflow.defaults import TASK_DEFAULTS
 from bwpredict_airflow.links import DataDocsLink, RegistryLink, ReportLink, add_links
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
 from bwpredict_airflow.outcome import (
-    NO_RETRY_ON_A_VERDICT,
     reason_in_one_line,
     require_pass,
     run_step,
@@ -170,13 +170,7 @@ def retrain_dag(model: NamedModel) -> None:
         max_active_runs=1,
         dagrun_timeout=timedelta(hours=60),
         params=with_defaults(model),
-        default_args={
-            "owner": "bandwidth-prediction",
-            "retries": 2,
-            "retry_delay": timedelta(minutes=5),
-            "retry_policy": NO_RETRY_ON_A_VERDICT,
-            "on_failure_callback": AlertNotifier(),
-        },
+        default_args=TASK_DEFAULTS,
         on_failure_callback=AlertNotifier(),
         on_success_callback=RecoveryNotifier(),
         deadline=DeadlineAlert(

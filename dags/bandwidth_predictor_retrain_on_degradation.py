@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset
+from bwpredict_airflow.defaults import TASK_DEFAULTS
 from bwpredict_airflow.notifier import AlertNotifier
-from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT
 
 from bwpredict.config import Settings
 from bwpredict.named_models import NamedModel, read_models
@@ -29,13 +29,7 @@ def answering_dag(model: NamedModel) -> None:
         max_active_runs=1,
         dagrun_timeout=timedelta(hours=1),
         is_paused_upon_creation=True,
-        default_args={
-            "owner": "bandwidth-prediction",
-            "retries": 2,
-            "retry_delay": timedelta(minutes=5),
-            "retry_policy": NO_RETRY_ON_A_VERDICT,
-            "on_failure_callback": AlertNotifier(),
-        },
+        default_args=TASK_DEFAULTS,
         on_failure_callback=AlertNotifier(),
         description="A retraining when monitoring finds a sustained drop",
         doc_md=__doc__,

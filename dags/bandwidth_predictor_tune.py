@@ -17,8 +17,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Param, dag, get_current_context, task
+from bwpredict_airflow.defaults import TASK_DEFAULTS
 from bwpredict_airflow.notifier import AlertNotifier
-from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, reason_in_one_line, run_step
+from bwpredict_airflow.outcome import reason_in_one_line, run_step
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH
 
 from bwpredict import steps
@@ -91,13 +92,7 @@ OF_THE_RUN = ("month", "history_months", "epochs", "windows_per_epoch", "seed")
     max_active_runs=1,
     dagrun_timeout=timedelta(days=4),
     params=PARAMS,
-    default_args={
-        "owner": "bandwidth-prediction",
-        "retries": 2,
-        "retry_delay": timedelta(minutes=5),
-        "retry_policy": NO_RETRY_ON_A_VERDICT,
-        "on_failure_callback": AlertNotifier(),
-    },
+    default_args=TASK_DEFAULTS,
     on_failure_callback=AlertNotifier(),
     description="Telemetry to a proposed training configuration, by trials on all workers",
     doc_md=__doc__,

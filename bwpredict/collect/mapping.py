@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
 from bwpredict import schema
-from bwpredict.config import Model, load
+from bwpredict.config import Model, load_yaml
 from bwpredict.errors import ConfigError
 
 _DERIVED = ("timestamp", "time_of_day", "day_of_week")
@@ -16,14 +14,7 @@ _DERIVED = ("timestamp", "time_of_day", "day_of_week")
 
 def read_mapping(path: Path, model: type[Model]) -> Model:
     """The mapping in the file. Raises ConfigError: a sentence with the file and the key."""
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split()).rstrip(".")
-        raise ConfigError(f"{path}: cannot be read as a YAML mapping of telemetry: {why}.") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: a mapping of telemetry is a mapping of names to values.")
-    return load(model, values, origin=str(path))
+    return load_yaml(model, path, "mapping of telemetry")
 
 
 def check_mapped(mapped: Iterable[str], origin: str) -> None:

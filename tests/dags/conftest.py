@@ -7,15 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures_alerts import running_receiver
 from planted import ALERT_PASSWORD, planted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -87,26 +85,7 @@ class Scenarios:
 
 @pytest.fixture(scope="session")
 def scenarios(airflow: LocalAirflow) -> Iterator[Scenarios]:
-    with alert_receiver() as (url, alerts):
+    with running_receiver() as receiver:
+        url = receiver.url(f"alert:{ALERT_PASSWORD}@")
         runs = airflow.json_of("run_scenarios.py", BWPREDICT_ALERT_URLS=url, **planted(airflow.root))
-        yield Scenarios(runs, alerts, airflow.root / "registry")
-
-
-@contextmanager
-def alert_receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A real HTTP server that keeps the JSON it is sent: its Apprise URL, and what came."""
-    received: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"json://alert:{ALERT_PASSWORD}@127.0.0.1:{server.server_port}/", received
-        server.shutdown()
+        yield Scenarios(runs, receiver.received, airflow.root / "registry")

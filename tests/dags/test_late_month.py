@@ -7,7 +7,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 from bwpredict_airflow.deadline import tell_that_it_is_late
 from bwpredict_airflow.outcome import skip_unless_to_publish
-from conftest import alert_receiver
+from fixtures_alerts import running_receiver
 
 RUN = {
     "dag_id": "bandwidth_predictor_retrain",
@@ -18,21 +18,21 @@ RUN = {
 
 
 def test_a_run_that_still_goes_on_is_told_of_with_its_address(monkeypatch):
-    with alert_receiver() as (url, alerts):
-        monkeypatch.setenv("BWPREDICT_ALERT_URLS", url)
+    with running_receiver() as receiver:
+        monkeypatch.setenv("BWPREDICT_ALERT_URLS", receiver.url())
         monkeypatch.setenv("BWPREDICT_BASE_URL", "https://airflow.example")
         asyncio.run(tell_that_it_is_late({"dag_run": RUN}))
-    (alert,) = alerts
+    (alert,) = receiver.received
     assert alert["title"] == "bandwidth_predictor_retrain: the month's model is late"
     assert "https://airflow.example/dags/bandwidth_predictor_retrain/runs/scheduled__2026-11-01" in alert["message"]
 
 
 @pytest.mark.parametrize("state", ["success", "failed"])
 def test_a_run_that_has_ended_is_not_late(monkeypatch, state):
-    with alert_receiver() as (url, alerts):
-        monkeypatch.setenv("BWPREDICT_ALERT_URLS", url)
+    with running_receiver() as receiver:
+        monkeypatch.setenv("BWPREDICT_ALERT_URLS", receiver.url())
         asyncio.run(tell_that_it_is_late({"dag_run": RUN | {"state": state}}))
-    assert alerts == []
+    assert receiver.received == []
 
 
 @pytest.mark.parametrize(
