@@ -114,10 +114,13 @@ class Highway(nn.Module):
         self.linear = zeroed(nn.Linear(columns, _TARGETS))
         self.members = nn.ModuleList(DenseNet(columns + encoded) for _ in range(members))
 
-    def forward(self, columns: Tensor, encoded: Tensor) -> Tensor:
-        """[batch, columns] and [batch, encoded] to the change [batch, targets]."""
-        changes = [self.of_member(number, columns, encoded) for number in range(len(self.members))]
-        return torch.stack(changes).mean(dim=0)
+    def forward(self, columns: Tensor, encoded: Tensor, trust: Tensor) -> Tensor:
+        """[batch, columns] and [batch, encoded] to the change [batch, targets].
+
+        `trust` [batch, 1]: 1 for the mean of all members, 0 for the last one alone.
+        """
+        changes = torch.stack([self.of_member(number, columns, encoded) for number in range(len(self.members))])
+        return trust * changes.mean(dim=0) + (1 - trust) * changes[-1]
 
     def of_member(self, number: int, columns: Tensor, encoded: Tensor) -> Tensor:
         """As `forward`, with one of the dense nets alone."""

@@ -41,6 +41,8 @@ MEMBERS = 2
 """Dense nets of the highway: the first is trained on the levels as they are, the last also on doubted ones."""
 
 _BLEND_PARTS = 10
+_KNOWN_WINDOWS = 512
+_FAMILIAR_QUANTILE, _FAMILIAR_SAMPLE = 0.995, 2000
 _CHANGE_QUANTILES = (0.0005, 0.9995)
 _LEVEL_BINS = 48
 _LARGEST_LAYER_INPUT = 10.0
@@ -75,6 +77,8 @@ class Forecaster(nn.Module):
     anchor_weights: Tensor
     offset: Tensor
     typical_level: Tensor
+    known_levels: Tensor
+    familiar_within: Tensor
     layers: GuideLayers | None
 
     def __init__(self, contract: Contract, architecture: str = "guide") -> None:
@@ -94,6 +98,8 @@ class Forecaster(nn.Module):
         self.register_buffer("level_scale", torch.ones(levels))
         self.register_buffer("typical_change", torch.ones(_TARGETS))
         self.register_buffer("typical_level", torch.ones(_TARGETS))
+        self.register_buffer("known_levels", torch.zeros(_KNOWN_WINDOWS, _TARGETS))
+        self.register_buffer("familiar_within", torch.ones(()))
         self.register_buffer("change_bounds", torch.tensor([[-1.0], [1.0]]).repeat(1, _TARGETS))
         self.register_buffer("change_share", torch.ones(_TARGETS))
         self.register_buffer("anchor_weights", torch.full((len(ANCHORS), _TARGETS), 1 / len(ANCHORS)))
@@ -121,7 +127,7 @@ class Forecaster(nn.Module):
         anchor = self.anchor(logs)
         deviation = (logs - anchor[:, None]) / self.typical_change
         sequence = self._sequence(deviation, self._levels(window, logs), window)
-        change: Tensor = self.highway(_columns(sequence), self._encoded(deviation, anchor))
+        change: Tensor = self.highway(_columns(sequence), self._encoded(deviation, anchor), self.trust(anchor))
         if self.layers is not None:
             change = change + self.layers(sequence.clamp(-_LARGEST_LAYER_INPUT, _LARGEST_LAYER_INPUT))
         return anchor, change
@@ -144,6 +150,18 @@ class Forecaster(nn.Module):
         if self.layers is not None:
             stacked = stacked + self.layers(sequence.clamp(-_LARGEST_LAYER_INPUT, _LARGEST_LAYER_INPUT))
         return anchor, stacked
+
+    def trust(self, anchor: Tensor) -> Tensor:
+        """[batch, targets] in log space to [batch, 1]: 1 where training saw such levels, down to 0 where it did not.
+
+        What training learnt of the links that it saw says nothing about a new one, or one that was rebuilt.
+        """
+        return (2 - self._strangeness(anchor) / self.familiar_within).clamp(0, 1)
+
+    def _strangeness(self, anchor: Tensor) -> Tensor:
+        """[batch, 1], the largest difference of any level from the most similar known window, in typical changes."""
+        differences = (anchor[:, None] - self.known_levels).abs() / self.typical_change
+        return differences.amax(dim=-1).amin(dim=-1, keepdim=True)
 
     def bounded(self, change: Tensor) -> Tensor:
         """The change within what training has seen: a window unlike any of those must not make it explode."""
@@ -213,6 +231,7 @@ class Forecaster(nn.Module):
         self.level_edges.copy_(encoding.bin_edges(anchor, _LEVEL_BINS))
         self.typical_level.copy_(torch.exp(anchor).mean(dim=0))
         self.typical_change.copy_((actual - anchor).abs().mean(dim=0).clamp(min=_SMALLEST_SCALE))
+        self._get_to_know(anchor)
         change = (actual - anchor) / self.typical_change
         self.change_bounds.copy_(torch.quantile(change, torch.tensor(_CHANGE_QUANTILES), dim=0))
         deviation = (logs - anchor[:, None]) / self.typical_change
@@ -220,6 +239,16 @@ class Forecaster(nn.Module):
         weights, biases = least_absolute.fit(columns.numpy(), change.numpy())
         self.highway.linear.weight.copy_(torch.from_numpy(weights))
         self.highway.linear.bias.copy_(torch.from_numpy(biases))
+
+    def _get_to_know(self, anchor: Tensor) -> None:
+        """Keep the levels of some windows [n, targets], and how far from them nearly all the others are."""
+
+        def spread(count: int) -> Tensor:
+            return anchor[torch.linspace(0, len(anchor) - 1, count).long()]
+
+        self.known_levels.copy_(spread(_KNOWN_WINDOWS))
+        strangeness = self._strangeness(spread(_FAMILIAR_SAMPLE))
+        self.familiar_within.copy_(torch.quantile(strangeness, _FAMILIAR_QUANTILE).clamp(min=1.0))
 
     def scaler_params(self) -> dict[str, Any]:
         """The transforms' parameters, for the metadata: all of them are inside the graph already."""
@@ -236,6 +265,7 @@ class Forecaster(nn.Module):
             "level_scale": self.level_scale.tolist(),
             "typical_change": by_target(self.typical_change),
             "typical_level": by_target(self.typical_level),
+            "familiar_within": float(self.familiar_within),
             "change_bounds": by_target(self.change_bounds),
             "change_share": by_target(self.change_share),
             "anchors": list(ANCHORS),

@@ -32,7 +32,8 @@ def windows(index):
     return torch.from_numpy(index.inputs(slice(64)))
 
 
-def test_a_forecast_adds_the_mean_of_what_the_members_add(model, windows):
+def test_a_forecast_for_familiar_levels_adds_the_mean_of_what_the_members_add(model, windows):
+    model.familiar_within.fill_(1e9)
     anchor, changes = model.train().anchor_and_changes(windows)
     same_anchor, change = model.eval().anchor_and_change(windows)
     torch.testing.assert_close(anchor, same_anchor)
@@ -71,3 +72,15 @@ def test_importance_is_1_on_average_and_as_uneven_as_the_share_of_raw_errors(mod
     torch.testing.assert_close(counted.mean(dim=0), torch.ones(4), rtol=1e-3, atol=0)
     level = torch.exp(anchor) / torch.exp(anchor).mean(dim=0)
     torch.testing.assert_close(counted - 1, share * (level - 1), rtol=1e-3, atol=1e-4)
+
+
+def test_where_training_saw_such_levels_all_members_are_trusted_and_where_it_did_not_the_last_one_alone(model, windows):
+    stranger = windows.clone()
+    stranger[..., :4] *= torch.tensor([50.0, 30.0, 20.0, 40.0])
+    model.eval()
+    trusts = [model.trust(model.anchor(model.in_log_space(each))) for each in (windows, stranger)]
+    assert trusts[0].mean() > 0.9
+    assert trusts[1].max() == 0
+    _, changes = model.train().anchor_and_changes(stranger)
+    _, change = model.eval().anchor_and_change(stranger)
+    torch.testing.assert_close(change, changes[-1])
