@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 from airflow_server import running_airflow
-from whole_airflow import DAG, DAG_ID, contents, wait_for_run, wait_until
+from whole_airflow import DAG, DAG_ID, LENIENT_POLICY, SMALL_TRAINING, contents, wait_for_run, wait_until
 
 from bwpredict.synth.fleet import FleetConfig
 from bwpredict.synth.writer import write_partitioned
@@ -13,18 +13,6 @@ from bwpredict.synth.writer import write_partitioned
 STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"]
 
 pytestmark = pytest.mark.slow
-
-LENIENT = {
-    "name": "lenient",
-    "minimum_average_correlation": -1.0,
-    "minimum_accuracy_percent": -100.0,
-    "maximum_average_mape_percent": 1000.0,
-    "minimum_skill": -1.0,
-    "within_link_correlation_margin": 2.0,
-    "champion_margin_percent": 100.0,
-    "maximum_latency_p99_ms": 10000.0,
-}
-SMALL = {"epochs": 1, "windows_per_epoch": 640, "highway_epochs": 1, "seed": 7}
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +22,8 @@ def whole(tmp_path_factory):
     for start in ("2026-08-01", "2026-09-01"):
         write_partitioned(FleetConfig(links=3, days=9, start=start, seed=5), root / "telemetry")
     (root / "policies").mkdir()
-    (root / "policies" / "lenient.yaml").write_text(yaml.safe_dump(LENIENT))
-    models = {"models": [{"name": "default", "policy": "lenient", "training": SMALL}]}
+    (root / "policies" / "lenient.yaml").write_text(yaml.safe_dump(LENIENT_POLICY))
+    models = {"models": [{"name": "default", "policy": "lenient", "training": SMALL_TRAINING}]}
     (root / "models.yaml").write_text(yaml.safe_dump(models))
     with running_airflow(
         root,
