@@ -27,10 +27,10 @@ LENIENT_POLICY = {
 SMALL_TRAINING = {"epochs": 1, "windows_per_epoch": 640, "highway_epochs": 1, "seed": 7}
 
 
-def wait_for_run(server: AirflowServer, run_id: str) -> dict[str, Any]:
+def wait_for_run(server: AirflowServer, run_id: str, dag_id: str = DAG_ID) -> dict[str, Any]:
     """The run as it ended."""
     return wait_until(
-        lambda: server.api("GET", f"{DAG}/dagRuns/{run_id.replace('+', '%2B')}").json,
+        lambda: server.api("GET", f"/dags/{dag_id}/dagRuns/{run_id.replace('+', '%2B')}").json,
         lambda run: run["state"] in ("success", "failed"),
     )
 
