@@ -88,9 +88,10 @@ def trigger(page, *, month, policy, **numbers):
 
 
 def watch(page, state, note):
-    """Stay on the run's page, without loading it again, until its badge and its note say how it ended."""
+    """Stay on the run's page until its badge turns by itself, then load it again: its note says how the run ended."""
     badge = page.get_by_role("heading", name=re.compile("^manual__")).locator("xpath=..").get_by_test_id("state-badge")
     badge.filter(has_text=state).wait_for(timeout=ENDS_WITHIN_MS)
+    page.reload()
     page.get_by_text(note).first.wait_for()
 
 
