@@ -71,7 +71,8 @@ def test_gc_refuses_a_negative_number(run: Run, root: Path) -> None:
 def test_status_tells_the_latest_moves_and_versions_and_how_many_there_are(run: Run, root: Path) -> None:
     code, said = run("status", "--registry", root, "--moves", 2)
     assert code == 0
-    assert f"{V2} is in production" in said
+    assert f"{V2} is in production since " in said
+    assert all(version in said.split("Published versions")[0] for version in (V1, V2))
     assert f"Published versions: 3, the newest: {V2}, {V3}" in said
 
 
