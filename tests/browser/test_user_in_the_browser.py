@@ -118,13 +118,11 @@ def test_the_report_opens_from_the_page_of_the_task_that_decided(airflow, page, 
     run = trigger(page, month="2026-09", policy="lenient", seed=12)
     watch(page, "Success", "PROMOTE: ")
     page.get_by_role("link", name="decide").first.click()
-    with page.expect_popup() as opened:
-        page.get_by_role("link", name="Report").click()
-    report = opened.value
-    report.get_by_text(read_history(store)[-1].version).first.wait_for()
+    page.get_by_role("link", name="Details", exact=True).click()
+    page.get_by_role("link", name="Report").click()
+    page.get_by_text(read_history(store)[-1].version).first.wait_for()
     decision = read_document(airflow.root / "work" / run_of(airflow, run)["dag_run_id"] / "decision.json", "decision")
-    report.get_by_text(decision["reason"]).first.wait_for()
-    report.close()
+    page.get_by_text(decision["reason"]).first.wait_for()
 
 
 def test_the_navigation_leads_to_the_models_and_a_rollback_is_two_clicks_and_a_reason(page, store):
