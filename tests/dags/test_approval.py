@@ -123,16 +123,19 @@ def test_a_run_waits_for_a_person_only_if_asked_to_and_publishes_only_what_was_a
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_an_answer_in_the_moment_of_the_question_publishes_at_once_or_is_asked_for_again(api):
-    run = api.trigger(human_approval=True)
+    run, answers = api.trigger(human_approval=True), []
 
-    def answered_until_published():
+    def ended():
         state = api.states(run).get("approve")
         if state in ("running", "awaiting_input"):
-            with contextlib.suppress(OSError):  # not asked yet, or answered already
-                api.call("PATCH", f"{run}/approve/-1/hitlDetails", {"chosen_options": ["Approve"]})
+            question = api.call("GET", f"{run}/approve/-1/hitlDetails")
+            if not question["response_received"]:
+                time.sleep(HESITATION if answers else 0)
+                answers.append(api.call("PATCH", f"{run}/approve/-1/hitlDetails", {"chosen_options": ["Approve"]}))
         return state in ENDED
 
-    eventually(answered_until_published, every=0.05)
+    eventually(ended, every=0.05)
+    assert 1 <= len(answers) <= 2
     assert api.wait(run, *ENDED, task="publish") == dict.fromkeys(("decide", "approve", "publish"), "success")
 
 
