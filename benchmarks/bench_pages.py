@@ -1,22 +1,40 @@
 """The first view of a registry with many versions, and how long each DAG file takes to parse.
 
-The view is what the page "Bandwidth models" reads and draws, on a local folder, without HTTP.
+The view is what the page "Bandwidth models" reads and draws, on a local folder, without HTTP. With `--server` it is
+also asked for from a real API server, with the registry in the folder, then on an S3 server (moto, one process), which
+at the end stops answering: `cold` is the first request that the server process gets for these pages, `warm` the median
+of the next five.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from common import median_seconds, report
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "plugins")]
+PAGE = "/bandwidth-models/of/default/"
+S3_KEYS = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 _PARSE = """
 import sys, time, importlib.util
 import airflow.sdk
@@ -26,33 +44,43 @@ spec = importlib.util.spec_from_file_location("dag_file", sys.argv[1])
 spec.loader.exec_module(importlib.util.module_from_spec(spec))
 print(time.perf_counter() - began)
 """
+Row = dict[str, Any]
 
 
 def main() -> None:
     """Make the registry, then measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--versions", type=int, default=500)
-    versions = parser.parse_args().versions
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [{"what": "first view", "versions": versions, "seconds": _first_view(Path(folder), versions)}]
-    for path in sorted((REPOSITORY / "dags").glob("*.py")):
-        seconds = statistics.median(_parsed(path) for _ in range(3))
-        rows.append({"what": f"parse {path.name}", "versions": None, "seconds": seconds})
+    parser.add_argument("--server", action="store_true", help="also over HTTP, from a real API server")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder, versions = Path(name), arguments.versions
+        _publish(folder, versions)
+        rows = [_row("first view", median_seconds(_view(folder, versions)), versions)]
+        if arguments.server:
+            rows += _on_a_folder(folder, versions) + _on_s3(folder, versions)
+    rows += [_row(f"parse {path.name}", _parsed(path)) for path in sorted((REPOSITORY / "dags").glob("*.py"))]
     report("pages", rows)
 
 
-def _first_view(folder: Path, versions: int) -> float:
-    from bwpredict_airflow.page import render
+def _publish(folder: Path, versions: int) -> None:
     from published_versions import published_month
+
+    from bwpredict.store import open_store
+
+    store, champion = open_store(str(folder / "registry")), None
+    for number in range(versions):
+        champion = published_month(store, folder / "made", number, champion=champion).version
+        shutil.rmtree(folder / "made")
+
+
+def _view(folder: Path, versions: int) -> Callable[[], None]:
+    from bwpredict_airflow.page import render
 
     from bwpredict.registry.overview import overview, version_documents
     from bwpredict.store import open_store
 
     store = open_store(str(folder / "registry"))
-    champion = None
-    for number in range(versions):
-        champion = published_month(store, folder / "work", number, champion=champion).version
-        shutil.rmtree(folder / "work")
 
     def view() -> None:
         seen = overview(store)
@@ -65,15 +93,86 @@ def _first_view(folder: Path, versions: int) -> float:
             rivals=render.rivals(health.comparison), below="",
         )  # fmt: skip
 
-    return median_seconds(view)
+    return view
+
+
+def _on_a_folder(folder: Path, versions: int) -> list[Row]:
+    from airflow_server import running_airflow
+
+    with running_airflow(_made(folder / "local"), BWPREDICT_REGISTRY=str(folder / "registry")) as server:
+        return _cold_and_warm(server, "registry in a folder", versions)
+
+
+def _on_s3(folder: Path, versions: int) -> list[Row]:
+    from airflow_server import running_airflow
+    from fixtures_s3 import running_s3_server_process
+
+    with running_s3_server_process() as (process, endpoint), _environment({**S3_KEYS, "AWS_ENDPOINT_URL": endpoint}):
+        _copy_to_s3(folder / "registry", endpoint)
+        registry = "s3://pages/registry"
+        with running_airflow(_made(folder / "s3"), BWPREDICT_REGISTRY=registry) as server:
+            rows = _cold_and_warm(server, "registry on S3 (moto)", versions)
+        with running_airflow(_made(folder / "down"), BWPREDICT_REGISTRY=registry) as server:
+            os.kill(process.pid, signal.SIGSTOP)
+            try:
+                rows += _cold_and_warm(server, "registry that is down", versions, shows="did not answer")
+            finally:
+                os.kill(process.pid, signal.SIGCONT)
+    return rows
+
+
+def _cold_and_warm(server: Any, what: str, versions: int, shows: str = "") -> list[Row]:
+    """Both, each held against what the page must show."""
+    expected = shows or f'Versions <span class="muted">{versions}<'
+    server.token("admin")
+
+    def view() -> None:
+        page = server.get(PAGE, "admin")
+        if page.status != 200 or expected not in page.text:
+            raise AssertionError(f"{what}: {page.status}, without {expected!r}")
+
+    began = time.perf_counter()
+    view()
+    cold = time.perf_counter() - began
+    return [_row(f"{what}, cold", cold, versions), _row(f"{what}, warm", median_seconds(view), versions)]
+
+
+def _copy_to_s3(registry: Path, endpoint: str) -> None:
+    def put(key: str, content: bytes | None) -> None:
+        request = urllib.request.Request(f"{endpoint}/pages{key}", data=content, method="PUT")  # noqa: S310 - our own
+        urllib.request.urlopen(request, timeout=60).close()  # noqa: S310
+
+    put("", None)
+    files = [path for path in registry.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda path: put(f"/registry/{path.relative_to(registry)}", path.read_bytes()), files))
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def _parsed(path: Path) -> float:
-    """Seconds of one parse in a fresh process, after Airflow's SDK was imported."""
-    done = subprocess.run(
-        [sys.executable, "-c", _PARSE, str(path)], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    return float(done.stdout.splitlines()[-1])
+    """Median seconds of three parses, each in a fresh process, after Airflow's SDK was imported."""
+    command = [sys.executable, "-c", _PARSE, str(path)]
+    done = [subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True) for _ in range(3)]
+    return statistics.median(float(each.stdout.splitlines()[-1]) for each in done)
+
+
+def _row(what: str, seconds: float, versions: int | None = None) -> Row:
+    return {"what": what, "versions": versions, "seconds": seconds}
 
 
 if __name__ == "__main__":

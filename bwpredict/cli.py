@@ -26,6 +26,7 @@ from bwpredict.commands.tune import TrainingFileOption
 from bwpredict.commands.which import Model
 from bwpredict.config import RunConfig, Settings, SplitConfig, TrainingConfig, load
 from bwpredict.errors import BwPredictError, ConfigError, Verdict
+from bwpredict.files import on_disk
 from bwpredict.named_models import DEFAULT_MODEL, find_model
 from bwpredict.policies import DEFAULT
 
@@ -86,7 +87,9 @@ def main() -> None:
 
 @app.command()
 def generate(
-    output: Annotated[Path, typer.Option(help="CSV file, or with --days the folder of daily partitions.")],
+    output: Annotated[
+        Path, typer.Option(help="CSV file, or with --days the folder of daily partitions.", callback=on_disk)
+    ],
     samples: Annotated[int | None, typer.Option(help=f"Rows of one CSV file (default: {_GUIDE_SAMPLES:,}).")] = None,
     links: Annotated[int | None, typer.Option(help="Links of the fleet, with --days (default: 20).")] = None,
     days: Annotated[int | None, typer.Option(help="Days to generate, as partitioned Parquet.")] = None,
@@ -136,8 +139,8 @@ def generate(
 @app.command()
 def train(
     context: typer.Context,
-    data_path: Annotated[Path, typer.Option(help="CSV or Parquet file, or a folder of them.")],
-    output_dir: Annotated[Path, typer.Option(help="Folder for the artifacts.")] = Path(
+    data_path: Annotated[Path, typer.Option(help="CSV or Parquet file, or a folder of them.", callback=on_disk)],
+    output_dir: Annotated[Path, typer.Option(help="Folder for the artifacts.", callback=on_disk)] = Path(
         "checkpoints/bandwidth_predictor"
     ),
     architecture: Architecture = _DEFAULTS.architecture,

@@ -9,6 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bwpredict.errors import ConfigError
+
+
+def on_disk(path: Path) -> Path:
+    """The path, unless it is the address of a bucket, which would be written as a folder of that odd name.
+
+    Raises:
+        ConfigError: it is an address.
+    """
+    if path.parts and path.parts[0].endswith(":"):
+        address = f"{path.parts[0]}//{'/'.join(path.parts[1:])}"
+        raise ConfigError(
+            f"{address}: is not on this machine; give a file or folder here, and copy between the two yourself."
+        )
+    return path
+
 
 def sha256_of(path: Path) -> str:
     """Hex sha256 of the file's bytes, read in blocks."""

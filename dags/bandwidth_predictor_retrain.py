@@ -295,6 +295,7 @@ def recipe(model: NamedModel) -> None:
             decision=decided,
             execution_timeout=timedelta(minutes=5),
             response_timeout=timedelta(hours=24),
+            retry_delay=timedelta(seconds=30),  # An answer within a second of the question fails it in Airflow 3.3.2.
             doc_md=Approval.__doc__,
         )
     published = publish(approved.output)  # type: ignore[arg-type]

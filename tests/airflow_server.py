@@ -91,6 +91,8 @@ def running_airflow(root: Path, command: str = "api-server", **environment: str)
         "AIRFLOW__API__PORT": str(server.port),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,view:viewer",
         "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
         **environment,
     }
     script = f". scripts/airflow-env.sh; prepare_airflow; airflow dags reserialize; exec airflow {command}"

@@ -13,11 +13,24 @@ DAG_ID = "bandwidth_predictor_retrain"
 DAG = f"/dags/{DAG_ID}"
 ENDS_WITHIN_SECONDS = 900
 
+LENIENT_POLICY = {
+    "name": "lenient",
+    "minimum_average_correlation": -1.0,
+    "minimum_accuracy_percent": -100.0,
+    "maximum_average_mape_percent": 1000.0,
+    "minimum_skill": -1.0,
+    "within_link_correlation_margin": 2.0,
+    "champion_margin_percent": 100.0,
+    "maximum_latency_p99_ms": 10000.0,
+}
+"""A gate policy that lets any model through."""
+SMALL_TRAINING = {"epochs": 1, "windows_per_epoch": 640, "highway_epochs": 1, "seed": 7}
 
-def wait_for_run(server: AirflowServer, run_id: str) -> dict[str, Any]:
+
+def wait_for_run(server: AirflowServer, run_id: str, dag_id: str = DAG_ID) -> dict[str, Any]:
     """The run as it ended."""
     return wait_until(
-        lambda: server.api("GET", f"{DAG}/dagRuns/{run_id.replace('+', '%2B')}").json,
+        lambda: server.api("GET", f"/dags/{dag_id}/dagRuns/{run_id.replace('+', '%2B')}").json,
         lambda run: run["state"] in ("success", "failed"),
     )
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from bwpredict.code_version import code_version
 from bwpredict.config import RunConfig, Settings, TrainingConfig, load
+from bwpredict.files import on_disk
 from bwpredict.reports.format import number, words
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,9 @@ _DEFAULTS = TrainingConfig()
 
 def backtest(
     month: Annotated[str, typer.Option(help="Last month that is forecast, YYYY-MM (UTC).")],
-    output: Annotated[Path, typer.Option(help="Folder for the document, the plot and the months' models.")],
+    output: Annotated[
+        Path, typer.Option(help="Folder for the document, the plot and the months' models.", callback=on_disk)
+    ],
     months: Annotated[int, typer.Option(help="Months that are forecast; the one before them is read, too.")] = 3,
     telemetry: Annotated[str, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")] = "",
     architecture: Annotated[

@@ -12,6 +12,7 @@ import typer
 
 from bwpredict.config import Settings
 from bwpredict.errors import ConfigError
+from bwpredict.files import on_disk
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    output: Annotated[Path, typer.Option(help="Folder for the forecasts: date=YYYY-MM-DD/part-0.parquet.")],
+    output: Annotated[
+        Path, typer.Option(help="Folder for the forecasts: date=YYYY-MM-DD/part-0.parquet.", callback=on_disk)
+    ],
     telemetry: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix (default: $BWPREDICT_TELEMETRY).")] = "",
     model: Annotated[Path | None, typer.Option(help="ONNX file (default: what is in production).")] = None,
     registry: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix with the published models.")] = "",

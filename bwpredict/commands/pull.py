@@ -12,6 +12,7 @@ import typer
 from bwpredict.commands.which import Model, Registry, open_registry
 from bwpredict.config import Settings
 from bwpredict.errors import ConfigError
+from bwpredict.files import on_disk
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def pull(
-    dest: Annotated[Path, typer.Option(help="Folder that the consumer reads; made if it is not there.")],
+    dest: Annotated[
+        Path, typer.Option(help="Folder that the consumer reads; made if it is not there.", callback=on_disk)
+    ],
     registry: Registry = "",
     model: Model = "",
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and bring each new model.")] = False,

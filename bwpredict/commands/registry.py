@@ -38,18 +38,31 @@ def status(
     if production is None:
         logger.info("%s: nothing is in production yet.", store.uri)
         return
-    logger.info("%s: %s is in production.", store.uri, production.version)
+    since = _minute(production.promoted_at)
+    logger.info("%s: %s is in production since %s UTC.", store.uri, production.version, since)
     if candidate := production.candidate:
         logger.info("%s is tried on %g %% of the links.", candidate.version, 100 * candidate.share)
-    table = Table("#", "version", "kind", "when", "by", "replaced")
+    table = Table("#", "version", "kind", "when (UTC)", "by", "replaced", box=None, padding=(0, 1, 0, 0))
+    for column in table.columns:
+        column.no_wrap, column.overflow = column.header != "by", "fold"
     for name in record_names(store, production)[-moves:]:
         move = read_record(store, name.key, production)
         table.add_row(
-            str(move.sequence), move.version, move.kind, move.made_at, move.made_by, move.replaced or "nothing"
+            str(move.sequence),
+            move.version,
+            move.kind,
+            _minute(move.made_at),
+            f"{move.made_by}: {move.reason}" if move.reason else move.made_by,
+            move.replaced or "nothing",
         )
     Console(highlight=False).print(table)
     versions = list_versions(store)
     logger.info("Published versions: %d, the newest: %s", len(versions), ", ".join(versions[-moves:]) or "none")
+
+
+def _minute(iso: str) -> str:
+    """`2026-11-01 00:14` of an ISO 8601 time."""
+    return iso[:16].replace("T", " ")
 
 
 def promote(

@@ -162,7 +162,9 @@ def horizon(path: Path, comparison: Mapping[str, Any], horizon_minutes: float) -
                     axes.axhline(mae_there, color=colour, linewidth=0.8, alpha=0.5)
             axes.set_ylim(bottom=0)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.axes[0].legend(fontsize=9, loc="lower right")
+        shown = next((axes for axes in figure.axes if axes.get_legend_handles_labels()[1]), None)
+        if shown:
+            shown.legend(fontsize=9, loc="lower right")
     return path
 
 

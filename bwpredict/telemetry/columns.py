@@ -45,6 +45,8 @@ def require(found: Mapping[str, str], wanted: Iterable[str], origin: str) -> Non
         f"{close[0]!r} for {name!r}" for name in missing if (close := difflib.get_close_matches(name, unknown, 1, 0.75))
     ]
     meant = f" (did the file mean {', '.join(hints)}?)" if hints else ""
+    if len(found) == 1 and any(mark in next(iter(found)) for mark in ";\t|"):
+        meant = " (are its columns separated by something else than commas?)"
     raise TelemetryError(f"{origin}: lacks the {_columns(missing)}{meant}.")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import PurePosixPath
@@ -14,10 +13,11 @@ import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.fs
 
-from bwpredict.errors import SnapshotError, TelemetryError
+from bwpredict.errors import TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry import columns
 from bwpredict.telemetry.hostile import check_rows, check_texts
+from bwpredict.telemetry.read_errors import named_errors
 
 LATE_DAYS = 1
 """A late row lies in a partition at most this many days after the day of its timestamp."""
@@ -96,7 +96,7 @@ def open_file(filesystem: pyarrow.fs.FileSystem, key: str, name: str, aliases: M
         TelemetryError: it is corrupt, or two of its columns mean the same.
     """
     form = _form(key) or "Parquet"
-    with _named_errors(name, form):
+    with named_errors(name, form):
         physical = _format(form, None).inspect(key, filesystem)
         names, types = physical.names, physical.types
     found = columns.resolve(names, aliases, name)
@@ -166,7 +166,7 @@ def _scan(
     form: pyarrow.dataset.FileFormat,
     rows: pyarrow.dataset.Expression | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    with _named_errors(file.name, file.form):
+    with named_errors(file.name, file.form):
         dataset = pyarrow.dataset.dataset(file.key, filesystem=file.filesystem, format=form)
         if file.form == "Parquet":
             check_rows(sum(fragment.metadata.num_rows for fragment in dataset.get_fragments()), file.name)
@@ -202,20 +202,9 @@ def _format(form: str, types: Mapping[str, pa.DataType] | None) -> pyarrow.datas
     return pyarrow.dataset.CsvFileFormat(convert_options=convert)
 
 
-@contextmanager
-def _named_errors(name: str, form: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise SnapshotError(f"{name}: has gone while it was being read; pull again.") from error
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise TelemetryError(f"{name}: cannot be read as {form}: {reason}.") from error
-
-
 def _keys(store: Store, folder: str) -> list[str]:
     filesystem = store.arrow_filesystem()
-    with _named_errors(location(store, folder), "telemetry"):
+    with named_errors(location(store, folder), "telemetry"):
         itself = filesystem.get_file_info(folder)
         if itself.is_file:
             return [folder]

@@ -1,34 +1,54 @@
-"""A person with a browser: trigger with parameters, watch the run turn red, open the report, roll back."""
+"""A person with a browser: trigger with parameters, watch runs turn red and green, open the report, roll back."""
 
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 from airflow_server import running_airflow
-from published_versions import published_months
-from whole_airflow import DAG, wait_for_run
+from whole_airflow import DAG, LENIENT_POLICY, SMALL_TRAINING
 
+from bwpredict.documents import read_document
 from bwpredict.registry.production import read_history
 from bwpredict.store import open_store
+from bwpredict.synth.fleet import FleetConfig
+from bwpredict.synth.writer import write_partitioned
 
 CHROMIUM = Path("/usr/bin/chromium")
 PAGES = "/bandwidth-models/of/default"
+ENDS_WITHIN_MS = 900_000
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed: make test-slow installs it as root"),
 ]
 
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory):
-    """A whole Airflow without telemetry, and three versions in the registry."""
+    """A whole Airflow with two months of telemetry, an empty registry, and a policy that lets small models through."""
     root = tmp_path_factory.mktemp("browser")
-    published_months(str(root / "registry"), root / "made", 3)
-    (root / "models.yaml").write_text("models: [{name: default, schedule: null}]")
-    with running_airflow(root, "standalone", BWPREDICT_MODELS=str(root / "models.yaml")) as server:
+    for start in ("2026-08-01", "2026-09-01"):
+        write_partitioned(FleetConfig(links=3, days=9, start=start, seed=5), root / "telemetry")
+    (root / "policies").mkdir()
+    (root / "policies" / "lenient.yaml").write_text(yaml.safe_dump(LENIENT_POLICY))
+    model = {"name": "default", "schedule": None, "training": SMALL_TRAINING}
+    (root / "models.yaml").write_text(yaml.safe_dump({"models": [model]}))
+    with running_airflow(
+        root,
+        "standalone",
+        BWPREDICT_MODELS=str(root / "models.yaml"),
+        BWPREDICT_POLICIES=str(root / "policies"),
+        AIRFLOW__CORE__PARALLELISM="2",
+    ) as server:
         server.api("PATCH", DAG, {"is_paused": False})
         yield server
+
+
+@pytest.fixture(scope="module")
+def store(airflow):
+    return open_store(str(airflow.root / "registry"))
 
 
 @pytest.fixture(scope="module")
@@ -49,36 +69,64 @@ def page(airflow):
         browser.close()
 
 
-def test_a_run_triggered_by_the_form_turns_red_and_its_note_and_pages_say_why(airflow, page):
+def trigger(page, *, month, policy, **numbers):
+    """Fill in Airflow's own form section by section, press the button, and return the id of the run it leads to."""
     page.goto(DAG)
     page.get_by_role("button", name="Trigger").first.click()
-    month = page.locator("#element_month")
-    month.wait_for(state="attached")
-    if not month.is_visible():
-        page.get_by_role("button", name="Telemetry").click()
-    month.fill("2031-01")
-    page.get_by_role("button", name="Trigger").last.click()
+    page.get_by_role("button", name="Telemetry", exact=True).click()
+    page.locator("[name=element_month]").fill(month)
+    page.get_by_role("button", name="Training", exact=True).click()
+    for name, number in numbers.items():
+        page.locator(f"[name=element_{name}]").fill(str(number))
+    page.get_by_role("button", name="Gate", exact=True).click()
+    choice = page.locator("#element_policy input[role=combobox]")
+    choice.fill(policy)
+    choice.press("Enter")
+    page.get_by_test_id("trigger-dag-submit").click()
     page.wait_for_url(re.compile("/runs/"))
-    (run,) = airflow.api("GET", f"{DAG}/dagRuns").json["dag_runs"]
-    ended = wait_for_run(airflow, run["dag_run_id"])
-    assert ended["conf"]["month"] == "2031-01"
-    assert (ended["state"], ended["note"]) == ("failed", "Stopped at pull; its log ends with the reason.")
-    page.goto(f"{DAG}/runs/{run['dag_run_id']}")
-    page.get_by_text("Failed").first.wait_for()
-    page.goto(f"{DAG}/runs/{run['dag_run_id']}/plugin/bandwidth-verdict")
+    return re.search(r"/runs/([^/?]+)", page.url)[1]
+
+
+def watch(page, state, note):
+    """Stay on the run's page until its badge turns by itself, then load it again: its note says how the run ended."""
+    badge = page.get_by_role("heading", name=re.compile("^manual__")).locator("xpath=..").get_by_test_id("state-badge")
+    badge.filter(has_text=state).wait_for(timeout=ENDS_WITHIN_MS)
+    page.reload()
+    page.get_by_text(note).first.wait_for()
+
+
+def test_a_run_that_the_user_triggers_turns_red_before_his_eyes_and_its_pages_say_why(airflow, page):
+    run = trigger(page, month="2031-01", policy="guide")
+    watch(page, "Failed", "Stopped at pull; its log ends with the reason.")
+    assert run_of(airflow, run)["conf"]["month"] == "2031-01"
+    page.goto(f"{DAG}/runs/{run}/plugin/bandwidth-verdict")
     page.frame_locator("iframe").get_by_text("Run for 2031-01").wait_for()
 
 
-def test_the_report_of_a_version_opens_from_its_page(airflow, page):
-    version = read_history(open_store(str(airflow.root / "registry")))[0].version
-    page.goto(f"{PAGES}/versions/{version}")
-    page.get_by_role("link", name="Model card", exact=True).click()
-    page.get_by_text(f"model_card.html of {version}").wait_for()
+def test_a_run_with_parameters_of_the_users_own_turns_green_and_its_model_serves(airflow, page, store):
+    run = trigger(page, month="2026-08", policy="lenient", epochs=2, seed=11)
+    watch(page, "Success", "BOOTSTRAP: ")
+    asked = run_of(airflow, run)["conf"]
+    assert (asked["month"], asked["policy"], asked["epochs"], asked["seed"]) == ("2026-08", "lenient", 2, 11)
+    (made,) = read_history(store)
+    assert (made.month, made.promoted_by) == ("2026-08", f"run {run_of(airflow, run)['dag_run_id']}")
+    page.goto(f"{PAGES}/")
+    page.get_by_role("heading", name=made.version).wait_for()
 
 
-def test_the_navigation_leads_to_the_models_and_a_rollback_is_two_clicks_and_a_reason(airflow, page):
-    store = open_store(str(airflow.root / "registry"))
-    first, second = [made.version for made in read_history(store)][-2:]
+def test_the_report_opens_from_the_page_of_the_task_that_decided(airflow, page, store):
+    run = trigger(page, month="2026-09", policy="lenient", seed=12)
+    watch(page, "Success", "PROMOTE: ")
+    page.get_by_role("link", name="decide").first.click()
+    page.get_by_role("link", name="Details", exact=True).click()
+    page.get_by_role("link", name="Report").click()
+    page.get_by_text(read_history(store)[-1].version).first.wait_for()
+    decision = read_document(airflow.root / "work" / run_of(airflow, run)["dag_run_id"] / "decision.json", "decision")
+    page.get_by_text(decision["reason"]).first.wait_for()
+
+
+def test_the_navigation_leads_to_the_models_and_a_rollback_is_two_clicks_and_a_reason(page, store):
+    first, second = [made.version for made in read_history(store)]
     page.goto("/")
     page.get_by_role("link", name="Bandwidth models").first.click()
     frame = page.frame_locator("iframe")
@@ -93,15 +141,22 @@ def test_the_navigation_leads_to_the_models_and_a_rollback_is_two_clicks_and_a_r
     assert (made.kind, made.version, made.promoted_by) == ("rollback", first, "Airflow user admin")
 
 
+def test_the_page_of_a_dag_has_a_tab_with_its_models(page, store):
+    page.goto(DAG)
+    page.get_by_role("link", name="Bandwidth models").last.click()
+    page.wait_for_url(re.compile(f"{DAG}/plugin/"))
+    page.frame_locator("iframe").get_by_role("heading", name=read_history(store)[-1].version).wait_for()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1360, 390])
-def test_the_pages_fit_any_screen_in_light_and_dark_and_by_keyboard(airflow, page, width, scheme):
+def test_the_pages_fit_any_screen_in_light_and_dark_and_by_keyboard(page, store, width, scheme):
     messages = []
     page.on("console", lambda message: messages.append(message.text))
     page.set_viewport_size({"width": width, "height": 844})
     page.emulate_media(color_scheme=scheme)
-    version = read_history(open_store(str(airflow.root / "registry")))[-1].version
-    for path in ("/", f"/versions/{version}", "/retrain"):
+    first, second = [made.version for made in read_history(store)][:2]
+    for path in ("/", f"/versions/{second}", f"/diff?left={first}&right={second}", "/retrain"):
         page.goto(f"{PAGES}{path}")
         page.locator("h1").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
@@ -111,3 +166,7 @@ def test_the_pages_fit_any_screen_in_light_and_dark_and_by_keyboard(airflow, pag
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "To the content"
     assert messages == []
+
+
+def run_of(airflow, run_id):
+    return airflow.api("GET", f"{DAG}/dagRuns/{run_id.replace('+', '%2B')}").json

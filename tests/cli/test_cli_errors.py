@@ -188,3 +188,19 @@ def test_generate_drifts_only_in_the_regime_that_does(refused, tmp_path):
     assert "--regime drifting" in refused("generate", *fleet)
     assert "drift_from" in refused("generate", *fleet[:3], "soon", *fleet[4:], "--regime", "drifting")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("generate", "--output", "s3://telemetry/links"),
+        ("train", "--data-path", "s3://telemetry/links"),
+        ("pull", "--dest", "s3://telemetry/links"),
+    ],
+)
+def test_a_bucket_where_only_a_folder_will_do_is_refused_and_no_folder_of_that_name_is_made(
+    refused, tmp_path, monkeypatch, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    assert "s3://telemetry/links: is not on this machine" in refused(*arguments)
+    assert list(tmp_path.iterdir()) == []

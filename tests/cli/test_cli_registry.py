@@ -71,8 +71,15 @@ def test_gc_refuses_a_negative_number(run: Run, root: Path) -> None:
 def test_status_tells_the_latest_moves_and_versions_and_how_many_there_are(run: Run, root: Path) -> None:
     code, said = run("status", "--registry", root, "--moves", 2)
     assert code == 0
-    assert f"{V2} is in production" in said
+    assert f"{V2} is in production since " in said
     assert f"Published versions: 3, the newest: {V2}, {V3}" in said
+
+
+def test_the_table_of_moves_has_every_version_in_full_on_eighty_columns(cli, root: Path, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, table, _ = cli("status", "--registry", root)
+    assert all(version in table for version in (V1, V2, V3))
+    assert "…" not in table
 
 
 def test_verify_names_what_is_damaged_and_fails(run: Run, root: Path) -> None:

@@ -5,26 +5,14 @@ import json
 import pytest
 import yaml
 from airflow_server import running_airflow
-from whole_airflow import DAG, DAG_ID, contents, wait_for_run, wait_until
+from whole_airflow import DAG, DAG_ID, LENIENT_POLICY, SMALL_TRAINING, contents, wait_for_run, wait_until
 
 from bwpredict.synth.fleet import FleetConfig
 from bwpredict.synth.writer import write_partitioned
 
 STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"]
 
-pytestmark = pytest.mark.slow
-
-LENIENT = {
-    "name": "lenient",
-    "minimum_average_correlation": -1.0,
-    "minimum_accuracy_percent": -100.0,
-    "maximum_average_mape_percent": 1000.0,
-    "minimum_skill": -1.0,
-    "within_link_correlation_margin": 2.0,
-    "champion_margin_percent": 100.0,
-    "maximum_latency_p99_ms": 10000.0,
-}
-SMALL = {"epochs": 1, "windows_per_epoch": 640, "highway_epochs": 1, "seed": 7}
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +22,8 @@ def whole(tmp_path_factory):
     for start in ("2026-08-01", "2026-09-01"):
         write_partitioned(FleetConfig(links=3, days=9, start=start, seed=5), root / "telemetry")
     (root / "policies").mkdir()
-    (root / "policies" / "lenient.yaml").write_text(yaml.safe_dump(LENIENT))
-    models = {"models": [{"name": "default", "policy": "lenient", "training": SMALL}]}
+    (root / "policies" / "lenient.yaml").write_text(yaml.safe_dump(LENIENT_POLICY))
+    models = {"models": [{"name": "default", "policy": "lenient", "training": SMALL_TRAINING}]}
     (root / "models.yaml").write_text(yaml.safe_dump(models))
     with running_airflow(
         root,
@@ -65,10 +53,24 @@ def test_clearing_a_task_of_a_finished_run_runs_it_again_and_changes_nothing_in_
     again = {"dag_run_id": first_run, "task_ids": [step], "only_failed": False, "dry_run": False}
     whole.api("POST", f"{DAG}/clearTaskInstances", again)
     assert wait_for_run(whole, first_run)["state"] == "success"
-    task = whole.api(
-        "GET", f"{DAG}/dagRuns/{first_run.replace('+', '%2B')}/taskInstances/{step}/{0 if step == 'check' else -1}"
-    ).json
+    task = task_of(whole, first_run, step)
     assert (task["state"], task["try_number"]) == ("success", 2)
+    assert published(whole) == before
+
+
+def test_clearing_the_verdict_of_a_rejected_run_rejects_again_and_publishes_nothing(whole):
+    before = published(whole)
+    conf = {"month": "2026-09", "gate_overrides": {"minimum_skill": 0.99}}
+    run = whole.api("POST", f"{DAG}/dagRuns", {"logical_date": None, "conf": conf}).json["dag_run_id"]
+    assert wait_for_run(whole, run)["state"] == "failed"
+    decision = (whole.root / "work" / run / "decision.json").read_bytes()
+    again = {"dag_run_id": run, "task_ids": ["decide"], "only_failed": False, "dry_run": False}
+    whole.api("POST", f"{DAG}/clearTaskInstances", again | {"include_downstream": True})
+    ended = wait_for_run(whole, run)
+    assert ended["state"] == "failed"
+    assert ended["note"].startswith("REJECT: ")
+    assert task_of(whole, run, "publish")["state"] == "upstream_failed"
+    assert (whole.root / "work" / run / "decision.json").read_bytes() == decision
     assert published(whole) == before
 
 
@@ -79,11 +81,15 @@ def test_a_back_fill_gives_what_the_month_would_have_given_and_moves_nothing(who
     whole.api("POST", "/backfills", asked)
     (run,) = wait_until(lambda: whole.api("GET", f"{DAG}/dagRuns?run_type=backfill").json["dag_runs"], bool)
     assert wait_for_run(whole, run["dag_run_id"])["state"] == "success"
-    path = f"{DAG}/dagRuns/{run['dag_run_id'].replace('+', '%2B')}/taskInstances/publish"
-    assert whole.api("GET", path).json["state"] == "skipped"
+    assert task_of(whole, run["dag_run_id"], "publish")["state"] == "skipped"
     decision = json.loads((whole.root / "work" / run["dag_run_id"] / "decision.json").read_text())
     assert (decision["month"], decision["outcome"], decision["champion_version"]) == ("2026-08", "bootstrap", None)
     assert published(whole) == before
+
+
+def task_of(whole, run, step):
+    place = 0 if step == "check" else -1
+    return whole.api("GET", f"{DAG}/dagRuns/{run.replace('+', '%2B')}/taskInstances/{step}/{place}").json
 
 
 def published(whole):

@@ -3,8 +3,10 @@ import warnings
 import numpy as np
 import pytest
 from matplotlib import image, rcParams
+from sample_documents import sample_comparison
 
 from bwpredict import schema
+from bwpredict.reports.forecast_plots import horizon
 from bwpredict.reports.plots import DOTS_PER_INCH, predictions_scatter, training_history
 
 METRICS = {target: {"r2_score": 0.98, "correlation": 0.99, "mape": 4.1} for target in schema.TARGETS}
@@ -103,3 +105,9 @@ def test_the_drawing_leaves_no_pyplot_state_behind(tmp_path, history):
     training_history(tmp_path / "curve.png", history)
     assert dict(rcParams) == before
     assert [file.name for file in tmp_path.iterdir()] == ["curve.png"]
+
+
+def test_a_target_that_is_not_forecast_leaves_its_panel_empty_and_no_warning(tmp_path):
+    comparison = sample_comparison()
+    comparison["targets"] = list(schema.TARGETS[1:])
+    assert horizon(tmp_path / "horizon.png", comparison, 15).stat().st_size > 10_000

@@ -117,6 +117,27 @@ def test_a_corrupt_file_is_named(tmp_path, name, content):
     assert refused(tmp_path / "store", tmp_path / "work").startswith(f"{tmp_path}/store/{name}: cannot be read as ")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.csv", b"", "it is empty; expected a line with the names of the columns"),
+        ("a.parquet", b"", "it is empty; copy it again"),
+        ("a.parquet", b"PAR1 the first half of a file", "it is cut short"),
+        ("a.csv", b"timestamp;region\n1;x\n", "separated by something else than commas"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_a_users_words(tmp_path, name, content, sentence):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / name).write_bytes(content)
+    assert sentence in refused(tmp_path / "store", tmp_path / "work")
+
+
+def test_a_csv_that_is_not_utf_8_says_so(tmp_path):
+    path = write(make_table(), tmp_path / "store/a.csv")
+    path.write_bytes(path.read_bytes().replace(b"metro", "métro".encode("latin-1")))
+    assert refused(tmp_path / "store", tmp_path / "work").endswith("it is not UTF-8 text; save it as UTF-8.")
+
+
 def test_a_parquet_file_that_is_cut_off_or_damaged_is_named(tmp_path):
     path = write(make_table(links=20, samples=500), tmp_path / "store/a.parquet")
     whole = path.read_bytes()

@@ -313,9 +313,13 @@ async def show_static(name: str) -> Response:
 async def _answering_store(here: Here) -> Store:
     """The registry, if it tells within a moment what is in production. Raises StoreUnreachableError."""
     uri = here.settings.registry
-    store = await asyncio.to_thread(_store, uri)
-    await _soon(partial(read_production, store), ANSWER_WITHIN_SECONDS, uri)
-    return store
+
+    def answering() -> Store:
+        store = _store(uri)
+        read_production(store)
+        return store
+
+    return await _soon(answering, ANSWER_WITHIN_SECONDS, uri)
 
 
 @cache

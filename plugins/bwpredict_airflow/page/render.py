@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from fastapi import Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from bwpredict import gate
 from bwpredict.registry.overview import Overview
@@ -39,7 +41,7 @@ _MARKS = {
     "fail": ("bad", "✗ fail"),
     "warning": ("warn", "! note"),
     "not applicable": ("info", "– left out"),
-    "info": ("info", "i noted"),
+    "info": ("info", "· noted"),
 }
 
 
@@ -118,8 +120,19 @@ def _environment() -> Environment:
         "mark": lambda verdict: _MARKS.get(verdict, ("info", verdict)),
         "targets": TARGETS,
     }
-    environment.filters |= {"number": number, "words": words, "moment": _moment, "describe": gate.describe}
+    environment.filters |= {
+        "number": number,
+        "words": words,
+        "moment": _moment,
+        "describe": gate.describe,
+        "breakable": _breakable,
+    }
     return environment
+
+
+def _breakable(name: str) -> Markup:
+    """A long name of dotted words, which a browser may break after each."""
+    return Markup("<wbr>").join(re.findall(r"[^._]+[._]?|[._]", name))
 
 
 def _moment(iso: str) -> str:

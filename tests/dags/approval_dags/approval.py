@@ -1,16 +1,18 @@
 """The retraining DAG's last three tasks, for tests of the approval: what they hand on is a file beside a summary."""
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Param, get_current_context, task
 from bwpredict_airflow.approval import Approval
+from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT
 
 with DAG(
     "approval",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     schedule=None,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=1), "retry_policy": NO_RETRY_ON_A_VERDICT},
     params={
         "dry_run": Param(default=False, type="boolean"),
         "human_approval": Param(default=False, type="boolean"),

@@ -1,0 +1,42 @@
+"""What a library says of a file that it cannot read, as a sentence that names the file and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+
+from bwpredict.errors import SnapshotError, TelemetryError
+
+_PLAINLY = {
+    "Empty CSV": "it is empty; expected a line with the names of the columns, then a line for each row",
+    "invalid UTF8": "it is not UTF-8 text; save it as UTF-8",
+    "magic bytes not found": "it is cut short, or no Parquet file at all; copy it again",
+    "file size is 0 bytes": "it is empty; copy it again",
+}
+"""Of what the library says, and what to say instead, where users often meet it."""
+
+
+@contextmanager
+def named_errors(name: str, form: str) -> Iterator[None]:
+    """Turn what goes wrong while `name` is read as `form` (Parquet, CSV) into one sentence.
+
+    Raises:
+        TelemetryError: the file cannot be read.
+        SnapshotError: the file has gone.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise SnapshotError(f"{name}: has gone while it was being read; pull again.") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise TelemetryError(f"{name}: cannot be read as {form}: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    said = str(error)
+    for part, plainly in _PLAINLY.items():
+        if part in said:
+            return plainly
+    return said.splitlines()[0].rstrip(".") if said else type(error).__name__

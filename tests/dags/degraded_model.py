@@ -1,0 +1,31 @@
+"""A model in production that has got worse: all days but the one on which the alarm begins are monitored already.
+
+Run as a program it prepares that in the stores of the environment, and prints the day of the alarm.
+"""
+
+import os
+from datetime import date, timedelta
+from pathlib import Path
+
+from monitored import FIRST, NOW, publish_three
+
+from bwpredict.monitoring.day import monitor_day
+from bwpredict.store import open_store
+from bwpredict.synth.fleet import FleetConfig
+from bwpredict.synth.writer import write_partitioned
+
+ALARM = FIRST + timedelta(days=9)
+
+
+def prepare(telemetry: str, registry: str, scratch: Path) -> date:
+    """Telemetry until the day after the alarm, three models, and the days before the alarm."""
+    write_partitioned(FleetConfig(links=2, days=11, start=FIRST.isoformat(), seed=3), Path(telemetry))
+    models = open_store(registry)
+    publish_three(models, scratch / "models", factor=1.5, share=0)
+    for number in range(1, (ALARM - FIRST).days):
+        monitor_day(models, open_store(telemetry), FIRST + timedelta(days=number), scratch / "scratch", now=NOW)
+    return ALARM
+
+
+if __name__ == "__main__":
+    print(prepare(os.environ["BWPREDICT_TELEMETRY"], os.environ["BWPREDICT_REGISTRY"], Path(os.environ["ROOT"])))
