@@ -28,7 +28,7 @@ from bwpredict.files import atomic_path
 from bwpredict.layers import ARCHITECTURES, GuideLayers, Highway
 
 ANCHOR_MINUTES = 15
-ANCHORS = ("last_value", "mean_15_minutes", "median_15_minutes", "mean_window", "median_window")
+ANCHORS = ("last_value", "mean_15_minutes", "median_15_minutes", "mean_window", "median_window", "median_training")
 CALENDAR_FEATURES = {"time_of_day": 24, "day_of_week": 7}
 _TARGETS = len(schema.TARGETS)
 _CONTEXT = tuple(schema.FEATURES.index(name) for name in ("congestion_window", "queue_depth", "retransmits"))
@@ -41,6 +41,8 @@ MEMBERS = 2
 """Dense nets of the highway: the first is trained on the levels as they are, the last also on doubted ones."""
 
 _BLEND_PARTS = 10
+_LARGEST_USUAL_SHARE = 0.4
+"""Of the training's median in the anchor: levels move, and a forecast that hardly looks at the window is late."""
 _KNOWN_WINDOWS = 512
 _FAMILIAR_QUANTILE, _FAMILIAR_SAMPLE = 0.995, 2000
 _CHANGE_QUANTILES = (0.0005, 0.9995)
@@ -75,6 +77,7 @@ class Forecaster(nn.Module):
     change_bounds: Tensor
     change_share: Tensor
     anchor_weights: Tensor
+    usual_level: Tensor
     offset: Tensor
     typical_level: Tensor
     known_levels: Tensor
@@ -102,6 +105,7 @@ class Forecaster(nn.Module):
         self.register_buffer("familiar_within", torch.ones(()))
         self.register_buffer("change_bounds", torch.tensor([[-1.0], [1.0]]).repeat(1, _TARGETS))
         self.register_buffer("change_share", torch.ones(_TARGETS))
+        self.register_buffer("usual_level", torch.zeros(_TARGETS))
         self.register_buffer("anchor_weights", torch.full((len(ANCHORS), _TARGETS), 1 / len(ANCHORS)))
         self.register_buffer("offset", torch.tensor([schema.MAPE_FLOORS[name] for name in schema.TARGETS]))
 
@@ -184,7 +188,8 @@ class Forecaster(nn.Module):
     def anchors(self, logs: Tensor) -> Tensor:
         """[batch, steps, targets] to the simple forecasts [batch, len(ANCHORS), targets]."""
         recent = logs[:, -self.contract.anchor_steps :]
-        simple = (logs[:, -1], recent.mean(dim=1), encoding.median(recent), logs.mean(dim=1), encoding.median(logs))
+        last, usual = logs[:, -1], self.usual_level.expand_as(logs[:, -1])
+        simple = (last, recent.mean(dim=1), encoding.median(recent), logs.mean(dim=1), encoding.median(logs), usual)
         return torch.stack(simple, dim=1)
 
     def _levels(self, window: Tensor, logs: Tensor) -> Tensor:
@@ -226,6 +231,7 @@ class Forecaster(nn.Module):
         levels = self._levels(windows, logs)
         self.level_mean.copy_(levels.mean(dim=(0, 1)))
         self.level_scale.copy_(levels.flatten(0, 1).std(dim=0).clamp(min=_SMALLEST_SCALE))
+        self.usual_level.copy_(actual.median(dim=0).values)
         self.anchor_weights.copy_(_best_blend(self.anchors(logs), actual))
         anchor = self.anchor(logs)
         self.level_edges.copy_(encoding.bin_edges(anchor, _LEVEL_BINS))
@@ -280,18 +286,27 @@ def _columns(sequence: Tensor) -> Tensor:
 
 
 def _best_blend(anchors: Tensor, actual: Tensor) -> Tensor:
-    """[len(ANCHORS), targets], the blend of at most two anchors with the least mean absolute error in log space.
+    """[len(ANCHORS), targets], the blend of at most two anchors with the least error, relative and raw ones alike.
 
-    `anchors` [n, len(ANCHORS), targets], `actual` [n, targets].
+    `anchors` [n, len(ANCHORS), targets] and `actual` [n, targets] in log space.
     """
     alone = torch.eye(len(ANCHORS), dtype=anchors.dtype)
     shares = [part / _BLEND_PARTS for part in range(1, _BLEND_PARTS)]
     pairs = itertools.combinations(alone, 2)
     candidates = torch.stack([*alone, *(share * one + (1 - share) * other for one, other in pairs for share in shares)])
-    errors = torch.stack(
-        [(torch.einsum("nat,a->nt", anchors, blend) - actual).abs().mean(dim=0) for blend in candidates]
-    )
-    return candidates[errors.argmin(dim=0)].T
+    candidates = candidates[candidates[:, ANCHORS.index("median_training")] <= _LARGEST_USUAL_SHARE]
+    relative, raw = [], []
+    for blend in candidates:
+        forecast = torch.einsum("nat,a->nt", anchors, blend)
+        relative.append((forecast - actual).abs().mean(dim=0))
+        raw.append((forecast.exp() - actual.exp()).abs().mean(dim=0))
+    return candidates[(_over_the_least(relative) + _over_the_least(raw)).argmin(dim=0)].T
+
+
+def _over_the_least(errors: list[Tensor]) -> Tensor:
+    """[candidates, targets], each error in units of its target's least one."""
+    stacked = torch.stack(errors)
+    return stacked / stacked.amin(dim=0).clamp(min=_SMALLEST_SCALE * 1e-3)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -44,7 +44,9 @@ def test_a_model_whose_change_is_not_confirmed_is_a_blend_of_simple_baselines(mo
     inputs = windows.inputs(slice(200))
     logs = np.log(inputs[..., :4] + model.offset.numpy())
     recent = logs[:, -15:]
-    simple = (logs[:, -1], recent.mean(axis=1), np.median(recent, axis=1), logs.mean(axis=1), np.median(logs, axis=1))
+    usual = np.broadcast_to(model.usual_level.numpy(), logs[:, -1].shape)
+    means, medians = (recent.mean(axis=1), logs.mean(axis=1)), (np.median(recent, axis=1), np.median(logs, axis=1))
+    simple = (logs[:, -1], means[0], medians[0], means[1], medians[1], usual)
     expected = np.exp((np.stack(simple, axis=1) * model.anchor_weights.numpy()).sum(axis=1)) - model.offset.numpy()
     np.testing.assert_allclose(predict(shy.eval(), inputs), expected, rtol=1e-4)
 
