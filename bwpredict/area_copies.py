@@ -37,7 +37,7 @@ _Made = TypeVar("_Made")
 
 COPIES_AT_ONCE = 8
 ATTEMPTS = 30
-"""To replace the document while other workers replace it too, and to read what they do not replace meanwhile."""
+"""To replace the document while other workers replace it too."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,19 @@ class AreaCopy:
         return {name: (files[name]["sha256"], _stamp(path)) for name, path in here.items()}
 
     def fetch(self, names: Iterable[str]) -> Mapping[str, Entry] | None:
-        """Download what is missing here or differs, of `names` or of all; returns all, None if there is no area."""
-        for left in reversed(range(ATTEMPTS)):
-            files, etag = self._read()
-            try:
-                _at_once(self._fetch, [(name, files[name]) for name in names or files if name in files])
-            except ObjectMissingError:  # replaced since the document was read
-                if not left:
-                    raise
-                continue
-            return None if etag is None else files
-        raise AssertionError("the last attempt returns or raises")
+        """Download what is missing here or differs, of `names` or of all; returns all, None if there is no area.
+
+        Raises:
+            ObjectMissingError: the store has lost a file of the area.
+        """
+        files, etag = self._read()
+        try:
+            _at_once(self._fetch, [(name, files[name]) for name in names or files if name in files])
+        except ObjectMissingError as error:
+            if self._read()[1] != etag:  # the file was replaced since the document was read
+                return self.fetch(names)
+            raise ObjectMissingError(f"{self._where}: names a file that is gone; run again. {error}") from error
+        return None if etag is None else files
 
     def send(self, before: Known, part: str, *, alone: bool) -> None:
         """Send the files in `part` that differ from `before`, and take out of the area what is no longer here."""
@@ -143,7 +145,7 @@ class AreaCopy:
         name, entry = wanted
         path = self.area / name
         if not path.is_file() or sha256_of(path) != entry["sha256"]:
-            self.store.download(entry["object"], path)
+            self.store.download(entry["object"], path, most_bytes=entry["size_bytes"])
             if sha256_of(path) != entry["sha256"]:
                 path.unlink()
                 raise ObjectCorruptError(

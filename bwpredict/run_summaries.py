@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bwpredict import steps, work_areas
 from bwpredict.documents import read_document
-from bwpredict.errors import ConfigError, DocumentError, WorkAreaError
+from bwpredict.errors import ConfigError, DocumentError, ObjectMissingError, WorkAreaError
 from bwpredict.registry.layout import DECISION_NAME
 from bwpredict.runs import RUN, read_run
 
@@ -54,12 +55,16 @@ class RunSummary:
 
 
 def recent_runs(work: Path, limit: int) -> list[RunSummary]:
-    """The latest runs, newest first; a folder that is no run's work area is left out.
+    """The latest runs, newest first; what is no run's work area, or no longer whole, is left out.
 
     Raises:
         StoreUnreachableError: of the store that shares the work areas.
     """
-    return [run_summary(work, area.name) for area in work_areas.newest(work, limit)]
+    runs = []
+    for area in work_areas.newest(work, limit):
+        with suppress(ObjectMissingError):  # old areas expire, one file after another
+            runs.append(run_summary(work, area.name))
+    return runs
 
 
 def run_summary(work: Path, run_id: str) -> RunSummary:

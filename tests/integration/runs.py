@@ -90,9 +90,9 @@ class Api:
         return answer
 
     def returned(self, dag: str, run_id: str, task_id: str) -> Any:
-        """What a task returned; JSON."""
+        """What a task returned."""
         path = f"dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task_id}/xcomEntries/return_value"
-        return self.ask("GET", f"{path}?deserialize=true")["value"]
+        return self.ask("GET", path)["value"]
 
     def run(self, run_id: str) -> dict[str, Any]:
         answer: dict[str, Any] = self.ask("GET", f"dags/{DAG}/dagRuns/{quote(run_id)}")

@@ -12,6 +12,7 @@ from bwpredict.area_copies import AreaCopy
 from bwpredict.errors import (
     DocumentError,
     ObjectCorruptError,
+    ObjectMissingError,
     OvertakenError,
     StoreUnreachableError,
     UnknownOutcomeError,
@@ -247,10 +248,17 @@ def test_a_document_that_names_files_outside_the_area_is_refused(local_uri, on, 
 def test_bytes_that_are_not_those_that_were_sent_are_refused(local_uri, on):
     step(on("a"), model="weights")
     key = stored(local_uri)["model"]["object"]
-    (Path(local_uri) / key).write_text("other weights")
+    (Path(local_uri) / key).write_text("WEIGHTS")
     with pytest.raises(ObjectCorruptError, match="model"):
         work_areas.fetch(on("b"))
     assert files_in(on("b")) == {}
+
+
+def test_a_file_that_has_gone_from_the_store_is_an_error_that_names_the_area(uri, on):
+    step(on("a"), model="weights")
+    open_store(uri).delete(stored(uri)["model"]["object"])
+    with pytest.raises(ObjectMissingError, match=r"areas/run\.json: names a file that is gone"):
+        work_areas.fetch(on("b"))
 
 
 def test_an_area_from_before_the_store_was_set_is_kept_and_sent(local_uri, on):
