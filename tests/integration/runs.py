@@ -69,7 +69,12 @@ class Api:
         return str(answer["dag_run_id"])
 
     def back_fill(self, month: str, **conf: Any) -> str:
-        """The id of the run for this past month (YYYY-MM)."""
+        """The id of the run for this past month (YYYY-MM). Airflow takes one back-fill of a DAG after another."""
+
+        def is_free() -> bool:
+            return all(one["completed_at"] for one in self.ask("GET", f"backfills?dag_id={DAG}")["backfills"])
+
+        wait_for("the back-fill before to be over", is_free)
         day = f"{month}-01T00:00:00Z"
         self.ask("POST", "backfills", {"dag_id": DAG, "from_date": day, "to_date": day, "dag_run_conf": conf})
 
