@@ -28,6 +28,7 @@ from bwpredict.evaluation.slices import window_labels
 from bwpredict.files import sha256_of
 from bwpredict.registry.layout import CONFORMANCE_NAME, PROFILE_NAME, metadata_name, onnx_name
 from bwpredict.reports import forecast_plots, plots
+from bwpredict.runs import RESUME
 from bwpredict.serving import conformance
 from bwpredict.telemetry.frame import TelemetryFrame
 from bwpredict.training import warm_start
@@ -38,8 +39,6 @@ logger = logging.getLogger(__name__)
 CHECKPOINT = "best_model.pth"
 UNPRUNED_CHECKPOINT = "unpruned_model.pth"
 """The model before pruning: what the pruned one is measured against."""
-RESUME = "resume"
-"""Folder of what a training that was killed continues from."""
 HISTORY = "history.json"
 PARITY = "parity.json"
 LATENCY = "latency.json"

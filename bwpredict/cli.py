@@ -290,14 +290,15 @@ def _run_all_steps(run: RunConfig, work: Path) -> None:
     from bwpredict import steps
     from bwpredict.documents import read_document
     from bwpredict.errors import GateRejected
+    from bwpredict.references import file_of
 
     reference = steps.plan(run, work)
     for step in (steps.pull, steps.validate, steps.train, steps.export, steps.compare, steps.decide):
         logger.info("-- %s", step.__name__)
         reference = step(reference)
-    decision = read_document(Path(reference.path), "decision")
+    decision = read_document(file_of(reference), "decision")
     if not decision["passed"]:
-        raise GateRejected(f"Nothing was published. Report: {Path(reference.path).parent / steps.MODEL_CARD}")
+        raise GateRejected(f"Nothing was published. Report: {file_of(reference, steps.MODEL_CARD)}")
     if not run.dry_run:
         steps.publish(reference)
 

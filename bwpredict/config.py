@@ -42,7 +42,9 @@ class Settings(BaseSettings):
     registry: str = "data/registry"
     """Store with the published models: a folder or `s3://bucket/prefix`."""
     work: Path = Path("data/work")
-    """Folder for the runs' work areas; every worker must see the same one."""
+    """Folder for the runs' work areas; without `work_store`, every machine must see the same one."""
+    work_store: str = ""
+    """Store that the work areas are shared by, a folder or `s3://bucket/prefix`; then `work` is each machine's own."""
     alert_urls: str = ""
     """Apprise URLs, separated by blanks, that alerts go to. May hold secrets: never log it."""
     base_url: str = "http://localhost:8080"

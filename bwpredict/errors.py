@@ -73,6 +73,10 @@ class ConflictError(StoreError):
     """A conditional write surely lost: another writer came first. Read again before deciding."""
 
 
+class OvertakenError(StoreError):
+    """Another machine changed the same files of a work area meanwhile; nothing was sent, and another try may do."""
+
+
 class UnknownOutcomeError(StoreError):
     """The answer to a write was lost: it may or may not have landed. Read before deciding."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bwpredict import steps
+from bwpredict import steps, work_areas
 from bwpredict.documents import read_document
-from bwpredict.errors import ConfigError, DocumentError, WorkAreaError
+from bwpredict.errors import ConfigError, DocumentError, ObjectMissingError, WorkAreaError
 from bwpredict.registry.layout import DECISION_NAME
 from bwpredict.runs import RUN, read_run
 
@@ -18,6 +19,8 @@ DATA_DOCS = f"{steps.VALIDATION}/data_docs"
 _SHOWN = (steps.MODEL_CARD, "training_history.png", "predictions_scatter.png", DECISION_NAME, "comparison.json")
 """Files of a work area that people may look at, beside the Data Docs."""
 _SUFFIXES = (".html", ".css", ".png", ".svg")
+_OPENED = (steps.MODEL_CARD, f"{DATA_DOCS}/index.html")
+"""Where looking at a run begins."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,16 @@ class RunSummary:
 
 
 def recent_runs(work: Path, limit: int) -> list[RunSummary]:
-    """The latest runs, newest first; a folder that is no run's work area is left out."""
-    try:
-        areas = [path for path in work.iterdir() if (path / RUN).is_file()]
-    except OSError:
-        return []
-    newest = sorted(areas, key=lambda path: (path / RUN).stat().st_mtime, reverse=True)[:limit]
-    return [run_summary(work, area.name) for area in newest]
+    """The latest runs, newest first; what is no run's work area, or no longer whole, is left out.
+
+    Raises:
+        StoreUnreachableError: of the store that shares the work areas.
+    """
+    runs = []
+    for area in work_areas.newest(work, limit):
+        with suppress(ObjectMissingError):  # old areas expire, one file after another
+            runs.append(run_summary(work, area.name))
+    return runs
 
 
 def run_summary(work: Path, run_id: str) -> RunSummary:
@@ -66,8 +72,10 @@ def run_summary(work: Path, run_id: str) -> RunSummary:
 
     Raises:
         WorkAreaError: there is no such run here.
+        StoreUnreachableError: of the store that shares the work areas.
     """
     area = work / run_id
+    work_areas.fetch(area, RUN, DECISION_NAME, steps.VALIDATION_RESULT, *_OPENED)
     try:
         run = read_run(area)
     except WorkAreaError as error:
@@ -81,7 +89,7 @@ def run_summary(work: Path, run_id: str) -> RunSummary:
         created_at=run.created_at,
         decision=_document(area / DECISION_NAME, "decision"),
         validation=_document(area / steps.VALIDATION_RESULT, "validation"),
-        files=tuple(name for name in (steps.MODEL_CARD, f"{DATA_DOCS}/index.html") if (area / name).is_file()),
+        files=tuple(name for name in _OPENED if (area / name).is_file()),
     )
 
 
@@ -90,13 +98,17 @@ def shown_file(work: Path, run_id: str, name: str) -> Path:
 
     Raises:
         ConfigError: not a file that is shown: outside the work area, or no page.
+        StoreUnreachableError: of the store that shares the work areas.
     """
     area = (work / run_id).resolve()
     path = (area / name).resolve()
     within = area.parent == work.resolve() and path.is_relative_to(area)
     relative = path.relative_to(area).as_posix() if within else ""
     in_the_docs = relative.startswith(f"{DATA_DOCS}/") and path.suffix in _SUFFIXES
-    if not (relative in _SHOWN or in_the_docs) or not path.is_file():
+    is_shown = relative in _SHOWN or in_the_docs
+    if is_shown:
+        work_areas.fetch(work / run_id, relative)
+    if not is_shown or not path.is_file():
         raise ConfigError(f"{name!r} is no page of the run {run_id!r}.")
     return path
 

@@ -24,7 +24,8 @@ POLICY_PARAM = "policy"
 OVERRIDES_PARAM = "gate_overrides"
 RUN = "run.json"
 SNAPSHOT = "snapshot.json"
-"""Files of a run's work area."""
+RESUME = "resume"
+"""Files of a run's work area; in the folder `resume/` is what a training that was killed continues from."""
 _NAMES_OF_A_POLICY = ("name", "version")
 
 

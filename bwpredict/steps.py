@@ -2,21 +2,23 @@
 
 Every step reads and writes the run's work area (one folder), so a step that is run again with the
 same inputs writes the same outputs. Between steps only a `Reference` travels, and each step checks
-that the file it was handed is the one that was written.
+that the file it was handed is the one that was written. Where machines do not share the folder, each step
+begins with an area that is up to date, and ends with sending what it changed: see `work_areas`.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bwpredict import work_areas
 from bwpredict.config import Pruner, RunConfig, Settings
 from bwpredict.documents import read_document, write_document
-from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
-from bwpredict.files import sha256_of, write_atomically
+from bwpredict.errors import GateRejected, ValidationFailed
+from bwpredict.files import write_atomically
+from bwpredict.references import Reference, file_of, refer, working_on
 from bwpredict.registry.layout import DECISION_NAME, PROFILE_NAME, metadata_name, onnx_name
 from bwpredict.runs import RUN, SNAPSHOT, read_run
 from bwpredict.store import open_store
@@ -34,26 +36,19 @@ CHAMPION = "champion"
 STUDY = "study"
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A file in a run's work area, by path and checksum: small enough for an XCom."""
-
-    path: str
-    sha256: str
-
-
 def plan(run: RunConfig, work: Path) -> Reference:
     """Make the run's work area `work / run.run_id` and write `run.json` into it.
 
     A run that is planned again keeps its version and its time: what the later steps wrote is named after them.
     """
     path = work.absolute() / run.run_id / RUN
-    if path.is_file():
-        before = read_run(path.parent)
-        run = run.model_copy(update={"version": before.version, "created_at": before.created_at})
-    write_atomically(path, run.model_dump_json(indent=2).encode())
+    with work_areas.working_on(path.parent):
+        if path.is_file():
+            before = read_run(path.parent)
+            run = run.model_copy(update={"version": before.version, "created_at": before.created_at})
+        write_atomically(path, run.model_dump_json(indent=2).encode())
     logger.info("run %s: month %s, version %s, code %s", run.run_id, run.month, run.version, run.code_version)
-    return _refer(path)
+    return refer(path)
 
 
 def pull(plan: Reference) -> Reference:
@@ -61,11 +56,11 @@ def pull(plan: Reference) -> Reference:
     from bwpredict.telemetry import snapshot
     from bwpredict.telemetry.months import month_window
 
-    area = _area(plan)
-    run = read_run(area)
-    start, end = month_window(run.month, run.history_months)
-    snapshot.pull(open_store(run.telemetry), "", start, end, area)
-    return _refer(area / SNAPSHOT)
+    with working_on(plan) as area:
+        run = read_run(area)
+        start, end = month_window(run.month, run.history_months)
+        snapshot.pull(open_store(run.telemetry), "", start, end, area)
+        return refer(area / SNAPSHOT)
 
 
 def validate(snapshot: Reference) -> Reference:
@@ -77,27 +72,26 @@ def plan_shards(snapshot: Reference) -> list[list[str]]:
     """The snapshot's days (YYYY-MM-DD), dealt out to shards that can be checked one by one, anywhere."""
     from bwpredict.quality import shards
 
-    area = _area(snapshot)
-    return shards.plan_shards(area / TELEMETRY, read_document(area / SNAPSHOT, "snapshot"))
+    with working_on(snapshot) as area:
+        return shards.plan_shards(area / TELEMETRY, read_document(area / SNAPSHOT, "snapshot"))
 
 
 def check_shard(snapshot: Reference, days: list[str]) -> Reference:
     """Hold these days against the schema suite: `validation_shards/<first day>/`. What fails is written, not raised."""
     from bwpredict.quality import shards
 
-    area = _area(snapshot)
-    pinned = read_document(area / SNAPSHOT, "snapshot")
-    folder = area / VALIDATION_SHARDS / (days[0] if days else "no days")
-    path = shards.check_shard(area / TELEMETRY, pinned, days, folder)
-    logger.info("%s", shards.summary_of(path))
-    return _refer(path)
+    part = f"{VALIDATION_SHARDS}/{days[0] if days else 'no days'}"
+    with working_on(snapshot, part=part) as area:
+        path = shards.check_shard(area / TELEMETRY, read_document(area / SNAPSHOT, "snapshot"), days, area / part)
+        logger.info("%s", shards.summary_of(path))
+        return refer(path)
 
 
 def label_of(shard: Reference) -> str:
     """In few words, what came of a shard: its days, and how many checks failed."""
     from bwpredict.quality import shards
 
-    return shards.summary_of(Path(shard.path))
+    return shards.summary_of(work_areas.local(shard.path))
 
 
 def judge(shards: list[Reference]) -> Reference:
@@ -108,77 +102,84 @@ def judge(shards: list[Reference]) -> Reference:
     """
     from bwpredict.quality import validation
 
-    folders = [_area(shard) for shard in shards]
-    area = folders[0].parent.parent
-    run = read_run(area)
-    before = None
-    if version := _champion_version(run):
-        before = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")
-    pinned = read_document(area / SNAPSHOT, "snapshot")
-    paths = [Path(shard.path) for shard in shards]
-    result, measured = validation.judge(paths, pinned, before, area / VALIDATION)
-    write_document(area / VALIDATION_RESULT, "validation", result)
-    summary = validation.summary(result)
-    if not result["passed"]:
-        raise ValidationFailed(summary)
-    logger.info("%s", summary)
-    write_document(area / PROFILE_NAME, "profile", measured)
-    return _refer(area / PROFILE_NAME)
+    with working_on(*shards, depth=3) as area:
+        run = read_run(area)
+        before = None
+        if version := _champion_version(run):
+            before = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")
+        pinned = read_document(area / SNAPSHOT, "snapshot")
+        paths = [work_areas.local(shard.path) for shard in shards]
+        result, measured = validation.judge(paths, pinned, before, area / VALIDATION)
+        write_document(area / VALIDATION_RESULT, "validation", result)
+        summary = validation.summary(result)
+        if not result["passed"]:
+            raise ValidationFailed(summary)
+        logger.info("%s", summary)
+        write_document(area / PROFILE_NAME, "profile", measured)
+        return refer(area / PROFILE_NAME)
 
 
 def train(profile: Reference) -> Reference:
     """Fit the challenger on the snapshot's training part: `best_model.pth`, `history.json`, `training_history.png`."""
     from bwpredict import challenger
 
-    area = _area(profile)
-    run = read_run(area)
-    champion = None
-    if run.training.warm_start and (version := _champion_version(run)):
-        champion = _fetch_champion(run, area, version, challenger.CHECKPOINT)
-    return _refer(challenger.fit(area, challenger.cut(_frame(area), run), run, champion))
+    with working_on(profile) as area:
+        run = read_run(area)
+        champion = None
+        if run.training.warm_start and (version := _champion_version(run)):
+            champion = _fetch_champion(run, area, version, challenger.CHECKPOINT)
+        return refer(challenger.fit(area, challenger.cut(_frame(area), run), run, champion))
 
 
 def export(checkpoint: Reference) -> Reference:
     """Write the challenger as ONNX and check it in a fresh process: `*.onnx`, `parity.json`, `latency.json`."""
     from bwpredict import challenger
 
-    area = _area(checkpoint)
-    run = read_run(area)
-    snapshot_id = read_document(area / SNAPSHOT, "snapshot")["snapshot_id"]
-    return _refer(challenger.export_onnx(area, challenger.cut(_frame(area), run), run, snapshot_id))
+    with working_on(checkpoint) as area:
+        run = read_run(area)
+        snapshot_id = read_document(area / SNAPSHOT, "snapshot")["snapshot_id"]
+        return refer(challenger.export_onnx(area, challenger.cut(_frame(area), run), run, snapshot_id))
 
 
 def compare(export: Reference) -> Reference:
     """Score champion, challenger and baselines on the same test windows: `comparison.json`, metadata, plots."""
     from bwpredict import challenger
 
-    area = _area(export)
-    run = read_run(area)
-    champion = None
-    if version := _champion_version(run):
-        onnx, profile = (_fetch_champion(run, area, version, name) for name in (onnx_name(version), PROFILE_NAME))
-        spans = read_document(profile, "profile")["link_spans"]
-        links = frozenset((span["node_id"], span["peer_id"]) for span in spans)
-        champion = challenger.Champion(version, onnx, links)
-    challenger.evaluate(
-        area, challenger.cut(_frame(area), run), run, read_document(area / SNAPSHOT, "snapshot"), champion
-    )
-    return _refer(area / challenger.COMPARISON)
+    with working_on(export) as area:
+        run = read_run(area)
+        champion = None
+        if version := _champion_version(run):
+            onnx, profile = (_fetch_champion(run, area, version, name) for name in (onnx_name(version), PROFILE_NAME))
+            spans = read_document(profile, "profile")["link_spans"]
+            links = frozenset((span["node_id"], span["peer_id"]) for span in spans)
+            champion = challenger.Champion(version, onnx, links)
+        pinned = read_document(area / SNAPSHOT, "snapshot")
+        challenger.evaluate(area, challenger.cut(_frame(area), run), run, pinned, champion)
+        return refer(area / challenger.COMPARISON)
 
 
 def decide(comparison: Reference) -> Reference:
     """Apply the gate policy: `decision.json`, `model_card.html`, `summary.md`. A rejection is written, not raised."""
     from bwpredict import challenger, gate, judgement
-    from bwpredict.reports.card import model_card
     from bwpredict.reports.summary import summary_markdown
 
-    area = _area(comparison)
-    run = read_run(area)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    decision = judgement.decide(area, run, run.policy, policy_origin=run.policy_origin, decided_at=now)
-    decision = _first_decision(area, decision)
-    write_document(area / DECISION_NAME, "decision", decision)
-    compared = read_document(area / challenger.COMPARISON, "comparison")
+    with working_on(comparison) as area:
+        run = read_run(area)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        decision = judgement.decide(area, run, run.policy, policy_origin=run.policy_origin, decided_at=now)
+        decision = _first_decision(area, decision)
+        write_document(area / DECISION_NAME, "decision", decision)
+        compared = read_document(area / challenger.COMPARISON, "comparison")
+        _write_model_card(area, run, decision, compared)
+        write_atomically(area / SUMMARY, summary_markdown(decision, compared).encode())
+        logger.info("%s", gate.summary(decision))
+        return refer(area / DECISION_NAME)
+
+
+def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], compared: dict[str, Any]) -> None:
+    from bwpredict import challenger
+    from bwpredict.reports.card import model_card
+
     champion = area / CHAMPION / str(decision["champion_version"]) / PROFILE_NAME
     model_card(
         area / MODEL_CARD,
@@ -193,9 +194,6 @@ def decide(comparison: Reference) -> Reference:
         champion_profile=read_document(champion, "profile") if champion.is_file() else None,
         pictures=area,
     )
-    write_atomically(area / SUMMARY, summary_markdown(decision, compared).encode())
-    logger.info("%s", gate.summary(decision))
-    return _refer(area / DECISION_NAME)
 
 
 def publish(decision: Reference) -> Reference:
@@ -208,25 +206,27 @@ def publish(decision: Reference) -> Reference:
     from bwpredict.provenance.record import record
     from bwpredict.registry.publish import publish as publish_version
 
-    area = _area(decision)
-    run = read_run(area)
-    document = read_document(area / DECISION_NAME, "decision")
-    if not run.publishes:
-        raise GateRejected(f"{run.version}: a dry run publishes nothing, nor does a back-fill unless it is asked to.")
-    record(area, run.version, Settings())
-    production = publish_version(
-        open_store(run.registry),
-        area,
-        run.version,
-        document,
-        month=run.month,
-        promoted_by=f"run {run.run_id}",
-        now=datetime.now(UTC),
-        allow_older=run.publish_past_months,
-    )
-    write_document(area / PUBLICATION, "production", production.document)
-    logger.info("%s is in production at %s", production.version, run.registry)
-    return _refer(area / PUBLICATION)
+    with working_on(decision) as area:
+        run = read_run(area)
+        document = read_document(area / DECISION_NAME, "decision")
+        if not run.publishes:
+            raise GateRejected(
+                f"{run.version}: a dry run publishes nothing, nor does a back-fill unless it is asked to."
+            )
+        record(area, run.version, Settings())
+        production = publish_version(
+            open_store(run.registry),
+            area,
+            run.version,
+            document,
+            month=run.month,
+            promoted_by=f"run {run.run_id}",
+            now=datetime.now(UTC),
+            allow_older=run.publish_past_months,
+        )
+        write_document(area / PUBLICATION, "production", production.document)
+        logger.info("%s is in production at %s", production.version, run.registry)
+        return refer(area / PUBLICATION)
 
 
 def announce(publication: Reference) -> dict[str, Any]:
@@ -234,38 +234,40 @@ def announce(publication: Reference) -> dict[str, Any]:
     from bwpredict.registry.announcement import announcement
     from bwpredict.registry.pointer import Production
 
-    area = _area(publication)
-    made = Production(**read_document(area / PUBLICATION, "production"))
-    return announcement(open_store(read_run(area).registry), made)
+    made = Production(**read_document(file_of(publication), "production"))
+    return announcement(open_store(read_run(file_of(publication, RUN).parent).registry), made)
 
 
 def open_study(profile: Reference, name: str, pruner: Pruner) -> Reference:
     """Begin the search for hyperparameters on the snapshot, or take it up: `study/`, with `study.json` in it."""
     from bwpredict import tuning
 
-    area = _area(profile)
-    run = read_run(area)
-    spec = tuning.StudySpec(
-        name=name or f"tune_{run.version.removeprefix('v')}",
-        training=run.training,
-        split=run.split,
-        pruner=pruner,
-        telemetry=run.telemetry,
-        snapshot_id=read_document(area / SNAPSHOT, "snapshot")["snapshot_id"],
-        code_version=run.code_version,
-        created_at=run.created_at,
-    )
-    return _refer(tuning.open_study(area / STUDY, spec).folder / tuning.SPEC)
+    with working_on(profile) as area:
+        run = read_run(area)
+        spec = tuning.StudySpec(
+            name=name or f"tune_{run.version.removeprefix('v')}",
+            training=run.training,
+            split=run.split,
+            pruner=pruner,
+            telemetry=run.telemetry,
+            snapshot_id=read_document(area / SNAPSHOT, "snapshot")["snapshot_id"],
+            code_version=run.code_version,
+            created_at=run.created_at,
+        )
+        return refer(tuning.open_study(area / STUDY, spec).folder / tuning.SPEC)
 
 
 def trial(study: Reference, trials: int) -> str:
-    """Run one trial of the study, unless `trials` are finished or being run; returns what came of it, in few words."""
+    """Run one trial of the study, unless `trials` are finished or being run; returns what came of it, in few words.
+
+    Raises:
+        OvertakenError: machines that share their work areas by a store ran trials at the same time; try again.
+    """
     from bwpredict import challenger, tuning
 
-    folder = _area(study)
-    opened = tuning.read_study(folder)
-    split = challenger.cut(_frame(folder.parent), read_run(folder.parent))
-    done = tuning.run_trial(opened, split, trials)
+    with working_on(study, depth=2, part=STUDY, alone=True) as area:
+        opened = tuning.read_study(area / STUDY)
+        done = tuning.run_trial(opened, challenger.cut(_frame(area), read_run(area)), trials)
     if done is None:
         return f"nothing to do: {trials} trials are finished or being run by others"
     logger.info("%s", tuning.sentence(done))
@@ -281,28 +283,11 @@ def propose(study: Reference, trials: int) -> Reference:
     from bwpredict import training_file, tuning
     from bwpredict.training_proposal import write_proposal
 
-    folder = _area(study)
-    path = write_proposal(tuning.read_study(folder), trials, folder.parent)
-    name = training_file.propose(open_store(read_run(folder.parent).registry), path)
-    logger.info("%s waits for review; then: bwpredict tune approve %s", path.name, name)
-    return _refer(path)
-
-
-def _refer(path: Path) -> Reference:
-    return Reference(str(path), sha256_of(path))
-
-
-def _area(reference: Reference) -> Path:
-    """The work area of a reference whose file is still the one that was written."""
-    path = Path(reference.path)
-    if not path.is_file():
-        raise WorkAreaError(
-            f"{path}: is not on this machine; every worker needs the same BWPREDICT_WORK folder,"
-            " or else the file was deleted."
-        )
-    if sha256_of(path) != reference.sha256:
-        raise WorkAreaError(f"{path}: is not the file that the step before wrote; clear that step to write it again.")
-    return path.parent
+    with working_on(study, depth=2) as area:
+        path = write_proposal(tuning.read_study(area / STUDY), trials, area)
+        name = training_file.propose(open_store(read_run(area).registry), path)
+        logger.info("%s waits for review; then: bwpredict tune approve %s", path.name, name)
+        return refer(path)
 
 
 def _frame(area: Path) -> Any:

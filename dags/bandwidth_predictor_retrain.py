@@ -29,7 +29,6 @@ Where the file `BWPREDICT_MODELS` names several models, each has a DAG of its ow
 from copy import copy
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from airflow.sdk import (
     DAG,
@@ -62,6 +61,7 @@ from bwpredict.config import Settings
 from bwpredict.documents import read_document
 from bwpredict.named_models import NamedModel, read_models
 from bwpredict.policies import DEFAULT, policy_names
+from bwpredict.references import Reference, file_of
 from bwpredict.runs import gate_overrides_schema, run_config
 
 PARAMS = {
@@ -264,7 +264,7 @@ def recipe(model: NamedModel) -> None:
         `decision` say why. The model card (`model_card.html`) has the whole picture.
         """
         written = run_step(steps.decide, comparison)
-        decision = read_document(Path(written["path"]), "decision")
+        decision = read_document(file_of(Reference(**written)), "decision")
         get_current_context()["ti"].xcom_push("decision", {key: decision[key] for key in ("outcome", "reason")})
         require_pass(decision)
         return written
@@ -280,7 +280,7 @@ def recipe(model: NamedModel) -> None:
         skip_unless_to_publish(context)
         published = run_step(steps.publish, decision)
         with reason_in_one_line():
-            context["outlet_events"][asset].extra = steps.announce(steps.Reference(**published))
+            context["outlet_events"][asset].extra = steps.announce(Reference(**published))
         return published
 
     planned = plan()

@@ -25,6 +25,7 @@ from bwpredict_airflow.params import HISTORY_MONTHS, MONTH
 from bwpredict import steps
 from bwpredict.code_version import code_version
 from bwpredict.config import Settings
+from bwpredict.references import Reference
 from bwpredict.runs import run_config
 
 PARAMS = {
@@ -163,7 +164,7 @@ def bandwidth_predictor_tune() -> None:
         """
         context = get_current_context()
         with reason_in_one_line():
-            told = steps.trial(steps.Reference(**study), context["params"]["trials"])
+            told = steps.trial(Reference(**study), context["params"]["trials"])
         context["what_came_of_it"] = told  # type: ignore[typeddict-unknown-key]
         return told
 

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bwpredict import work_areas
 from bwpredict.config import Settings
 from bwpredict.errors import ConfigError, WorkAreaError
 from bwpredict.policies import find_policy
@@ -47,6 +48,7 @@ def decide(
 
 
 def _area(run: str, work: Path) -> Path:
+    work_areas.fetch(work / run)
     for area in (work / run, Path(run)):
         if area.is_dir():
             return area

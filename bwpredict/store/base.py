@@ -50,8 +50,11 @@ class Store(Protocol):
     def read(self, key: str) -> tuple[bytes, str]:
         """The bytes and the ETag of one object, from one version of it. Raises ObjectMissingError."""
 
-    def download(self, key: str, path: Path) -> None:
-        """Write one object to `path`, whole or not at all. Raises ObjectMissingError."""
+    def download(self, key: str, path: Path, most_bytes: int = OBJECT_BYTES) -> None:
+        """Write one object to `path`, whole or not at all.
+
+        Raises ObjectMissingError; ObjectCorruptError if it has more than `most_bytes`.
+        """
 
     def upload(self, path: Path, key: str) -> str:
         """Store the file at `path` under a key that must not exist; return the bytes' sha256.
@@ -90,10 +93,10 @@ def check_key(key: str, uri: str) -> None:
         )
 
 
-def check_size(key: str, uri: str, size_bytes: int) -> None:
+def check_size(key: str, uri: str, size_bytes: int, most_bytes: int = OBJECT_BYTES) -> None:
     """Refuse an object that is too large to be read or downloaded. Raises ObjectCorruptError."""
-    if size_bytes > OBJECT_BYTES:
-        raise ObjectCorruptError(f"{uri}/{key}: has {size_bytes:,} bytes; expected {OBJECT_BYTES:,} at most.")
+    if size_bytes > most_bytes:
+        raise ObjectCorruptError(f"{uri}/{key}: has {size_bytes:,} bytes; expected {most_bytes:,} at most.")
 
 
 def open_store(uri: str) -> Store:

@@ -20,6 +20,7 @@ import pyarrow.fs
 
 from bwpredict.errors import ConflictError, ObjectCorruptError, ObjectMissingError, StoreUnreachableError
 from bwpredict.files import atomic_path, sha256_of, write_atomically
+from bwpredict.limits import OBJECT_BYTES
 from bwpredict.store.base import ObjectInfo, check_key, check_size, explained_os_errors
 
 _LOCK_NAME = ".lock"
@@ -70,10 +71,10 @@ class LocalStore:
             content = path.read_bytes()
         return content, hashlib.sha256(content).hexdigest()
 
-    def download(self, key: str, path: Path) -> None:
+    def download(self, key: str, path: Path, most_bytes: int = OBJECT_BYTES) -> None:
         """Copy one object to `path`, whole or not at all."""
         with explained_os_errors(self.root), self._opened(key) as source, atomic_path(path) as temporary:
-            check_size(key, self.uri, source.stat().st_size)
+            check_size(key, self.uri, source.stat().st_size, most_bytes)
             shutil.copyfile(source, temporary)
 
     def upload(self, path: Path, key: str) -> str:

@@ -23,6 +23,7 @@ from botocore.parsers import ResponseParserError
 
 from bwpredict.errors import ConflictError, ObjectCorruptError, ObjectMissingError
 from bwpredict.files import atomic_path, sha256_of
+from bwpredict.limits import OBJECT_BYTES
 from bwpredict.store.base import ObjectInfo, check_key, check_size, explained_os_errors
 from bwpredict.store.s3_errors import explained, may_pass, without_credentials
 from bwpredict.store.s3_writes import ATTEMPTS, ConditionalWrites
@@ -103,13 +104,13 @@ class S3Store:
 
         return self._asked(key, ask)
 
-    def download(self, key: str, path: Path) -> None:
+    def download(self, key: str, path: Path, most_bytes: int = OBJECT_BYTES) -> None:
         """Write one object to `path`, whole or not at all."""
         check_key(key, self.uri)
 
         def ask() -> None:
             answer = self._client.get_object(Bucket=self.bucket, Key=self._full_key(key))
-            check_size(key, self.uri, answer["ContentLength"])
+            check_size(key, self.uri, answer["ContentLength"], most_bytes)
             body = answer["Body"]
             with atomic_path(path) as temporary, temporary.open("wb") as copy:
                 for block in body.iter_chunks(_BLOCK_BYTES):

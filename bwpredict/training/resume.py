@@ -1,8 +1,9 @@
 """What a training leaves behind for the process that continues it, should its own be killed.
 
 One file, replaced as a whole every few seconds: model, optimizer, schedule, random numbers, how far the epoch is,
-the records, and the best model so far. Whoever continues computes what the killed process would have: on CPU
-the weights come out the same, bit for bit. The file is loaded without running code from it (`weights_only`).
+the records, and the best model so far; where a store shares the work areas, it is sent there each time. Whoever
+continues computes what the killed process would have: on CPU the weights come out the same, bit for bit. The file is
+loaded without running code from it (`weights_only`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bwpredict.files import write_atomically
 from bwpredict.model import Contract, Forecaster, load_checkpoint
 from bwpredict.training.progress import Progress, Training
 from bwpredict.windows import ROWS_AT_A_TIME, Split
+from bwpredict.work_areas import share
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +127,7 @@ class Resume:
     def _write(self, state: State, checkpoint: Path) -> None:
         best = torch.frombuffer(bytearray(checkpoint.read_bytes()), dtype=torch.uint8)
         write_atomically(self.path, _serialised({"identity": self._identity, "best": best, **state}))
+        share(self.path)
 
 
 def identity(split: Split, config: TrainingConfig, absent: frozenset[str], start: nn.Module | None) -> dict[str, str]:

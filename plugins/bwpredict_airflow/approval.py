@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from bwpredict import steps
 from bwpredict.errors import GateRejected
+from bwpredict.references import Reference, file_of
 from bwpredict_airflow.outcome import kind_that_publishes_nothing, reason_in_one_line
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ class Approval(ApprovalOperator):
         params = context["params"]
         if not params["human_approval"] or kind_that_publishes_nothing(cast("Mapping[str, Any]", context)):
             return self.decision
-        self.body = Path(self.decision["path"]).with_name(steps.SUMMARY).read_text("utf-8")
+        with reason_in_one_line():
+            summary = file_of(Reference(**self.decision), steps.SUMMARY)
+        self.body = summary.read_text("utf-8")
         self.response_timeout = timedelta(hours=params["approval_hours"])
         return super().execute(context)
 

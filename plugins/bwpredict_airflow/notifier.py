@@ -9,14 +9,15 @@ from urllib.parse import quote
 
 from airflow.sdk import BaseNotifier
 
-from bwpredict import alerts, incidents, steps
+from bwpredict import alerts, incidents, steps, work_areas
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
-from bwpredict.errors import BwPredictError, DocumentError
+from bwpredict.errors import BwPredictError, DocumentError, StoreError
 from bwpredict.named_models import model_of_dag
 from bwpredict.registry.layout import DECISION_NAME
 from bwpredict.registry.production import read_production
 from bwpredict.store import open_store
+from bwpredict_airflow.links import run_page
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -69,6 +70,8 @@ def compose(context: Context, settings: Settings, *, now: datetime) -> alerts.In
     area = settings.work / run_id
     decision = _verdict(area / DECISION_NAME, "decision") if step == "decide" else None
     validation = _verdict(area / steps.VALIDATION_RESULT, "validation") if step == "validate" else None
+    report = steps.MODEL_CARD if decision else f"{steps.VALIDATION}/data_docs/index.html" if validation else ""
+    page = run_page(model_of_dag(dag_id, settings).name, run_id, report)
     return alerts.compose(
         dag_id=dag_id,
         run_id=run_id,
@@ -79,7 +82,7 @@ def compose(context: Context, settings: Settings, *, now: datetime) -> alerts.In
         validation=validation,
         error=_error(context),
         production=_production(settings, run_id),
-        report_url=_existing(area / (steps.MODEL_CARD if decision else f"{steps.VALIDATION}/data_docs/index.html")),
+        report_url=f"{settings.base_url.rstrip('/')}{page}" if report else None,
     )
 
 
@@ -97,8 +100,9 @@ def settings_of(context: Context) -> Settings:
 def _verdict(path: Path, kind: str) -> dict[str, Any] | None:
     """The document that says why the step stopped, or None if it stopped for another reason."""
     try:
+        work_areas.fetch(path.parent, path.name)
         document = read_document(path, kind)
-    except DocumentError:
+    except (DocumentError, StoreError):
         return None
     return None if document["passed"] else document
 
@@ -117,7 +121,3 @@ def _production(settings: Settings, run_id: str) -> str:
     if production is None:
         return alerts.served(None, promoted_by=None, run_id=run_id)
     return alerts.served(production.version, promoted_by=production.promoted_by, run_id=run_id)
-
-
-def _existing(path: Path) -> str | None:
-    return str(path) if path.exists() else None

@@ -17,14 +17,20 @@ from airflow.sdk import ExceptionRetryPolicy, RetryRule
 from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowSkipException
 
-from bwpredict.errors import BwPredictError, GateRejected, StoreUnreachableError, UnknownOutcomeError
+from bwpredict.errors import (
+    BwPredictError,
+    GateRejected,
+    OvertakenError,
+    StoreUnreachableError,
+    UnknownOutcomeError,
+)
 
 if TYPE_CHECKING:
-    from bwpredict.steps import Reference
+    from bwpredict.references import Reference
 
 logger = logging.getLogger(__name__)
 
-_PASSING = (StoreUnreachableError, UnknownOutcomeError)
+_PASSING = (StoreUnreachableError, UnknownOutcomeError, OvertakenError)
 
 
 class Stopped(SystemExit):
@@ -50,7 +56,7 @@ NO_RETRY_ON_A_VERDICT = ExceptionRetryPolicy(
 
 def run_step(step: Callable[[Reference], Reference], before: Mapping[str, str]) -> dict[str, str]:
     """Run one step of `bwpredict.steps` on what the task before handed over; return what to hand on."""
-    from bwpredict.steps import Reference
+    from bwpredict.references import Reference
 
     with reason_in_one_line():
         return asdict(step(Reference(**before)))

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import get_current_context, task
 
 from bwpredict import steps
+from bwpredict.references import Reference
 from bwpredict_airflow.outcome import reason_in_one_line
 
 
@@ -22,7 +23,7 @@ def validated(snapshot: Any) -> Any:
     def deal_out(snapshot: dict[str, str]) -> list[dict[str, Any]]:
         """Deal the snapshot's days out to shards: a day of a large fleet is one, small days share one."""
         with reason_in_one_line():
-            shards = steps.plan_shards(steps.Reference(**snapshot))
+            shards = steps.plan_shards(Reference(**snapshot))
         return [{"snapshot": snapshot, "days": days} for days in shards]
 
     @task(execution_timeout=timedelta(minutes=30), multiple_outputs=False, map_index_template="{{ what_came_of_it }}")
@@ -33,7 +34,7 @@ def validated(snapshot: Any) -> Any:
         Writes `validation_shards/<first day>/`.
         """
         with reason_in_one_line():
-            checked = steps.check_shard(steps.Reference(**shard["snapshot"]), shard["days"])
+            checked = steps.check_shard(Reference(**shard["snapshot"]), shard["days"])
         context = get_current_context()
         context["what_came_of_it"] = steps.label_of(checked)  # type: ignore[typeddict-unknown-key]
         return asdict(checked)
@@ -47,7 +48,7 @@ def validated(snapshot: Any) -> Any:
         """
         with reason_in_one_line():
             # As a slice: Airflow logs an error at the end of a plain loop over what mapped tasks returned.
-            return asdict(steps.judge([steps.Reference(**shard) for shard in shards[:]]))
+            return asdict(steps.judge([Reference(**shard) for shard in shards[:]]))
 
     # Airflow takes a task's docs from its docstring, but not a mapped task's.
     return validate(check.override(doc_md=check.function.__doc__).expand(shard=deal_out(snapshot)))  # type: ignore[arg-type]

@@ -130,12 +130,13 @@ def test_training_has_a_worker_of_its_own_with_a_gpu():
     assert command[command.index("--queues") + 1] == "default"
 
 
-def test_all_airflow_processes_share_one_environment_and_the_workers_one_work_area():
+def test_all_airflow_processes_share_one_environment_and_a_store_for_work_areas_but_no_two_a_folder():
     shared = SERVICES["scheduler"]["environment"]
     for service in AIRFLOW.values():
         assert shared.items() <= service["environment"].items()
-    assert SERVICES["worker"]["volumes"] == SERVICES["gpu-worker"]["volumes"]
-    assert f"work:{shared['BWPREDICT_WORK']}" in SERVICES["worker"]["volumes"]
+    assert shared["BWPREDICT_WORK_STORE"].startswith("s3://")
+    mounted = [volume for service in AIRFLOW.values() for volume in service.get("volumes", [])]
+    assert mounted == [shared["BWPREDICT_WORK"]] * 2
 
 
 @pytest.mark.usefixtures("s3_environment")

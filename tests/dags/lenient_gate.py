@@ -7,5 +7,6 @@ LENIENT = {
     "minimum_skill": -1,
     "within_link_correlation_margin": 2,
     "champion_margin_percent": 100,
+    "slice_margin_percent": None,
     "maximum_latency_p99_ms": 10_000,
 }

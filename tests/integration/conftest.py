@@ -6,7 +6,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from lenient_gate import LENIENT
 from processes import wait_for
-from runs import Api, Registry
+from runs import EXAMPLE, Api, Registry, months_ago
 from stack import Stack, running_stack
 
 from bwpredict.synth.fleet import FleetConfig
@@ -36,16 +35,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """Up and healthy, with last month's telemetry in its bucket."""
+    """Up and healthy, with the telemetry of three months in its bucket."""
     folder = Path(tempfile.mkdtemp(prefix="bwpredict-stack-"))
     folder.chmod(0o755)  # PostgreSQL's user must find its own folder in it.
     tiny = folder / "tiny.yaml"
     tiny.write_text(TRAINING_FILE)
     try:
         with running_stack(folder, {**TINY, "training_config": str(tiny)}) as stack:
-            telemetry = write_partitioned(
-                FleetConfig(links=LINKS, days=DAYS, start=last_month(), seed=5), folder / "made"
-            )
+            for number in (1, 2, 3):
+                fleet = FleetConfig(links=LINKS, days=DAYS, start=f"{months_ago(number)}-01", seed=5)
+                telemetry = write_partitioned(fleet, folder / "made")
             client = Registry(stack).client
             for path in telemetry.rglob("*.parquet"):
                 client.upload_file(str(path), "bwpredict-telemetry", str(path.relative_to(telemetry)))
@@ -67,11 +66,7 @@ def registry(stack: Stack) -> Registry:
 @pytest.fixture(scope="session")
 def monthly(api: Api) -> str:
     """The scheduled run for last month, which starts when the DAG is unpaused; it may be on or have ended."""
+    api.unpause(EXAMPLE)
     api.unpause()
     wait_for("the scheduled run", lambda: [run for run in api.runs() if run["run_type"] == "scheduled"])
     return str(next(run for run in api.runs() if run["run_type"] == "scheduled")["dag_run_id"])
-
-
-def last_month() -> str:
-    """Its first day."""
-    return (datetime.now(UTC).replace(day=1) - timedelta(days=1)).strftime("%Y-%m-01")

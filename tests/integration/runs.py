@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,16 @@ from processes import run_once, wait_for
 from stack import Stack
 
 DAG = "bandwidth_predictor_retrain"
+EXAMPLE = "bandwidth_model_announced"
+"""The DAG that waits for the asset event of a publication."""
 ENDED = ("success", "failed")
+
+
+def months_ago(number: int) -> str:
+    """The month so many before this one, as YYYY-MM."""
+    now = datetime.now(UTC)
+    months = now.year * 12 + now.month - 1 - number
+    return f"{months // 12}-{months % 12 + 1:02}"
 
 
 @dataclass(frozen=True)
@@ -45,17 +55,49 @@ class Api:
                 time.sleep(2)
         raise AssertionError
 
-    def unpause(self) -> None:
-        self.ask("PATCH", f"dags/{DAG}", {"is_paused": False})
+    def page(self, path: str) -> str:
+        """The HTML of one of the plugin's pages."""
+        answer = httpx.get(f"{self.stack.url}/bandwidth-models/{path}", headers=self._headers, timeout=60)
+        return answer.raise_for_status().text
+
+    def unpause(self, dag: str = DAG) -> None:
+        self.ask("PATCH", f"dags/{dag}", {"is_paused": False})
 
     def trigger(self, **conf: Any) -> str:
         """The id of the new run."""
         answer = self.ask("POST", f"dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})
         return str(answer["dag_run_id"])
 
-    def runs(self) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = self.ask("GET", f"dags/{DAG}/dagRuns?limit=100")["dag_runs"]
+    def back_fill(self, month: str, **conf: Any) -> str:
+        """The id of the run for this past month (YYYY-MM). Airflow takes one back-fill of a DAG after another."""
+
+        def is_free() -> bool:
+            return all(one["completed_at"] for one in self.ask("GET", f"backfills?dag_id={DAG}")["backfills"])
+
+        wait_for("the back-fill before to be over", is_free)
+        day = f"{month}-01T00:00:00Z"
+        self.ask("POST", "backfills", {"dag_id": DAG, "from_date": day, "to_date": day, "dag_run_conf": conf})
+
+        def made() -> list[str]:
+            runs = self.runs(query="run_type=backfill&")
+            return [str(run["dag_run_id"]) for run in runs if run["logical_date"].startswith(month)]
+
+        wait_for(f"the run for {month}", made)
+        return made()[0]
+
+    def clear(self, run_id: str, task_id: str) -> None:
+        """Have one task of a run that has ended run again."""
+        what = {"dag_run_id": run_id, "task_ids": [task_id], "only_failed": False, "dry_run": False}
+        self.ask("POST", f"dags/{DAG}/clearTaskInstances", what)
+
+    def runs(self, dag: str = DAG, query: str = "") -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = self.ask("GET", f"dags/{dag}/dagRuns?{query}limit=100")["dag_runs"]
         return answer
+
+    def returned(self, dag: str, run_id: str, task_id: str) -> Any:
+        """What a task returned."""
+        path = f"dags/{dag}/dagRuns/{quote(run_id)}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.ask("GET", path)["value"]
 
     def run(self, run_id: str) -> dict[str, Any]:
         answer: dict[str, Any] = self.ask("GET", f"dags/{DAG}/dagRuns/{quote(run_id)}")
@@ -99,13 +141,28 @@ class Registry:
     def bwpredict(self, *arguments: str) -> str:
         return run_once(["bwpredict", *arguments], self.stack.environment("worker"))
 
-    def read(self, key: str) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.client.get_object(Bucket="bwpredict-models", Key=key)["Body"].read())
+    def read(self, key: str, bucket: str = "bwpredict-models") -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.client.get_object(Bucket=bucket, Key=key)["Body"].read())
         return document
 
+    def work_area(self, run_id: str) -> dict[str, str]:
+        """Object in the bucket of work areas by name of each file of the run; empty: there is none yet."""
+        if f"areas/{run_id}.json" not in self.objects("bwpredict-work"):
+            return {}
+        document = self.read(f"areas/{run_id}.json", "bwpredict-work")
+        return {name: entry["object"] for name, entry in document["files"].items()}
+
+    def read_of_run(self, run_id: str, name: str) -> dict[str, Any]:
+        """A document of the run's work area."""
+        return self.read(self.work_area(run_id)[name], "bwpredict-work")
+
     def objects(self, bucket: str = "bwpredict-models") -> list[str]:
+        return list(self.etags(bucket))
+
+    def etags(self, bucket: str = "bwpredict-models") -> dict[str, str]:
+        """ETag of each object by its key."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+        return {found["Key"]: found["ETag"] for page in pages for found in page.get("Contents", [])}
 
     @cached_property
     def client(self) -> Any:

@@ -23,6 +23,7 @@ from typing import Any
 import httpx
 from compose import COMPOSE, REPOSITORY, services
 from faulty_s3 import FaultyS3, running_proxy
+from fixtures_alerts import Receiver, running_receiver
 from fixtures_s3 import running_s3_server
 from processes import Service, Supervisor, ordinary_user, run_once, wait_for
 
@@ -37,6 +38,8 @@ FASTER = {
 }
 """Hours that a test cannot wait; the mechanisms are those of production."""
 SMALLER = {"AIRFLOW__CELERY__WORKER_CONCURRENCY": "1", "OMP_NUM_THREADS": "1", "AIRFLOW__CORE__PARALLELISM": "4"}
+OFTEN = {"BWPREDICT_CHECKPOINT_SECONDS": "1"}
+"""Trainings here last seconds, and are to be killed in the middle."""
 
 
 @dataclass
@@ -49,6 +52,8 @@ class Stack:
     s3: FaultyS3
     defaults: dict[str, Any]
     """Params of the retraining in place of those of its form."""
+    alerts: Receiver
+    """What people are told."""
     metrics: set[str] = field(default_factory=set)
     services: dict[str, Service] = field(default_factory=dict)
 
@@ -56,9 +61,9 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.ports['api']}"
 
-    @property
-    def work(self) -> Path:
-        return self.folder / "work"
+    def work(self, name: str) -> Path:
+        """Where the service has its work areas: a folder of its own, as each container has."""
+        return self.folder / name / "work"
 
     def __getitem__(self, name: str) -> Service:
         return self.services[name]
@@ -71,7 +76,6 @@ class Stack:
             "http://s3:9000": self.s3.endpoint,
             "http://api-server:8080": self.url,
             "http://localhost:8080": self.url,
-            "/opt/airflow/work": str(self.work),
         }
         for there, here in addresses.items():
             text = text.replace(there, here)
@@ -98,11 +102,13 @@ class Stack:
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(self.ports.get(f"{name} logs", 0)),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(self.ports.get(f"{name} logs", 0)),
             "CONTAINER": name,
+            "BWPREDICT_WORK": str(self.work(name)),
             "PYTHONPATH": str(SITE),
             "RETRAIN_DEFAULTS": json.dumps(self.defaults),
             "AWS_EC2_METADATA_DISABLED": "true",
             **FASTER,
             **SMALLER,
+            **OFTEN,
         }
 
     def run_service(self, name: str) -> str:
@@ -132,10 +138,10 @@ class Stack:
 @contextmanager
 def running_stack(folder: Path, defaults: dict[str, Any]) -> Iterator[Stack]:
     """The whole set, up and healthy while the block runs."""
-    with running_s3_server({}) as upstream, running_proxy(upstream) as proxy:
+    with running_s3_server({}) as upstream, running_proxy(upstream) as proxy, running_receiver() as alerts:
         ports = dict(zip(LISTENERS, free_ports(len(LISTENERS)), strict=True))
-        stack = Stack(folder, written_secrets(folder), ports, proxy, defaults)
-        stack.work.mkdir()
+        variables = written_secrets(folder) | {"BWPREDICT_ALERT_URLS": alerts.url()}
+        stack = Stack(folder, variables, ports, proxy, defaults, alerts)
         add_postgres(stack)
         add_redis(stack)
         for name in AIRFLOW:

@@ -1,5 +1,6 @@
 import subprocess
 from itertools import pairwise
+from urllib.parse import quote
 
 from runs import Api, Registry
 from stack import AIRFLOW, Stack
@@ -28,6 +29,23 @@ def test_training_ran_on_the_gpu_worker_and_everything_else_on_the_other(api: Ap
     assert {name for name, task in tasks.items() if task["hostname"] == "gpu-worker"} == {"train"}
     ran = {name for name, task in tasks.items() if task["state"] == "success"}
     assert {tasks[name]["hostname"] for name in ran - {"train"}} == {"worker"}
+
+
+def test_the_workers_shared_nothing_but_the_store_of_work_areas(stack: Stack, registry: Registry, monthly: str):
+    assert {name for name in AIRFLOW if (stack.work(name) / monthly).exists()} == {"worker", "gpu-worker"}
+    kept = registry.work_area(monthly)
+    assert {"run.json", "best_model.pth", "model_card.html", "publication.json"} <= kept.keys()
+    assert not [name for name in kept if name.startswith(("frame-", "resume/"))]
+
+
+def test_the_pages_show_a_run_from_the_store_of_work_areas(stack: Stack, api: Api, registry: Registry, monthly: str):
+    page = f"of/default/runs/{quote(monthly, safe='')}"
+    version = registry.read_of_run(monthly, "run.json")["version"]
+    assert f"<h1>{version}</h1>" in api.page(f"{page}/files/model_card.html")
+    assert "Great Expectations" in api.page(f"{page}/files/validation/data_docs/index.html")
+    assert "Bootstrap: " in api.page(page)
+    assert page in api.page("of/default/")
+    assert not (stack.work("api-server") / monthly / "telemetry").exists()
 
 
 def test_the_logs_of_tasks_are_in_the_bucket_and_in_the_interface(

@@ -1,6 +1,6 @@
 """A part of the stack dies in the middle of a run: the run ends well, and publishes once and whole."""
 
-import json
+import shutil
 import time
 
 import pytest
@@ -14,15 +14,21 @@ pytestmark = pytest.mark.usefixtures("monthly")
 S3_AWAY_SECONDS = 60
 
 
-def test_a_gpu_worker_killed_in_training_costs_an_attempt_and_nothing_else(api: Api, registry: Registry, stack: Stack):
-    run = api.trigger(architecture="guide", epochs=8, windows_per_epoch=3_000)
-    wait_for("a checkpoint", (stack.work / run / "best_model.pth").exists, 600)
+def test_a_training_whose_worker_is_killed_is_continued_by_a_worker_that_has_nothing_of_it_but_the_store(
+    api: Api, registry: Registry, stack: Stack
+):
+    run = api.trigger(architecture="guide", epochs=4, windows_per_epoch=3_000)
+    wait_for("a state to continue from", lambda: "resume/train.pth" in registry.work_area(run), 600)
     assert api.tasks(run)["train"]["state"] == "running"
     stack["gpu-worker"].kill()
-    assert_published_once(run, api, registry, stack)
+    shutil.rmtree(stack.work("gpu-worker"))
+    assert_published_once(run, api, registry)
     train = api.tasks(run)["train"]
     assert train["try_number"] == 2
     assert train["hostname"] == "gpu-worker"
+    assert "continuing in" in api.log(run, "train", 2)
+    assert registry.read_of_run(run, "history.json")["interruptions"] == 1
+    assert not [name for name in registry.work_area(run) if name.startswith("resume/")]
 
 
 def test_a_run_outlives_a_killed_scheduler_and_restarts_of_redis_and_postgresql(
@@ -41,7 +47,7 @@ def test_a_run_outlives_a_killed_scheduler_and_restarts_of_redis_and_postgresql(
     api.wait_for_task(run, "compare", "running")
     interrupt(stack["postgres"])
 
-    assert_published_once(run, api, registry, stack)
+    assert_published_once(run, api, registry)
     wait_for("every service to be healthy", stack.is_healthy)
 
 
@@ -63,7 +69,7 @@ def test_s3_away_for_a_minute_during_publish_delays_the_publication(api: Api, re
         wait_for("the outage", lambda: outage, 600)
         wait_for("the S3 server to be back", lambda: time.monotonic() > outage["start"] + S3_AWAY_SECONDS + 1)
         assert registry.read("production.json") == before
-        assert_published_once(run, api, registry, stack)
+        assert_published_once(run, api, registry)
         assert outage["lost"] > 1
         assert api.tasks(run)["publish"]["try_number"] > 1
     finally:
@@ -76,10 +82,10 @@ def interrupt(service: Service) -> None:
     service.start()
 
 
-def assert_published_once(run: str, api: Api, registry: Registry, stack: Stack) -> None:
+def assert_published_once(run: str, api: Api, registry: Registry) -> None:
     """The run succeeded; its version is in production, moved there once; every version in the registry is whole."""
     assert api.ended(run) == "success", api.story(run)
-    version = json.loads((stack.work / run / "run.json").read_text())["version"]
+    version = registry.read_of_run(run, "run.json")["version"]
     assert registry.read("production.json")["version"] == version
     moves = [registry.read(key) for key in registry.objects() if key.startswith("history/")]
     assert [move["version"] for move in moves].count(version) == 1

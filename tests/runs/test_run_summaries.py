@@ -6,6 +6,7 @@ from sample_documents import sample_comparison, sample_decision, sample_run, sam
 from bwpredict.documents import write_document
 from bwpredict.errors import ConfigError, WorkAreaError
 from bwpredict.run_summaries import recent_runs, run_summary, shown_file
+from bwpredict.work_areas import working_on
 
 
 def an_area(work, run_id, at=0):
@@ -22,6 +23,17 @@ def test_the_latest_runs_come_first_and_other_folders_are_left_out(tmp_path):
     (tmp_path / "another-model").mkdir()
     assert [run.run_id for run in recent_runs(tmp_path, 2)] == ["third", "second"]
     assert recent_runs(tmp_path / "nowhere", 2) == []
+
+
+def test_a_run_whose_files_have_expired_in_the_store_of_work_areas_is_left_out(tmp_path, local_store, monkeypatch):
+    monkeypatch.setenv("BWPREDICT_WORK_STORE", local_store.uri)
+    monkeypatch.setenv("BWPREDICT_WORK", str(tmp_path / "worker"))
+    for name in ("kept", "expired"):
+        with working_on(tmp_path / "worker" / name):
+            an_area(tmp_path / "worker", name)
+    local_store.delete(next(local_store.keys("files/expired/")))
+    monkeypatch.setenv("BWPREDICT_WORK", str(tmp_path / "server"))
+    assert [run.run_id for run in recent_runs(tmp_path / "server", 5)] == ["kept"]
 
 
 def test_a_run_tells_how_far_it_got(tmp_path):

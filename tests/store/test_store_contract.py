@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bwpredict.errors import ConfigError, ConflictError, ObjectMissingError, StoreError
+from bwpredict.errors import ConfigError, ConflictError, ObjectCorruptError, ObjectMissingError, StoreError
 from bwpredict.files import sha256_of
 from bwpredict.store import Store, open_store
 
@@ -136,6 +136,14 @@ def test_an_uploaded_file_is_downloaded_again_byte_for_byte(store: Store, tmp_pa
     assert store.upload(source, "models/big.bin") == sha256_of(source)
     store.download("models/big.bin", tmp_path / "deep" / "copy.bin")
     assert sha256_of(tmp_path / "deep" / "copy.bin") == sha256_of(source)
+
+
+def test_an_object_larger_than_was_said_is_not_downloaded(store: Store, tmp_path: Path) -> None:
+    store.upload(a_file(tmp_path, b"123456"), "key")
+    store.download("key", tmp_path / "out", most_bytes=6)
+    with pytest.raises(ObjectCorruptError, match="has 6 bytes; expected 5 at most"):
+        store.download("key", tmp_path / "other", most_bytes=5)
+    assert not (tmp_path / "other").exists()
 
 
 def test_uploading_the_same_bytes_again_is_a_finished_retry(store: Store, tmp_path: Path) -> None:

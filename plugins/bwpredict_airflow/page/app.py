@@ -38,8 +38,9 @@ from bwpredict.registry.layout import is_version
 from bwpredict.registry.overview import overview, version_documents
 from bwpredict.registry.production import read_production
 from bwpredict.registry.versions import read_file, read_manifest
-from bwpredict.run_summaries import recent_runs, run_summary, shown_file
+from bwpredict.run_summaries import RunSummary, recent_runs, run_summary, shown_file
 from bwpredict.store import Store, open_store
+from bwpredict.work_areas import newest
 from bwpredict_airflow.links import model_page, run_page
 from bwpredict_airflow.page import actions, render
 from bwpredict_airflow.page.access import (
@@ -115,7 +116,7 @@ async def show_overview(
     request: Request, user: GetUserDep, here: HereDep, below: Annotated[str, Query(max_length=40)] = ""
 ) -> Response:
     """What is in production, the versions and how accurate they were, and the latest runs."""
-    runs = await _soon(partial(recent_runs, here.settings.work, _RUNS), READ_WITHIN_SECONDS, str(here.settings.work))
+    runs, no_runs = await _latest_runs(here)
     try:
         store = await _answering_store(here)
         seen = await _soon(partial(overview, store, below=below or None), READ_WITHIN_SECONDS, store.uri)
@@ -135,6 +136,7 @@ async def show_overview(
         seen=seen,
         problem=problem,
         runs=runs,
+        no_runs=no_runs,
         registry=here.settings.registry,
         charts=render.charts(seen) if seen else [],
         drift=render.drift(health.validation) if health else [],
@@ -210,7 +212,7 @@ async def find_version_of_run(here: HereDep, run_id: str) -> Response:
 @pages.get("/runs/{run_id}/files/{name:path}")
 async def show_run_file(here: HereDep, run_id: str, name: str) -> Response:
     """One page of a run: its model card, or a page of its Data Docs."""
-    path = shown_file(here.settings.work, run_id, name)
+    path = await _soon(partial(shown_file, here.settings.work, run_id, name), READ_WITHIN_SECONDS, name)
     return render.stored(path.read_bytes(), _MEDIA.get(path.suffix, "text/plain"))
 
 
@@ -308,6 +310,16 @@ async def show_static(name: str) -> Response:
     if name not in render.STATIC:
         raise ConfigError(f"{name!r} is no file of these pages.")
     return render.static(name)
+
+
+async def _latest_runs(here: Here) -> tuple[list[RunSummary], str]:
+    """The latest runs; or none and why, if the store of the work areas does not tell within a moment what it has."""
+    work = here.settings.work
+    try:
+        await _soon(partial(newest, work, 1), ANSWER_WITHIN_SECONDS, "the store of the work areas")
+        return await _soon(partial(recent_runs, work, _RUNS), READ_WITHIN_SECONDS, "the work areas"), ""
+    except BwPredictError as error:
+        return [], str(error)
 
 
 async def _answering_store(here: Here) -> Store:
