@@ -21,7 +21,8 @@ from bwpredict.errors import ConfigError, ObjectMissingError, SnapshotError, Tel
 from bwpredict.files import sha256_of
 from bwpredict.store.base import ObjectInfo, Store
 from bwpredict.telemetry import sources
-from bwpredict.telemetry.copying import Tally, copy_days, date_of, day_file
+from bwpredict.telemetry.copying import Tally, copy_days
+from bwpredict.telemetry.day_files import date_of, day_file
 from bwpredict.telemetry.days import DAY_SECONDS
 from bwpredict.telemetry.months import month_of
 

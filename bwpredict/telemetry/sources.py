@@ -17,7 +17,7 @@ import pyarrow.fs
 from bwpredict.errors import SnapshotError, TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry import columns
-from bwpredict.telemetry.hostile import check_rows, check_texts
+from bwpredict.telemetry.hostile import TextCheck, check_rows
 
 LATE_DAYS = 1
 """A late row lies in a partition at most this many days after the day of its timestamp."""
@@ -117,11 +117,11 @@ def read_tables(
     """
     columns.require(file.found, wanted, file.name)
     tables = _read_csv(file, wanted) if file.form == "CSV" else _read_parquet(file, wanted, span)
-    rows = 0
+    rows, check_texts = 0, TextCheck(file.name)
     for table in tables:
         rows += table.num_rows
         check_rows(rows, file.name)
-        check_texts(table, file.name)
+        check_texts(table)
         yield table if span is None else _between(table, span, file.name)
 
 
@@ -141,7 +141,7 @@ def _read_parquet(
 def _read_csv(file: TelemetryFile, wanted: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
     done = 0
     try:
-        strict = {file.found[name]: pa.string() if kind == columns.TEXT else kind for name, kind in wanted.items()}
+        strict = {file.found[name]: kind for name, kind in wanted.items()}
         for batch in _scan(file, wanted, _format("CSV", strict)):
             yield _cast(batch, wanted, file.name, None)
             done += batch.num_rows
