@@ -19,10 +19,12 @@ from bwpredict.telemetry import columns, sources
 from bwpredict.telemetry.day_files import WrittenDay, date_of, write_day
 from bwpredict.telemetry.days import DAY_SECONDS, DayBuckets
 
-_WANTED: dict[str, pa.DataType] = {
+WANTED: dict[str, pa.DataType] = {
     column.name: columns.TEXT if column.kind in ("category", "text") else column.arrow_type for column in schema.COLUMNS
 }
+"""The columns that are copied, as they are in memory."""
 logger = logging.getLogger(__name__)
+
 
 @dataclass
 class Tally:
@@ -37,23 +39,23 @@ class Tally:
     links: set[tuple[int | None, int | None]] = field(default_factory=set)
     days: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, day: WrittenDay) -> None:
+    def add(self, written: WrittenDay) -> None:
         """Count a day that was written."""
-        self.links |= day.links
-        self.nulls += day.nulls
-        self.non_finite += day.non_finite
+        self.links |= written.links
+        self.nulls += written.nulls
+        self.non_finite += written.non_finite
         self.days.append(
             {
-                "date": day.date.isoformat(),
-                "rows": day.rows,
-                "links": len(day.links),
-                "late_rows": self.late_of[(day.date - date(1970, 1, 1)).days],
-                "duplicates_removed": day.duplicates,
-                "conflicting_rows": day.conflicts,
-                "sha256": day.sha256,
+                "date": written.day.isoformat(),
+                "rows": written.rows,
+                "links": len(written.links),
+                "late_rows": self.late_of[(written.day - date(1970, 1, 1)).days],
+                "duplicates_removed": written.duplicates,
+                "conflicting_rows": written.conflicts,
+                "sha256": written.sha256,
             }
         )
-        logger.info("pulled %s: %d rows", day.date, day.rows)
+        logger.info("pulled %s: %d rows", written.day, written.rows)
 
 
 def copy_days(
@@ -71,8 +73,8 @@ def copy_days(
         for item, following in zip_longest(objects, objects[1:]):
             name = sources.location(store, item.key)
             file = sources.open_file(filesystem, item.key, name, schema.OLD_NAMES)
-            tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in _WANTED}
-            for table in sources.read_tables(file, _WANTED, span):
+            tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in WANTED}
+            for table in sources.read_tables(file, WANTED, span):
                 kept = _in_reach(table, item, tally)
                 tally.rows_of[item.key] += kept.num_rows
                 for day, rows in buckets.add(kept).items():

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from datetime import date as Date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,7 +29,7 @@ _DICTIONARY_ENCODED = [
 class WrittenDay:
     """What was counted while a day was written."""
 
-    date: Date
+    day: date
     rows: int = 0
     links: set[tuple[int | None, int | None]] = field(default_factory=set)
     duplicates: int = 0
@@ -42,58 +41,58 @@ class WrittenDay:
     sha256: str = ""
 
 
-def day_file(folder: Path, day: Date) -> Path:
+def day_file(folder: Path, day: date) -> Path:
     """Where a day's telemetry lies in a telemetry folder."""
     return folder / f"date={day.isoformat()}" / "part-0.parquet"
 
 
-def date_of(day: int) -> Date:
+def date_of(day: int) -> date:
     """The date that is `day` days after 1970-01-01."""
     return datetime.fromtimestamp(day * DAY_SECONDS, UTC).date()
 
 
-def write_day(date: Date, parts: Iterator[pa.Table], folder: Path) -> WrittenDay:
+def write_day(day: date, parts: Iterator[pa.Table], folder: Path) -> WrittenDay:
     """Write a day's rows, which come in parts of whole links in order, each arranged by `arrange`."""
-    day, path = WrittenDay(date), day_file(folder, date)
+    written, path = WrittenDay(day), day_file(folder, day)
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": _DICTIONARY_ENCODED}
-    with pq.ParquetWriter(path, columns.STORED_SCHEMA, **options) as writer:
-        for group in _groups(_arranged(parts, day)):
-            _count(group, day)
+    with pq.ParquetWriter(
+        path,
+        columns.STORED_SCHEMA,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=_DICTIONARY_ENCODED,
+    ) as writer:
+        for group in _groups(_arranged(parts, written)):
+            _count(group, written)
             writer.write_table(group, row_group_size=GROUP_ROWS)
-    day.sha256 = sha256_of(path)
-    return day
+    written.sha256 = sha256_of(path)
+    return written
 
 
-def _arranged(parts: Iterator[pa.Table], day: WrittenDay) -> Iterator[pa.Table]:
+def _arranged(parts: Iterator[pa.Table], written: WrittenDay) -> Iterator[pa.Table]:
     for part in parts:
         arranged = arrange(part)
-        day.links |= arranged.links
-        day.duplicates += arranged.duplicates
-        day.conflicts += arranged.conflicts
+        written.links |= arranged.links
+        written.duplicates += arranged.duplicates
+        written.conflicts += arranged.conflicts
         yield arranged.table
 
 
 def _groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """The same rows as stored, `GROUP_ROWS` at a time: a file's bytes do not depend on the parts it came in."""
-    held: list[pa.Table] = []
+    held = columns.STORED_SCHEMA.empty_table()
     for table in tables:
-        while sum(each.num_rows for each in held) + table.num_rows >= GROUP_ROWS:
-            room = GROUP_ROWS - sum(each.num_rows for each in held)
-            yield _stored([*held, table.slice(0, room)])
-            held, table = [], table.slice(room)
-        held.append(table)
-    if any(table.num_rows for table in held):
-        yield _stored(held)
+        held = pa.concat_tables([held, table.cast(columns.STORED_SCHEMA)])
+        while held.num_rows >= GROUP_ROWS:
+            yield held.slice(0, GROUP_ROWS).combine_chunks()
+            held = held.slice(GROUP_ROWS)
+    if held.num_rows:
+        yield held.combine_chunks()
 
 
-def _stored(tables: list[pa.Table]) -> pa.Table:
-    return pa.concat_tables([table.cast(columns.STORED_SCHEMA) for table in tables]).combine_chunks()
-
-
-def _count(rows: pa.Table, day: WrittenDay) -> None:
-    day.rows += rows.num_rows
+def _count(rows: pa.Table, written: WrittenDay) -> None:
+    written.rows += rows.num_rows
     for name in rows.column_names:
-        day.nulls[name] += rows[name].null_count
+        written.nulls[name] += rows[name].null_count
         if pa.types.is_floating(rows[name].type):
-            day.non_finite[name] += pc.sum(pc.invert(pc.is_finite(rows[name]))).as_py() or 0
+            written.non_finite[name] += pc.sum(pc.invert(pc.is_finite(rows[name]))).as_py() or 0

@@ -66,7 +66,7 @@ class DayBuckets:
     def _spill(self, day: int) -> None:
         path = self.scratch / f"{day}-{len(self._runs[day])}.arrow"
         del self._bytes[day]
-        self._runs[day].append(written(run_of(_sorted(self._tables.pop(day))), path))
+        self._runs[day].append(written(_sorted(self._tables.pop(day)), path))
 
 
 def _parts(runs: list[Run], tables: list[pa.Table], rows: int) -> Iterator[pa.Table]:

@@ -57,10 +57,9 @@ def run_of(table: pa.Table) -> Run:
     return Run(links, np.append(begins, table.num_rows), table)
 
 
-def written(run: Run, path: Path) -> Run:
-    """The same run, its rows in the new file `path`."""
-    assert isinstance(run.rows, pa.Table)
-    table = run.rows.unify_dictionaries()
+def written(table: pa.Table, path: Path) -> Run:
+    """A run of rows that are sorted by link, in the new file `path`."""
+    run, table = run_of(table), table.unify_dictionaries()
     with pa.ipc.new_file(path, table.schema) as writer:
         writer.write_table(table.combine_chunks(), max_chunksize=SCRATCH_ROWS)
     return Run(run.links, run.begins, path)
