@@ -25,11 +25,11 @@ from bwpredict.telemetry.frame import TelemetryFrame
 RESULTS = Path(__file__).parent / "results"
 
 
-def synthetic_frame(links: int, days: int, seed: int = 42) -> TelemetryFrame:
+def synthetic_frame(links: int, days: int, seed: int = 42, start: str = "2026-09-01") -> TelemetryFrame:
     """A calm fleet's telemetry, as the windows are cut from."""
     with tempfile.TemporaryDirectory() as folder:
         telemetry = Path(folder, "telemetry")
-        write_partitioned(FleetConfig(links=links, days=days, start="2026-09-01", seed=seed), telemetry)
+        write_partitioned(FleetConfig(links=links, days=days, start=start, seed=seed), telemetry)
         return read_data_path(telemetry)
 
 
