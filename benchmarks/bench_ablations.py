@@ -33,14 +33,22 @@ from bwpredict.windows import WindowIndex
 
 NAME = "ablations"
 AS_IT_IS = "as it is"
+DENSE: dict[str, Any] = {"architecture": "dense"}
 VARIANTS: dict[str, dict[str, Any]] = {
-    AS_IT_IS: {},
-    "batch 128": {"batch_size": 128},
-    "learning rate 1e-3": {"learning_rate": 1e-3},
-    "no weight decay": {"weight_decay": 0.0},
-    "stratified windows": {"draw": "stratified"},
+    AS_IT_IS: DENSE,
+    "with the guide's layers": {},
+    "no dropout": DENSE | {"highway_dropout": 0.0},
+    "no doubted levels": DENSE | {"doubted_share": 0.0},
+    "relative errors alone": DENSE | {"raw_error_share": 0.0},
+    "raw errors alone": DENSE | {"raw_error_share": 1.0},
+    "12 epochs": DENSE | {"highway_epochs": 12},
+    "batch 128": DENSE | {"batch_size": 128},
+    "learning rate 1e-3": DENSE | {"learning_rate": 1e-3},
+    "no weight decay": DENSE | {"weight_decay": 0.0},
+    "stratified windows": DENSE | {"draw": "stratified"},
 }
-"""Name → what differs from the default TrainingConfig. Add rows here."""
+"""Name → what differs from the default TrainingConfig. Add rows here. Without the guide's layers a training takes a
+fraction of the time, and the choices are about what stands around them."""
 
 Floats = npt.NDArray[np.float64]
 

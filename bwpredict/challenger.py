@@ -241,7 +241,7 @@ def _write_metadata(
             onnx=onnx.name,
             sha256=sha256_of(onnx),
             size_bytes=onnx.stat().st_size,
-            architecture=layers.describe(served.forecaster.architecture),
+            architecture=layers.describe(served.forecaster.architecture, len(served.forecaster.highway.members)),
             parameters=model.parameter_count(served.forecaster),
             scaler_params=served.forecaster.scaler_params(),
             intervals=intervals.describe(served.intervals, split),

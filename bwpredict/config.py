@@ -78,7 +78,7 @@ class _Strict(BaseModel):
 class TrainingConfig(_Strict):
     """Everything that decides the weights, beside the snapshot and the code."""
 
-    epochs: int = Field(20, ge=1, le=1000, description="most passes over the window budget")
+    epochs: int = Field(6, ge=1, le=1000, description="most passes over the window budget")
     batch_size: int = Field(256, ge=8, le=65536)
     learning_rate: float = Field(2e-3, gt=0, le=1)
     window_size: int = Field(schema.WINDOW_SIZE, ge=schema.MINIMUM_WINDOW_SIZE, le=schema.MAXIMUM_WINDOW_SIZE)
@@ -93,7 +93,10 @@ class TrainingConfig(_Strict):
     weight_decay: float = Field(1e-2, ge=0)
     architecture: Literal["guide", "dense"] = "guide"
     """One of `layers.ARCHITECTURES`; `epochs` are those of the guide's layers."""
-    highway_epochs: int = Field(12, ge=0, le=1000, description="most epochs of the highway, before the layers join")
+    highway_epochs: int = Field(30, ge=0, le=1000, description="most epochs of the highway, before the layers join")
+    highway_dropout: float = Field(0.2, ge=0, lt=1)
+    doubted_share: float = Field(0.4, ge=0, le=1, description="windows whose levels one of two nets must not trust")
+    raw_error_share: float = Field(0.4, ge=0, le=1, description="of the loss in raw units; the rest is relative")
     prune_share: float = Field(0.0, ge=0, lt=1, description="share of each weight matrix that is pruned to zero")
     fine_tune_epochs: int = Field(3, ge=1, le=1000, description="most epochs of fine-tuning after pruning")
     ranks: int = Field(1, ge=1, le=1024, description="processes that train together, each on its share of a batch")

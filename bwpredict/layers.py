@@ -105,27 +105,51 @@ class GuideLayers(nn.Module):
 
 
 class Highway(nn.Module):
-    """A short way from the whole window to the forecast: a linear autoregression, and dense layers on top of it.
+    """A short way from the whole window to the forecast: a linear autoregression, and dense nets on top of it.
 
     The linear part (the "autoregressive component" of LSTNet, Lai et al., SIGIR 2018) is solved, not trained
     (`least_absolute.fit`). The dense part sees all samples at once, so it learns in a fraction of the time that
-    recurrent layers need.
+    recurrent layers need. It is the mean of several nets that are trained side by side, each by its own error
+    (Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles",
+    NeurIPS 2017).
     """
 
-    def __init__(self, columns: int, encoded: int) -> None:
-        """`columns` go into both parts, `encoded` further ones into the dense part alone."""
+    def __init__(self, columns: int, encoded: int, members: int) -> None:
+        """`columns` go into both parts, `encoded` further ones into the `members` dense nets alone."""
         super().__init__()
+        self.dropout = 0.0
+        """Share of each layer's outputs that a training leaves out."""
         self.linear = zeroed(nn.Linear(columns, _TARGETS))
-        widths = [columns + encoded, *[HIGHWAY_WIDTH] * HIGHWAY_DEPTH]
-        blocks = [
-            nn.Sequential(nn.Linear(given, width), nn.LayerNorm(width), nn.SiLU())
-            for given, width in itertools.pairwise(widths)
-        ]
-        self.dense = nn.Sequential(*blocks, zeroed(nn.Linear(HIGHWAY_WIDTH, _TARGETS)))
+        self.members = nn.ModuleList(DenseNet(columns + encoded) for _ in range(members))
 
     def forward(self, columns: Tensor, encoded: Tensor) -> Tensor:
         """[batch, columns] and [batch, encoded] to the change [batch, targets]."""
-        change: Tensor = self.linear(columns) + self.dense(torch.cat((columns, encoded), dim=1))
+        changes = [self.of_member(number, columns, encoded) for number in range(len(self.members))]
+        return torch.stack(changes).mean(dim=0)
+
+    def of_member(self, number: int, columns: Tensor, encoded: Tensor) -> Tensor:
+        """As `forward`, with one of the dense nets alone."""
+        linear: Tensor = self.linear(columns)
+        dense: Tensor = self.members[number](torch.cat((columns, encoded), dim=1), self.dropout)
+        return linear + dense
+
+
+class DenseNet(nn.Module):
+    """Dense layers that give 0 until they are trained."""
+
+    def __init__(self, columns: int) -> None:
+        """`columns`: what goes in."""
+        super().__init__()
+        widths = [columns, *[HIGHWAY_WIDTH] * HIGHWAY_DEPTH]
+        self.layers = nn.ModuleList(nn.Linear(given, width) for given, width in itertools.pairwise(widths))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths[1:])
+        self.output = zeroed(nn.Linear(widths[-1], _TARGETS))
+
+    def forward(self, given: Tensor, dropout: float) -> Tensor:
+        """[batch, columns] to [batch, targets]; `dropout` counts in training only."""
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            given = nn.functional.dropout(nn.functional.silu(norm(layer(given))), dropout, self.training)
+        change: Tensor = self.output(given)
         return change
 
 
@@ -136,8 +160,8 @@ def zeroed(layer: nn.Linear) -> nn.Linear:
     return layer
 
 
-def describe(architecture: str) -> dict[str, Any]:
-    """The layers as the training guide's metadata lists them."""
+def describe(architecture: str, members: int) -> dict[str, Any]:
+    """The layers as the training guide's metadata lists them; `members`: dense nets of the highway."""
     return {
         "type": "LSTM" if architecture == "guide" else "dense",
         "framework": "PyTorch",
@@ -148,6 +172,7 @@ def describe(architecture: str) -> dict[str, Any]:
             *[{"type": "Linear", "units": HIGHWAY_WIDTH, "activation": "layer norm, silu"}] * HIGHWAY_DEPTH,
             {"type": "Linear", "units": _TARGETS, "activation": "linear"},
         ],
+        "highway_members": members,
     }
 
 

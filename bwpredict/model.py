@@ -37,6 +37,9 @@ LAYER_INPUTS = 2 * _TARGETS + len(_CONTEXT) + 2 * len(_CALENDAR)
 """Columns that the first layer sees: each target as level and as deviation from the anchor, the
 context features, and the calendar as sines and cosines."""
 
+MEMBERS = 2
+"""Dense nets of the highway: the first is trained on the levels as they are, the last also on doubted ones."""
+
 _BLEND_PARTS = 10
 _CHANGE_QUANTILES = (0.0005, 0.9995)
 _LEVEL_BINS = 48
@@ -71,20 +74,26 @@ class Forecaster(nn.Module):
     change_share: Tensor
     anchor_weights: Tensor
     offset: Tensor
+    typical_level: Tensor
     layers: GuideLayers | None
 
     def __init__(self, contract: Contract, architecture: str = "guide") -> None:
         """Untrained and unscaled; `fit_transforms` measures the scales on training windows."""
         super().__init__()
         self.contract = contract
+        self.doubted_share = 0.0
+        """Share of the windows whose levels the last member of the highway, and the layers, are given wrong ones of in
+        training: what they learn then holds for links whose levels training never saw, and for those that drift."""
         steps = contract.window_size
-        self.highway = Highway(columns=steps * (LAYER_INPUTS + _TARGETS), encoded=_TARGETS * (_LEVEL_BINS + 2 * steps))
+        columns, encoded = steps * (LAYER_INPUTS + _TARGETS), _TARGETS * (_LEVEL_BINS + 2 * steps)
+        self.highway = Highway(columns, encoded, MEMBERS)
         self.layers = GuideLayers(LAYER_INPUTS) if architecture == "guide" else None
         levels = _TARGETS + len(_CONTEXT)
         self.register_buffer("level_edges", torch.linspace(0, 1, _LEVEL_BINS + 1).repeat(_TARGETS, 1))
         self.register_buffer("level_mean", torch.zeros(levels))
         self.register_buffer("level_scale", torch.ones(levels))
         self.register_buffer("typical_change", torch.ones(_TARGETS))
+        self.register_buffer("typical_level", torch.ones(_TARGETS))
         self.register_buffer("change_bounds", torch.tensor([[-1.0], [1.0]]).repeat(1, _TARGETS))
         self.register_buffer("change_share", torch.ones(_TARGETS))
         self.register_buffer("anchor_weights", torch.full((len(ANCHORS), _TARGETS), 1 / len(ANCHORS)))
@@ -111,11 +120,30 @@ class Forecaster(nn.Module):
         logs = self.in_log_space(window)
         anchor = self.anchor(logs)
         deviation = (logs - anchor[:, None]) / self.typical_change
-        sequence = torch.cat((deviation, self._context(window, logs)), dim=-1)
+        sequence = self._sequence(deviation, self._levels(window, logs), window)
         change: Tensor = self.highway(_columns(sequence), self._encoded(deviation, anchor))
         if self.layers is not None:
             change = change + self.layers(sequence.clamp(-_LARGEST_LAYER_INPUT, _LARGEST_LAYER_INPUT))
         return anchor, change
+
+    def anchor_and_changes(self, window: Tensor) -> tuple[Tensor, Tensor]:
+        """For training: the anchor [batch, targets], and the change with each member alone [members, batch, targets].
+
+        Each member is to be right by itself; `doubted_share` of the levels are wrong for the last one.
+        """
+        logs = self.in_log_space(window)
+        anchor, levels = self.anchor(logs), self._levels(window, logs)
+        deviation = (logs - anchor[:, None]) / self.typical_change
+        changes = []
+        for number in range(MEMBERS):
+            shift = self._doubt(levels) if number == MEMBERS - 1 else torch.zeros_like(levels[:, 0])
+            sequence = self._sequence(deviation, levels + shift[:, None], window)
+            encoded = self._encoded(deviation, anchor + shift[:, :_TARGETS])
+            changes.append(self.highway.of_member(number, _columns(sequence), encoded))
+        stacked = torch.stack(changes)
+        if self.layers is not None:
+            stacked = stacked + self.layers(sequence.clamp(-_LARGEST_LAYER_INPUT, _LARGEST_LAYER_INPUT))
+        return anchor, stacked
 
     def bounded(self, change: Tensor) -> Tensor:
         """The change within what training has seen: a window unlike any of those must not make it explode."""
@@ -144,15 +172,25 @@ class Forecaster(nn.Module):
     def _levels(self, window: Tensor, logs: Tensor) -> Tensor:
         return torch.cat((logs, torch.log1p(window[..., _CONTEXT].clamp(min=0))), dim=-1)
 
-    def _context(self, window: Tensor, logs: Tensor) -> Tensor:
-        """[batch, steps, LAYER_INPUTS - targets]: levels of about unit size, and the calendar."""
-        levels = (self._levels(window, logs) - self.level_mean) / self.level_scale
+    def _doubt(self, levels: Tensor) -> Tensor:
+        """[batch, levels], 0 for most windows: for the others each level is moved by itself, as if of another link.
+
+        Levels that do not belong together tell that the link is unknown (in the sense of DropoutNet, Volkovs et al.,
+        NeurIPS 2017, which trains for items without a history by leaving their identity out).
+        """
+        chosen = torch.rand(len(levels), 1, device=levels.device) < self.doubted_share
+        return chosen * torch.randn_like(levels[:, 0]) * self.level_scale
+
+    def _sequence(self, deviation: Tensor, levels: Tensor, window: Tensor) -> Tensor:
+        """[batch, steps, LAYER_INPUTS]: deviations, levels of about unit size, and the calendar."""
+        levels = (levels - self.level_mean) / self.level_scale
         angles = [
             window[..., column] * (2 * math.pi / period)
             for column, period in zip(_CALENDAR, CALENDAR_FEATURES.values(), strict=True)
         ]
         calendar = torch.stack([function(angle) for angle in angles for function in (torch.sin, torch.cos)], dim=-1)
-        return torch.cat((levels.clamp(-_LARGEST_LAYER_INPUT, _LARGEST_LAYER_INPUT), calendar), dim=-1)
+        levels = levels.clamp(-_LARGEST_LAYER_INPUT, _LARGEST_LAYER_INPUT)
+        return torch.cat((deviation, levels, calendar), dim=-1)
 
     def _encoded(self, deviation: Tensor, anchor: Tensor) -> Tensor:
         """[batch, encoded]: what the dense part sees beside `_columns`."""
@@ -167,17 +205,18 @@ class Forecaster(nn.Module):
         `windows` [n, steps, features] in order of link and time, `targets` [n, targets].
         """
         logs, actual = self.in_log_space(windows), self.in_log_space(targets)
-        levels = self._levels(windows, logs).flatten(0, 1)
-        self.level_mean.copy_(levels.mean(dim=0))
-        self.level_scale.copy_(levels.std(dim=0).clamp(min=_SMALLEST_SCALE))
+        levels = self._levels(windows, logs)
+        self.level_mean.copy_(levels.mean(dim=(0, 1)))
+        self.level_scale.copy_(levels.flatten(0, 1).std(dim=0).clamp(min=_SMALLEST_SCALE))
         self.anchor_weights.copy_(_best_blend(self.anchors(logs), actual))
         anchor = self.anchor(logs)
         self.level_edges.copy_(encoding.bin_edges(anchor, _LEVEL_BINS))
+        self.typical_level.copy_(torch.exp(anchor).mean(dim=0))
         self.typical_change.copy_((actual - anchor).abs().mean(dim=0).clamp(min=_SMALLEST_SCALE))
         change = (actual - anchor) / self.typical_change
         self.change_bounds.copy_(torch.quantile(change, torch.tensor(_CHANGE_QUANTILES), dim=0))
         deviation = (logs - anchor[:, None]) / self.typical_change
-        columns = _columns(torch.cat((deviation, self._context(windows, logs)), dim=-1))
+        columns = _columns(self._sequence(deviation, levels, windows))
         weights, biases = least_absolute.fit(columns.numpy(), change.numpy())
         self.highway.linear.weight.copy_(torch.from_numpy(weights))
         self.highway.linear.bias.copy_(torch.from_numpy(biases))
@@ -196,6 +235,7 @@ class Forecaster(nn.Module):
             "level_mean": self.level_mean.tolist(),
             "level_scale": self.level_scale.tolist(),
             "typical_change": by_target(self.typical_change),
+            "typical_level": by_target(self.typical_level),
             "change_bounds": by_target(self.change_bounds),
             "change_share": by_target(self.change_share),
             "anchors": list(ANCHORS),

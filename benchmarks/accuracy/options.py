@@ -26,8 +26,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--data-seed", type=int, default=shape.seed, help="seed of the generator")
     made.add_argument("--test-windows", type=int, default=shape.test_windows, help="most test windows, evenly spread")
     made.add_argument("--budget-windows", type=int, default=budget.windows, help="training windows for each epoch")
-    made.add_argument("--epochs", type=int, default=budget.epochs, help="most epochs; all learnt models get"
-                      " budget-windows x epochs windows of the training part at most")  # fmt: skip
+    made.add_argument("--epochs", type=int, default=budget.epochs, help="most epochs; rivals get budget-windows x"
+                      " epochs windows of the training part at most")  # fmt: skip
     made.add_argument("--seeds", type=numbers, default=(1, 2, 3), help="comma-separated seeds of the models")
     made.add_argument("--threads", type=int, default=None, help="torch threads (default: torch's own choice)")
     made.add_argument("--cache", type=Path, default=None, help="folder that keeps the rivals' forecasts:"

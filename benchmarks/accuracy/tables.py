@@ -71,8 +71,8 @@ def _cost_table(result: Document) -> Table:
     budget = result["budget"]
     table = _table(
         f"{result['dataset']}: what each model takes",
-        f"at most {budget['epochs']} x {budget['windows']:,} training windows for each model; seconds: mean over seeds;"
-        " µs: in batches, from rows in memory to forecasts",
+        f"rivals: at most {budget['epochs']} x {budget['windows']:,} training windows; ours: as it trains by itself;"
+        " seconds: mean over seeds; µs: in batches, from rows in memory to forecasts",
         COST,
     )
     for row in result["models"]:

@@ -22,11 +22,14 @@ BATCH_WINDOWS = 16_384
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of the training part a model may look at: at most `epochs` times `windows` windows."""
+    """How much of the training part a rival may look at: at most `epochs` times `windows` windows.
+
+    Ours keeps its own schedule, shortened where the budget has fewer epochs (`product.training_config`).
+    """
 
     windows: int = TrainingConfig().windows_per_epoch
     """Training windows drawn for each epoch."""
-    epochs: int = TrainingConfig().epochs
+    epochs: int = 10
     validation_windows: int = TrainingConfig().validation_windows
     """Validation windows, evenly spread: the same for all models."""
 

@@ -133,7 +133,7 @@ def draw(keys: list[np.ndarray[tuple[int, ...], np.dtype[np.uint64]]], links: Li
         _strike(rng, incident[row], activity.incidents_per_day, 0.6, 0.6)
     innovations = {"burst": burst, "incident": incident}
     for column, name in enumerate(_NORMAL_PROCESSES):
-        size = getattr(activity, name) / _spread(PROCESSES[name])
+        size = getattr(activity, name) / spread(PROCESSES[name])
         innovations[name] = normals[:, column] * (size * links.wander[:, None])
     return Draws(innovations, normals[:, len(_NORMAL_PROCESSES) :])
 
@@ -240,8 +240,8 @@ def _strike(rng: np.random.Generator, innovations: Floats, per_day: float, media
         np.add.at(innovations, minutes, median * np.exp(spread * rng.standard_normal(count)))
 
 
-def _spread(process: Process) -> float:
-    """Standard deviation of the state when the innovations' is 1."""
+def spread(process: Process) -> float:
+    """Standard deviation of the process's state when that of its innovations is 1."""
     impulse = np.zeros(4 * MINUTES_PER_DAY)
     impulse[0] = 1.0
     return float(np.sqrt(np.sum(lfilter([1.0], [1.0, -process.phi1, -process.phi2], impulse) ** 2)))

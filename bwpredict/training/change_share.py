@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bwpredict.model import Forecaster
-from bwpredict.training.loss import load
+from bwpredict.training.loss import importance, load
 from bwpredict.windows import WindowIndex
 
 CHANGE_SHARES = tuple(round(0.05 * step, 2) for step in range(27))
@@ -19,13 +19,13 @@ SURE = 1.645
 """Standard errors: one in twenty useless models would look better than its anchor by this much."""
 
 
-def choose_change_share(model: Forecaster, validation: WindowIndex, weights: Tensor) -> None:
+def choose_change_share(model: Forecaster, validation: WindowIndex, weights: Tensor, raw_error_share: float) -> None:
     """Shrink the trained parts, target by target, to the share of their change that validation confirms.
 
     Where the best share is not better than the bare anchor by `SURE` standard errors (over blocks of neighbouring
     windows, which are not independent), the share is 0: the forecast is then the simple baseline that it grew from.
     """
-    errors = _errors_by_share(model, validation, weights.device)
+    errors = _errors_by_share(model, validation, weights.device, raw_error_share)
     best = errors.mean(axis=0).argmin(axis=0)
     gains = np.stack([errors[:, 0, target] - errors[:, share, target] for target, share in enumerate(best)], axis=1)
     sure = gains.mean(axis=0) > SURE * gains.std(axis=0, ddof=1) / math.sqrt(len(gains))
@@ -33,8 +33,10 @@ def choose_change_share(model: Forecaster, validation: WindowIndex, weights: Ten
     model.change_share.copy_(torch.from_numpy(np.where(weights.cpu() > 0, shares, 1.0)))
 
 
-def _errors_by_share(model: Forecaster, validation: WindowIndex, device: torch.device) -> npt.NDArray[np.float64]:
-    """[blocks, CHANGE_SHARES, targets], mean absolute error in log space on blocks of the validation windows."""
+def _errors_by_share(
+    model: Forecaster, validation: WindowIndex, device: torch.device, raw_error_share: float
+) -> npt.NDArray[np.float64]:
+    """[blocks, CHANGE_SHARES, targets], what counts as error in the loss, on blocks of the validation windows."""
     model.eval()
     blocks = np.array_split(np.arange(len(validation)), min(SHARE_BLOCKS, len(validation)))
     shares = torch.tensor(CHANGE_SHARES, device=device)[:, None, None]
@@ -44,5 +46,6 @@ def _errors_by_share(model: Forecaster, validation: WindowIndex, device: torch.d
             inputs, targets = load(validation, block, device)
             anchor, change = model.anchor_and_change(inputs)
             wanted = (model.in_log_space(targets) - anchor) / model.typical_change
-            errors.append((model.bounded(shares * change) - wanted).abs().mean(dim=1).cpu().numpy())
+            missed = (model.bounded(shares * change) - wanted).abs() * importance(model, anchor, raw_error_share)
+            errors.append(missed.mean(dim=1).cpu().numpy())
     return np.stack(errors).astype(np.float64)

@@ -1,7 +1,8 @@
-"""The loss: mean absolute error in log space, in units of the typical change.
+"""The loss: mean absolute error in log space, in units of the typical change, by importance.
 
-Nearly the relative error, with every target weighing the same, and its optimum is the median that MAE and MAPE
-ask for.
+In log space it is nearly the relative error, with every link weighing the same, as MAPE asks; in raw units, as MAE
+asks, a link with ten times the throughput weighs ten times as much. `importance` gives a window a share of both. It
+follows from the window alone, so the optimum for each window is the median whatever the shares.
 """
 
 from __future__ import annotations
@@ -20,24 +21,39 @@ EVALUATION_BATCH = 1024
 class BatchLoss(nn.Module):
     """The loss of a batch as a module of its own, which data-parallel training can wrap."""
 
-    def __init__(self, model: Forecaster, weights: Tensor) -> None:
-        """`weights` [targets], of each target in the loss."""
+    def __init__(self, model: Forecaster, weights: Tensor, raw_error_share: float = 0.0) -> None:
+        """`weights` [targets], of each target in the loss; `raw_error_share`: see `importance`."""
         super().__init__()
-        self.model, self.weights = model, weights
+        self.model, self.weights, self.raw_error_share = model, weights, raw_error_share
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """[batch, window_size, features] and [batch, targets], raw units, to the mean loss."""
+        """[batch, window_size, features] and [batch, targets], raw units, to the mean loss.
+
+        In training that of the highway's members, each by itself; else that of the forecast.
+        """
         device = self.weights.device.type
         with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
-            anchor, change = self.model.anchor_and_change(inputs)
-        wanted = (self.model.in_log_space(targets) - anchor) / self.model.typical_change
-        return ((change - wanted).abs().mean(dim=0) * self.weights).sum()
+            model = self.model
+            anchor, change = model.anchor_and_changes(inputs) if model.training else model.anchor_and_change(inputs)
+        wanted = (model.in_log_space(targets) - anchor) / model.typical_change
+        errors = (change - wanted).abs() * importance(model, anchor, self.raw_error_share)
+        return (errors.flatten(0, -2).mean(dim=0) * self.weights).sum()
 
 
-def evaluate_loss(model: Forecaster, index: WindowIndex, weights: Tensor, ranks: Ranks = ALONE) -> float:
+def importance(model: Forecaster, anchor: Tensor, raw_error_share: float) -> Tensor:
+    """[batch, targets], about 1 on average: what an error counts, of which `raw_error_share` by the level's size.
+
+    `anchor` [batch, targets], in log space.
+    """
+    return 1 - raw_error_share + raw_error_share * torch.exp(anchor) / model.typical_level
+
+
+def evaluate_loss(
+    model: Forecaster, index: WindowIndex, weights: Tensor, ranks: Ranks = ALONE, raw_error_share: float = 0.0
+) -> float:
     """The loss on all windows of an index, without dropout; each rank takes its share of the batches."""
     model.eval()
-    loss_of = BatchLoss(model, weights)
+    loss_of = BatchLoss(model, weights, raw_error_share)
     total = 0.0
     with torch.inference_mode():
         for begin in range(ranks.rank * EVALUATION_BATCH, len(index), ranks.count * EVALUATION_BATCH):

@@ -17,6 +17,7 @@ from torch import Tensor
 from bwpredict import schema
 from bwpredict.config import TrainingConfig
 from bwpredict.model import Forecaster, parameter_count, save_checkpoint
+from bwpredict.training.loss import evaluate_loss
 from bwpredict.training.ranks import Ranks
 from bwpredict.windows import Split, WindowIndex
 
@@ -74,6 +75,10 @@ class Progress:
     spent_seconds: float = 0.0
     """By processes that were killed before this one."""
     interruptions: int = 0
+
+    def validation_loss(self, model: Forecaster) -> float:
+        """The loss on the validation windows, over all ranks."""
+        return evaluate_loss(model, self.validation, self.weights, self.ranks, self.config.raw_error_share)
 
     def keep(self, model: Forecaster, epoch: int, validation_loss: float) -> None:
         """Make the model of this epoch the best one."""
@@ -138,7 +143,7 @@ def history(progress: Progress, model: Forecaster, device: torch.device) -> dict
         "threads": torch.get_num_threads(),
         "ranks": progress.ranks.count,
         "seed": progress.config.seed,
-        "loss": "mean absolute error in log space, in units of the typical change",
+        "loss": "mean absolute error in log space, in units of the typical change, by importance",
         "windows": {name: len(part) for name, part in progress.split.parts.items()},
         **progress.notes,
     }

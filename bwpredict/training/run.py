@@ -16,7 +16,6 @@ from bwpredict.model import Contract, Forecaster
 from bwpredict.training import progress as progresses
 from bwpredict.training.change_share import choose_change_share
 from bwpredict.training.launch import over_ranks
-from bwpredict.training.loss import evaluate_loss
 from bwpredict.training.progress import OnEpoch, Progress, Training
 from bwpredict.training.ranks import ALONE, Ranks
 from bwpredict.training.resume import Resume, identity
@@ -68,7 +67,7 @@ def train(
             model = resume.restore(progress).to(progress.weights.device)
         else:
             model = _new_model(split["train"], config, absent).to(progress.weights.device)
-            progress.keep(model, 0, evaluate_loss(model, progress.validation, progress.weights, ranks))
+            progress.keep(model, 0, progress.validation_loss(model))
         if config.highway_epochs and stage_before != "layers":
             model = run_stage(_highway_stage(config), model, progress, resume)
         if config.architecture == "guide":
@@ -111,9 +110,9 @@ def prune_and_fine_tune(
             resume.restore(progress)  # the stage sets the weights; `given` has them pruned away for good
             prune_weights(given, config.prune_share)
         else:
-            notes["unpruned_validation_loss"] = evaluate_loss(given, progress.validation, progress.weights, ranks)
+            notes["unpruned_validation_loss"] = progress.validation_loss(given)
             prune_weights(given, config.prune_share)
-            progress.keep(given, 0, evaluate_loss(given, progress.validation, progress.weights, ranks))
+            progress.keep(given, 0, progress.validation_loss(given))
             notes["pruned_validation_loss"] = progress.best_loss
         tuned = run_stage(_fine_tune_stage(config), given, progress, resume)
         progress.notes |= {"prune_share": config.prune_share, "non_zero_share": non_zero_share(tuned)}
@@ -149,7 +148,7 @@ def continue_champion(
         if resume and resume.stage:
             resume.restore(progress)
         else:
-            progress.keep(model, 0, evaluate_loss(model, progress.validation, progress.weights, ranks))
+            progress.keep(model, 0, progress.validation_loss(model))
             progress.notes["champion_validation_loss"] = progress.best_loss
         return run_stage(_warm_stage(config), model, progress, resume)
 
@@ -177,7 +176,7 @@ def _run(
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     progress = progresses.begin(split, config, checkpoint, absent=absent, on_epoch=on_epoch, device=device, ranks=ranks)
     model = fit(progress)
-    choose_change_share(model, progress.validation, progress.weights)
+    choose_change_share(model, progress.validation, progress.weights, config.raw_error_share)
     progress.save(model)
     training = Training(model.cpu().eval(), progresses.history(progress, model, device))
     if resume:

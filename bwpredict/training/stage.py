@@ -19,7 +19,7 @@ from bwpredict.errors import DivergedError
 from bwpredict.model import Forecaster, load_checkpoint
 from bwpredict.sampling import draw
 from bwpredict.training import memory
-from bwpredict.training.loss import BatchLoss, evaluate_loss, load
+from bwpredict.training.loss import BatchLoss, load
 from bwpredict.training.progress import Progress, Record
 from bwpredict.training.ranks import Ranks
 from bwpredict.training.resume import Resume, set_random_state
@@ -81,7 +81,7 @@ def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resum
         if epoch > learning.epoch:
             learning.epoch, learning.batches, learning.total, learning.seconds = epoch, 0, learning.total * 0, 0.0
         train_loss, seconds = _train_epoch(stage, learning, budget, progress, resume)
-        validation_loss = evaluate_loss(model, progress.validation, progress.weights, progress.ranks)
+        validation_loss = progress.validation_loss(model)
         if not math.isfinite(train_loss + validation_loss):
             raise DivergedError(
                 f"the loss is no longer finite in epoch {epoch}: learning_rate={config.learning_rate} is too large."
@@ -114,9 +114,10 @@ def _prepare(stage: Stage, model: Forecaster, progress: Progress, budget: int) -
     optimizer = _optimizer(model, progress.config, stage)
     steps = math.ceil(budget / progress.config.batch_size) * stage.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_share(step, steps))
+    model.highway.dropout, model.doubted_share = progress.config.highway_dropout, progress.config.doubted_share
     if model.layers is not None:
         model.layers.recompute = progress.config.activation_checkpointing
-    loss = progress.ranks.parallel(BatchLoss(model, progress.weights))
+    loss = progress.ranks.parallel(BatchLoss(model, progress.weights, progress.config.raw_error_share))
     first = len(progress.records) + 1
     total = torch.zeros((), device=progress.weights.device)
     return _Learning(model, loss, optimizer, schedule, first, first, total=total)

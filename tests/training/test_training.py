@@ -54,7 +54,7 @@ def test_the_checkpoint_is_the_epoch_with_the_least_validation_loss(split, tmp_p
     model = load_checkpoint(tmp_path / "best_model.pth")
     model.change_share.fill_(1.0)
     validation = split["validation"].spread(SMALL.validation_windows)
-    loss = evaluate_loss(model, validation, torch.full((4,), 0.25))
+    loss = evaluate_loss(model, validation, torch.full((4,), 0.25), raw_error_share=SMALL.raw_error_share)
     assert loss <= min(losses.values()) + 1e-5
     if best:
         assert loss == pytest.approx(losses[best], rel=1e-5)

@@ -11,14 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 from small_training import CONFIG, small_split
-from test_ranks import SAME_LOSS, SAME_LOSS_WITH_DROPOUT, STOPPED_WITHIN_SECONDS, free_port
+from test_ranks import NOTHING_AT_RANDOM, SAME_LOSS, SAME_LOSS_WITH_DROPOUT, STOPPED_WITHIN_SECONDS, free_port
 
 from bwpredict.errors import RankError
 from bwpredict.training import Resume, train
 from bwpredict.training.launch import JOB
 
 pytestmark = pytest.mark.slow
-TWO = CONFIG.model_copy(update={"ranks": 2, "windows_per_epoch": 192})
+TWO = CONFIG.model_copy(update={"ranks": 2, "windows_per_epoch": 192, **NOTHING_AT_RANDOM})
 
 
 @pytest.fixture
