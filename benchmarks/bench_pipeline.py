@@ -80,7 +80,7 @@ def window(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
 
 def train(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     """One epoch of the guide's layers, on a budget of windows."""
-    from common import lstm_flops_per_window
+    from common import flops_per_window
 
     from bwpredict import training
     from bwpredict.config import SplitConfig, TrainingConfig
@@ -89,9 +89,10 @@ def train(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     del links, days
     split = split_windows(index_windows(_frame(work), 20, 15), SplitConfig())
     config = TrainingConfig(epochs=1, highway_epochs=0, windows_per_epoch=windows, validation_windows=1000)
-    record = training.train(split, config, work / "model.pth").history["records"][-1]
+    trained = training.train(split, config, work / "model.pth")
+    record = trained.history["records"][-1]
     seen, features = record["windows"], split["train"].frame.values.shape[1]
-    flops = seen * BACKWARD * lstm_flops_per_window(features, 20)
+    flops = seen * BACKWARD * flops_per_window(trained.model)
     return {"rows": seen, "bytes": seen * 20 * features * FLOAT32_BYTES, "seconds": record["seconds"], "flops": flops}
 
 

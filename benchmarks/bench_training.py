@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=10_000, help="training windows, the same for all")
     parser.add_argument("--validation-windows", type=int, default=4_000)
     parser.add_argument("--epochs", type=int, default=8, help="of the plain loop and of Lightning")
-    parser.add_argument("--our-epochs", type=int, nargs=2, default=[4, 4], help="of the highway, of the layers")
+    parser.add_argument("--our-epochs", type=int, nargs=2, default=[8, 3], help="of the highway, of the layers")
     arguments = parser.parse_args()
     logging.getLogger("lightning").setLevel(logging.ERROR)
     if torch.cuda.is_available():
@@ -148,6 +148,7 @@ def main() -> None:
             epochs=arguments.our_epochs[1],
             windows_per_epoch=arguments.windows,
             validation_windows=arguments.validation_windows,
+            raw_error_share=0.0,  # as the common loss has it
         )
         began = time.monotonic()
         start = _solved(split, config, Path(folder))
