@@ -33,7 +33,7 @@ from bwpredict.telemetry.frame import load_frame
 from bwpredict.telemetry.snapshot import pull
 from bwpredict.telemetry.sources import list_keys, open_file, read_tables
 
-REPEATS, ROUNDS = 3, 3
+REPEATS, ROUNDS = 2, 2
 AGAINST = {"ours, read only": "PyArrow, read only", "pull": "PyArrow, same work"}
 START, END = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -90,7 +90,7 @@ class GuideLayers(nn.Module):
 
     def _normed(self, norm: nn.Module, hidden: Tensor) -> Tensor:
         """[batch, steps, features], normalised over batch and steps."""
-        if self.training:  # the same, on features side by side in memory: a tenth of a step's time less
+        if self.training:  # the same, in less time: each sample's features lie side by side in memory
             flat: Tensor = norm(hidden.flatten(0, 1))
             return flat.view_as(hidden)
         normed: Tensor = norm(hidden.transpose(1, 2)).transpose(1, 2)
