@@ -1,0 +1,72 @@
+"""Coverage of the prediction intervals: how often the actual value lies between `lower` and `upper` (90 % intended).
+
+    make bench-coverage
+    make bench-coverage ARGS="--architecture guide --seeds 1,2,3"
+
+One model for each regime of the generator and seed, trained and calibrated as the product does; coverage on the test
+span, on links of the training and on links that it never saw. In "drifting", all of the test span, and nothing that the
+intervals were calibrated on, has drifted. Prints a table and keeps `coverage.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accuracy import options
+from accuracy.data import REGIMES, Dataset, synthetic
+from accuracy.product import training_config
+from accuracy.task import Budget, Task
+from common import report
+
+from bwpredict import schema
+from bwpredict.intervals import Served, calibrate
+from bwpredict.layers import ARCHITECTURES
+from bwpredict.training import train
+
+BATCH_WINDOWS = 4096
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Train, calibrate and measure, regime by regime."""
+    budget = Budget(arguments.budget_windows, arguments.epochs)
+    rows: list[dict[str, Any]] = []
+    for regime in REGIMES:
+        dataset = synthetic(regime, options.shape_of(arguments))
+        for seed in arguments.seeds:
+            rows += coverage_rows(dataset, Task(dataset.split, budget, seed), arguments.architecture)
+    report("coverage", rows)
+
+
+def coverage_rows(dataset: Dataset, task: Task, architecture: str) -> list[dict[str, Any]]:
+    """For each set of test windows the share of actual values within the intervals, target by target."""
+    config = training_config(task, {"architecture": architecture})
+    with tempfile.TemporaryDirectory() as folder:
+        model = train(task.split, config, Path(folder, "best.pth")).model
+    served = Served(model, calibrate(model, task.split)).eval()
+    rows = []
+    for name, index in dataset.tests.items():
+        inside = []
+        for begin in range(0, len(index), BATCH_WINDOWS):
+            batch = slice(begin, begin + BATCH_WINDOWS)
+            forecast, actual = served.predict(index.inputs(batch)), index.targets(batch)
+            inside.append((forecast["lower"] <= actual) & (actual <= forecast["upper"]))
+        shares = np.concatenate(inside).mean(axis=0)
+        targets = dict(zip(schema.TARGETS, map(float, shares), strict=True))
+        rows.append({"regime": dataset.name, "links": name, "architecture": architecture, "seed": task.seed, **targets})
+    return rows
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command's options."""
+    parser = options.parser(__doc__)
+    parser.set_defaults(seeds=(1,))
+    parser.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="dense")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    options.run_main(main, parse())
