@@ -1,7 +1,7 @@
 """Memory that is freed stays with the process while it trains.
 
 A step of the recurrent layers frees and takes some hundred MB. By default, glibc gives blocks of that size back to the
-system, which clears each page when it is taken again: that is most of what a step loses beside its products. Filling new
+system, which clears each page when it is taken again: most of what a step loses beside its products. Filling new
 memory, which torch does where algorithms are deterministic, changes nothing: every value is written before it is read.
 """
 
