@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import lstm_flops_per_window, matmul_gflops, report, synthetic_frame
+from common import flops_per_window, matmul_gflops, report, synthetic_frame
 
 from bwpredict.export import export_onnx, model_properties
-from bwpredict.model import LAYER_INPUTS, Contract, Forecaster, predict
+from bwpredict.model import Contract, Forecaster, predict
 from bwpredict.onnx_probe import open_session
 from bwpredict.windows import index_windows
 
@@ -31,7 +31,13 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 64, 256, 512, 1024, 4096])
     parser.add_argument("--seconds", type=float, default=2.0, help="for each row")
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out (it needs a C++ compiler)")
+    parser.add_argument(
+        "--compile-sizes",
+        type=int,
+        nargs="*",
+        default=[1, 64],
+        help="batch sizes to measure torch.compile at; each takes a minute or more to compile, with a C++ compiler",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     windows = index_windows(synthetic_frame(2, 8), 20, 15).spread(max(arguments.batch_sizes)).inputs()
@@ -44,9 +50,10 @@ def main() -> None:
             "ONNX Runtime": lambda batch: session.run(["output"], {"input": batch}),
             "torch eager": lambda batch: predict(model, batch),
         }
-        if not arguments.no_compile:
-            runs["torch.compile"] = compiled(model)
-        rows = [row for size in arguments.batch_sizes for row in measure(runs, windows[:size], model, arguments)]
+        rows = []
+        for size in arguments.batch_sizes:
+            fast = {"torch.compile": compiled(model)} if size in arguments.compile_sizes else {}
+            rows += measure({**runs, **fast}, windows[:size], model, arguments)
     report("inference", rows)
 
 
@@ -82,12 +89,6 @@ def measure(
     limit = float(np.median(rates))
     flops = flops_per_window(model) * len(batch)
     return [_row(name, np.array(times), len(batch), flops, limit) for name, times in durations.items()]
-
-
-def flops_per_window(model: Forecaster) -> int:
-    """Of one forward pass: 2 for each weight used, of the highway's linear layers and of the guide's."""
-    highway = sum(2 * layer.weight.numel() for layer in model.highway.modules() if isinstance(layer, torch.nn.Linear))
-    return highway + lstm_flops_per_window(LAYER_INPUTS, model.contract.window_size)
 
 
 def _row(what: str, seconds: np.ndarray, batch: int, flops: int, limit: float) -> dict[str, Any]:

@@ -1,25 +1,28 @@
 """The pipeline by size of the fleet: rows/s, MB/s, peak memory and share of the machine's limit for each step.
 
 Each step runs in a process of its own, so that its peak (the kernel's VmHWM, mapped files included) is its own alone.
-The limits are measured in the same run: reading a file from the page cache, copying memory, a float32 matrix product.
-Cost over size is drawn, log-log, into `results/pipeline.png`.
+The limits are measured beside each size: reading a file from the page cache, copying memory, a float32 matrix product.
+Results of other sizes and steps that were measured before are kept, so that a large size can be measured by itself, or
+step by step with `--folder`; cost over size is drawn, log-log, into `results/pipeline.png`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 FIRST_DAY = "2026-10-01"
 FLOAT32_BYTES = 4
+PREDICT_EVERY_MINUTES = 15
 BACKWARD = 3
 """A training step costs three times the forward pass."""
 MB, GIB = 1e6, 1 << 30
@@ -30,6 +33,7 @@ def generate(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     from bwpredict.synth.writer import write_partitioned
 
     del windows
+    shutil.rmtree(work / "store", ignore_errors=True)
     write_partitioned(FleetConfig(links=links, days=days, start=FIRST_DAY, seed=42), work / "store")
     return {"rows": links * days * 1440, "bytes": _size(work / "store")}
 
@@ -76,7 +80,7 @@ def window(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
 
 def train(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     """One epoch of the guide's layers, on a budget of windows."""
-    from common import lstm_flops_per_window
+    from common import flops_per_window
 
     from bwpredict import training
     from bwpredict.config import SplitConfig, TrainingConfig
@@ -85,10 +89,31 @@ def train(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     del links, days
     split = split_windows(index_windows(_frame(work), 20, 15), SplitConfig())
     config = TrainingConfig(epochs=1, highway_epochs=0, windows_per_epoch=windows, validation_windows=1000)
-    record = training.train(split, config, work / "model.pth").history["records"][-1]
+    trained = training.train(split, config, work / "model.pth")
+    record = trained.history["records"][-1]
     seen, features = record["windows"], split["train"].frame.values.shape[1]
-    flops = seen * BACKWARD * lstm_flops_per_window(features, 20)
+    flops = seen * BACKWARD * flops_per_window(trained.model)
     return {"rows": seen, "bytes": seen * 20 * features * FLOAT32_BYTES, "seconds": record["seconds"], "flops": flops}
+
+
+def predict(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
+    """The last day, a forecast every quarter of an hour; its rows are forecasts, its bytes the telemetry read."""
+    from bwpredict import predicting
+    from bwpredict.export import export_onnx, model_properties
+    from bwpredict.model import load_checkpoint
+    from bwpredict.store import open_store
+
+    del links, windows
+    model = load_checkpoint(work / "model.pth")
+    export_onnx(model, work / "model.onnx", model_properties(model, version="benchmark", snapshot_id="none"))
+    shutil.rmtree(work / "forecasts", ignore_errors=True)
+    last = date.fromisoformat(FIRST_DAY) + timedelta(days=days - 1)
+    store, began = open_store(str(work / "store")), time.perf_counter()
+    done = predicting.predict(
+        store, work / "model.onnx", work / "forecasts", days=(last, last), every_minutes=PREDICT_EVERY_MINUTES
+    )
+    read = sum(_size(work / f"store/date={day}") for day in (last - timedelta(days=1), last))
+    return {"rows": done.forecasts, "bytes": read, "seconds": time.perf_counter() - began}
 
 
 def limits(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
@@ -115,6 +140,7 @@ STEPS: dict[str, tuple[Callable[[Path, int, int, int], dict[str, Any]], str]] = 
     "frame": (frame, "disk read"),
     "window": (window, "memcpy"),
     "train": (train, "matmul"),
+    "predict": (predict, "disk read"),
 }
 
 
@@ -150,28 +176,41 @@ def in_a_process(step: str, work: Path, links: int, days: int, windows: int) -> 
     return answer
 
 
-def measure(links: int, days: int, windows: int, work: Path, limit: dict[str, Any]) -> list[dict[str, Any]]:
-    in_a_process("generate", work, links, days, windows)
-    return [
-        _row(step, links, bound, in_a_process(step, work, links, days, windows), limit)
-        for step, (_, bound) in STEPS.items()
-    ]
+def measure(links: int, steps: list[str], arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A row for each step of one size, as it is measured."""
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(arguments.folder or scratch, f"{links}-links-{arguments.days}-days")
+        work.mkdir(parents=True, exist_ok=True)
+        size = work, links, arguments.days, arguments.windows
+        limit = in_a_process("limits", *size)
+        if not (work / "generated").exists():
+            in_a_process("generate", *size)
+            (work / "generated").touch()
+        for step in steps:
+            yield _row(step, links, arguments.days, in_a_process(step, *size), limit)
 
 
-def _row(step: str, links: int, bound: str, found: dict[str, Any], limit: dict[str, Any]) -> dict[str, Any]:
-    seconds = found["seconds"]
+def _row(step: str, links: int, days: int, found: dict[str, Any], limit: dict[str, Any]) -> dict[str, Any]:
+    seconds, bound = found["seconds"], STEPS[step][1]
     unit, done = ("GFLOP/s", found["flops"] / 1e9) if "flops" in found else ("MB/s", found["bytes"] / MB)
     return {
         "links": links,
+        "days": days,
         "step": step,
         "rows": found["rows"],
         "seconds": seconds,
         "rows/s": found["rows"] / seconds,
         "MB/s": found["bytes"] / MB / seconds,
         "peak MB": found["peak MB"],
-        "limit": bound,
+        "limit": f"{bound} {limit[f'{bound} {unit}']:,.0f} {unit}",
         "share of limit %": 100 * done / seconds / limit[f"{bound} {unit}"],
     }
+
+
+def merged(before: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows by days, links and step; those measured now in place of those measured before."""
+    found = {(row["days"], row["links"], list(STEPS).index(row["step"])): row for row in (*before, *rows)}
+    return [found[key] for key in sorted(found, key=lambda key: (-key[0], *key[1:]))]
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -180,7 +219,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, key in zip(figure.subplots(1, 2), ("seconds", "peak MB"), strict=True):
         for step in STEPS:
-            chosen = [row for row in rows if row["step"] == step]
+            chosen = [row for row in rows if row["step"] == step and row["days"] == rows[0]["days"]]
             axes.loglog([row["links"] for row in chosen], [row[key] for row in chosen], marker="o", label=step)
         axes.set(xlabel="links", ylabel=key)
         axes.grid(visible=True, which="major", alpha=0.3)
@@ -190,27 +229,24 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure each size in a folder of its own, which is deleted after."""
+    """Measure each size in a folder of its own, and draw all that was measured."""
     from common import RESULTS, report
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--links", type=int, nargs="+", default=[1, 10, 100, 1000])
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--windows", type=int, default=20_000, help="budget of the training epoch")
-    parser.add_argument("--folder", type=Path, help="where the telemetry goes (7 GB at 1,000 links; default: /tmp)")
+    parser.add_argument("--folder", type=Path, help="where what is made stays, for further steps")
+    parser.add_argument("--steps", nargs="+", choices=list(STEPS), default=list(STEPS), help="in this order")
     parser.add_argument("--step", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
         step, work, *sizes = arguments.step
         run_here(step, Path(work), *(int(size) for size in sizes))
         return
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
-        limit = in_a_process("limits", Path(scratch), 0, 0, 0)
-    for links in arguments.links:
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as work:
-            rows += measure(links, arguments.days, arguments.windows, Path(work), limit)
-    print(", ".join(f"{name}: {limit[name]:,.0f}" for name in limit if "/s" in name))
+    rows = [row for links in arguments.links for row in measure(links, arguments.steps, arguments)]
+    kept = RESULTS / "pipeline.json"
+    rows = merged(json.loads(kept.read_bytes())["rows"] if kept.exists() else [], rows)
     draw(rows, RESULTS / "pipeline.png")
     report("pipeline", rows)
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bwpredict.files import atomic_path
+from bwpredict.model import LAYER_INPUTS, Forecaster
 from bwpredict.synth.fleet import FleetConfig
 from bwpredict.synth.writer import write_partitioned
 from bwpredict.telemetry.external import read_data_path
@@ -25,11 +26,11 @@ from bwpredict.telemetry.frame import TelemetryFrame
 RESULTS = Path(__file__).parent / "results"
 
 
-def synthetic_frame(links: int, days: int, seed: int = 42) -> TelemetryFrame:
+def synthetic_frame(links: int, days: int, seed: int = 42, start: str = "2026-09-01") -> TelemetryFrame:
     """A calm fleet's telemetry, as the windows are cut from."""
     with tempfile.TemporaryDirectory() as folder:
         telemetry = Path(folder, "telemetry")
-        write_partitioned(FleetConfig(links=links, days=days, start="2026-09-01", seed=seed), telemetry)
+        write_partitioned(FleetConfig(links=links, days=days, start=start, seed=seed), telemetry)
         return read_data_path(telemetry)
 
 
@@ -56,6 +57,12 @@ def lstm_flops_per_window(inputs: int, window_size: int) -> int:
     recurrent = sum(2 * 4 * hidden * (given + hidden) for given, hidden in widths)
     dense = 2 * (64 * 128 + 128 * 64 + 64 * 32 + 32 * 4)
     return window_size * recurrent + dense
+
+
+def flops_per_window(model: Forecaster) -> int:
+    """Of one forward pass: 2 for each weight used, of the highway's linear layers and of the guide's."""
+    highway = sum(2 * layer.weight.numel() for layer in model.highway.modules() if isinstance(layer, torch.nn.Linear))
+    return highway + (lstm_flops_per_window(LAYER_INPUTS, model.contract.window_size) if model.layers else 0)
 
 
 def peak_memory_mb() -> float:

@@ -19,7 +19,7 @@ from bwpredict.evaluation.scoring import Forecast, forecast_with_bounds, input_c
 from bwpredict.files import atomic_path, sha256_of
 from bwpredict.store.base import Store
 from bwpredict.telemetry import snapshot
-from bwpredict.telemetry.copying import day_file
+from bwpredict.telemetry.day_files import day_file
 from bwpredict.telemetry.days import DAY_SECONDS
 from bwpredict.telemetry.frame import load_frame
 from bwpredict.telemetry.sources import list_keys

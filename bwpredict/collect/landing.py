@@ -18,7 +18,7 @@ from bwpredict import schema
 from bwpredict.errors import ConfigError, TelemetryError
 from bwpredict.store import Store
 from bwpredict.telemetry.columns import STORED_SCHEMA
-from bwpredict.telemetry.copying import day_file
+from bwpredict.telemetry.day_files import day_file
 from bwpredict.telemetry.days import DAY_SECONDS
 
 logger = logging.getLogger(__name__)

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from bwpredict import schema
-from bwpredict.files import sha256_of
 from bwpredict.store.base import Store
 from bwpredict.telemetry import columns, sources
-from bwpredict.telemetry.days import DAY_SECONDS, DayBuckets, arrange
+from bwpredict.telemetry.day_files import WrittenDay, date_of, write_day
+from bwpredict.telemetry.days import DAY_SECONDS, DayBuckets
 
-_WANTED: dict[str, pa.DataType] = {
+WANTED: dict[str, pa.DataType] = {
     column.name: columns.TEXT if column.kind in ("category", "text") else column.arrow_type for column in schema.COLUMNS
 }
-# Columns whose values repeat: Parquet keeps each distinct value once.
-_DICTIONARY_ENCODED = [
-    column.name for column in schema.COLUMNS if column.kind != "number" and not column.name.startswith("bytes_")
-]
+"""The columns that are copied, as they are in memory."""
 logger = logging.getLogger(__name__)
 
 
@@ -43,25 +39,53 @@ class Tally:
     links: set[tuple[int | None, int | None]] = field(default_factory=set)
     days: list[dict[str, Any]] = field(default_factory=list)
 
+    def add(self, written: WrittenDay) -> None:
+        """Count a day that was written."""
+        self.links |= written.links
+        self.nulls += written.nulls
+        self.non_finite += written.non_finite
+        self.days.append(
+            {
+                "date": written.day.isoformat(),
+                "rows": written.rows,
+                "links": len(written.links),
+                "late_rows": self.late_of[(written.day - date(1970, 1, 1)).days],
+                "duplicates_removed": written.duplicates,
+                "conflicting_rows": written.conflicts,
+                "sha256": written.sha256,
+            }
+        )
+        logger.info("pulled %s: %d rows", written.day, written.rows)
+
 
 def copy_days(
     store: Store, objects: list[sources.TelemetryKey], window: tuple[datetime, datetime], folder: Path, scratch: Path
 ) -> Tally:
-    """Write one file for each day. A day is written as soon as no later partition can hold rows of it."""
+    """Write one file for each day. A day is written as soon as no later partition can hold rows of it.
+
+    One day is written while the next is read. Memory holds the rows of `DayBuckets`, and a part of the day that is
+    written, however many rows a day has.
+    """
     tally, buckets, filesystem = Tally(), DayBuckets(scratch), store.arrow_filesystem()
     span = int(window[0].timestamp()), int(window[1].timestamp())
-    for item, following in zip_longest(objects, objects[1:]):
-        name = sources.location(store, item.key)
-        file = sources.open_file(filesystem, item.key, name, schema.OLD_NAMES)
-        tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in _WANTED}
-        for table in sources.read_tables(file, _WANTED, span):
-            kept = _in_reach(table, item, tally)
-            tally.rows_of[item.key] += kept.num_rows
-            for day, rows in buckets.add(kept).items():
-                tally.late_of[day] += rows if item.day and date_of(day) < item.day else 0
-        for day in buckets.open_days():
-            if following is None or (following.day and date_of(day) + timedelta(sources.LATE_DAYS) < following.day):
-                _write_day(day, buckets.take(day), folder, tally)
+    written: Future[WrittenDay] | None = None
+    with ThreadPoolExecutor(1) as writer:
+        for item, following in zip_longest(objects, objects[1:]):
+            name = sources.location(store, item.key)
+            file = sources.open_file(filesystem, item.key, name, schema.OLD_NAMES)
+            tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in WANTED}
+            for table in sources.read_tables(file, WANTED, span):
+                kept = _in_reach(table, item, tally)
+                tally.rows_of[item.key] += kept.num_rows
+                for day, rows in buckets.add(kept).items():
+                    tally.late_of[day] += rows if item.day and date_of(day) < item.day else 0
+            for day in buckets.open_days():
+                if following is None or (following.day and date_of(day) + timedelta(sources.LATE_DAYS) < following.day):
+                    if written:
+                        tally.add(written.result())
+                    written = writer.submit(write_day, date_of(day), buckets.take(day), folder)
+        if written:
+            tally.add(written.result())
     for key, rows in tally.misplaced_of.items():
         logger.warning("%s: left out %d rows whose day does not belong to this partition", key, rows)
     return tally
@@ -78,38 +102,3 @@ def _in_reach(table: pa.Table, item: sources.TelemetryKey, tally: Tally) -> pa.T
         return table
     tally.misplaced_of[item.key] += int((~inside).sum())
     return table.filter(pa.array(inside))
-
-
-def _write_day(day: int, table: pa.Table, folder: Path, tally: Tally) -> None:
-    arranged = arrange(table)
-    rows = arranged.table.cast(columns.STORED_SCHEMA).combine_chunks()
-    path = day_file(folder, date_of(day))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(rows, path, compression="zstd", compression_level=1, use_dictionary=_DICTIONARY_ENCODED)
-    tally.links |= arranged.links
-    for name in rows.column_names:
-        tally.nulls[name] += rows[name].null_count
-        if pa.types.is_floating(rows[name].type):
-            tally.non_finite[name] += pc.sum(pc.invert(pc.is_finite(rows[name]))).as_py() or 0
-    tally.days.append(
-        {
-            "date": date_of(day).isoformat(),
-            "rows": rows.num_rows,
-            "links": len(arranged.links),
-            "late_rows": tally.late_of[day],
-            "duplicates_removed": arranged.duplicates,
-            "conflicting_rows": arranged.conflicts,
-            "sha256": sha256_of(path),
-        }
-    )
-    logger.info("pulled %s: %d rows", date_of(day), rows.num_rows)
-
-
-def day_file(folder: Path, day: date) -> Path:
-    """Where a day's telemetry lies in a telemetry folder."""
-    return folder / f"date={day.isoformat()}" / "part-0.parquet"
-
-
-def date_of(day: int) -> date:
-    """The date that is `day` days after 1970-01-01."""
-    return datetime.fromtimestamp(day * DAY_SECONDS, UTC).date()

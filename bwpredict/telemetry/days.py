@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +12,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bwpredict.telemetry.runs import Run, merged, run_of, written
+
 Integers = npt.NDArray[np.int64]
 
 DAY_SECONDS = 86_400
-MEMORY_BYTES = 1 << 30
-"""Rows kept in memory while days are open; beyond it the largest day goes to a scratch file."""
+MEMORY_BYTES = 1 << 28
+"""Rows kept in memory while days are open; beyond it the largest day goes to a scratch file, sorted by link."""
+PART_ROWS = 1 << 18
+"""A day of more rows is taken in parts of at most so many, but never with a link in two parts."""
 
 
 @dataclass
@@ -27,8 +32,9 @@ class DayBuckets:
 
     scratch: Path
     limit_bytes: int = MEMORY_BYTES
+    part_rows: int = PART_ROWS
     _tables: dict[int, list[pa.Table]] = field(default_factory=lambda: defaultdict(list))
-    _files: dict[int, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    _runs: dict[int, list[Run]] = field(default_factory=lambda: defaultdict(list))
     _bytes: Counter[int] = field(default_factory=Counter)
 
     def add(self, table: pa.Table) -> dict[int, int]:
@@ -47,21 +53,34 @@ class DayBuckets:
 
     def open_days(self) -> list[int]:
         """Days that hold rows, ascending."""
-        return sorted(set(self._tables) | set(self._files))
+        return sorted(set(self._tables) | set(self._runs))
 
-    def take(self, day: int) -> pa.Table:
-        """All rows of a day, which is then forgotten."""
+    def take(self, day: int) -> Iterator[pa.Table]:
+        """All rows of a day, which is forgotten at once, in parts of whole links, the links ascending over the parts.
+
+        The parts are read as they are asked for, and may be asked for in another thread.
+        """
         del self._bytes[day]
-        tables = [_load(path) for path in self._files.pop(day, [])] + self._tables.pop(day, [])
-        return pa.concat_tables(tables).unify_dictionaries()
+        return _parts(self._runs.pop(day, []), self._tables.pop(day, []), self.part_rows)
 
     def _spill(self, day: int) -> None:
-        path = self.scratch / f"{day}-{len(self._files[day])}.arrows"
+        path = self.scratch / f"{day}-{len(self._runs[day])}.arrow"
         del self._bytes[day]
-        table = pa.concat_tables(self._tables.pop(day)).unify_dictionaries()
-        with pa.ipc.new_stream(path, table.schema) as writer:
-            writer.write_table(table)
-        self._files[day].append(path)
+        self._runs[day].append(written(_sorted(self._tables.pop(day)), path))
+
+
+def _parts(runs: list[Run], tables: list[pa.Table], rows: int) -> Iterator[pa.Table]:
+    if not runs and sum(table.num_rows for table in tables) <= rows:
+        yield pa.concat_tables(tables).unify_dictionaries()
+        return
+    yield from merged([*runs, run_of(_sorted(tables))] if tables else runs, rows)
+
+
+def _sorted(tables: list[pa.Table]) -> pa.Table:
+    """The rows of all tables by link and timestamp."""
+    table = pa.concat_tables(tables).unify_dictionaries()
+    key = _key(table)
+    return table if (np.diff(key) >= 0).all() else table.take(pa.array(np.argsort(key, kind="stable")))
 
 
 @dataclass(frozen=True)
@@ -81,9 +100,7 @@ def arrange(table: pa.Table) -> Arranged:
 
     The result depends on the set of rows alone, not on their order. Missing keys come last.
     """
-    node, peer = _ranks(table["node_id"]), _ranks(table["peer_id"])
-    link = node * (int(peer.max(initial=0)) + 1) + peer
-    key = link * DAY_SECONDS + table["timestamp"].to_numpy() % DAY_SECONDS
+    key = _key(table)
     step = np.diff(key)
     order = np.arange(len(key)) if (step >= 0).all() else np.argsort(key, kind="stable")
     key = key[order]
@@ -94,6 +111,14 @@ def arrange(table: pa.Table) -> Arranged:
     if len(order) < table.num_rows or not (step > 0).all():
         table = table.take(pa.array(order))
     return Arranged(table, _links(table), len(key) - len(order), conflicts)
+
+
+def _key(table: pa.Table) -> Integers:
+    """[rows], a number that orders the rows of a day by (node_id, peer_id, timestamp); missing keys come last."""
+    node, peer = _ranks(table["node_id"]), _ranks(table["peer_id"])
+    link = node * (int(peer.max(initial=0)) + 1) + peer
+    key: Integers = link * DAY_SECONDS + table["timestamp"].to_numpy() % DAY_SECONDS
+    return key
 
 
 def _settle(table: pa.Table, order: Integers, key: Integers, same: npt.NDArray[np.bool_]) -> tuple[Integers, int]:
@@ -134,10 +159,3 @@ def _ranks(column: pa.ChunkedArray) -> Integers:
 def _links(table: pa.Table) -> frozenset[tuple[int | None, int | None]]:
     pairs = table.select(["node_id", "peer_id"]).group_by(["node_id", "peer_id"]).aggregate([])
     return frozenset(zip(pairs["node_id"].to_pylist(), pairs["peer_id"].to_pylist(), strict=True))
-
-
-def _load(path: Path) -> pa.Table:
-    with pa.OSFile(str(path)) as source:
-        table = pa.ipc.open_stream(source).read_all()
-    path.unlink()
-    return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,8 @@ from bwpredict.errors import TelemetryError
 
 Integers = npt.NDArray[np.int64]
 
+BLOCK_ROWS = 262_144
+"""Rows of a file that are in memory at once."""
 _ATTRIBUTES = pa.schema([(name, pa.string()) for name in schema.LINK_ATTRIBUTES])
 
 
@@ -82,8 +84,8 @@ def load_frame(
 
     `days` (YYYY-MM-DD) leaves out all others.
 
-    One day is in memory at a time beside the result (48 bytes a row). A link's attributes are those of
-    its latest day. Missing values become NaN.
+    A block of a day's rows is in memory at a time beside the result (48 bytes a row). A link's attributes are those
+    of its latest day. Missing values become NaN.
 
     Raises:
         TelemetryError: names the file that is missing, corrupt, unsorted, holds an empty link or timestamp,
@@ -105,19 +107,28 @@ def load_frame(
     frame = TelemetryFrame(arrays.values, arrays.timestamps, arrays.link, pd.DataFrame(), mapped=arrays.mapped)
     attributes = []
     for number, (path, day) in enumerate(zip(paths, runs, strict=True)):
-        table = _read(path, ["timestamp", *schema.FEATURES, *schema.LINK_ATTRIBUTES])
-        target = np.repeat(begins[number, codes[number]] - day.begins, day.lengths) + np.arange(day.rows)
-        frame.timestamps[target] = table["timestamp"].to_numpy()
-        for place, name in enumerate(schema.FEATURES):
-            frame.values[target, place] = table[name].to_numpy()
-        firsts = table.select(schema.LINK_ATTRIBUTES).take(pa.array(day.begins)).cast(_ATTRIBUTES).to_pandas()
-        attributes.append(firsts.set_index(codes[number]))
-        frame.release()
+        # Of each row of the day, how much later it stands in the frame.
+        shift = begins[number, codes[number]] - day.begins
+        _fill(frame, path, day, shift)
+        attributes.append(day.attributes.set_index(codes[number]))
     edges = np.concatenate(([0], np.cumsum(counts.sum(axis=0))))
     for number, (first, past) in enumerate(pairwise(edges)):
         frame.link[first:past] = number
     frame.release()
     return replace(frame, links=_links_frame(links, attributes))
+
+
+def _fill(frame: TelemetryFrame, path: Path, day: _Runs, shift: Integers) -> None:
+    """Put a day's rows into the frame, each `shift` [runs] rows after where it stands in the file."""
+    first = 0
+    for rows in _blocks(path, ["timestamp", *schema.FEATURES]):
+        numbers = np.arange(first, first + rows.num_rows)
+        target = numbers + shift[np.searchsorted(day.begins, numbers, side="right") - 1]
+        frame.timestamps[target] = rows["timestamp"].to_numpy()
+        for place, name in enumerate(schema.FEATURES):
+            frame.values[target, place] = rows[name].to_numpy(zero_copy_only=False)
+        first += rows.num_rows
+        frame.release()
 
 
 @dataclass(frozen=True)
@@ -128,29 +139,52 @@ class _Runs:
     """[runs, 2], node_id and peer_id, ascending."""
     begins: Integers
     lengths: Integers
-
-    @property
-    def rows(self) -> int:
-        return int(self.lengths.sum())
+    attributes: pd.DataFrame
+    """[runs], those of the first row of each."""
 
 
 def _link_runs(path: Path) -> _Runs:
-    table = _read(path, [*schema.LINK_KEY, "timestamp"])
-    for name in table.column_names:
-        if table[name].null_count:
-            raise TelemetryError(f"{path}: column {name!r} is empty in {table[name].null_count} rows.")
-    node, peer, time = (table[name].to_numpy() for name in table.column_names)
-    steps = np.diff(node), np.diff(peer), np.diff(time)
+    begins, links, attributes = [], [], []
+    rows, last = 0, np.empty((3, 0), dtype=np.int64)
+    for block in _blocks(path, [*schema.LINK_KEY, "timestamp", *schema.LINK_ATTRIBUTES]):
+        keys = np.stack([_filled(block, name, path) for name in (*schema.LINK_KEY, "timestamp")])
+        # With the last row of the block before, so that the order over the edge is seen.
+        keys = np.concatenate([last, keys], axis=1)
+        steps = np.diff(keys, axis=1)
+        _check_order(keys, steps, path)
+        new = np.concatenate(([] if rows else [True], (steps[0] != 0) | (steps[1] != 0))).astype(bool)
+        firsts = np.flatnonzero(new)
+        begins.append(rows + firsts)
+        links.append(keys[:2, last.shape[1] :][:, firsts].T)
+        named = pa.Table.from_batches([block]).select(schema.LINK_ATTRIBUTES).take(pa.array(firsts))
+        attributes.append(named.cast(_ATTRIBUTES))
+        rows, last = rows + block.num_rows, keys[:, -1:]
+    begin = np.concatenate([np.empty(0, dtype=np.int64), *begins])
+    return _Runs(
+        np.concatenate([np.empty((0, 2), dtype=np.int64), *links]),
+        begin,
+        np.diff(np.append(begin, rows)),
+        pa.concat_tables([_ATTRIBUTES.empty_table(), *attributes]).to_pandas(),
+    )
+
+
+def _filled(block: pa.RecordBatch, name: str, path: Path) -> Integers:
+    if block[name].null_count:
+        raise TelemetryError(f"{path}: column {name!r} is empty in {block[name].null_count} rows.")
+    values: Integers = block[name].to_numpy()
+    return values
+
+
+def _check_order(keys: Integers, steps: Integers, path: Path) -> None:
     ascending = (steps[0] > 0) | (steps[0] == 0) & ((steps[1] > 0) | (steps[1] == 0) & (steps[2] > 0))
-    if not ascending.all():
-        at = int(np.argmin(ascending)) + 1
-        where = f"link ({node[at]}, {peer[at]}) at timestamp {time[at]}"
-        if all(step[at - 1] == 0 for step in steps):
-            raise TelemetryError(f"{path}: {where} has two rows with different values; keep one of them.")
-        raise TelemetryError(f"{path}: {where} is out of order; expected rows sorted by link and timestamp.")
-    begins = np.flatnonzero(np.concatenate(([len(node) > 0], (steps[0] != 0) | (steps[1] != 0))))
-    lengths = np.diff(np.append(begins, len(node)))
-    return _Runs(np.stack([node[begins], peer[begins]], axis=1), begins, lengths)
+    if ascending.all():
+        return
+    at = int(np.argmin(ascending))
+    node, peer, time = keys[:, at + 1]
+    where = f"link ({node}, {peer}) at timestamp {time}"
+    if not steps[:, at].any():
+        raise TelemetryError(f"{path}: {where} has two rows with different values; keep one of them.")
+    raise TelemetryError(f"{path}: {where} is out of order; expected rows sorted by link and timestamp.")
 
 
 def _positions(some: Integers, links: Integers) -> Integers:
@@ -166,9 +200,11 @@ def _links_frame(links: Integers, attributes: list[pd.DataFrame]) -> pd.DataFram
     return pd.concat([pd.DataFrame(links, columns=list(schema.LINK_KEY)), latest], axis=1)
 
 
-def _read(path: Path, columns: list[str]) -> pa.Table:
+def _blocks(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The file's rows, `BLOCK_ROWS` at a time; without empty blocks."""
     try:
         # Text as dictionaries: a link's attributes repeat in every row of the day.
-        return pq.read_table(path, columns=columns, partitioning=None, read_dictionary=list(schema.LINK_ATTRIBUTES))
+        with pq.ParquetFile(path, read_dictionary=list(schema.LINK_ATTRIBUTES)) as file:
+            yield from (block for block in file.iter_batches(BLOCK_ROWS, columns=columns) if block.num_rows)
     except (pa.ArrowException, OSError) as error:
         raise TelemetryError(f"{path}: cannot be read as Parquet telemetry: {str(error).splitlines()[0]}.") from error

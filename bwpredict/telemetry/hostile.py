@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,23 +23,51 @@ def check_rows(rows: int, name: str) -> None:
         )
 
 
-def check_texts(table: pa.Table, name: str) -> None:
-    """Refuse control characters, formulas (a spreadsheet would run them) and texts without end.
+@dataclass
+class TextCheck:
+    """Refuses control characters, formulas (a spreadsheet would run them) and texts without end in one file."""
 
-    Raises:
-        TelemetryError: names the file, the column and the value.
-    """
-    for column, values in zip(table.column_names, table.columns, strict=True):
-        kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-        if not pa.types.is_string(kind) and not pa.types.is_large_string(kind):
-            continue
-        texts = pc.unique(values.cast(kind))
-        formula = pc.and_not(pc.match_substring_regex(texts, _FORMULA), pc.match_substring_regex(texts, _NUMBER))
-        for refused, what in (
-            (pc.greater(pc.utf8_length(texts), TEXT_CHARACTERS), f"more than {TEXT_CHARACTERS} characters"),
-            (pc.match_substring_regex(texts, _CONTROL), "control characters"),
-            (formula, "a formula"),
-        ):
-            if pc.any(refused).as_py():
-                value = texts.filter(refused)[0].as_py()
-                raise TelemetryError(f"{name}: column {column!r} holds {what}: {value[:40]!r}; expected a plain name.")
+    name: str
+    """What the file is called."""
+    _known: dict[str, pa.Array] = field(default_factory=dict)
+    """Texts of each column that were looked at already: the same few come in every batch."""
+
+    def __call__(self, table: pa.Table) -> None:
+        """Raise a TelemetryError that names the file, the column and the value, if a text is refused."""
+        for column, values in zip(table.column_names, table.columns, strict=True):
+            kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+            if not pa.types.is_string(kind) and not pa.types.is_large_string(kind):
+                continue
+            texts = _texts(values)
+            if column in self._known and pc.all(pc.is_in(texts, value_set=self._known[column])).as_py():
+                continue
+            if _refused(texts):
+                # A dictionary may hold texts that no row has: those do no harm.
+                texts = pc.unique(values.cast(kind))
+            if refused := _refused(texts):
+                what, value = refused
+                raise TelemetryError(
+                    f"{self.name}: column {column!r} holds {what}: {value[:40]!r}; expected a plain name."
+                )
+            self._known[column] = texts
+
+
+def _texts(values: pa.ChunkedArray) -> pa.Array:
+    """The distinct texts of the rows, and what else is in their dictionary."""
+    if not pa.types.is_dictionary(values.type):
+        return pc.unique(values)
+    kind = values.type.value_type
+    return pc.unique(pa.chunked_array([chunk.dictionary for chunk in values.chunks], kind))
+
+
+def _refused(texts: pa.Array) -> tuple[str, str] | None:
+    """What is wrong with the first text that is refused, and the text."""
+    formula = pc.and_not(pc.match_substring_regex(texts, _FORMULA), pc.match_substring_regex(texts, _NUMBER))
+    for refused, what in (
+        (pc.greater(pc.utf8_length(texts), TEXT_CHARACTERS), f"more than {TEXT_CHARACTERS} characters"),
+        (pc.match_substring_regex(texts, _CONTROL), "control characters"),
+        (formula, "a formula"),
+    ):
+        if pc.any(refused).as_py():
+            return what, texts.filter(refused)[0].as_py()
+    return None

@@ -21,7 +21,8 @@ from bwpredict.errors import ConfigError, ObjectMissingError, SnapshotError, Tel
 from bwpredict.files import sha256_of
 from bwpredict.store.base import ObjectInfo, Store
 from bwpredict.telemetry import sources
-from bwpredict.telemetry.copying import Tally, copy_days, date_of, day_file
+from bwpredict.telemetry.copying import Tally, copy_days
+from bwpredict.telemetry.day_files import date_of, day_file
 from bwpredict.telemetry.days import DAY_SECONDS
 from bwpredict.telemetry.months import month_of
 
@@ -39,14 +40,15 @@ def pull(store: Store, prefix: str, start: datetime, end: datetime, work: Path) 
 
     Reads Parquet and CSV under `prefix` (see `sources`), old column names too; removes exact duplicates;
     sorts by (node_id, peer_id, timestamp). Values are kept as they are, missing and infinite ones too: judging
-    them is validation's part. Memory holds about two days of telemetry, however long the window.
+    them is validation's part. Memory is bounded, however long the window and however many rows a day has.
 
     Returns:
         The snapshot document.
 
     Raises:
         ConfigError: the window is empty, or not made of whole UTC days.
-        TelemetryError: the last month is empty, or a file is corrupt, lacks a column or holds a wrong value.
+        TelemetryError: the last month is empty, a file is corrupt, lacks a column or holds a wrong value, or the disk
+            is too full for the copy.
         SnapshotError: an object changed while it was read.
         StoreUnreachableError: the store does not answer, or refuses bucket or credentials.
     """
@@ -103,6 +105,10 @@ def _copy(
             # A file that was replaced under our hands often looks corrupt: say what really happened.
             _check_unchanged(store, objects.values())
             raise
+        except OSError as error:  # of what is written: the reader names the files that cannot be read
+            raise TelemetryError(
+                f"{work}: cannot be written ({error.strerror or error}); free some space and run again."
+            ) from error
         # A file that gave no row (tomorrow's partition, still being written) decides nothing: it is not pinned.
         pinned = [info for info in objects.values() if tally.rows_of[info.key]]
         _check_unchanged(store, pinned)

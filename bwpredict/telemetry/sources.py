@@ -16,7 +16,7 @@ import pyarrow.fs
 from bwpredict.errors import TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry import columns
-from bwpredict.telemetry.hostile import check_rows, check_texts
+from bwpredict.telemetry.hostile import TextCheck, check_rows
 from bwpredict.telemetry.read_errors import named_errors
 
 LATE_DAYS = 1
@@ -28,6 +28,8 @@ NULL_VALUES = ["", "null", "NULL", "None", "NA", "N/A"]
 BATCH_ROWS = 131_072
 # Batches read ahead of the consumer: Arrow's own default of 16 holds half a gigabyte of telemetry.
 READ_AHEAD = 4
+HEADER_BYTES = 1 << 16
+"""Of a CSV, looked at for the names of its columns."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def open_file(filesystem: pyarrow.fs.FileSystem, key: str, name: str, aliases: M
     """
     form = _form(key) or "Parquet"
     with named_errors(name, form):
-        physical = _format(form, None).inspect(key, filesystem)
+        physical = _format(form, None, HEADER_BYTES).inspect(key, filesystem)
         names, types = physical.names, physical.types
     found = columns.resolve(names, aliases, name)
     return TelemetryFile(filesystem, key, name, form, found, dict(zip(names, types, strict=True)))
@@ -117,11 +119,11 @@ def read_tables(
     """
     columns.require(file.found, wanted, file.name)
     tables = _read_csv(file, wanted) if file.form == "CSV" else _read_parquet(file, wanted, span)
-    rows = 0
+    rows, check_texts = 0, TextCheck(file.name)
     for table in tables:
         rows += table.num_rows
         check_rows(rows, file.name)
-        check_texts(table, file.name)
+        check_texts(table)
         yield table if span is None else _between(table, span, file.name)
 
 
@@ -134,17 +136,17 @@ def _read_parquet(
         field = pyarrow.dataset.field(time)
         # A missing timestamp must come through, so that it is reported and not dropped.
         rows = ((field >= span[0]) & (field < span[1])) | field.is_null()
-    for batch in _scan(file, wanted, _format("Parquet", file.types), rows):
-        yield _cast(batch, wanted, file.name, None)
+    types = {name: columns.TEXT if pa.types.is_string(kind) else kind for name, kind in file.types.items()}
+    for table in _scan(file, wanted, types, rows):
+        yield _cast(table, wanted, file.name, None)
 
 
 def _read_csv(file: TelemetryFile, wanted: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
     done = 0
     try:
-        strict = {file.found[name]: pa.string() if kind == columns.TEXT else kind for name, kind in wanted.items()}
-        for batch in _scan(file, wanted, _format("CSV", strict)):
-            yield _cast(batch, wanted, file.name, None)
-            done += batch.num_rows
+        for table in _scan(file, wanted, {file.found[name]: kind for name, kind in wanted.items()}):
+            yield _cast(table, wanted, file.name, None)
+            done += table.num_rows
     except TelemetryError as error:
         if not isinstance(error.__cause__, pa.ArrowInvalid):
             raise
@@ -154,30 +156,45 @@ def _read_csv(file: TelemetryFile, wanted: Mapping[str, pa.DataType]) -> Iterato
 
 def _read_csv_text(file: TelemetryFile, wanted: Mapping[str, pa.DataType], done: int) -> Iterator[pa.Table]:
     line = 2
-    for batch in _scan(file, wanted, _format("CSV", dict.fromkeys(file.types, pa.string()))):
-        skip = min(max(0, done + 2 - line), batch.num_rows)
-        yield _cast(batch.slice(skip), wanted, file.name, line + skip)
-        line += batch.num_rows
+    for table in _scan(file, wanted, dict.fromkeys(file.types, pa.string())):
+        skip = min(max(0, done + 2 - line), table.num_rows)
+        yield _cast(table.slice(skip), wanted, file.name, line + skip)
+        line += table.num_rows
 
 
 def _scan(
     file: TelemetryFile,
     wanted: Mapping[str, pa.DataType],
-    form: pyarrow.dataset.FileFormat,
+    types: Mapping[str, pa.DataType],
     rows: pyarrow.dataset.Expression | None = None,
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[pa.Table]:
+    """The wanted columns, read as `types` (by the names in the file)."""
     with named_errors(file.name, file.form):
-        dataset = pyarrow.dataset.dataset(file.key, filesystem=file.filesystem, format=form)
+        # With the schema said, Arrow does not look at the file once more to find it.
+        stored, form = pa.schema(list(types.items())), _format(file.form, types)
+        dataset = pyarrow.dataset.dataset(file.key, filesystem=file.filesystem, format=form, schema=stored)
         if file.form == "Parquet":
             check_rows(sum(fragment.metadata.num_rows for fragment in dataset.get_fragments()), file.name)
         chosen = {name: pyarrow.dataset.field(file.found[name]) for name in wanted}
-        yield from dataset.to_batches(
+        batches = dataset.to_batches(
             columns=chosen, filter=rows, batch_size=BATCH_ROWS, batch_readahead=READ_AHEAD, fragment_readahead=1
         )
+        yield from _joined(batches)
 
 
-def _cast(batch: pa.RecordBatch, wanted: Mapping[str, pa.DataType], name: str, line: int | None) -> pa.Table:
-    table = pa.Table.from_batches([batch])
+def _joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The batches, small ones together: a CSV comes in blocks of some thousand rows."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if 2 * sum(each.num_rows for each in held) >= BATCH_ROWS:
+            yield pa.Table.from_batches(held).unify_dictionaries()
+            held = []
+    if held:
+        yield pa.Table.from_batches(held).unify_dictionaries()
+
+
+def _cast(table: pa.Table, wanted: Mapping[str, pa.DataType], name: str, line: int | None) -> pa.Table:
     return pa.table({column: columns.cast(table[column], kind, column, name, line) for column, kind in wanted.items()})
 
 
@@ -192,14 +209,17 @@ def _between(table: pa.Table, span: tuple[int, int], name: str) -> pa.Table:
     return table if inside.all() else table.filter(pa.array(inside))
 
 
-def _format(form: str, types: Mapping[str, pa.DataType] | None) -> pyarrow.dataset.FileFormat:
+def _format(
+    form: str, types: Mapping[str, pa.DataType] | None, block_bytes: int | None = None
+) -> pyarrow.dataset.FileFormat:
     if form == "Parquet":
-        text = [name for name, kind in (types or {}).items() if pa.types.is_string(kind)]
+        text = [name for name, kind in (types or {}).items() if kind == columns.TEXT]
         return pyarrow.dataset.ParquetFileFormat(dictionary_columns=text)
     convert = pyarrow.csv.ConvertOptions(
         column_types=types, null_values=NULL_VALUES, strings_can_be_null=True, quoted_strings_can_be_null=True
     )
-    return pyarrow.dataset.CsvFileFormat(convert_options=convert)
+    read = pyarrow.csv.ReadOptions(block_size=block_bytes)
+    return pyarrow.dataset.CsvFileFormat(convert_options=convert, read_options=read)
 
 
 def _keys(store: Store, folder: str) -> list[str]:

@@ -7,6 +7,7 @@ run.py         what is trained after what: `train`, `prune_and_fine_tune`, `warm
 stage.py       one stage: epochs, steps, learning rate, early stopping
 loss.py        the loss of a batch and of an index
 progress.py    the best model and the records so far, and the history document
+memory.py      memory that is freed is kept while it trains
 resume.py      what a training that was killed continues from
 change_share.py  how much of the trained change validation confirms
 ranks.py       one training over several processes; launch.py starts them, rank.py is what each runs

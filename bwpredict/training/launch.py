@@ -98,10 +98,12 @@ def write_job(job: Path, split: Split, described: dict[str, Any]) -> None:
 
 def read_split(job: Path, described: dict[str, Any]) -> Split:
     """The parts that a training sees; samples are read from disk when their windows are used."""
+    arrays = {name: np.load(job / f"{name}.npy", mmap_mode="r") for name in FRAME}
     frame = TelemetryFrame(
-        **{name: np.load(job / f"{name}.npy", mmap_mode="r") for name in FRAME},
+        **arrays,
         links=pd.DataFrame(),
         cadence_seconds=described["windows"]["cadence_seconds"],
+        mapped=tuple(array._mmap for array in arrays.values()),  # noqa: SLF001 - its pages are let go after use
     )
 
     def index(part: str) -> WindowIndex:
@@ -132,20 +134,22 @@ def _launch(job: Path, ranks: int) -> None:
     try:
         elastic_launch(launch, sys.executable)("-m", "bwpredict.training.rank", str(job))
     except ChildFailedError as error:
-        raise _reason(job, error, ranks) from error
+        raise _reason(job, error, ranks, settings.rank_nodes) from error
     except SignalException as error:
         raise RankError(f"the training was ended by {error.sigval.name}; run it again to continue.") from error
 
 
-def _reason(job: Path, error: ChildFailedError, ranks: int) -> Exception:
+def _reason(job: Path, error: ChildFailedError, ranks: int, nodes: int) -> Exception:
     rank, failure = error.get_first_failure()
     if (job / ERROR).is_file():  # a sentence of ours
         told = json.loads((job / ERROR).read_bytes())
         return _error_class(told["type"])(told["message"])
     how = f"was killed by {failure.signal_name()}" if failure.exitcode < 0 else f"ended with code {failure.exitcode}"
+    # Of the ranks on other machines this one sees only that they no longer answer.
+    elsewhere = " (see its log above), perhaps since a rank on another machine died" if nodes > 1 else ""
     return RankError(
-        f"rank {rank} of {ranks} {how}, so the others were stopped; run the training again: it continues from its"
-        " last checkpoint."
+        f"rank {rank} of {ranks} {how}{elsewhere}, so the others were stopped; run the training again: it continues"
+        " from its last checkpoint."
     )
 
 

@@ -18,6 +18,7 @@ from bwpredict.config import TrainingConfig
 from bwpredict.errors import DivergedError
 from bwpredict.model import Forecaster, load_checkpoint
 from bwpredict.sampling import draw
+from bwpredict.training import memory
 from bwpredict.training.loss import BatchLoss, load
 from bwpredict.training.progress import Progress, Record
 from bwpredict.training.ranks import Ranks
@@ -149,7 +150,7 @@ def _train_epoch(
     began, before = time.monotonic(), learning.seconds
     order = draw(progress.split["train"], budget, config.draw, seed=config.seed, epoch=learning.epoch)
     learning.model.train()
-    with _deterministic(progress.weights.device):
+    with _deterministic(progress.weights.device), memory.kept():
         for number, batch in enumerate(_batches(order, config.batch_size, ranks)):
             if number < learning.batches:
                 continue

@@ -13,7 +13,7 @@ from bwpredict.collect.sql import FETCH_ROWS, URL_VARIABLE, SqlMapping, SqlSourc
 from bwpredict.errors import BwPredictError, ConfigError, StoreUnreachableError, TelemetryError
 from bwpredict.synth.fleet import FleetConfig
 from bwpredict.synth.writer import write_partitioned
-from bwpredict.telemetry.copying import day_file
+from bwpredict.telemetry.day_files import day_file
 
 DAY = date(2026, 10, 1)
 FIRST = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp())

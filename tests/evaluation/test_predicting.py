@@ -15,7 +15,7 @@ from tiny_onnx import last_value_onnx
 
 from bwpredict import schema
 from bwpredict.cli import main
-from bwpredict.errors import PredictionError
+from bwpredict.errors import PredictionError, TelemetryError
 from bwpredict.predicting import predict
 from bwpredict.store import open_store
 from bwpredict.synth.fleet import FleetConfig
@@ -97,7 +97,8 @@ def test_a_full_disk_is_one_sentence_and_what_is_missing_is_made_once_there_is_s
         ballast = output / "ballast"
         ballast.write_bytes(b"x" * 600_000)
         with pytest.raises(
-            PredictionError, match=r"cannot be written \(.*[Nn]o space left on device.*\); free some space"
+            (PredictionError, TelemetryError),
+            match=r"cannot be written \(.*[Nn]o space left on device.*\); free some space",
         ):
             predict(open_store(str(telemetry)), model, output)
         assert list(output.glob(".*")) == []

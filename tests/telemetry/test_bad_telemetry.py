@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import re
+import resource
+import signal
 from pathlib import Path
 
 import pyarrow as pa
@@ -205,6 +208,30 @@ def test_a_failed_pull_leaves_the_earlier_one_as_it_was(tmp_path):
         pull(open_store(str(tmp_path / "store")), "", OCTOBER, NOVEMBER, tmp_path / "work")
     check_content(document, tmp_path / "work/telemetry")
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["snapshot.json", "telemetry"]
+
+
+def test_a_full_disk_is_one_sentence_and_what_was_there_stays_until_there_is_space(tmp_path):
+    write_days(make_table(), tmp_path / "store")
+    before = pulled(tmp_path)
+    write_days(make_table(links=4, samples=200), tmp_path / "store")
+    # A limit on the size of files ends writes as a full disk does.
+    with (
+        multiprocessing.get_context("spawn").Pool(1, small_files_only) as pool,
+        pytest.raises(TelemetryError, match=r"work: cannot be written \(.*File too large.*\); free some space"),
+    ):
+        pool.apply(pulled, (tmp_path,))
+    check_content(before, tmp_path / "work/telemetry")
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["snapshot.json", "telemetry"]
+    assert pulled(tmp_path)["rows"] == 800
+
+
+def pulled(folder: Path) -> dict:
+    return pull(open_store(str(folder / "store")), "", OCTOBER, NOVEMBER, folder / "work")
+
+
+def small_files_only() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 
 
 def test_a_changed_file_of_the_work_area_is_named(tmp_path):

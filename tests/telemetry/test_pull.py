@@ -14,13 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from telemetry_tables import DAY, NOVEMBER, OCTOBER, SECONDS, copy_to_store, make_table, write, write_days
+from telemetry_tables import (
+    DAY,
+    NOVEMBER,
+    OCTOBER,
+    SECONDS,
+    copy_to_store,
+    make_table,
+    replace_value,
+    write,
+    write_days,
+)
 
 from bwpredict import schema
 from bwpredict.documents import read_document
 from bwpredict.errors import ConfigError
 from bwpredict.store.base import open_store
-from bwpredict.telemetry import copying, days
+from bwpredict.telemetry import copying, day_files, days, sources
 from bwpredict.telemetry.columns import STORED_SCHEMA
 from bwpredict.telemetry.months import month_window
 from bwpredict.telemetry.snapshot import check_content, pull, restore, verify
@@ -275,16 +285,34 @@ def test_a_snapshot_can_be_restored_although_the_store_has_grown(tmp_path):
     check_content(document, tmp_path / "again/telemetry")
 
 
-def test_days_beyond_the_memory_limit_go_through_scratch_files(tmp_path, monkeypatch):
-    rows = shuffled(make_table(links=3, samples=40, step=7200))
+@pytest.mark.parametrize("limit_bytes", [0, 3000, 1 << 30])
+@pytest.mark.parametrize("part_rows", [1, 7, 1000])
+def test_days_beyond_the_limits_of_memory_go_through_scratch_files_in_parts(
+    tmp_path, monkeypatch, limit_bytes, part_rows
+):
+    table = make_table(links=3, samples=40, step=7200)
+    rows = shuffled(replace_value(replace_value(table, "node_id", 3, None), "peer_id", 50, None))
     write(rows, tmp_path / "store/a.parquet")
-    write(rows.slice(0, 30), tmp_path / "store/b.parquet")
+    write(pa.concat_tables([rows.slice(0, 30), replace_value(rows, "rtt_ms", 0, 99.0)]), tmp_path / "store/b.parquet")
     expected = pulled(tmp_path / "store", tmp_path / "a")
-    buckets = days.DayBuckets(tmp_path, limit_bytes=0)
+    buckets = days.DayBuckets(tmp_path, limit_bytes=limit_bytes, part_rows=part_rows)
     monkeypatch.setattr(copying, "DayBuckets", lambda _: buckets)
+    monkeypatch.setattr(sources, "BATCH_ROWS", 16)
     assert pulled(tmp_path / "store", tmp_path / "b") == expected
+    assert (expected["duplicates_removed"], expected["conflicting_rows"]) == (149, 2)
     assert buckets.open_days() == []
-    assert not list(tmp_path.glob("*.arrows"))
+    assert not list(tmp_path.glob("*.arrow"))
+
+
+def test_row_groups_do_not_follow_the_parts_that_a_day_is_read_in(tmp_path, monkeypatch):
+    write(shuffled(make_table(links=5, samples=20)), tmp_path / "store/a.parquet")
+    monkeypatch.setattr(day_files, "GROUP_ROWS", 30)
+    monkeypatch.setattr(copying, "DayBuckets", lambda scratch: days.DayBuckets(scratch, part_rows=1))
+    in_parts = pulled(tmp_path / "store", tmp_path / "a")
+    monkeypatch.setattr(copying, "DayBuckets", days.DayBuckets)
+    assert pulled(tmp_path / "store", tmp_path / "b") == in_parts
+    metadata = pq.read_metadata(tmp_path / "a/telemetry/date=2026-10-01/part-0.parquet")
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [30, 30, 30, 10]
 
 
 def test_s3_and_a_local_folder_give_the_same_telemetry(tmp_path, s3_bucket):

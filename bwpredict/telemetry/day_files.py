@@ -1,0 +1,98 @@
+"""The file of one day in a telemetry folder: where it lies, and how its rows get there, a part at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bwpredict import schema
+from bwpredict.files import sha256_of
+from bwpredict.telemetry import columns
+from bwpredict.telemetry.days import DAY_SECONDS, arrange
+
+GROUP_ROWS = 1 << 18
+"""Rows of a row group. The bytes of a file, and so a snapshot's digest, depend on it."""
+# Columns whose values repeat: Parquet keeps each distinct value once.
+_DICTIONARY_ENCODED = [
+    column.name for column in schema.COLUMNS if column.kind != "number" and not column.name.startswith("bytes_")
+]
+
+
+@dataclass
+class WrittenDay:
+    """What was counted while a day was written."""
+
+    day: date
+    rows: int = 0
+    links: set[tuple[int | None, int | None]] = field(default_factory=set)
+    duplicates: int = 0
+    """Rows that repeated another in every column, left out."""
+    conflicts: int = 0
+    """Rows that share link and timestamp with another but differ from it, kept."""
+    nulls: Counter[str] = field(default_factory=Counter)
+    non_finite: Counter[str] = field(default_factory=Counter)
+    sha256: str = ""
+
+
+def day_file(folder: Path, day: date) -> Path:
+    """Where a day's telemetry lies in a telemetry folder."""
+    return folder / f"date={day.isoformat()}" / "part-0.parquet"
+
+
+def date_of(day: int) -> date:
+    """The date that is `day` days after 1970-01-01."""
+    return datetime.fromtimestamp(day * DAY_SECONDS, UTC).date()
+
+
+def write_day(day: date, parts: Iterator[pa.Table], folder: Path) -> WrittenDay:
+    """Write a day's rows, which come in parts of whole links in order, each arranged by `arrange`."""
+    written, path = WrittenDay(day), day_file(folder, day)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(
+        path,
+        columns.STORED_SCHEMA,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=_DICTIONARY_ENCODED,
+    ) as writer:
+        for group in _groups(_arranged(parts, written)):
+            _count(group, written)
+            writer.write_table(group, row_group_size=GROUP_ROWS)
+    written.sha256 = sha256_of(path)
+    return written
+
+
+def _arranged(parts: Iterator[pa.Table], written: WrittenDay) -> Iterator[pa.Table]:
+    for part in parts:
+        arranged = arrange(part)
+        written.links |= arranged.links
+        written.duplicates += arranged.duplicates
+        written.conflicts += arranged.conflicts
+        yield arranged.table
+
+
+def _groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows as stored, `GROUP_ROWS` at a time: a file's bytes do not depend on the parts it came in."""
+    held = columns.STORED_SCHEMA.empty_table()
+    for table in tables:
+        held = pa.concat_tables([held, table.cast(columns.STORED_SCHEMA)])
+        while held.num_rows >= GROUP_ROWS:
+            yield held.slice(0, GROUP_ROWS).combine_chunks()
+            held = held.slice(GROUP_ROWS)
+    if held.num_rows:
+        yield held.combine_chunks()
+
+
+def _count(rows: pa.Table, written: WrittenDay) -> None:
+    written.rows += rows.num_rows
+    for name in rows.column_names:
+        written.nulls[name] += rows[name].null_count
+        if pa.types.is_floating(rows[name].type):
+            written.non_finite[name] += pc.sum(pc.invert(pc.is_finite(rows[name]))).as_py() or 0

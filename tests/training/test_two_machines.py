@@ -1,0 +1,94 @@
+"""One training over two machines that meet by rendezvous: here both are this one, each with an agent of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from small_training import CONFIG, small_split
+from test_ranks import NOTHING_AT_RANDOM, SAME_LOSS, SAME_LOSS_WITH_DROPOUT, STOPPED_WITHIN_SECONDS, free_port
+
+from bwpredict.errors import RankError
+from bwpredict.training import Resume, train
+from bwpredict.training.launch import JOB
+
+pytestmark = pytest.mark.slow
+TWO = CONFIG.model_copy(update={"ranks": 2, "windows_per_epoch": 192, **NOTHING_AT_RANDOM})
+
+
+@pytest.fixture
+def rendezvous(monkeypatch):
+    endpoint = f"localhost:{free_port()}"
+    monkeypatch.setenv("BWPREDICT_RANK_NODES", "2")
+    monkeypatch.setenv("BWPREDICT_RANK_RENDEZVOUS", endpoint)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return endpoint
+
+
+@pytest.fixture
+def other_machine(rendezvous, tmp_path):
+    """`torchrun` by hand, as soon as the first machine has written the job; ended with the test."""
+    job, started = tmp_path / "train.ranks", []
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", rendezvous, "--rdzv-id", "bwpredict"),
+        *("-m", "bwpredict.training.rank", str(job)),
+    ]
+
+    def join():
+        while not (job / JOB).is_file():
+            time.sleep(0.05)
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+    thread = threading.Thread(target=join, daemon=True)
+    thread.start()
+    yield started
+    thread.join(5)
+    for process in started:
+        process.terminate()
+        process.wait(30)
+
+
+def ranks_of(process):
+    return [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE and "bwpredict.training.rank" in child.cmdline()
+    ]
+
+
+def test_two_machines_end_with_the_losses_of_one_rank(other_machine, tmp_path, monkeypatch):
+    two = train(small_split(), TWO, tmp_path / "best.pth", resume=Resume(tmp_path / "train.pth", 0)).history
+    assert two["ranks"] == 2
+    assert other_machine[0].wait(60) == 0
+    monkeypatch.delenv("BWPREDICT_RANK_NODES")
+    one = train(small_split(), TWO.model_copy(update={"ranks": 1}), tmp_path / "one.pth").history
+    for each, other in zip(two["records"], one["records"], strict=True):
+        tolerance = SAME_LOSS if each["stage"] == "highway" else SAME_LOSS_WITH_DROPOUT
+        for loss in ("train_loss", "validation_loss"):
+            assert each[loss] == pytest.approx(other[loss], rel=tolerance), each
+
+
+@pytest.mark.parametrize("killed", ["rank", "machine"])
+def test_a_machine_whose_other_one_dies_stops_with_the_reason(other_machine, tmp_path, killed):
+    state, times = Path(tmp_path, "train.pth"), []
+
+    def kill():
+        while not state.is_file():
+            time.sleep(0.05)
+        agent = psutil.Process(other_machine[0].pid)
+        victims = ranks_of(agent) if killed == "rank" else [*agent.children(recursive=True), agent]
+        for each in victims:
+            os.kill(each.pid, signal.SIGKILL)
+        times.append(time.monotonic())
+
+    threading.Thread(target=kill, daemon=True).start()
+    with pytest.raises(RankError, match=r"of 2 .*on another machine.*continues from its last checkpoint"):
+        train(small_split(), TWO, tmp_path / "best.pth", resume=Resume(state, 0))
+    assert time.monotonic() - times[0] < STOPPED_WITHIN_SECONDS
+    assert not [child for child in ranks_of(psutil.Process()) if "torch.distributed.run" not in child.cmdline()]
