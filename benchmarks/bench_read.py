@@ -30,8 +30,9 @@ from bwpredict.synth.fleet import FleetConfig
 from bwpredict.synth.writer import write_partitioned
 from bwpredict.telemetry.copying import WANTED
 from bwpredict.telemetry.frame import load_frame
+from bwpredict.telemetry.reading import read_in_turn
 from bwpredict.telemetry.snapshot import pull
-from bwpredict.telemetry.sources import list_keys, open_file, read_tables
+from bwpredict.telemetry.sources import list_keys, open_file
 
 REPEATS, ROUNDS = 2, 2
 AGAINST = {"ours, read only": "PyArrow, read only", "pull": "PyArrow, same work"}
@@ -45,14 +46,10 @@ def plain(store: Path, work: Path) -> int:
 
 def ours(store: Path, work: Path) -> int:
     del work
-    place = open_store(str(store))
-    rows = 0
-    for item in list_keys(place, ""):
-        file = open_file(place.arrow_filesystem(), item.key, item.key, schema.OLD_NAMES)
-        rows += sum(
-            table.num_rows for table in read_tables(file, WANTED, (int(START.timestamp()), int(END.timestamp())))
-        )
-    return rows
+    filesystem, span = open_store(str(store)).arrow_filesystem(), (int(START.timestamp()), int(END.timestamp()))
+    keys = [item.key for item in list_keys(open_store(str(store)), "")]
+    files = (open_file(filesystem, key, key, schema.OLD_NAMES) for key in keys)
+    return sum(table.num_rows for _, tables in read_in_turn(files, WANTED, span) for table in tables)
 
 
 def same_work(store: Path, work: Path) -> int:

@@ -7,7 +7,6 @@ from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from bwpredict.store.base import Store
 from bwpredict.telemetry import columns, sources
 from bwpredict.telemetry.day_files import WrittenDay, date_of, write_day
 from bwpredict.telemetry.days import DAY_SECONDS, DayBuckets
+from bwpredict.telemetry.reading import read_in_turn
 
 WANTED: dict[str, pa.DataType] = {
     column.name: columns.TEXT if column.kind in ("category", "text") else column.arrow_type for column in schema.COLUMNS
@@ -68,13 +68,15 @@ def copy_days(
     """
     tally, buckets, filesystem = Tally(), DayBuckets(scratch), store.arrow_filesystem()
     span = int(window[0].timestamp()), int(window[1].timestamp())
+    opened = (
+        sources.open_file(filesystem, item.key, sources.location(store, item.key), schema.OLD_NAMES) for item in objects
+    )
+    read = read_in_turn(opened, WANTED, span)
     written: Future[WrittenDay] | None = None
     with ThreadPoolExecutor(1) as writer:
-        for item, following in zip_longest(objects, objects[1:]):
-            name = sources.location(store, item.key)
-            file = sources.open_file(filesystem, item.key, name, schema.OLD_NAMES)
+        for (file, tables), item, following in zip(read, objects, [*objects[1:], None], strict=False):
             tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in WANTED}
-            for table in sources.read_tables(file, WANTED, span):
+            for table in tables:
                 kept = _in_reach(table, item, tally)
                 tally.rows_of[item.key] += kept.num_rows
                 for day, rows in buckets.add(kept).items():

@@ -17,7 +17,7 @@ from bwpredict.telemetry.runs import Run, merged, run_of, written
 Integers = npt.NDArray[np.int64]
 
 DAY_SECONDS = 86_400
-MEMORY_BYTES = 1 << 28
+MEMORY_BYTES = 1 << 27
 """Rows kept in memory while days are open; beyond it the largest day goes to a scratch file, sorted by link."""
 PART_ROWS = 1 << 18
 """A day of more rows is taken in parts of at most so many, but never with a link in two parts."""

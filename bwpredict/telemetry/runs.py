@@ -61,7 +61,9 @@ def written(table: pa.Table, path: Path) -> Run:
     """A run of rows that are sorted by link, in the new file `path`."""
     run, table = run_of(table), table.unify_dictionaries()
     with pa.ipc.new_file(path, table.schema) as writer:
-        writer.write_table(table.combine_chunks(), max_chunksize=SCRATCH_ROWS)
+        for first in range(0, table.num_rows, SCRATCH_ROWS):
+            # One block each, so that a row's block follows from its number; the whole is never copied.
+            writer.write_table(table.slice(first, SCRATCH_ROWS).combine_chunks())
     return Run(run.links, run.begins, path)
 
 

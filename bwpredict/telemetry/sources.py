@@ -28,6 +28,8 @@ NULL_VALUES = ["", "null", "NULL", "None", "NA", "N/A"]
 BATCH_ROWS = 131_072
 # Batches read ahead of the consumer: Arrow's own default of 16 holds half a gigabyte of telemetry.
 READ_AHEAD = 4
+PIECE_ROWS = 1 << 20
+"""Of a Parquet file, scanned at once."""
 HEADER_BYTES = 1 << 16
 """Of a CSV, looked at for the names of its columns."""
 
@@ -176,10 +178,27 @@ def _scan(
         if file.form == "Parquet":
             check_rows(sum(fragment.metadata.num_rows for fragment in dataset.get_fragments()), file.name)
         chosen = {name: pyarrow.dataset.field(file.found[name]) for name in wanted}
-        batches = dataset.to_batches(
-            columns=chosen, filter=rows, batch_size=BATCH_ROWS, batch_readahead=READ_AHEAD, fragment_readahead=1
-        )
-        yield from _joined(batches)
+        for piece in _pieces(dataset, file.form):
+            batches = piece.to_batches(
+                columns=chosen, filter=rows, batch_size=BATCH_ROWS, batch_readahead=READ_AHEAD, schema=stored
+            )
+            yield from _joined(batches)
+
+
+def _pieces(dataset: pyarrow.dataset.Dataset, form: str) -> Iterator[pyarrow.dataset.Fragment]:
+    """The file, a Parquet file some row groups at a time: Arrow keeps the bytes of what it scans to the scan's end."""
+    for fragment in dataset.get_fragments():
+        if form != "Parquet":
+            yield fragment
+            continue
+        held, rows = [], 0
+        for group in fragment.row_groups:
+            held, rows = [*held, group.id], rows + group.num_rows
+            if rows >= PIECE_ROWS:
+                yield fragment.subset(row_group_ids=held)
+                held, rows = [], 0
+        if held:
+            yield fragment.subset(row_group_ids=held)
 
 
 def _joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
