@@ -191,7 +191,8 @@ def _pieces(dataset: pyarrow.dataset.Dataset, form: str) -> Iterator[pyarrow.dat
         if form != "Parquet":
             yield fragment
             continue
-        held, rows = [], 0
+        held: list[int] = []
+        rows = 0
         for group in fragment.row_groups:
             held, rows = [*held, group.id], rows + group.num_rows
             if rows >= PIECE_ROWS:
