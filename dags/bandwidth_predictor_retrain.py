@@ -77,7 +77,7 @@ PARAMS = {
         section="Training",
     ),
     "epochs": Param(
-        20,
+        6,
         type="integer",
         minimum=1,
         maximum=1000,

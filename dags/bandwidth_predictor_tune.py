@@ -57,7 +57,7 @@ PARAMS = {
         section="Search",
     ),
     "epochs": Param(
-        20,
+        6,
         type="integer",
         minimum=1,
         maximum=1000,
