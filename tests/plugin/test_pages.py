@@ -153,7 +153,7 @@ def test_a_file_that_was_altered_in_the_store_is_not_shown(site, three_versions)
 def test_two_versions_are_set_side_by_side(site, three_versions):
     page = site.server.get(f"{PAGES}/diff?left={three_versions[0]}&right={three_versions[2]}", "admin")
     assert page.status == 200
-    assert "performance_metrics.overall.average_mape" in page.text
+    assert "performance_metrics.overall.average_mape" in page.text.replace("<wbr>", "")  # where a long name may break
 
 
 def test_older_versions_are_a_page_further(site, tmp_path):
