@@ -40,9 +40,9 @@ from airflow.sdk import (
     task,
 )
 from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from airflow.sdk.definitions.deadline import DeadlineAlert
 from bwpredict_airflow.approval import Approval, params_of_the_run
-from bwpredict_airflow.deadline import tell_that_it_is_late
+from bwpredict_airflow.deadline import RunCreated, tell_that_it_is_late
 from bwpredict_airflow.defaults import TASK_DEFAULTS
 from bwpredict_airflow.links import DataDocsLink, RegistryLink, ReportLink, add_links
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
@@ -174,7 +174,7 @@ def retrain_dag(model: NamedModel) -> None:
         on_failure_callback=AlertNotifier(),
         on_success_callback=RecoveryNotifier(),
         deadline=DeadlineAlert(
-            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            reference=RunCreated(),
             interval=timedelta(hours=30),
             callback=AsyncCallback(tell_that_it_is_late),
             name="the month's model is late",

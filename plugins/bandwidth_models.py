@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 from bwpredict_airflow import verdict_notes
+from bwpredict_airflow.deadline import RunCreated
 from bwpredict_airflow.links import LINKS, PREFIX
 
 Message = MutableMapping[str, Any]
@@ -26,6 +27,7 @@ class BandwidthModelsPlugin(AirflowPlugin):
 
     name = "bandwidth_models"
     listeners = [verdict_notes]
+    deadline_references = [RunCreated]
     operator_extra_links = list(LINKS)
     fastapi_apps = [{"app": pages, "url_prefix": PREFIX, "name": "Bandwidth models"}]
     external_views = [

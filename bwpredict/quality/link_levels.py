@@ -28,7 +28,7 @@ class LinkLevels:
 
     def levels(self) -> Levels:
         """The levels of all days that passed."""
-        return joined(sorted(self._days, key=lambda day: day.starts))
+        return joined(self._days)
 
 
 def _measured(frame: pd.DataFrame) -> list[Levels]:

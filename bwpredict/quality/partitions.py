@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 
 from bwpredict import schema
 from bwpredict.errors import TelemetryError
+from bwpredict.telemetry.runs import whole_links
 
-ROWS_PER_BATCH = 1_500_000
-"""Days are put together up to this many rows: a day of 1,000 links is one batch, a month of 12 links too."""
+ROWS_PER_BATCH = 1_000_000
+"""Days are put together up to this many rows, and a day of more is taken in parts of whole links."""
 
 SECONDS_OFF_CADENCE = "seconds_off_cadence"
 """How far the step from the link's previous sample of the day is from a whole number of cadences (at least one)."""
@@ -29,11 +30,12 @@ BYTES_RATIO = "bytes_tx_over_throughput"
 IDLE_MBPS = 0.01
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive days of telemetry, and the days' names ("2026-10-01 to 2026-10-31")."""
+    """Consecutive days of telemetry, or links of a day, and their name ("2026-10-01 to 2026-10-31")."""
 
     name: str
     frame: pd.DataFrame
@@ -54,24 +56,50 @@ def read_day(folder: Path) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else _empty_frame()
 
 
+def parts_of_day(folder: Path, rows: int = ROWS_PER_BATCH) -> Iterator[pd.DataFrame]:
+    """The rows of one partition, as `read_day` gives them, in parts of at most `rows` rows but of whole links.
+
+    A day whose rows do not lie link by link, or in several files, is one part. Memory follows the part.
+
+    Raises:
+        TelemetryError: a file cannot be read as Parquet.
+    """
+    paths = sorted(folder.glob("*.parquet"))
+    if len(paths) != 1 or _rows_in(folder) <= rows:
+        yield read_day(folder)
+        return
+    begins = _link_begins(paths[0])
+    for first, past in whole_links(begins, rows):
+        yield _to_pandas(_rows_between(paths[0], int(begins[first]), int(begins[past])))
+
+
 def batches(
     telemetry: Path,
     days: Sequence[str] | None = None,
     *,
     rows: int = ROWS_PER_BATCH,
-    read: Callable[[Path], pd.DataFrame | None] = read_day,
+    read: Callable[[Path, int], Iterable[pd.DataFrame]] = parts_of_day,
 ) -> Iterator[Batch]:
-    """The days (all that are there) with the derived columns, in batches of whole days; without days, one empty batch.
+    """The days (all that are there) with the derived columns, in batches of at most `rows` rows, as far as links allow.
 
-    `read` gives the rows of a day's folder, None to leave the day out.
+    `read` gives the rows of a day's folder in parts, nothing to leave the day out.
     """
     days = [day for day, _ in partitions(telemetry)] if days is None else days
     for group in grouped(telemetry, days, rows=rows):
-        frames = {day: frame for day in group if (frame := read(telemetry / f"date={day}")) is not None}
-        if frames:
-            yield _batch(list(frames), [_with_derived_columns(frame) for frame in frames.values()])
+        if len(group) == 1:
+            yield from _batches_of_day(group[0], read(telemetry / f"date={group[0]}", rows))
+            continue
+        frames = {day: list(read(telemetry / f"date={day}", rows)) for day in group}
+        there = [day for day, parts in frames.items() if parts]
+        if there:
+            yield _batch(there, [_with_derived_columns(part) for day in there for part in frames[day]])
     if not days:
         yield _batch([], [])
+
+
+def _batches_of_day(day: str, parts: Iterable[pd.DataFrame]) -> Iterator[Batch]:
+    for number, part in enumerate(parts, 1):
+        yield Batch(day if number == 1 else f"{day}, part {number}", _with_derived_columns(part))
 
 
 def grouped(telemetry: Path, days: Sequence[str], *, rows: int = ROWS_PER_BATCH) -> list[list[str]]:
@@ -105,6 +133,28 @@ def _rows_in(folder: Path) -> int:
         return sum(_opened(pq.read_metadata, path).num_rows for path in folder.glob("*.parquet"))
     except TelemetryError:
         return 0
+
+
+def _link_begins(path: Path) -> Integers:
+    """The row at which each link begins, and the end; [0, end] where the rows do not lie link by link."""
+    keys = _opened(pq.read_table, path, partitioning=None, columns=list(schema.LINK_KEY))
+    whole = np.array([0, keys.num_rows])
+    if [field.type for field in keys.schema] != [pa.int64(), pa.int64()]:
+        return whole
+    changes = [np.diff(column.to_numpy()) != 0 for column in keys.columns]
+    begins = np.flatnonzero(np.concatenate(([True], np.logical_or(*changes))))
+    links = keys.group_by(list(schema.LINK_KEY)).aggregate([]).num_rows
+    return np.append(begins, keys.num_rows) if len(begins) == links else whole
+
+
+def _rows_between(path: Path, first: int, past: int) -> pa.Table:
+    """Rows [first, past) of a file; only the row groups that hold them are read."""
+    with _opened(pq.ParquetFile, path) as file:
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        ends = np.cumsum(sizes)
+        groups = np.flatnonzero((ends > first) & (ends - sizes < past)).tolist()
+        table = _opened(lambda _: file.read_row_groups(groups), path)
+    return table.slice(first - int((ends - sizes)[groups[0]]), past - first)
 
 
 def _read(path: Path) -> pd.DataFrame:

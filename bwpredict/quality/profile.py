@@ -19,7 +19,7 @@ import pandas as pd
 
 from bwpredict import schema
 from bwpredict.quality import histogram
-from bwpredict.quality.partitions import partitions, read_day
+from bwpredict.quality.partitions import partitions, parts_of_day
 
 Profile = dict[str, Any]
 
@@ -37,18 +37,18 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
 def measure(telemetry: Path) -> Profile:
-    """The profile (document kind `profile`) of the folder `telemetry/`, read day by day.
+    """The profile (document kind `profile`) of the folder `telemetry/`, read part by part.
 
     Columns that are missing, or not of their type, are left out.
 
     Raises:
         TelemetryError: a Parquet file cannot be read.
     """
-    return merge(measure_day(day, read_day(path)) for day, path in partitions(telemetry))
+    return merge(measure_day(day, part) for day, path in partitions(telemetry) for part in parts_of_day(path))
 
 
 def measure_day(day: str, frame: pd.DataFrame) -> Profile:
-    """The profile of one UTC day (YYYY-MM-DD) of telemetry."""
+    """The profile of one UTC day (YYYY-MM-DD) of telemetry, or of some links of it."""
     links = _links(frame)
     return {
         "rows": len(frame),

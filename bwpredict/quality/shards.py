@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -25,7 +25,7 @@ from bwpredict.errors import SnapshotError, TelemetryError
 from bwpredict.files import sha256_of
 from bwpredict.quality.checks import READABLE, SCHEMA_SUITE, Check, schema_checks
 from bwpredict.quality.link_levels import LinkLevels
-from bwpredict.quality.partitions import ROWS_PER_BATCH, batches, grouped, partitions, read_day
+from bwpredict.quality.partitions import ROWS_PER_BATCH, batches, grouped, partitions, parts_of_day
 from bwpredict.quality.profile import Profile, measure_day, merge
 from bwpredict.quality.runner import EXAMPLES, Outcome, Session, merged, not_evaluated
 from bwpredict.telemetry.oddities import Levels, joined
@@ -68,15 +68,14 @@ def check_shard(
     unreadable: dict[str, str] = {}
     profiles: list[Profile] = []
 
-    def read(path: Path) -> pd.DataFrame | None:
+    def read(path: Path, most: int) -> Iterator[pd.DataFrame]:
         day = path.name.removeprefix("date=")
         try:
-            frame = _read_pinned(path, pinned.get(day))
+            for part in _pinned_parts(path, pinned.get(day), most):
+                profiles.append(measure_day(day, part))
+                yield part
         except TelemetryError as error:
             unreadable[day] = str(error)
-            return None
-        profiles.append(measure_day(day, frame))
-        return frame
 
     watched = LinkLevels()
     frames = watched.watch(batches(telemetry, days, rows=rows, read=read))
@@ -136,16 +135,19 @@ def _in_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _read_pinned(folder: Path, sha256: str | None) -> pd.DataFrame:
-    """The rows of a day, which are those of this digest, if it is known."""
-    paths = sorted(folder.glob("*.parquet"))
-    if not paths:
+def _pinned_parts(folder: Path, sha256: str | None, rows: int) -> Iterator[pd.DataFrame]:
+    """The rows of a day, which are those of this digest, if it is known, in parts."""
+    if not any(folder.glob("*.parquet")):
         raise TelemetryError(f"{folder}: is missing; pull the telemetry again.")
-    frame = read_day(folder)
-    # After reading: a file that was replaced meanwhile is found out too.
-    if sha256 is not None and [sha256_of(path) for path in paths] != [sha256]:
+    _hold_against(folder, sha256)
+    yield from parts_of_day(folder, rows)
+    # Again: a file that was replaced while it was read is found out too.
+    _hold_against(folder, sha256)
+
+
+def _hold_against(folder: Path, sha256: str | None) -> None:
+    if sha256 is not None and [sha256_of(path) for path in sorted(folder.glob("*.parquet"))] != [sha256]:
         raise TelemetryError(f"{folder}: is not what was pulled for this snapshot; pull the telemetry again.")
-    return frame
 
 
 def _readable(unreadable: dict[str, str], days: int) -> Outcome:

@@ -98,21 +98,24 @@ def stretch_levels(start: int, node: Integers, peer: Integers, values: npt.NDArr
 
 
 def joined(stretches: Sequence[Levels]) -> Levels:
-    """The levels of stretches that follow one another; they may hold different links."""
+    """The levels of all stretches together, in order of time; they may hold different links.
+
+    A stretch may come in several parts, each with other links.
+    """
     links = tuple(sorted({link for each in stretches for link in each.links}))
     place = {link: number for number, link in enumerate(links)}
-    starts = tuple(start for each in stretches for start in each.starts)
+    starts = tuple(sorted({start for each in stretches for start in each.starts}))
+    row = {start: number for number, start in enumerate(starts)}
     samples = np.zeros((len(links), _TARGETS), dtype=np.int64)
     minimum, maximum = np.full(samples.shape, np.inf), np.full(samples.shape, -np.inf)
     quartiles = np.full((len(starts), *samples.shape, len(_QUARTILES)), np.nan)
-    done = 0
     for each in stretches:
         at = np.array([place[link] for link in each.links], dtype=np.int64)
         samples[at] += each.samples
         minimum[at] = np.minimum(minimum[at], each.minimum)
         maximum[at] = np.maximum(maximum[at], each.maximum)
-        quartiles[done : done + len(each.starts), at] = each.quartiles
-        done += len(each.starts)
+        cells = np.ix_(np.array([row[start] for start in each.starts], dtype=np.int64), at)
+        quartiles[cells] = np.where(np.isnan(each.quartiles), quartiles[cells], each.quartiles)
     return Levels(links, starts, samples, minimum, maximum, quartiles)
 
 

@@ -74,16 +74,24 @@ def merged(runs: list[Run], rows: int) -> Iterator[pa.Table]:
     """
     links = np.unique(np.concatenate([run.links for run in runs]), axis=0)
     begins = np.stack([_begins_of(links, run) for run in runs])
-    before = begins.sum(axis=0)
-    first = 0
-    while first < len(links):
-        past = max(first + 1, int(np.searchsorted(before, before[first] + rows, side="right")) - 1)
+    for first, past in whole_links(begins.sum(axis=0), rows):
         yield pa.concat_tables(
             [run.slice(int(begin[first]), int(begin[past])) for run, begin in zip(runs, begins, strict=True)]
         ).unify_dictionaries()
-        first = past
     for run in runs:
         run.discard()
+
+
+def whole_links(begins: Integers, rows: int) -> Iterator[tuple[int, int]]:
+    """Parts, as [first, past) among links that begin at the rows `begins` [links + 1]; the last one is the end.
+
+    A part has at most `rows` rows, more only where one link has more.
+    """
+    first = 0
+    while first < len(begins) - 1:
+        past = max(first + 1, int(np.searchsorted(begins, begins[first] + rows, side="right")) - 1)
+        yield first, past
+        first = past
 
 
 def _link_columns(table: pa.Table) -> list[Integers]:

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from airflow.sdk.definitions.deadline import BaseDeadlineReference
 
 from bwpredict import alerts
 from bwpredict.config import Settings
 
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
 _ENDED = ("success", "failed")
+
+
+class RunCreated(BaseDeadlineReference):
+    """The moment a run was made, from which its time runs.
+
+    Airflow's own `DAGRUN_QUEUED_AT` is nearly the same, but in 3.3.2 no run that has it can be cleared before its
+    deadline: `_recalculate_dagrun_queued_at_deadlines` takes the interval, which is a mapping, for seconds.
+    """
+
+    def _evaluate_with(self, *, session: Session, **kwargs: Any) -> datetime:  # noqa: ARG002 Airflow asks with both
+        return datetime.now(UTC)
 
 
 async def tell_that_it_is_late(context: dict[str, Any] | None = None) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from airflow import plugins_manager
 from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.encoders import ensure_serialized_deadline_alert
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.settings import DAGS_FOLDER
 
@@ -39,7 +40,11 @@ def describe(dag) -> dict:
         "alerts": [type(callback).__name__ for callback in as_list(dag.on_failure_callback)],
         "groups": {name: sorted(group.children) for name, group in dag.task_group_dict.items() if name},
         "deadlines": [
-            {"callback": alert.callback.path, "interval_s": alert.interval.total_seconds()}
+            {
+                "callback": alert.callback.path,
+                "interval_s": alert.interval.total_seconds(),
+                "reference": ensure_serialized_deadline_alert(alert).reference.reference_name,
+            }
             for alert in as_list(dag.deadline or [])
         ],
         "assets": assets_of(dag.timetable),

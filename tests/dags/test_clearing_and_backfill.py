@@ -58,12 +58,6 @@ def test_clearing_a_task_of_a_finished_run_runs_it_again_and_changes_nothing_in_
     assert published(whole) == before
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="Airflow 3.3.2 answers 500 when a run is cleared whose deadline is still to come: it takes the interval of"
-    " the deadline for a number of seconds (_recalculate_dagrun_queued_at_deadlines)",
-)
 def test_clearing_the_verdict_of_a_rejected_run_rejects_again_and_publishes_nothing(whole):
     before = published(whole)
     conf = {"month": "2026-09", "gate_overrides": {"minimum_skill": 0.99}}

@@ -199,6 +199,7 @@ def test_the_tasks_stand_in_groups_that_leave_their_names_alone(dag):
 def test_a_month_that_is_late_is_told_of_before_its_run_is_ended(dag):
     (deadline,) = dag["deadlines"]
     assert deadline["callback"] == "bwpredict_airflow.deadline.tell_that_it_is_late"
+    assert deadline["reference"] == "RunCreated"
     assert 0 < deadline["interval_s"] < dag["run_timeout_s"]
 
 

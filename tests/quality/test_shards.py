@@ -7,6 +7,7 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from quality_telemetry import FIRST, SECOND, generate, rewrite, snapshot_of
 
 from bwpredict.documents import read_document
 from bwpredict.files import sha256_of
+from bwpredict.quality.partitions import parts_of_day, read_day
 from bwpredict.quality.shards import check_shard, gather, plan_shards
 from bwpredict.quality.validation import judge, reported, summary, validate
 
@@ -87,10 +89,18 @@ def test_a_large_day_is_a_shard_and_small_days_share_one(faulty):
     assert plan_shards(faulty / "nothing", {"days": []}) == [[]]
 
 
-@pytest.mark.parametrize("damage", ["corrupt", "missing", "changed"])
-def test_a_day_that_cannot_be_read_is_named_and_the_others_are_checked(faulty, tmp_path, damage):
+@pytest.mark.parametrize(
+    ("damage", "known", "why"),
+    [
+        ("corrupt", False, "cannot be read as Parquet"),
+        ("corrupt", True, "is not what was pulled"),
+        ("missing", True, "is missing"),
+        ("changed", True, "is not what was pulled"),
+    ],
+)
+def test_a_day_that_cannot_be_read_is_named_and_the_others_are_checked(faulty, tmp_path, damage, known, why):
     telemetry = shutil.copytree(faulty, tmp_path / "telemetry")
-    snapshot = pinned(telemetry)
+    snapshot = pinned(telemetry) if known else snapshot_of(telemetry, days=4)
     path = telemetry / f"date={DAYS[2]}" / "part-0.parquet"
     if damage == "changed":
         rewrite(telemetry, DAYS[2], lambda frame: frame.assign(rtt_ms=frame["rtt_ms"] + 1))
@@ -101,7 +111,6 @@ def test_a_day_that_cannot_be_read_is_named_and_the_others_are_checked(faulty, t
     result = validate(telemetry, snapshot, None, tmp_path / "validation")
     assert not result["passed"]
     failed = {check["id"]: check["sentence"] for check in reported(result)}
-    why = {"corrupt": "cannot be read as Parquet", "missing": "is missing", "changed": "is not what was pulled"}[damage]
     assert failed["schema.readable"].startswith(f"telemetry: 1 of 4 days cannot be checked ({DAYS[2]}: ")
     assert why in failed["schema.readable"]
     assert {"schema.rtt_ms.range", "schema.dwcp_mode.categories"} <= failed.keys()
@@ -122,3 +131,29 @@ def test_a_skewed_fleet_and_a_clock_that_jumps_are_told_by_day(healthy, tmp_path
     assert "schema.timestamp.cadence" in failed
     assert {example["timestamp"][:10] for example in failed["schema.timestamp.cadence"]["examples"]} == {SECOND}
     assert FIRST < SECOND
+
+
+@pytest.mark.parametrize("rows", [1, 1440, 2000, 5000])
+def test_a_day_in_parts_of_whole_links_is_judged_as_the_day(faulty, tmp_path, rows):
+    shards = [
+        check_shard(faulty, pinned(faulty), DAYS, tmp_path / str(number), rows=most)
+        for number, most in enumerate((rows, 10**6))
+    ]
+    parts, whole = (gather([shard], pinned(faulty), tmp_path / "results") for shard in shards)
+    assert [outcome.passed for outcome in parts.outcomes] == [outcome.passed for outcome in whole.outcomes]
+    assert [(each.unexpected, each.total) for each in parts.outcomes] == [
+        (each.unexpected, each.total) for each in whole.outcomes
+    ]
+    for name in ("rows", "links", "days", "link_spans", "categorical"):
+        assert parts.profile[name] == whole.profile[name]
+    np.testing.assert_array_equal(parts.levels.quartiles, whole.levels.quartiles)
+
+
+def test_parts_of_a_day_hold_whole_links_and_all_rows_and_a_day_in_any_order_is_one_part(faulty, tmp_path):
+    folder = faulty / f"date={DAYS[0]}"
+    parts = list(parts_of_day(folder, 2000))
+    assert [len(part) for part in parts] == [1440, 1440]
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), read_day(folder))
+    telemetry = shutil.copytree(faulty, tmp_path / "telemetry")
+    rewrite(telemetry, DAYS[0], lambda frame: frame.sort_values("timestamp", kind="stable"))
+    assert [len(part) for part in parts_of_day(telemetry / f"date={DAYS[0]}", 2000)] == [2880]

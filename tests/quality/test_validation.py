@@ -287,13 +287,14 @@ def test_a_snapshot_without_its_period_and_a_broken_file_are_errors_and_write_no
 def test_the_verdict_is_the_same_whatever_the_batches(telemetry, tmp_path):
     rewrite(telemetry, SECOND, _overwrite("rtt_ms", slice(0, 7), -1.0))
     start, end = (pd.Timestamp(day, tz="UTC").to_pydatetime() for day in (FIRST, "2026-11-04"))
-    whole, daily = (
+    whole, by_link = (
         Session(tmp_path).run(SCHEMA_SUITE, schema_checks(start, end), batches(telemetry, rows=rows))
         for rows in (10**6, 1)
     )
     assert [batch.name for batch in batches(telemetry)] == [f"{FIRST} to {SECOND}"]
-    assert [batch.name for batch in batches(telemetry, rows=1)] == [FIRST, SECOND]
-    for one, other in zip(whole, daily, strict=True):
+    names = [day + part for day in (FIRST, SECOND) for part in ("", ", part 2", ", part 3")]
+    assert [batch.name for batch in batches(telemetry, rows=1)] == names
+    for one, other in zip(whole, by_link, strict=True):
         assert (one.passed, one.unexpected, one.total, one.examples) == (
             other.passed,
             other.unexpected,
