@@ -13,6 +13,8 @@ from bwpredict.limits import ROWS_PER_FILE, TEXT_CHARACTERS
 _CONTROL = r"[\x00-\x1f\x7f]"
 _FORMULA = r"^[=+@-]."
 _NUMBER = r"^[+-][0-9][0-9.eE]*$"
+_SUSPICIOUS = rf"{_CONTROL}|{_FORMULA}"
+"""What may be refused, in one look: nearly all texts are plain names."""
 
 
 def check_rows(rows: int, name: str) -> None:
@@ -62,6 +64,9 @@ def _texts(values: pa.ChunkedArray) -> pa.Array:
 
 def _refused(texts: pa.Array) -> tuple[str, str] | None:
     """What is wrong with the first text that is refused, and the text."""
+    suspicious = pc.any(pc.match_substring_regex(texts, _SUSPICIOUS)).as_py()
+    if not suspicious and (pc.max(pc.utf8_length(texts)).as_py() or 0) <= TEXT_CHARACTERS:
+        return None
     formula = pc.and_not(pc.match_substring_regex(texts, _FORMULA), pc.match_substring_regex(texts, _NUMBER))
     for refused, what in (
         (pc.greater(pc.utf8_length(texts), TEXT_CHARACTERS), f"more than {TEXT_CHARACTERS} characters"),

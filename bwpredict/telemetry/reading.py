@@ -1,13 +1,16 @@
-"""The tables of several files one after another, of the next file some already while this one's are worked on."""
+"""The tables of several files one after another, of the next files some already while this one's are worked on."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
 
 from bwpredict.telemetry.sources import TelemetryFile, read_tables
+
+FILES = 3
 
 Tables = Iterator[pa.Table]
 
@@ -17,18 +20,19 @@ def read_in_turn(
 ) -> Iterator[tuple[TelemetryFile, Tables]]:
     """Each file with its tables, as `read_tables` gives them; a file's errors are raised where its tables are used.
 
-    Arrow reads one file on one core where it is a CSV, so two are under way at a time. Beside what Arrow reads ahead,
-    one table of this file and one of the next are in memory.
+    Arrow reads the first block of a CSV on one core, so `FILES` are under way at a time. Beside what Arrow reads ahead,
+    one table of each is in memory.
     """
-    with ThreadPoolExecutor(2) as pool:
-        coming: tuple[TelemetryFile, Tables, Future[pa.Table | None]] | None = None
+    coming: deque[tuple[TelemetryFile, Tables, Future[pa.Table | None]]] = deque()
+    with ThreadPoolExecutor(FILES) as pool:
         for file in files:
             tables = read_tables(file, wanted, span)
-            now, coming = coming, (file, tables, pool.submit(next, tables, None))
-            if now:
+            coming.append((file, tables, pool.submit(next, tables, None)))
+            if len(coming) == FILES:
+                now = coming.popleft()
                 yield now[0], _ahead(*now[1:], pool)
-        if coming:
-            yield coming[0], _ahead(*coming[1:], pool)
+        for now in coming:
+            yield now[0], _ahead(*now[1:], pool)
 
 
 def _ahead(tables: Tables, first: Future[pa.Table | None], pool: ThreadPoolExecutor) -> Tables:

@@ -22,6 +22,7 @@ from telemetry_tables import (
     write_days,
 )
 
+from bwpredict import schema
 from bwpredict.errors import BwPredictError, SnapshotError, StoreUnreachableError, TelemetryError
 from bwpredict.store.base import open_store
 from bwpredict.telemetry.months import month_window
@@ -110,7 +111,7 @@ def test_an_empty_timestamp_is_refused(tmp_path, name):
         ("a.parquet", b""),
         ("a.parquet", b"PAR1 this is not it PAR1"),
         ("a.csv", b""),
-        ("a.csv", b"timestamp,region\n1,2,3\n"),
+        ("a.csv", ",".join(schema.COLUMN_NAMES).encode() + b"\n1,2,3\n"),
         ("a.csv.gz", b"not gzip"),
     ],
 )
