@@ -99,6 +99,9 @@ class TrainingConfig(_Strict):
     highway_dropout: float = Field(0.2, ge=0, lt=1)
     doubted_share: float = Field(0.4, ge=0, le=1, description="windows whose levels one of two nets must not trust")
     raw_error_share: float = Field(0.4, ge=0, le=1, description="of the loss in raw units; the rest is relative")
+    target_smoothing: int = Field(
+        2, ge=0, le=30, description="minutes around a target that training learns the mean of"
+    )
     prune_share: float = Field(0.0, ge=0, lt=1, description="share of each weight matrix that is pruned to zero")
     fine_tune_epochs: int = Field(3, ge=1, le=1000, description="most epochs of fine-tuning after pruning")
     ranks: int = Field(1, ge=1, le=1024, description="processes that train together, each on its share of a batch")

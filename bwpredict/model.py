@@ -156,11 +156,11 @@ class Forecaster(nn.Module):
         return anchor, stacked
 
     def trust(self, anchor: Tensor) -> Tensor:
-        """[batch, targets] in log space to [batch, 1]: 1 where training saw such levels, down to 0 where it did not.
+        """[batch, targets] in log space to [batch, 1]: 1 where training saw such levels often, down to 0 where never.
 
         What training learnt of the links that it saw says nothing about a new one, or one that was rebuilt.
         """
-        return (2 - self._strangeness(anchor) / self.familiar_within).clamp(0, 1)
+        return (2 - 2 * self._strangeness(anchor) / self.familiar_within).clamp(0, 1)
 
     def _strangeness(self, anchor: Tensor) -> Tensor:
         """[batch, 1], the largest difference of any level from the most similar known window, in typical changes."""

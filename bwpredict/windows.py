@@ -63,6 +63,11 @@ class Starts:
         rows: Index = self.first[run] + which - np.append(0, self.past)[run]
         return rows
 
+    def run_of(self, which: Index) -> tuple[Index, Index]:
+        """[n] and [n], of the run of each of the chosen windows: its first row, and the row past its last."""
+        run = np.searchsorted(self.past, which, side="right")
+        return self.first[run], self.first[run] + np.diff(self.past, prepend=0)[run]
+
 
 @dataclass(frozen=True)
 class WindowIndex:
@@ -106,6 +111,19 @@ class WindowIndex:
     def targets(self, which: Index | slice = slice(None)) -> npt.NDArray[np.float32]:
         """[n, targets] of the chosen windows, raw units."""
         targets = self.frame.values[self.positions.rows(which) + self.steps_to_target, : len(schema.TARGETS)]
+        self.frame.release()
+        return targets
+
+    def targets_around(self, which: Index, steps: int) -> npt.NDArray[np.float32]:
+        """[n, 2 * steps + 1, targets], raw units: the samples from `steps` before the chosen windows' targets to after.
+
+        All of them are targets of this index, without a gap between them; where some would not be, the window's own
+        target stands in their place.
+        """
+        rows, (first, past) = self.positions.rows(which), self.positions.run_of(which)
+        whole = (rows - steps >= first) & (rows + steps < past)
+        offsets = np.where(whole[:, None], np.arange(-steps, steps + 1), 0)
+        targets = self.frame.values[rows[:, None] + offsets + self.steps_to_target, : len(schema.TARGETS)]
         self.frame.release()
         return targets
 

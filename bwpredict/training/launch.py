@@ -1,16 +1,19 @@
 """Start the ranks of a training, and end all of them when one dies.
 
 The windows' telemetry goes into a job folder as plain arrays, which every rank maps into memory and reads its own
-share of; `rank.py` is what each runs. With several machines the folder must be one that all of them see.
+share of; `rank.py` is what each runs. Several machines share the folder, or, with `BWPREDICT_WORK_STORE`, the store
+that it is sent to: `join.py` is what the others run then.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from bwpredict.config import Settings, TrainingConfig
 from bwpredict.errors import ConfigError, RankError
 from bwpredict.files import atomic_path, write_atomically
 from bwpredict.model import Forecaster, save_checkpoint
+from bwpredict.store import open_store
 from bwpredict.telemetry.frame import TelemetryFrame
 from bwpredict.training.progress import Training
 from bwpredict.training.resume import Resume, identity
@@ -35,6 +39,8 @@ logger = logging.getLogger(__name__)
 JOB = "job.json"
 START = "start.pth"
 ERROR = "error.json"
+HERE = "--here"
+"""Tells ranks that they are on the machine that runs the step."""
 PARTS = ("train", "validation")
 """A training sees no others."""
 FRAME = ("values", "timestamps", "link")
@@ -63,12 +69,20 @@ def over_ranks(
         if over := resume.finished(checkpoint):
             return over
         job = resume.path.with_suffix(".ranks")
-        described = {"task": task, "config": config.model_dump(mode="json"), "absent": sorted(absent)}
+        meeting = meeting_of(config.ranks)
+        described = {
+            "task": task,
+            "config": config.model_dump(mode="json"),
+            "absent": sorted(absent),
+            "machines": meeting.min_nodes,
+            "rendezvous": meeting.rdzv_endpoint,
+        }
         paths = {"checkpoint": str(checkpoint.absolute()), "resume": str(resume.path.absolute())}
         if start:
             save_checkpoint(start, job / START, {})
         write_job(job, split, {**described, **paths, "every_seconds": resume.every_seconds})
-        _launch(job, config.ranks)
+        with _sent(job, same):
+            _run_ranks(job, meeting)
         resume.look(same)
         over = resume.finished(checkpoint)
     if over is None:
@@ -96,6 +110,26 @@ def write_job(job: Path, split: Split, described: dict[str, Any]) -> None:
     write_atomically(job / JOB, json.dumps({**described, "windows": windows}).encode())
 
 
+@contextmanager
+def _sent(job: Path, same: dict[str, str]) -> Iterator[None]:
+    """Within the block, the job lies in the store where the machines of the training share one."""
+    settings = Settings()
+    if settings.rank_nodes == 1 or not settings.work_store:
+        yield
+        return
+    store = open_store(settings.work_store)
+    prefix = f"ranks/{hashlib.sha256(json.dumps(same).encode()).hexdigest()[:16]}"
+    names = [path.name for path in job.glob("*.npy")] + [START] * (job / START).is_file()
+    for name in [*names, JOB]:  # the description last: who finds it finds the rest
+        store.upload(job / name, f"{prefix}/{name}")
+    logger.info("on the other machines: python -m bwpredict.training.join %s/%s", store.uri.rstrip("/"), prefix)
+    try:
+        yield
+    finally:
+        for name in [JOB, *names]:
+            store.delete(f"{prefix}/{name}")
+
+
 def read_split(job: Path, described: dict[str, Any]) -> Split:
     """The parts that a training sees; samples are read from disk when their windows are used."""
     arrays = {name: np.load(job / f"{name}.npy", mmap_mode="r") for name in FRAME}
@@ -113,28 +147,50 @@ def read_split(job: Path, described: dict[str, Any]) -> Split:
     return Split({part: index(part) for part in PARTS}, {}, 0.0, whole_days=False, by="calendar")
 
 
-def _launch(job: Path, ranks: int) -> None:
-    """As `torchrun` does, with its library: this process watches the ranks and ends all when one dies."""
+def meeting_of(ranks: int) -> LaunchConfig:
+    """On how many machines, and where they meet, by the settings.
+
+    Raises:
+        ConfigError: the ranks cannot be shared out, or there is no place to meet.
+    """
     settings = Settings()
     if ranks % settings.rank_nodes:
         raise ConfigError(f"ranks={ranks} cannot be shared out evenly between {settings.rank_nodes} machines.")
     if settings.rank_nodes > 1 and not settings.rank_rendezvous:
         raise ConfigError("BWPREDICT_RANK_RENDEZVOUS: give host:port, at which the machines of the training meet.")
-    launch = LaunchConfig(
-        min_nodes=settings.rank_nodes,
-        max_nodes=settings.rank_nodes,
-        nproc_per_node=ranks // settings.rank_nodes,
+    return meeting(ranks, settings.rank_nodes, settings.rank_rendezvous or "localhost:0")
+
+
+def meeting(ranks: int, machines: int, rendezvous: str) -> LaunchConfig:
+    """What `torchrun` would be told."""
+    return LaunchConfig(
+        min_nodes=machines,
+        max_nodes=machines,
+        nproc_per_node=ranks // machines,
         run_id="bwpredict",
         rdzv_backend="c10d",
-        rdzv_endpoint=settings.rank_rendezvous or "localhost:0",
+        rdzv_endpoint=rendezvous,
         max_restarts=0,
     )
+
+
+def start_ranks(where: LaunchConfig, job: Path, *options: str) -> None:
+    """As `torchrun` does, with its library: this process watches its ranks and ends all when one dies.
+
+    Raises:
+        ChildFailedError, SignalException: torch's.
+    """
+    elastic_launch(where, sys.executable)("-m", "bwpredict.training.rank", str(job), *options)
+
+
+def _run_ranks(job: Path, where: LaunchConfig) -> None:
     (job / ERROR).unlink(missing_ok=True)
+    ranks = where.min_nodes * where.nproc_per_node
     logger.info("training in %d processes; job %s", ranks, job)
     try:
-        elastic_launch(launch, sys.executable)("-m", "bwpredict.training.rank", str(job))
+        start_ranks(where, job, HERE)
     except ChildFailedError as error:
-        raise _reason(job, error, ranks, settings.rank_nodes) from error
+        raise _reason(job, error, ranks, where.min_nodes) from error
     except SignalException as error:
         raise RankError(f"the training was ended by {error.sigval.name}; run it again to continue.") from error
 

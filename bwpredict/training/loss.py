@@ -29,13 +29,15 @@ class BatchLoss(nn.Module):
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """[batch, window_size, features] and [batch, targets], raw units, to the mean loss.
 
+        Targets may come as [batch, samples, targets]: their mean in log space is what is learnt then.
         In training that of the highway's members, each by itself; else that of the forecast.
         """
         device = self.weights.device.type
         with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
             model = self.model
             anchor, change = model.anchor_and_changes(inputs) if model.training else model.anchor_and_change(inputs)
-        wanted = (model.in_log_space(targets) - anchor) / model.typical_change
+        logs = model.in_log_space(targets)
+        wanted = ((logs.mean(dim=1) if logs.dim() > anchor.dim() else logs) - anchor) / model.typical_change
         errors = (change - wanted).abs() * importance(model, anchor, self.raw_error_share)
         return (errors.flatten(0, -2).mean(dim=0) * self.weights).sum()
 
@@ -75,7 +77,13 @@ def served_loss(model: Forecaster, index: WindowIndex, weights: Tensor, typical_
     return total / len(index)
 
 
-def load(index: WindowIndex, which: Index, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The chosen windows' inputs and targets, on the device."""
-    inputs, targets = torch.from_numpy(index.inputs(which)), torch.from_numpy(index.targets(which))
+def load(index: WindowIndex, which: Index, device: torch.device, smoothing: int = 0) -> tuple[Tensor, Tensor]:
+    """The chosen windows' inputs and targets, on the device; with `smoothing`, so many samples around each target.
+
+    A single minute is mostly noise, which their mean has less of.
+    They stay well away from what the window shows: a fifth of the horizon at most.
+    """
+    steps = min(smoothing, index.horizon_steps // 5)
+    wanted = index.targets_around(which, steps) if steps else index.targets(which)
+    inputs, targets = torch.from_numpy(index.inputs(which)), torch.from_numpy(wanted)
     return inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)

@@ -21,7 +21,7 @@ from bwpredict.errors import BwPredictError
 from bwpredict.files import write_atomically
 from bwpredict.model import load_checkpoint
 from bwpredict.training import run
-from bwpredict.training.launch import ERROR, JOB, START, read_split
+from bwpredict.training.launch import ERROR, HERE, JOB, START, read_split
 from bwpredict.training.progress import log_epoch
 from bwpredict.training.ranks import Ranks
 from bwpredict.training.resume import Resume
@@ -34,16 +34,16 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Join the others, train, and leave the result in the job's `resume` file."""
     _end_with_the_launcher()
-    job = Path(sys.argv[1])
-    described = json.loads((job / JOB).read_bytes())
     device = _device()
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=SILENCE)
-    ranks = Ranks(dist.get_rank(), dist.get_world_size())
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), _first())
     logging.basicConfig(
         level=logging.INFO if ranks.is_first else logging.ERROR, format="%(message)s", stream=sys.stdout
     )
+    job = Path(sys.argv[1])
     try:
-        _train(job, described, device, ranks)
+        with tempfile.TemporaryDirectory() as folder:
+            _train(job, Path(folder), device, ranks)
     except BwPredictError as error:
         if ranks.is_first:
             sentence = {"type": type(error).__name__, "message": str(error)}
@@ -52,23 +52,43 @@ def main() -> None:
     dist.destroy_process_group()
 
 
-def _train(job: Path, described: dict[str, Any], device: torch.device, ranks: Ranks) -> None:
+def _train(job: Path, scratch: Path, device: torch.device, ranks: Ranks) -> None:
+    described = json.loads((job / JOB).read_bytes())
     config = TrainingConfig(**described["config"])
-    with tempfile.TemporaryDirectory() as folder:
-        settings: dict[str, Any] = {
-            "absent": frozenset(described["absent"]),
-            "on_epoch": log_epoch if ranks.is_first else None,
-            "device": device,
-            "resume": Resume(Path(described["resume"]), described["every_seconds"], writes=ranks.is_first),
-            "ranks": ranks,
-        }
-        checkpoint = Path(described["checkpoint"]) if ranks.is_first else Path(folder, "best.pth")
-        split = read_split(job, described)
-        if described["task"] == "train":
-            run.train(split, config, checkpoint, **settings)
-        else:
-            task = {"fine_tune": run.prune_and_fine_tune, "warm_start": run.continue_champion}[described["task"]]
-            task(load_checkpoint(job / START), split, config, checkpoint, **settings)
+    state = _state_of_the_first(Path(described["resume"]), scratch, ranks)
+    settings: dict[str, Any] = {
+        "absent": frozenset(described["absent"]),
+        "on_epoch": log_epoch if ranks.is_first else None,
+        "device": device,
+        "resume": Resume(state, described["every_seconds"], writes=ranks.is_first),
+        "ranks": ranks,
+    }
+    checkpoint = Path(described["checkpoint"]) if ranks.is_first else scratch / "best.pth"
+    split = read_split(job, described)
+    if described["task"] == "train":
+        run.train(split, config, checkpoint, **settings)
+    else:
+        task = {"fine_tune": run.prune_and_fine_tune, "warm_start": run.continue_champion}[described["task"]]
+        task(load_checkpoint(job / START), split, config, checkpoint, **settings)
+
+
+def _first() -> int:
+    """The first rank on the machine that runs the step."""
+    is_there: list[bool] = [False] * dist.get_world_size()
+    dist.all_gather_object(is_there, HERE in sys.argv)
+    return is_there.index(True)
+
+
+def _state_of_the_first(path: Path, scratch: Path, ranks: Ranks) -> Path:
+    """What the training continues from, as the first rank has it: `path` there, a copy of it for the others."""
+    content = [path.read_bytes() if ranks.is_first and path.is_file() else b""]
+    dist.broadcast_object_list(content, src=ranks.first)
+    if ranks.is_first:
+        return path
+    copy = scratch / "resume.pth"
+    if content[0]:
+        copy.write_bytes(content[0])
+    return copy
 
 
 def _device() -> torch.device:

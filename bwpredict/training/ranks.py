@@ -2,7 +2,7 @@
 
 Every rank draws the same batches from the seed and takes its share of each; gradients are averaged by
 `DistributedDataParallel`, batch norm statistics by `GlobalBatchNorm`. After each step all ranks hold the same
-weights, so that any of them can write the checkpoint, and rank 0 does.
+weights, so that any of them can write the checkpoint: the first on the machine that runs the step does.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ class Ranks:
 
     rank: int = 0
     count: int = 1
+    first: int = 0
+    """The rank that writes what is written once."""
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes what is written once."""
-        return self.rank == 0
+        """Whether this process is that rank."""
+        return self.rank == self.first
 
     def share(self, batch: Index) -> Index:
         """The part of a batch that this rank computes."""

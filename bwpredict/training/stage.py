@@ -173,7 +173,7 @@ def _step(learning: _Learning, batch: Index, progress: Progress) -> None:
     share = ranks.share(batch)
     parts = np.array_split(share, max(1, min(config.accumulation_steps, len(share) // 2)))
     for number, part in enumerate(parts):
-        inputs, targets = load(progress.split["train"], part, progress.weights.device)
+        inputs, targets = load(progress.split["train"], part, progress.weights.device, config.target_smoothing)
         with ExitStack() as until_last:
             if ranks.count > 1 and number < len(parts) - 1:
                 until_last.enter_context(learning.loss.no_sync())  # type: ignore[operator]

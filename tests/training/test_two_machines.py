@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ from small_training import CONFIG, small_split
 from test_ranks import NOTHING_AT_RANDOM, SAME_LOSS, SAME_LOSS_WITH_DROPOUT, STOPPED_WITHIN_SECONDS, free_port
 
 from bwpredict.errors import RankError
+from bwpredict.store import open_store
 from bwpredict.training import Resume, train
 from bwpredict.training.launch import JOB
 
@@ -54,6 +56,40 @@ def other_machine(rendezvous, tmp_path):
         process.wait(30)
 
 
+@pytest.fixture
+def work_store(rendezvous, monkeypatch, s3_bucket):
+    """All that the machines share: an S3 server."""
+    uri = f"s3://{s3_bucket}/work"
+    monkeypatch.setenv("BWPREDICT_WORK_STORE", uri)
+    return uri
+
+
+@contextmanager
+def joining(work_store, folder):
+    """The other machine, whose own folder is another one, joins by the address in the store."""
+    started, done = [], threading.Event()
+    environment = os.environ | {"TMPDIR": str(folder)}
+
+    def join():
+        while not (names := [key for key in open_store(work_store).keys() if key.endswith(JOB)]):  # noqa: SIM118
+            if done.wait(0.1):
+                return
+        address = f"{work_store}/{names[0].removesuffix('/' + JOB)}"
+        started.append(subprocess.Popen((sys.executable, "-m", "bwpredict.training.join", address), env=environment))
+
+    folder.mkdir()
+    thread = threading.Thread(target=join, daemon=True)
+    thread.start()
+    try:
+        yield started
+    finally:
+        done.set()
+        thread.join(5)
+        for process in started:
+            process.terminate()
+            process.wait(30)
+
+
 def ranks_of(process):
     return [
         child
@@ -92,3 +128,36 @@ def test_a_machine_whose_other_one_dies_stops_with_the_reason(other_machine, tmp
         train(small_split(), TWO, tmp_path / "best.pth", resume=Resume(state, 0))
     assert time.monotonic() - times[0] < STOPPED_WITHIN_SECONDS
     assert not [child for child in ranks_of(psutil.Process()) if "torch.distributed.run" not in child.cmdline()]
+
+
+def test_two_machines_that_share_nothing_but_a_store_go_on_from_the_checkpoint_of_the_first(
+    work_store, tmp_path, monkeypatch
+):
+    whole = Resume(tmp_path / "whole.pth", 0)
+    with joining(work_store, tmp_path / "other"):
+        uninterrupted = train(small_split(), TWO, tmp_path / "whole-best.pth", resume=whole).history
+    assert uninterrupted["ranks"] == 2
+    assert list(open_store(work_store).keys()) == []
+
+    state = tmp_path / "train.pth"
+
+    def kill(started):
+        while not state.is_file():
+            time.sleep(0.05)
+        os.kill(ranks_of(started[0])[0].pid, signal.SIGKILL)
+
+    with joining(work_store, tmp_path / "killed") as started:
+        threading.Thread(target=kill, args=(started,), daemon=True).start()
+        with pytest.raises(RankError, match="continues from its last checkpoint"):
+            train(small_split(), TWO, tmp_path / "best.pth", resume=Resume(state, 0))
+    assert list(open_store(work_store).keys()) == []
+
+    with joining(work_store, tmp_path / "again") as started:
+        continued = train(small_split(), TWO, tmp_path / "best.pth", resume=Resume(state, 0)).history
+        assert started[0].wait(60) == 0
+    assert continued["interruptions"] == 1
+    assert losses(continued) == losses(uninterrupted)
+
+
+def losses(history):
+    return [(each["train_loss"], each["validation_loss"]) for each in history["records"]]

@@ -1,0 +1,72 @@
+"""What the other machines of a training run: `python -m bwpredict.training.join s3://bucket/prefix/ranks/…`.
+
+The log of the step on the first machine names the address. The machines share nothing but the store, and meet where the
+step says.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+from bwpredict.errors import BwPredictError, RankError
+from bwpredict.store import open_store
+from bwpredict.training.launch import JOB, meeting, start_ranks
+
+logger = logging.getLogger(__name__)
+
+JOB_WITHIN_SECONDS = 600
+
+
+def main() -> int:
+    """Fetch the job, start this machine's ranks and wait for their end; returns the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        with tempfile.TemporaryDirectory(prefix="bwpredict-ranks-") as folder:
+            join(sys.argv[1], Path(folder))
+    except BwPredictError as error:
+        logger.error("%s", error)
+        return error.exit_code
+    return 0
+
+
+def join(uri: str, folder: Path) -> None:
+    """Take part in the training whose job lies at `uri`; `folder` is for its copy.
+
+    Raises:
+        RankError: there is no job, or the training ended early.
+        StoreUnreachableError: the store's.
+    """
+    fetch(uri, folder)
+    described = json.loads((folder / JOB).read_bytes())
+    try:
+        start_ranks(meeting(described["config"]["ranks"], described["machines"], described["rendezvous"]), folder)
+    except (ChildFailedError, SignalException) as error:
+        raise RankError(f"{uri}: the training ended early; the log of the step that sent it says why.") from error
+
+
+def fetch(uri: str, folder: Path) -> None:
+    """Bring the job into the folder; waits for it for `JOB_WITHIN_SECONDS`.
+
+    Raises:
+        RankError: there is none.
+    """
+    store = open_store(uri)
+    until = time.monotonic() + JOB_WITHIN_SECONDS
+    while JOB not in set(store.keys()):
+        if time.monotonic() > until:
+            raise RankError(f"{uri}: holds no training; start the step first, its log names the address.")
+        time.sleep(1)
+    for item in list(store.list()):
+        store.download(item.key, folder / item.key, most_bytes=item.size_bytes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
