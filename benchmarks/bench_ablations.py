@@ -41,6 +41,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no doubted levels": DENSE | {"doubted_share": 0.0},
     "relative errors alone": DENSE | {"raw_error_share": 0.0},
     "raw errors alone": DENSE | {"raw_error_share": 1.0},
+    "the target's minute alone": DENSE | {"target_smoothing": 0},
     "12 epochs": DENSE | {"highway_epochs": 12},
     "batch 128": DENSE | {"batch_size": 128},
     "learning rate 1e-3": DENSE | {"learning_rate": 1e-3},

@@ -6,6 +6,7 @@ step says.
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import sys
@@ -27,10 +28,13 @@ JOB_WITHIN_SECONDS = 600
 
 def main() -> int:
     """Fetch the job, start this machine's ranks and wait for their end; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bwpredict.training.join", description="Take part in a training.")
+    parser.add_argument("address", help="of the job, as the step's log names it: s3://bucket/prefix/ranks/…")
+    address: str = parser.parse_args().address
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         with tempfile.TemporaryDirectory(prefix="bwpredict-ranks-") as folder:
-            join(sys.argv[1], Path(folder))
+            join(address, Path(folder))
     except BwPredictError as error:
         logger.error("%s", error)
         return error.exit_code

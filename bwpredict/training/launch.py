@@ -7,11 +7,11 @@ that it is sent to: `join.py` is what the others run then.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,7 +25,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from bwpredict.config import Settings, TrainingConfig
-from bwpredict.errors import ConfigError, RankError
+from bwpredict.errors import ConfigError, RankError, StoreError
 from bwpredict.files import atomic_path, write_atomically
 from bwpredict.model import Forecaster, save_checkpoint
 from bwpredict.store import open_store
@@ -69,20 +69,20 @@ def over_ranks(
         if over := resume.finished(checkpoint):
             return over
         job = resume.path.with_suffix(".ranks")
-        meeting = meeting_of(config.ranks)
+        where = _machines(config.ranks)
         described = {
             "task": task,
             "config": config.model_dump(mode="json"),
             "absent": sorted(absent),
-            "machines": meeting.min_nodes,
-            "rendezvous": meeting.rdzv_endpoint,
+            "machines": where.min_nodes,
+            "rendezvous": where.rdzv_endpoint,
         }
         paths = {"checkpoint": str(checkpoint.absolute()), "resume": str(resume.path.absolute())}
         if start:
             save_checkpoint(start, job / START, {})
         write_job(job, split, {**described, **paths, "every_seconds": resume.every_seconds})
-        with _sent(job, same):
-            _run_ranks(job, meeting)
+        with _sent(job):
+            _run_ranks(job, where)
         resume.look(same)
         over = resume.finished(checkpoint)
     if over is None:
@@ -111,14 +111,14 @@ def write_job(job: Path, split: Split, described: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _sent(job: Path, same: dict[str, str]) -> Iterator[None]:
+def _sent(job: Path) -> Iterator[None]:
     """Within the block, the job lies in the store where the machines of the training share one."""
     settings = Settings()
     if settings.rank_nodes == 1 or not settings.work_store:
         yield
         return
     store = open_store(settings.work_store)
-    prefix = f"ranks/{hashlib.sha256(json.dumps(same).encode()).hexdigest()[:16]}"
+    prefix = f"ranks/{uuid.uuid4().hex}"
     names = [path.name for path in job.glob("*.npy")] + [START] * (job / START).is_file()
     for name in [*names, JOB]:  # the description last: who finds it finds the rest
         store.upload(job / name, f"{prefix}/{name}")
@@ -126,8 +126,11 @@ def _sent(job: Path, same: dict[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        for name in [JOB, *names]:
-            store.delete(f"{prefix}/{name}")
+        try:
+            for name in [JOB, *names]:
+                store.delete(f"{prefix}/{name}")
+        except StoreError as error:
+            logger.warning("%s The training's job stays in %s/%s; delete it.", error, store.uri, prefix)
 
 
 def read_split(job: Path, described: dict[str, Any]) -> Split:
@@ -147,12 +150,8 @@ def read_split(job: Path, described: dict[str, Any]) -> Split:
     return Split({part: index(part) for part in PARTS}, {}, 0.0, whole_days=False, by="calendar")
 
 
-def meeting_of(ranks: int) -> LaunchConfig:
-    """On how many machines, and where they meet, by the settings.
-
-    Raises:
-        ConfigError: the ranks cannot be shared out, or there is no place to meet.
-    """
+def _machines(ranks: int) -> LaunchConfig:
+    """How many there are, and where they meet, by the settings."""
     settings = Settings()
     if ranks % settings.rank_nodes:
         raise ConfigError(f"ranks={ranks} cannot be shared out evenly between {settings.rank_nodes} machines.")
