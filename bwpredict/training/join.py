@@ -64,6 +64,7 @@ def fetch(uri: str, folder: Path) -> None:
     """
     store = open_store(uri)
     until = time.monotonic() + JOB_WITHIN_SECONDS
+    logger.info("waiting for the training at %s", uri)
     while JOB not in set(store.keys()):
         if time.monotonic() > until:
             raise RankError(f"{uri}: holds no training; start the step first, its log names the address.")
