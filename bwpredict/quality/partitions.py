@@ -70,7 +70,7 @@ def parts_of_day(folder: Path, rows: int = ROWS_PER_BATCH) -> Iterator[pd.DataFr
         return
     begins = _link_begins(paths[0])
     for first, past in whole_links(begins, rows):
-        yield _to_pandas(_rows_between(paths[0], int(begins[first]), int(begins[past])))
+        yield _to_pandas(_opened(_rows_between, paths[0], first=int(begins[first]), past=int(begins[past])))
 
 
 def batches(
@@ -149,11 +149,11 @@ def _link_begins(path: Path) -> Integers:
 
 def _rows_between(path: Path, first: int, past: int) -> pa.Table:
     """Rows [first, past) of a file; only the row groups that hold them are read."""
-    with _opened(pq.ParquetFile, path) as file:
+    with pq.ParquetFile(path) as file:
         sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
         ends = np.cumsum(sizes)
         groups = np.flatnonzero((ends > first) & (ends - sizes < past)).tolist()
-        table = _opened(lambda _: file.read_row_groups(groups), path)
+        table = file.read_row_groups(groups)
     return table.slice(first - int((ends - sizes)[groups[0]]), past - first)
 
 

@@ -82,6 +82,7 @@ def test_where_training_saw_such_levels_all_members_are_trusted_and_where_it_did
     model.eval()
     known = torch.from_numpy(index.inputs())
     trusts = [model.trust(model.anchor(model.in_log_space(each))) for each in (known, stranger)]
+    assert (trusts[0] > 0).float().mean() > 0.98
     assert (trusts[0] == 1).float().mean() > 0.9
     assert trusts[1].max() == 0
     _, changes = model.train().anchor_and_changes(stranger)

@@ -130,9 +130,7 @@ def test_a_machine_whose_other_one_dies_stops_with_the_reason(other_machine, tmp
     assert not [child for child in ranks_of(psutil.Process()) if "torch.distributed.run" not in child.cmdline()]
 
 
-def test_two_machines_that_share_nothing_but_a_store_go_on_from_the_checkpoint_of_the_first(
-    work_store, tmp_path, monkeypatch
-):
+def test_two_machines_that_share_nothing_but_a_store_go_on_from_the_checkpoint_of_the_first(work_store, tmp_path):
     whole = Resume(tmp_path / "whole.pth", 0)
     with joining(work_store, tmp_path / "other"):
         uninterrupted = train(small_split(), TWO, tmp_path / "whole-best.pth", resume=whole).history
