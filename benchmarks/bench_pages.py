@@ -89,7 +89,7 @@ def _view(folder: Path, versions: int) -> Callable[[], None]:
         health = version_documents(store, seen.production.version)
         render.page(
             "default", "overview.html", may={"move": True, "retrain": True}, models=["default"], seen=seen, problem="",
-            runs=[], registry=store.uri, charts=render.charts(seen), drift=render.drift(health.validation),
+            runs=[], no_runs="", registry=store.uri, charts=render.charts(seen), drift=render.drift(health.validation),
             rivals=render.rivals(health.comparison), below="",
         )  # fmt: skip
 
