@@ -9,9 +9,11 @@ import pyarrow as pa
 
 from bwpredict.errors import SnapshotError, TelemetryError
 
+_NOT_UTF_8 = "it is not UTF-8 text; save it as UTF-8"
 _PLAINLY = {
     "Empty CSV": "it is empty; expected a line with the names of the columns, then a line for each row",
-    "invalid UTF8": "it is not UTF-8 text; save it as UTF-8",
+    "invalid UTF8": _NOT_UTF_8,
+    "'utf-8' codec can't decode": _NOT_UTF_8,
     "magic bytes not found": "it is cut short, or no Parquet file at all; copy it again",
     "file size is 0 bytes": "it is empty; copy it again",
 }

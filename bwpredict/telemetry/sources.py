@@ -105,8 +105,9 @@ def open_file(filesystem: pyarrow.fs.FileSystem, key: str, name: str, aliases: M
     form = _form(key) or "Parquet"
     with named_errors(name, form):
         stored = _header(key, filesystem) if form == "CSV" else _parquet().inspect(key, filesystem)
-    found = columns.resolve(stored.names, aliases, name)
-    return TelemetryFile(filesystem, key, name, form, found, dict(zip(stored.names, stored.types, strict=True)))
+        names = stored.names  # Arrow finds out here whether they are text.
+    found = columns.resolve(names, aliases, name)
+    return TelemetryFile(filesystem, key, name, form, found, dict(zip(names, stored.types, strict=True)))
 
 
 def read_tables(

@@ -101,6 +101,7 @@ def csv_seed() -> bytes:
 def test_telemetry(name: str, seed: bytes) -> None:
     @FUZZ
     @given(mutated(seed))
+    @example(b"\x80" + seed)
     def through_the_reader(content: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, name).write_bytes(content)

@@ -136,9 +136,10 @@ def test_what_is_wrong_with_a_file_is_said_in_a_users_words(tmp_path, name, cont
     assert sentence in refused(tmp_path / "store", tmp_path / "work")
 
 
-def test_a_csv_that_is_not_utf_8_says_so(tmp_path):
+@pytest.mark.parametrize(("text", "other"), [("metro", "métro"), ("timestamp", "temps_écoulé")])
+def test_a_csv_that_is_not_utf_8_says_so(tmp_path, text, other):
     path = write(make_table(), tmp_path / "store/a.csv")
-    path.write_bytes(path.read_bytes().replace(b"metro", "métro".encode("latin-1")))
+    path.write_bytes(path.read_bytes().replace(text.encode(), other.encode("latin-1")))
     assert refused(tmp_path / "store", tmp_path / "work").endswith("it is not UTF-8 text; save it as UTF-8.")
 
 
