@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -108,7 +107,7 @@ def _on_s3(folder: Path, versions: int) -> list[Row]:
     from fixtures_s3 import running_s3_server_process
 
     with running_s3_server_process() as (process, endpoint), _environment({**S3_KEYS, "AWS_ENDPOINT_URL": endpoint}):
-        _copy_to_s3(folder / "registry", endpoint)
+        _copy_to_s3(folder / "registry")
         registry = "s3://pages/registry"
         with running_airflow(_made(folder / "s3"), BWPREDICT_REGISTRY=registry) as server:
             rows = _cold_and_warm(server, "registry on S3 (moto)", versions)
@@ -137,15 +136,14 @@ def _cold_and_warm(server: Any, what: str, versions: int, shows: str = "") -> li
     return [_row(f"{what}, cold", cold, versions), _row(f"{what}, warm", median_seconds(view), versions)]
 
 
-def _copy_to_s3(registry: Path, endpoint: str) -> None:
-    def put(key: str, content: bytes | None) -> None:
-        request = urllib.request.Request(f"{endpoint}/pages{key}", data=content, method="PUT")  # noqa: S310 - our own
-        urllib.request.urlopen(request, timeout=60).close()  # noqa: S310
+def _copy_to_s3(registry: Path) -> None:
+    import boto3
 
-    put("", None)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="pages")
     files = [path for path in registry.rglob("*") if path.is_file() and not path.name.startswith(".")]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda path: put(f"/registry/{path.relative_to(registry)}", path.read_bytes()), files))
+        list(pool.map(lambda path: client.upload_file(path, "pages", f"registry/{path.relative_to(registry)}"), files))
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What a person wants to see of a registry: what serves and since when, and how accurate the versions were.
 
-Only as much is read as is shown: two listings, the pointer, and two small documents for each version.
+Only as much is read as is shown: two listings, the pointer, and three small documents for each version.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 from bwpredict.documents import decode_document
 from bwpredict.errors import BwPredictError, StoreUnreachableError
 from bwpredict.registry.history import read_record, record_names
-from bwpredict.registry.layout import DECISION_NAME, is_version, metadata_name, model_key
+from bwpredict.registry.layout import DECISION_NAME, is_version, metadata_name
 from bwpredict.registry.pointer import Production, read_production
-from bwpredict.registry.versions import list_versions, read_file, read_manifest
+from bwpredict.registry.versions import Manifest, find_manifest, read_file, read_manifest, version_folders
 from bwpredict.store import Store
 
 Document = dict[str, Any]
@@ -50,6 +50,7 @@ class Overview:
     production: Production | None
     moves: list[Production]
     count: int
+    """Of all versions. One that is not published whole is left out if it would be on this page, and else counted."""
     versions: list[VersionSummary]
     older: str | None
     """The version that the next page begins below; None: this is the last page."""
@@ -80,13 +81,14 @@ def overview(store: Store, *, below: str | None = None, limit: int = VERSIONS_ON
     """
     production = read_production(store)
     names = record_names(store, production)[-_MOVES:]
-    versions = list_versions(store)
+    versions = version_folders(store)
     shown = [version for version in versions if below is None or version < below][-limit:]
     with ThreadPoolExecutor(_READERS) as pool:
         moves = list(pool.map(lambda name: read_record(store, name.key, production), names))
-        summaries = list(pool.map(partial(_summary, store), shown))
+        found = list(pool.map(partial(_summary, store), shown))
+    summaries = [summary for summary in found if summary]
     older = shown[0] if shown and shown[0] != versions[0] else None
-    return Overview(production, moves[::-1], len(versions), summaries[::-1], older)
+    return Overview(production, moves[::-1], len(versions) - found.count(None), summaries[::-1], older)
 
 
 def version_documents(store: Store, version: str) -> VersionDocuments:
@@ -98,9 +100,7 @@ def version_documents(store: Store, version: str) -> VersionDocuments:
     manifest = read_manifest(store, version)
 
     def document(kind: str, name: str, *, required: bool = False) -> Document:
-        if name not in manifest.sha256 and not required:
-            return {}
-        return decode_document(kind, read_file(store, manifest, name), name=f"{version}/{name}")
+        return _document(store, manifest, kind, name) if required or name in manifest.sha256 else {}
 
     return VersionDocuments(
         version=version,
@@ -113,13 +113,19 @@ def version_documents(store: Store, version: str) -> VersionDocuments:
     )
 
 
-def _summary(store: Store, version: str) -> VersionSummary:
-    """The summary, or the sentence that says why there is none: one bad version must not hide the others."""
+def _summary(store: Store, version: str) -> VersionSummary | None:
+    """The summary, or the sentence that says why there is none: one bad version must not hide the others.
+
+    None: the version is not published whole.
+    """
     if not is_version(version):
         return VersionSummary(version, problem="is no version name; the product never writes such a folder.")
     try:
-        decision = _read(store, version, "decision", DECISION_NAME)
-        metadata = _read(store, version, "model_metadata", metadata_name(version))
+        manifest = find_manifest(store, version)
+        if manifest is None:
+            return None
+        decision = _document(store, manifest, "decision", DECISION_NAME)
+        metadata = _document(store, manifest, "model_metadata", metadata_name(version))
     except StoreUnreachableError:
         raise
     except BwPredictError as error:
@@ -138,6 +144,5 @@ def _summary(store: Store, version: str) -> VersionSummary:
     )
 
 
-def _read(store: Store, version: str, kind: str, name: str) -> Document:
-    key = model_key(version, name)
-    return decode_document(kind, store.read(key)[0], name=f"{store.uri}/{key}")
+def _document(store: Store, manifest: Manifest, kind: str, name: str) -> Document:
+    return decode_document(kind, read_file(store, manifest, name), name=f"{manifest.version}/{name}")

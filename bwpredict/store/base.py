@@ -41,6 +41,9 @@ class Store(Protocol):
     def keys(self, prefix: str = "") -> Iterator[str]:
         """The keys that `list` gives, in the same order, without looking at the objects: fast on a big store."""
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """The names right under `prefix` (it ends with `/`) that keys go on from with `/`, in order: never reads on."""
+
     def times(self, prefix: str = "") -> Iterator[tuple[str, datetime]]:
         """The keys that `list` gives, in the same order, each with its last change by the store's own clock."""
 

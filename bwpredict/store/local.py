@@ -51,6 +51,16 @@ class LocalStore:
             keys = sorted((key for key in self._keys(prefix) if key.startswith(prefix)), key=str.encode)
         yield from keys
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """The names of the visible folders in the folder `prefix`; none of them is opened."""
+        parts = prefix.split("/")[:-1]
+        start = self.root.joinpath(*parts)
+        with explained_os_errors(self.root):
+            self._refuse_a_file()
+            if _is_hidden(parts) or not start.is_dir():
+                return ()
+            return tuple(sorted((item.name for item in os.scandir(start) if _is_folder(item)), key=str.encode))
+
     def times(self, prefix: str = "") -> Iterator[tuple[str, datetime]]:
         """The keys that start with `prefix`, in order, each with its last change; no file is opened."""
         with explained_os_errors(self.root):
@@ -148,7 +158,7 @@ class LocalStore:
         """Keys of all visible files in the deepest folder that `prefix` names."""
         parts = prefix.split("/")[:-1]
         start = self.root.joinpath(*parts)
-        if any(part == "" or part.startswith(".") for part in parts) or not start.is_dir():
+        if _is_hidden(parts) or not start.is_dir():
             return
         skip = len(str(self.root).rstrip("/")) + 1
         for folder, folders, names in os.walk(start, onerror=_raise):
@@ -162,6 +172,14 @@ class LocalStore:
         with (self.root / _LOCK_NAME).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _is_hidden(parts: list[str]) -> bool:
+    return any(part == "" or part.startswith(".") for part in parts)
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    return item.is_dir() and not item.name.startswith(".")
 
 
 def _what_happened(current: str | None, expected: str | None) -> str:

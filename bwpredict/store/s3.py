@@ -73,6 +73,16 @@ class S3Store:
         """The keys that start with `prefix`, in order; costs the same as `list`."""
         return (info.key for info in self.list(prefix))
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """The names that keys under `prefix` go on from with `/`: one request for each 1,000."""
+        start = len(self._full_key(prefix))
+        names = (
+            item["Prefix"][start:-1]
+            for page in self._pages(prefix, Delimiter="/")
+            for item in page.get("CommonPrefixes", [])
+        )
+        return tuple(sorted((name for name in names if not name.startswith(".")), key=str.encode))
+
     def times(self, prefix: str = "") -> Iterator[tuple[str, datetime]]:
         """The keys that start with `prefix`, in order, each with its last change; costs the same as `list`."""
         start = len(self._full_key(""))
@@ -175,19 +185,19 @@ class S3Store:
         return f"{self.prefix}/{key}" if self.prefix else key
 
     def _listed(self, prefix: str) -> Iterator[ObjectTypeDef]:
-        """What the server lists under the prefix, page by page, without folders and hidden names."""
-        follow: dict[str, Any] = {}
-        while True:
-            page = self._asked("", partial(self._page, prefix, follow))
+        """What the server lists under the prefix, without folders and hidden names."""
+        for page in self._pages(prefix):
             for item in page.get("Contents", []):
                 if _is_object(item["Key"][len(self._full_key("")) :]):
                     yield item
-            if not page.get("IsTruncated"):
-                return
-            follow = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def _page(self, prefix: str, follow: dict[str, Any]) -> ListObjectsV2OutputTypeDef:
-        return self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._full_key(prefix), **follow)
+    def _pages(self, prefix: str, **options: Any) -> Iterator[ListObjectsV2OutputTypeDef]:
+        ask = partial(self._client.list_objects_v2, Bucket=self.bucket, Prefix=self._full_key(prefix), **options)
+        page = self._asked("", ask)
+        yield page
+        while page.get("IsTruncated"):
+            page = self._asked("", partial(ask, ContinuationToken=page["NextContinuationToken"]))
+            yield page
 
     def _stored(self, key: str) -> tuple[str, str]:
         """The sha256 and the ETag of the stored bytes, read back."""

@@ -58,8 +58,15 @@ def test_a_version_that_cannot_be_read_is_named_and_hides_no_other(tmp_path):
     (tmp_path / "registry" / "models" / "other" / "MANIFEST.json").write_text("{}")
     rows = {row.version: row for row in overview(open_store(str(tmp_path / "registry"))).versions}
     assert rows[second.version].problem is None
-    assert "decision.json: not a JSON document" in rows[first.version].problem
+    assert "decision.json: the bytes do not match MANIFEST.json" in rows[first.version].problem
     assert "is no version name" in rows["other"].problem
+
+
+def test_a_version_that_is_being_uploaded_is_not_shown_yet(tmp_path):
+    first, second = published_months(str(tmp_path / "registry"), tmp_path, 2)
+    (tmp_path / "registry" / "models" / second.version / "MANIFEST.json").unlink()
+    seen = overview(open_store(str(tmp_path / "registry")))
+    assert ([row.version for row in seen.versions], seen.count) == ([first.version], 1)
 
 
 def test_two_versions_differ_in_what_was_measured_and_a_version_not_from_itself(months):

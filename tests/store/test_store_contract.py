@@ -62,6 +62,15 @@ def test_keys_are_those_of_the_listing_in_the_same_order(store: Store) -> None:
         assert list(store.keys(prefix)) == keys(store, prefix)
 
 
+def test_folders_are_the_names_that_keys_go_on_from(store: Store) -> None:
+    for key in ("b/2", "b/10/x", "a", "b-c/1", "ä/1/2", "Z/1"):
+        store.write(key, b"1", if_etag=None)
+
+    assert store.folders("") == ("Z", "b", "b-c", "ä")
+    assert store.folders("b/") == ("10",)
+    assert store.folders("none/") == store.folders("../") == store.folders("b/2/") == ()
+
+
 def test_an_object_that_was_deleted_is_gone_and_deleting_it_again_is_fine(store: Store) -> None:
     for key in ("a/b", "a/c", "d/e"):
         store.write(key, b"1", if_etag=None)
