@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from bwpredict.store.base import Store
 from bwpredict.telemetry import snapshot
 from bwpredict.telemetry.day_files import day_file
 from bwpredict.telemetry.days import DAY_SECONDS
-from bwpredict.telemetry.frame import load_frame
+from bwpredict.telemetry.frame import TelemetryFrame, load_frame
+from bwpredict.telemetry.frame_files import mapped_arrays
 from bwpredict.telemetry.sources import list_keys
 from bwpredict.windows import WindowIndex, index_windows
 
@@ -30,6 +33,8 @@ MADE_FROM = b"bwpredict.made_from"
 """Key in a partition's Parquet metadata: what its forecasts follow from, so that they need not be made again."""
 
 ONE_DAY = timedelta(days=1)
+PART_ROWS = 1 << 20
+"""Of telemetry, in whole links, whose forecasts are made and written at once."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +55,7 @@ def predict(store: Store, model: Path, output: Path, *, days: Days | None = None
     A row has the link, `timestamp` of the last sample seen, `forecast_for` (unix seconds, UTC), and for each target
     the forecast and, if the model has intervals, `<target>_lower` and `<target>_upper`. A day is that of the last
     sample; it is written whole or not at all, and left as it is where the same model and telemetry have made it.
-    Memory holds about two days of telemetry.
+    Memory holds `PART_ROWS` of telemetry; two days of it lie in scratch files in `output`.
 
     Args:
         store: the telemetry, as `snapshot.pull` reads it.
@@ -114,16 +119,33 @@ def _predict_day(telemetry: Path, day: date, task: _Task, sha256: Mapping[date, 
     if path.is_file() and _made_from(path) == made_from:
         logger.info("%s: is there already", path)
         return None
-    frame = load_frame(telemetry, days={str(day - ONE_DAY), str(day)})
-    index = index_windows(frame, task.window_size, task.horizon_minutes, with_target=False)
-    last = frame.timestamps[index.starts + task.window_size - 1]
-    wanted = (last // DAY_SECONDS == (day - date(1970, 1, 1)).days) & (last // 60 % task.every_minutes == 0)
-    index = index.take(wanted)
-    table = _table(index, forecast_with_bounds(task.model, index), task)
-    with atomic_path(path) as temporary:
-        pq.write_table(table.replace_schema_metadata({MADE_FROM: made_from}), temporary, compression="zstd")
-    logger.info("%s: %s forecasts", path, f"{len(index):,}")
-    return len(index)
+    with tempfile.TemporaryDirectory(prefix="frame-", dir=telemetry) as scratch:
+        frame = load_frame(telemetry, partial(mapped_arrays, Path(scratch)), days={str(day - ONE_DAY), str(day)})
+        with atomic_path(path) as temporary:
+            forecasts = _write(_tables(frame, day, task), temporary, made_from)
+    logger.info("%s: %s forecasts", path, f"{forecasts:,}")
+    return forecasts
+
+
+def _write(tables: Iterator[pa.Table], path: Path, made_from: bytes) -> int:
+    """Put the tables, of which there is at least one, one after another into a file; returns their rows."""
+    first, rows = next(tables), 0
+    with pq.ParquetWriter(path, first.schema.with_metadata({MADE_FROM: made_from}), compression="zstd") as file:
+        for table in chain([first], tables):
+            file.write_table(table)
+            rows += table.num_rows
+    return rows
+
+
+def _tables(frame: TelemetryFrame, day: date, task: _Task) -> Iterator[pa.Table]:
+    """The forecasts from the samples of one day, part by part of the fleet."""
+    for part in frame.parts(PART_ROWS):
+        index = index_windows(part, task.window_size, task.horizon_minutes, with_target=False)
+        last = part.timestamps[index.starts + task.window_size - 1]
+        wanted = (last // DAY_SECONDS == (day - date(1970, 1, 1)).days) & (last // 60 % task.every_minutes == 0)
+        index = index.take(wanted)
+        yield _table(index, forecast_with_bounds(task.model, index), task)
+        frame.release()
 
 
 def _table(index: WindowIndex, forecast: Forecast, task: _Task) -> pa.Table:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from bwpredict import schema
 from bwpredict.errors import TelemetryError
+from bwpredict.telemetry.runs import whole_links
 
 Integers = npt.NDArray[np.int64]
 
@@ -54,6 +55,13 @@ class TelemetryFrame:
         """[links + 1], the row at which each link begins, and the number of rows."""
         # Numbers of the array's own type: numpy would copy the whole of it to compare with others.
         return np.searchsorted(self.link, np.arange(len(self.links) + 1, dtype=self.link.dtype))
+
+    def parts(self, rows: int) -> Iterator[TelemetryFrame]:
+        """The frame in parts of whole links, of at most so many rows each, more only where one link has more."""
+        edges = self.link_rows()
+        for first, past in whole_links(edges, rows):
+            part = slice(edges[first], edges[past])
+            yield replace(self, values=self.values[part], timestamps=self.timestamps[part], link=self.link[part])
 
     def release(self) -> None:
         """Let go of the pages of mapped files that were read so far; they are read again when they are needed."""

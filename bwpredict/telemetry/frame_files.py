@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def _write(telemetry: Path, folder: Path, digest: str) -> None:
         staging = Path(name) / folder.name
         staging.mkdir()
         try:
-            frame = load_frame(telemetry, lambda rows: _mapped(staging, rows, create=True))
+            frame = load_frame(telemetry, partial(mapped_arrays, staging))
             pq.write_table(pa.Table.from_pandas(frame.links, preserve_index=False), staging / LINKS)
             files = {each: sha256_of(staging / each) for each in (VALUES, TIMESTAMPS, LINK, LINKS)}
             document = {"telemetry_sha256": digest, "rows": frame.rows, "files": files}
@@ -79,12 +80,13 @@ def _write(telemetry: Path, folder: Path, digest: str) -> None:
 
 
 def _open(folder: Path) -> TelemetryFrame:
-    arrays = _mapped(folder, read_document(folder / DOCUMENT, "frame")["rows"], create=False)
+    arrays = mapped_arrays(folder, read_document(folder / DOCUMENT, "frame")["rows"], create=False)
     links: pd.DataFrame = pq.read_table(folder / LINKS).to_pandas()
     return TelemetryFrame(arrays.values, arrays.timestamps, arrays.link, links, mapped=arrays.mapped)
 
 
-def _mapped(folder: Path, rows: int, *, create: bool) -> Arrays:
+def mapped_arrays(folder: Path, rows: int, *, create: bool = True) -> Arrays:
+    """Arrays for a frame of so many rows, in files of the folder; `create` False: those that are there, read-only."""
     row_bytes = {VALUES: 4 * len(schema.FEATURES), TIMESTAMPS: 8, LINK: 4}
     values, timestamps, link = (_map(folder / name, rows * size, create=create) for name, size in row_bytes.items())
     return Arrays(

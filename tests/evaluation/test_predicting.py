@@ -65,6 +65,15 @@ def test_every_sample_that_ends_a_window_has_a_forecast_also_across_midnight(tel
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [f"date={day}" for day in DAYS]
 
 
+def test_a_large_fleet_is_forecast_in_parts_of_whole_links(telemetry, model, tmp_path, monkeypatch):
+    predict(open_store(str(telemetry)), model, tmp_path / "whole")
+    monkeypatch.setattr("bwpredict.predicting.PART_ROWS", 1000)  # less than a day of one link
+    done = predict(open_store(str(telemetry)), model, tmp_path / "parts")
+    assert done.forecasts == 2 * (3 * 1440 - 19)
+    pd.testing.assert_frame_equal(forecasts(tmp_path / "parts"), forecasts(tmp_path / "whole"))
+    assert pq.ParquetFile(tmp_path / f"parts/date={DAYS[0]}/part-0.parquet").num_row_groups == 2
+
+
 def test_days_and_steps_can_be_chosen(telemetry, model, tmp_path):
     days = (date(2026, 10, 2), date(2026, 10, 2))
     done = predict(open_store(str(telemetry)), model, tmp_path, days=days, every_minutes=15)
