@@ -1,6 +1,8 @@
 """The pipeline by size of the fleet: rows/s, MB/s, peak memory and share of the machine's limit for each step.
 
-Each step runs in a process of its own, so that its peak (the kernel's VmHWM, mapped files included) is its own alone.
+Each step runs in a process of its own, so that its peaks are its own alone: `peak MB` is all that was resident (the
+kernel's VmHWM), with pages of mapped files, which the kernel takes back when memory is short; `own MB` is without them
+(RssAnon, looked at every 5 ms).
 The limits are measured beside each size: reading a file from the page cache, copying memory, a float32 matrix product.
 Results of other sizes and steps that were measured before are kept, so that a large size can be measured by itself, or
 step by step with `--folder`; cost over size is drawn, log-log, into `results/pipeline.png`.
@@ -26,6 +28,7 @@ PREDICT_EVERY_MINUTES = 15
 BACKWARD = 3
 """A training step costs three times the forward pass."""
 MB, GIB = 1e6, 1 << 30
+LOOK_SECONDS = 0.005
 
 
 def generate(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
@@ -156,9 +159,10 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _peak_mb() -> float:
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+def _memory_mb(process: int | str, figure: str) -> float:
+    """A figure of the kernel's about a process; 0 where it has ended."""
+    _, _, rest = Path(f"/proc/{process}/status").read_text().partition(figure)
+    return int(rest.split()[0]) / 1024 if rest else 0.0
 
 
 def run_here(step: str, work: Path, links: int, days: int, windows: int) -> None:
@@ -166,14 +170,22 @@ def run_here(step: str, work: Path, links: int, days: int, windows: int) -> None
     action = {"generate": generate, "limits": limits, **{name: each for name, (each, _) in STEPS.items()}}[step]
     began = time.perf_counter()
     answer = action(work, links, days, windows)
-    print(json.dumps({"seconds": time.perf_counter() - began} | answer | {"peak MB": _peak_mb()}))
+    print(json.dumps({"seconds": time.perf_counter() - began} | answer | {"peak MB": _memory_mb("self", "VmHWM:")}))
 
 
 def in_a_process(step: str, work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     arguments = [str(each) for each in (work, links, days, windows)]
     command = [sys.executable, __file__, "--step", step, *arguments]
-    answer: dict[str, Any] = json.loads(subprocess.check_output(command, text=True).splitlines()[-1])
-    return answer
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        own_mb = 0.0
+        while process.poll() is None:
+            own_mb = max(own_mb, _memory_mb(process.pid, "RssAnon:"))
+            time.sleep(LOOK_SECONDS)
+        said = process.communicate()[0]
+    if process.returncode:
+        raise SystemExit(f"{step} of {links} links ended with {process.returncode}")
+    answer: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return answer | {"own MB": own_mb}
 
 
 def measure(links: int, steps: list[str], arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -202,6 +214,7 @@ def _row(step: str, links: int, days: int, found: dict[str, Any], limit: dict[st
         "rows/s": found["rows"] / seconds,
         "MB/s": found["bytes"] / MB / seconds,
         "peak MB": found["peak MB"],
+        "own MB": found["own MB"],
         "limit": f"{bound} {limit[f'{bound} {unit}']:,.0f} {unit}",
         "share of limit %": 100 * done / seconds / limit[f"{bound} {unit}"],
     }
@@ -217,7 +230,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, key in zip(figure.subplots(1, 2), ("seconds", "peak MB"), strict=True):
+    for axes, key in zip(figure.subplots(1, 2), ("seconds", "own MB"), strict=True):
         for step in STEPS:
             chosen = [row for row in rows if row["step"] == step and row["days"] == rows[0]["days"]]
             axes.loglog([row["links"] for row in chosen], [row[key] for row in chosen], marker="o", label=step)

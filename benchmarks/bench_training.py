@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=10_000, help="training windows, the same for all")
     parser.add_argument("--validation-windows", type=int, default=4_000)
     parser.add_argument("--epochs", type=int, default=8, help="of the plain loop and of Lightning")
-    parser.add_argument("--our-epochs", type=int, nargs=2, default=[8, 3], help="of the highway, of the layers")
+    parser.add_argument("--our-epochs", type=int, nargs=2, default=[12, 3], help="of the highway, of the layers")
     arguments = parser.parse_args()
     logging.getLogger("lightning").setLevel(logging.ERROR)
     if torch.cuda.is_available():
