@@ -8,18 +8,21 @@ from pathlib import Path
 
 from bwpredict import __version__
 
+CODE = ("bwpredict", "dags", "plugins", "requirements.txt")
+"""What a model follows from; telemetry and results of one's own may lie beside it."""
+_CHECKOUT = Path(__file__).resolve().parent.parent
 
-def code_version() -> str:
+
+def code_version(checkout: Path = _CHECKOUT) -> str:
     """`BWPREDICT_CODE_VERSION` if set (an image has no checkout), else the Git commit, else the package's version.
 
-    A commit with changes on top of it ends in `-dirty`.
+    A commit with changes of `CODE` on top of it, or new files there, ends in `-dirty`.
     """
     if named := os.environ.get("BWPREDICT_CODE_VERSION"):
         return named
-    checkout = Path(__file__).resolve().parent.parent
     try:
         commit = _git("rev-parse", "HEAD", folder=checkout)
-        return f"{commit}-dirty" if _git("status", "--porcelain", folder=checkout) else commit
+        return f"{commit}-dirty" if _git("status", "--porcelain", "--", *CODE, folder=checkout) else commit
     except (OSError, subprocess.SubprocessError):
         return __version__
 
