@@ -211,8 +211,9 @@ def _links_frame(links: Integers, attributes: list[pd.DataFrame]) -> pd.DataFram
 def _blocks(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """The file's rows, `BLOCK_ROWS` at a time; without empty blocks."""
     try:
-        # Text as dictionaries: a link's attributes repeat in every row of the day.
-        with pq.ParquetFile(path, read_dictionary=list(schema.LINK_ATTRIBUTES)) as file:
+        # Text as dictionaries: a link's attributes repeat in every row of the day. Buffered, the bytes of the whole
+        # file would stay in memory until its end.
+        with pq.ParquetFile(path, read_dictionary=list(schema.LINK_ATTRIBUTES), pre_buffer=False) as file:
             yield from (block for block in file.iter_batches(BLOCK_ROWS, columns=columns) if block.num_rows)
     except (pa.ArrowException, OSError) as error:
         raise TelemetryError(f"{path}: cannot be read as Parquet telemetry: {str(error).splitlines()[0]}.") from error
