@@ -194,6 +194,61 @@ def with_defaults(model: NamedModel) -> dict[str, Param]:
     return params
 
 
+@task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
+def pull(plan: dict[str, str]) -> dict[str, str]:
+    """Copy the telemetry of the run's months into the work area and pin every object that was read.
+
+    Writes `telemetry/` and `snapshot.json`: keys, sizes, checksums, row counts.
+    """
+    return run_step(steps.pull, plan)
+
+
+@task(
+    queue="gpu",
+    pool="gpu",
+    priority_weight=100,
+    weight_rule="absolute",
+    execution_timeout=timedelta(hours=12),
+    multiple_outputs=False,
+)
+def train(profile: dict[str, str]) -> dict[str, str]:
+    """Fit the challenger on the training part of the snapshot. Runs on queue `gpu`, in pool `gpu`.
+
+    It goes before any trial of a search that waits for the same worker. One line of log for each epoch, with
+    the time that is left. Writes `best_model.pth`, `history.json`.
+    """
+    return run_step(steps.train, profile)
+
+
+@task(execution_timeout=timedelta(minutes=30), multiple_outputs=False)
+def export(checkpoint: dict[str, str]) -> dict[str, str]:
+    """Write the challenger as ONNX, and check it in a fresh process: agreement with torch, bounds, latency."""
+    return run_step(steps.export, checkpoint)
+
+
+@task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
+def compare(model: dict[str, str]) -> dict[str, str]:
+    """Score challenger, champion and the naive baselines on the same test windows, from their ONNX files.
+
+    Writes `comparison.json` and the plots.
+    """
+    return run_step(steps.compare, model)
+
+
+@task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
+def decide(comparison: dict[str, str]) -> dict[str, str]:
+    """Apply the gate policy: every check with its value, threshold and verdict. Writes `decision.json`.
+
+    **Red here: the challenger was rejected**, production is unchanged, and the log and the XCom
+    `decision` say why. The model card (`model_card.html`) has the whole picture.
+    """
+    written = run_step(steps.decide, comparison)
+    decision = read_document(file_of(Reference(**written)), "decision")
+    get_current_context()["ti"].xcom_push("decision", {key: decision[key] for key in ("outcome", "reason")})
+    require_pass(decision)
+    return written
+
+
 def recipe(model: NamedModel) -> None:
     """One task for each arrow of the design, handing on a path and a checksum."""
     asset = Asset(model.named("bandwidth_model"))
@@ -218,56 +273,6 @@ def recipe(model: NamedModel) -> None:
                 model=model,
             )
             return asdict(steps.plan(config, settings.work))
-
-    @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
-    def pull(plan: dict[str, str]) -> dict[str, str]:
-        """Copy the telemetry of the run's months into the work area and pin every object that was read.
-
-        Writes `telemetry/` and `snapshot.json`: keys, sizes, checksums, row counts.
-        """
-        return run_step(steps.pull, plan)
-
-    @task(
-        queue="gpu",
-        pool="gpu",
-        priority_weight=100,
-        weight_rule="absolute",
-        execution_timeout=timedelta(hours=12),
-        multiple_outputs=False,
-    )
-    def train(profile: dict[str, str]) -> dict[str, str]:
-        """Fit the challenger on the training part of the snapshot. Runs on queue `gpu`, in pool `gpu`.
-
-        It goes before any trial of a search that waits for the same worker. One line of log for each epoch, with
-        the time that is left. Writes `best_model.pth`, `history.json`.
-        """
-        return run_step(steps.train, profile)
-
-    @task(execution_timeout=timedelta(minutes=30), multiple_outputs=False)
-    def export(checkpoint: dict[str, str]) -> dict[str, str]:
-        """Write the challenger as ONNX, and check it in a fresh process: agreement with torch, bounds, latency."""
-        return run_step(steps.export, checkpoint)
-
-    @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
-    def compare(model: dict[str, str]) -> dict[str, str]:
-        """Score challenger, champion and the naive baselines on the same test windows, from their ONNX files.
-
-        Writes `comparison.json` and the plots.
-        """
-        return run_step(steps.compare, model)
-
-    @task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
-    def decide(comparison: dict[str, str]) -> dict[str, str]:
-        """Apply the gate policy: every check with its value, threshold and verdict. Writes `decision.json`.
-
-        **Red here: the challenger was rejected**, production is unchanged, and the log and the XCom
-        `decision` say why. The model card (`model_card.html`) has the whole picture.
-        """
-        written = run_step(steps.decide, comparison)
-        decision = read_document(file_of(Reference(**written)), "decision")
-        get_current_context()["ti"].xcom_push("decision", {key: decision[key] for key in ("outcome", "reason")})
-        require_pass(decision)
-        return written
 
     @task(execution_timeout=timedelta(minutes=30), outlets=[asset], multiple_outputs=False)
     def publish(decision: dict[str, str]) -> dict[str, str]:

@@ -86,6 +86,87 @@ PARAMS = {
 OF_THE_RUN = ("month", "history_months", "epochs", "windows_per_epoch", "seed")
 
 
+@task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
+def plan() -> dict[str, str]:
+    """Fix what this run is: month, history, budget of a trial, seed, code version. Writes `run.json`.
+
+    Fails at once, without a retry, when a param cannot be used.
+    """
+    context, settings = get_current_context(), Settings()
+    run = context["dag_run"]
+    with reason_in_one_line():
+        config = run_config(
+            {name: context["params"][name] for name in OF_THE_RUN},
+            run_id=run.run_id,
+            interval_start=run.data_interval_start,
+            run_after=run.run_after,
+            now=datetime.now(UTC),
+            settings=settings,
+            code_version=code_version(),
+        )
+        return asdict(steps.plan(config, settings.work))
+
+
+@task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
+def pull(plan: dict[str, str]) -> dict[str, str]:
+    """Copy the telemetry of the run's months into the work area and pin it, as for a retraining.
+
+    Writes `telemetry/` and `snapshot.json`; the proposal names the snapshot's digest.
+    """
+    return run_step(steps.pull, plan)
+
+
+@task(execution_timeout=timedelta(hours=1), multiple_outputs=False)
+def validate(snapshot: dict[str, str]) -> dict[str, str]:
+    """Hold the telemetry against the Great Expectations suites, as for a retraining.
+
+    **Red here: the telemetry is not fit to train on**, so nothing is to be learnt from it.
+    """
+    return run_step(steps.validate, snapshot)
+
+
+@task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
+def open_study(profile: dict[str, str]) -> list[dict[str, str]]:
+    """Begin the study in the work area: `study/`. Hands the same study on once for each trial.
+
+    Cleared and run again, it takes up the study that is there with the trials that it has.
+    """
+    params = get_current_context()["params"]
+    study = run_step(lambda before: steps.open_study(before, params["study"] or "", params["pruner"]), profile)
+    return [study] * params["trials"]
+
+
+@task(
+    queue="gpu",
+    pool="tune",
+    priority_weight=1,
+    weight_rule="absolute",
+    execution_timeout=timedelta(hours=2),
+    map_index_template="{{ what_came_of_it }}",
+)
+def trial(study: dict[str, str]) -> str:
+    """Ask the study for one configuration, train it, tell the study its validation loss.
+
+    Ends early where the study's pruner says so. Killed or tried again, the same configuration is run once
+    more, and counts once. Any retraining that waits for the same workers goes first.
+    """
+    context = get_current_context()
+    with reason_in_one_line():
+        told = steps.trial(Reference(**study), context["params"]["trials"])
+    context["what_came_of_it"] = told  # type: ignore[typeddict-unknown-key]
+    return told
+
+
+@task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
+def propose(studies: list[dict[str, str]]) -> dict[str, str]:
+    """Write the best configuration beside the default's loss, and put it among the registry's proposals.
+
+    Writes `training_<name>.yaml` here and `training/proposed/<name>.yaml` in the registry. **Nothing uses it**
+    until somebody has approved it: `bwpredict tune approve <name>`.
+    """
+    return run_step(lambda study: steps.propose(study, len(studies)), studies[0])
+
+
 @dag(
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
@@ -101,82 +182,6 @@ OF_THE_RUN = ("month", "history_months", "epochs", "windows_per_epoch", "seed")
 )
 def bandwidth_predictor_tune() -> None:
     """The recipe: telemetry as for a retraining, a study on it, its trials, and the proposal."""
-
-    @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
-    def plan() -> dict[str, str]:
-        """Fix what this run is: month, history, budget of a trial, seed, code version. Writes `run.json`.
-
-        Fails at once, without a retry, when a param cannot be used.
-        """
-        context, settings = get_current_context(), Settings()
-        run = context["dag_run"]
-        with reason_in_one_line():
-            config = run_config(
-                {name: context["params"][name] for name in OF_THE_RUN},
-                run_id=run.run_id,
-                interval_start=run.data_interval_start,
-                run_after=run.run_after,
-                now=datetime.now(UTC),
-                settings=settings,
-                code_version=code_version(),
-            )
-            return asdict(steps.plan(config, settings.work))
-
-    @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
-    def pull(plan: dict[str, str]) -> dict[str, str]:
-        """Copy the telemetry of the run's months into the work area and pin it, as for a retraining.
-
-        Writes `telemetry/` and `snapshot.json`; the proposal names the snapshot's digest.
-        """
-        return run_step(steps.pull, plan)
-
-    @task(execution_timeout=timedelta(hours=1), multiple_outputs=False)
-    def validate(snapshot: dict[str, str]) -> dict[str, str]:
-        """Hold the telemetry against the Great Expectations suites, as for a retraining.
-
-        **Red here: the telemetry is not fit to train on**, so nothing is to be learnt from it.
-        """
-        return run_step(steps.validate, snapshot)
-
-    @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
-    def open_study(profile: dict[str, str]) -> list[dict[str, str]]:
-        """Begin the study in the work area: `study/`. Hands the same study on once for each trial.
-
-        Cleared and run again, it takes up the study that is there with the trials that it has.
-        """
-        params = get_current_context()["params"]
-        study = run_step(lambda before: steps.open_study(before, params["study"] or "", params["pruner"]), profile)
-        return [study] * params["trials"]
-
-    @task(
-        queue="gpu",
-        pool="tune",
-        priority_weight=1,
-        weight_rule="absolute",
-        execution_timeout=timedelta(hours=2),
-        map_index_template="{{ what_came_of_it }}",
-    )
-    def trial(study: dict[str, str]) -> str:
-        """Ask the study for one configuration, train it, tell the study its validation loss.
-
-        Ends early where the study's pruner says so. Killed or tried again, the same configuration is run once
-        more, and counts once. Any retraining that waits for the same workers goes first.
-        """
-        context = get_current_context()
-        with reason_in_one_line():
-            told = steps.trial(Reference(**study), context["params"]["trials"])
-        context["what_came_of_it"] = told  # type: ignore[typeddict-unknown-key]
-        return told
-
-    @task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
-    def propose(studies: list[dict[str, str]]) -> dict[str, str]:
-        """Write the best configuration beside the default's loss, and put it among the registry's proposals.
-
-        Writes `training_<name>.yaml` here and `training/proposed/<name>.yaml` in the registry. **Nothing uses it**
-        until somebody has approved it: `bwpredict tune approve <name>`.
-        """
-        return run_step(lambda study: steps.propose(study, len(studies)), studies[0])
-
     studies = open_study(validate(pull(plan())))  # type: ignore[arg-type]
     # Airflow takes a task's docs from its docstring, but not a mapped task's.
     trials = trial.override(doc_md=trial.function.__doc__).expand(study=studies)
