@@ -53,11 +53,9 @@ class LocalStore:
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """The names of the visible folders in the folder `prefix`; none of them is opened."""
-        parts = prefix.split("/")[:-1]
-        start = self.root.joinpath(*parts)
         with explained_os_errors(self.root):
             self._refuse_a_file()
-            if _is_hidden(parts) or not start.is_dir():
+            if (start := self._deepest_folder(prefix)) is None:
                 return ()
             return tuple(sorted((item.name for item in os.scandir(start) if _is_folder(item)), key=str.encode))
 
@@ -154,11 +152,16 @@ class LocalStore:
         if self.root.exists() and not self.root.is_dir():
             raise StoreUnreachableError(f"{self.root}: is a file; expected the folder of an object store.")
 
-    def _keys(self, prefix: str) -> Iterator[str]:
-        """Keys of all visible files in the deepest folder that `prefix` names."""
+    def _deepest_folder(self, prefix: str) -> Path | None:
+        """The deepest folder that `prefix` names; None if it is hidden, or not there."""
         parts = prefix.split("/")[:-1]
         start = self.root.joinpath(*parts)
-        if _is_hidden(parts) or not start.is_dir():
+        hidden = any(part == "" or part.startswith(".") for part in parts)
+        return start if not hidden and start.is_dir() else None
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        """Keys of all visible files in the deepest folder that `prefix` names."""
+        if (start := self._deepest_folder(prefix)) is None:
             return
         skip = len(str(self.root).rstrip("/")) + 1
         for folder, folders, names in os.walk(start, onerror=_raise):
@@ -172,10 +175,6 @@ class LocalStore:
         with (self.root / _LOCK_NAME).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _is_hidden(parts: list[str]) -> bool:
-    return any(part == "" or part.startswith(".") for part in parts)
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:
