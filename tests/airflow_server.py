@@ -56,15 +56,15 @@ class AirflowServer:
         return self.tokens[user]
 
     def get(self, path: str, user: str | None = None, **headers: str) -> Answer:
-        return self.send("GET", path, headers=self._headers(user) | headers)
+        return self.send("GET", path, headers=self.headers(user) | headers)
 
     def post_form(self, path: str, user: str | None, form: Mapping[str, str], **headers: str) -> Answer:
         headers = {"Content-Type": "application/x-www-form-urlencoded", **headers}
-        return self.send("POST", path, content=urlencode(form), headers=self._headers(user) | headers)
+        return self.send("POST", path, content=urlencode(form), headers=self.headers(user) | headers)
 
     def api(self, method: str, path: str, body: object = None) -> Answer:
         content = None if body is None else json.dumps(body)
-        answer = self.send(method, f"/api/v2{path}", content=content, headers=self._headers("admin") | JSON)
+        answer = self.send(method, f"/api/v2{path}", content=content, headers=self.headers("admin") | JSON)
         assert answer.status < 300, (path, answer.status, answer.text[:1000])
         return answer
 
@@ -74,7 +74,7 @@ class AirflowServer:
         answer = connection.getresponse()
         return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
 
-    def _headers(self, user: str | None) -> dict[str, str]:
+    def headers(self, user: str | None) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token(user)}"} if user else {}
 
 
