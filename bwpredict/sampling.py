@@ -9,12 +9,15 @@ links, not with the number of windows.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from bwpredict import schema
-from bwpredict.windows import Index, WindowIndex
+from bwpredict.windows import Index
+
+How = Literal["uniform", "stratified"]
 
 CANDIDATES_PER_WINDOW = 2
 """Of so many windows that are drawn over the links, one is taken over hours and congestion."""
@@ -23,8 +26,24 @@ CONGESTION_SHARES = (0.5, 0.9, 0.99)
 _HOUR, _QUEUE = (schema.FEATURES.index(name) for name in ("time_of_day", "queue_depth"))
 
 
-def draw(train: WindowIndex, budget: int, how: Literal["uniform", "stratified"], *, seed: int, epoch: int) -> Index:
-    """[budget] positions in `train` (ascending rows), each at most once, in random order; the same for the same seed.
+class Windows(Protocol):
+    """What is drawn from, as `windows.WindowIndex` has it: windows in the order of their links, ascending in time."""
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        ...
+
+    def windows_of_links(self) -> Index:
+        """[links], number of windows of each."""
+        ...
+
+    def last_samples(self, which: Index) -> npt.NDArray[np.float32]:
+        """[n, features] of the chosen windows."""
+        ...
+
+
+def draw(train: Windows, budget: int, how: How, *, seed: int, epoch: int) -> Index:
+    """[budget] positions in `train`, each at most once, in random order; the same for the same seed.
 
     stratified: each link gives as many candidates as any other, or all that it has, evenly spread over its time. Of
     these, every hour of the day and level of congestion gets its share. A budget of all windows is a permutation of
@@ -33,20 +52,21 @@ def draw(train: WindowIndex, budget: int, how: Literal["uniform", "stratified"],
     rng = np.random.default_rng((seed, epoch))
     if how == "uniform":
         return rng.choice(len(train), size=budget, replace=False, shuffle=True)
-    windows_of_link = _windows_of_links(train)
-    quotas = _quotas(windows_of_link, min(CANDIDATES_PER_WINDOW * budget, len(train)), rng)
-    candidates = _evenly_spread(windows_of_link, quotas, rng)
+    windows_of_links = train.windows_of_links()
+    quotas = _quotas(windows_of_links, min(CANDIDATES_PER_WINDOW * budget, len(train)), rng)
+    candidates = _evenly_spread(windows_of_links, quotas, rng)
     candidates = candidates[np.argsort(_strata(train, candidates), kind="stable")]
     taken = ((np.arange(budget) + rng.random()) * (len(candidates) / budget)).astype(np.int64)
     return rng.permutation(candidates[taken.clip(max=len(candidates) - 1)])
 
 
-def _windows_of_links(train: WindowIndex) -> Index:
-    """[links], number of windows of each link that has any, in the order of the index."""
-    runs = train.positions
-    sizes = np.diff(runs.past, prepend=0)
-    counts = np.bincount(train.frame.link[runs.first], weights=sizes).astype(np.int64)
-    return counts[counts > 0]
+def expected_draws(windows_of_links: Index, budget: int, how: How) -> npt.NDArray[np.floating]:
+    """[links], of the windows of an epoch, how many each link gives on average."""
+    everything = int(windows_of_links.sum())
+    if how == "uniform":
+        return windows_of_links * (budget / everything)
+    candidates = min(CANDIDATES_PER_WINDOW * budget, everything)
+    return _quotas(windows_of_links, candidates, np.random.default_rng(0)) * (budget / candidates)
 
 
 def _quotas(windows: Index, total: int, rng: np.random.Generator) -> Index:
@@ -74,11 +94,9 @@ def _evenly_spread(windows: Index, quotas: Index, rng: np.random.Generator) -> I
     return (np.cumsum(windows) - windows)[link] + within
 
 
-def _strata(train: WindowIndex, candidates: Index) -> Index:
+def _strata(train: Windows, candidates: Index) -> Index:
     """[candidates], number of the hour and the level of congestion at each window's last sample."""
-    rows = train.positions.rows(candidates) + train.window_size - 1
-    last = train.frame.values[rows]
-    train.frame.release()
+    last = train.last_samples(candidates)
     queue = last[:, _QUEUE]
     level = np.searchsorted(np.quantile(queue, CONGESTION_SHARES), queue)
     strata: Index = last[:, _HOUR].astype(np.int64) * (len(CONGESTION_SHARES) + 1) + level

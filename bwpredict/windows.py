@@ -127,6 +127,36 @@ class WindowIndex:
         self.frame.release()
         return targets
 
+    def windows_of_links(self) -> Index:
+        """[links], number of windows of each link; they follow one another in this order."""
+        runs = self.positions
+        sizes = np.diff(runs.past, prepend=0)
+        counts = np.bincount(self.frame.link[runs.first], weights=sizes, minlength=len(self.frame.links))
+        return counts.astype(np.int64)
+
+    def last_samples(self, which: Index) -> npt.NDArray[np.float32]:
+        """[n, features] of the chosen windows, raw units: what is known when a forecast is asked for."""
+        samples = self.frame.values[self.positions.rows(which) + self.window_size - 1]
+        self.frame.release()
+        return samples
+
+    def of_links(self, first: int, past: int) -> WindowIndex:
+        """The windows of the links [first, past), on a frame of these links alone."""
+        begin, end = self.frame.link_rows()[[first, past]]
+        runs = self.positions
+        inside = (runs.first >= begin) & (runs.first < end)
+        sizes = np.diff(runs.past, prepend=0)[inside]
+        positions = Starts(runs.first[inside] - begin, np.cumsum(sizes))
+        return replace(self, frame=self.frame.of_links(first, past), positions=positions)
+
+    def apart(self) -> WindowIndex:
+        """The same windows on a frame in memory that holds nothing but their samples, one window after another."""
+        rows = self.starts[:, None] + np.arange(self.steps_to_target + 1)
+        first = np.arange(len(rows)) * rows.shape[1]
+        arrays = {name: getattr(self.frame, name)[rows.reshape(-1)] for name in ("values", "timestamps", "link")}
+        self.frame.release()
+        return replace(self, frame=replace(self.frame, mapped=(), **arrays), positions=Starts.of_runs(first, first + 1))
+
     def take(self, which: Index | npt.NDArray[np.bool_] | slice) -> WindowIndex:
         """The chosen windows, as an index of their own."""
         return self.at(self.positions.rows(which))

@@ -58,10 +58,13 @@ class TelemetryFrame:
 
     def parts(self, rows: int) -> Iterator[TelemetryFrame]:
         """The frame in parts of whole links, of at most so many rows each, more only where one link has more."""
-        edges = self.link_rows()
-        for first, past in whole_links(edges, rows):
-            part = slice(edges[first], edges[past])
-            yield replace(self, values=self.values[part], timestamps=self.timestamps[part], link=self.link[part])
+        for first, past in whole_links(self.link_rows(), rows):
+            yield self.of_links(first, past)
+
+    def of_links(self, first: int, past: int) -> TelemetryFrame:
+        """The rows of the links [first, past); `links` and their numbers stay."""
+        part = slice(*self.link_rows()[[first, past]])
+        return replace(self, values=self.values[part], timestamps=self.timestamps[part], link=self.link[part])
 
     def release(self) -> None:
         """Let go of the pages of mapped files that were read so far; they are read again when they are needed."""

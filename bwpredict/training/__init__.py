@@ -10,7 +10,8 @@ progress.py    the best model and the records so far, and the history document
 memory.py      memory that is freed is kept while it trains
 resume.py      what a training that was killed continues from
 change_share.py  how much of the trained change validation confirms
-ranks.py       one training over several processes; launch.py starts them, rank.py is what each runs
+ranks.py       one training over several processes: who takes which windows; batch_norm.py is over all of them
+launch.py      starts them; job.py is what they are given, rank.py what each runs, join.py what other machines run
 ```
 """
 

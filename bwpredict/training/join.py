@@ -7,23 +7,19 @@ step says.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from bwpredict.errors import BwPredictError, RankError
-from bwpredict.store import open_store
-from bwpredict.training.launch import JOB, meeting, start_ranks
+from bwpredict.training import job as jobs
+from bwpredict.training.launch import meeting, start_ranks
 
 logger = logging.getLogger(__name__)
-
-JOB_WITHIN_SECONDS = 600
 
 
 def main() -> int:
@@ -48,29 +44,12 @@ def join(uri: str, folder: Path) -> None:
         RankError: there is no job, or the training ended early.
         StoreUnreachableError: the store's.
     """
-    fetch(uri, folder)
-    described = json.loads((folder / JOB).read_bytes())
+    jobs.fetch(uri, folder)
+    job = jobs.read(folder)
     try:
-        start_ranks(meeting(described["config"]["ranks"], described["machines"], described["rendezvous"]), folder)
+        start_ranks(meeting(job.config["ranks"], job.machines, job.rendezvous), folder)
     except (ChildFailedError, SignalException) as error:
         raise RankError(f"{uri}: the training ended early; the log of the step that sent it says why.") from error
-
-
-def fetch(uri: str, folder: Path) -> None:
-    """Bring the job into the folder; waits for it for `JOB_WITHIN_SECONDS`.
-
-    Raises:
-        RankError: there is none.
-    """
-    store = open_store(uri)
-    until = time.monotonic() + JOB_WITHIN_SECONDS
-    logger.info("waiting for the training at %s", uri)
-    while JOB not in set(store.keys()):
-        if time.monotonic() > until:
-            raise RankError(f"{uri}: holds no training; start the step first, its log names the address.")
-        time.sleep(1)
-    for item in list(store.list()):
-        store.download(item.key, folder / item.key, most_bytes=item.size_bytes)
 
 
 if __name__ == "__main__":

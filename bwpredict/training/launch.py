@@ -1,8 +1,7 @@
 """Start the ranks of a training, and end all of them when one dies.
 
-The windows' telemetry goes into a job folder as plain arrays, which every rank maps into memory and reads its own
-share of; `rank.py` is what each runs. Several machines share the folder, or, with `BWPREDICT_WORK_STORE`, the store
-that it is sent to: `join.py` is what the others run then.
+What they are to do goes into a job folder (`job.py`); `rank.py` is what each runs. Several machines share the folder,
+or, with `BWPREDICT_WORK_STORE`, the store that it is sent to: `join.py` is what the others run then.
 """
 
 from __future__ import annotations
@@ -11,53 +10,42 @@ import json
 import logging
 import sys
 import tempfile
-import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from bwpredict.config import Settings, TrainingConfig
-from bwpredict.errors import ConfigError, RankError, StoreError
-from bwpredict.files import atomic_path, write_atomically
-from bwpredict.model import Forecaster, save_checkpoint
-from bwpredict.store import open_store
-from bwpredict.telemetry.frame import TelemetryFrame
+from bwpredict.errors import ConfigError, RankError
+from bwpredict.model import Forecaster
+from bwpredict.training import job as jobs
+from bwpredict.training.job import Job
 from bwpredict.training.progress import Training
 from bwpredict.training.resume import Resume, identity
-from bwpredict.windows import Split, Starts, WindowIndex
+from bwpredict.windows import Split
 
 logger = logging.getLogger(__name__)
 
-JOB = "job.json"
-START = "start.pth"
 ERROR = "error.json"
 HERE = "--here"
 """Tells ranks that they are on the machine that runs the step."""
-PARTS = ("train", "validation")
-"""A training sees no others."""
-FRAME = ("values", "timestamps", "link")
 
 
 def over_ranks(
     task: str,
-    start: Forecaster | None,
+    start: Forecaster,
     split: Split,
     config: TrainingConfig,
     checkpoint: Path,
     absent: frozenset[str],
     resume: Resume | None,
 ) -> Training:
-    """Run a training of `run.py` in `config.ranks` processes; `start` is the model it begins with, if any.
+    """Run a training of `run.py` in `config.ranks` processes; `start` is the model it begins with.
 
     Raises:
+        ConfigError: the ranks, or the links, cannot be shared out between the machines.
         RankError: a rank died; names it and the reason.
         BwPredictError: what the training raised.
     """
@@ -68,86 +56,29 @@ def over_ranks(
         resume.look(same)
         if over := resume.finished(checkpoint):
             return over
-        job = resume.path.with_suffix(".ranks")
         where = _machines(config.ranks)
-        described = {
-            "task": task,
-            "config": config.model_dump(mode="json"),
-            "absent": sorted(absent),
-            "machines": where.min_nodes,
-            "rendezvous": where.rdzv_endpoint,
-        }
-        paths = {"checkpoint": str(checkpoint.absolute()), "resume": str(resume.path.absolute())}
-        if start:
-            save_checkpoint(start, job / START, {})
-        write_job(job, split, {**described, **paths, "every_seconds": resume.every_seconds})
-        with _sent(job):
-            _run_ranks(job, where)
+        folder = resume.path.with_suffix(".ranks")
+        job = Job(
+            task=task,
+            config=config.model_dump(mode="json"),
+            absent=sorted(absent),
+            identity=same,
+            machines=where.min_nodes,
+            rendezvous=where.rdzv_endpoint,
+            checkpoint=str(checkpoint.absolute()),
+            resume=str(resume.path.absolute()),
+            every_seconds=resume.every_seconds,
+            address=jobs.new_address(Settings()),
+        )
+        jobs.write(folder, job, start, split)
+        with jobs.sent(folder, job.address):
+            _run_ranks(folder, where)
         resume.look(same)
         over = resume.finished(checkpoint)
     if over is None:
         raise RankError(f"{resume.path}: the ranks ended without a result; see the log above.")
-    windows = {name: len(part) for name, part in split.parts.items()}  # the ranks see only PARTS
+    windows = {name: len(part) for name, part in split.parts.items()}  # no rank sees all of them
     return Training(over.model, over.history | {"windows": windows})
-
-
-def write_job(job: Path, split: Split, described: dict[str, Any]) -> None:
-    """What `read_split` and `rank.py` read, the description last."""
-    train = split["train"]
-    arrays: dict[str, npt.NDArray[Any]] = {name: getattr(train.frame, name) for name in FRAME}
-    for part in PARTS:
-        positions = split[part].positions
-        arrays |= {f"{part}_first": positions.first, f"{part}_past": positions.past}
-    for name, array in arrays.items():
-        with atomic_path(job / f"{name}.npy") as temporary:
-            np.save(temporary, array)
-        train.frame.release()
-    windows = {
-        "window_size": train.window_size,
-        "horizon_steps": train.horizon_steps,
-        "cadence_seconds": train.frame.cadence_seconds,
-    }
-    write_atomically(job / JOB, json.dumps({**described, "windows": windows}).encode())
-
-
-@contextmanager
-def _sent(job: Path) -> Iterator[None]:
-    """Within the block, the job lies in the store where the machines of the training share one."""
-    settings = Settings()
-    if settings.rank_nodes == 1 or not settings.work_store:
-        yield
-        return
-    store = open_store(settings.work_store)
-    prefix = f"ranks/{uuid.uuid4().hex}"
-    names = [path.name for path in job.glob("*.npy")] + [START] * (job / START).is_file()
-    for name in [*names, JOB]:  # the description last: who finds it finds the rest
-        store.upload(job / name, f"{prefix}/{name}")
-    logger.info("on the other machines: python -m bwpredict.training.join %s/%s", store.uri.rstrip("/"), prefix)
-    try:
-        yield
-    finally:
-        try:
-            for name in [JOB, *names]:
-                store.delete(f"{prefix}/{name}")
-        except StoreError as error:
-            logger.warning("%s The training's job stays in %s/%s; delete it.", error, store.uri, prefix)
-
-
-def read_split(job: Path, described: dict[str, Any]) -> Split:
-    """The parts that a training sees; samples are read from disk when their windows are used."""
-    arrays = {name: np.load(job / f"{name}.npy", mmap_mode="r") for name in FRAME}
-    frame = TelemetryFrame(
-        **arrays,
-        links=pd.DataFrame(),
-        cadence_seconds=described["windows"]["cadence_seconds"],
-        mapped=tuple(array._mmap for array in arrays.values()),  # noqa: SLF001 - its pages are let go after use
-    )
-
-    def index(part: str) -> WindowIndex:
-        positions = Starts(*(np.load(job / f"{part}_{name}.npy") for name in ("first", "past")))
-        return WindowIndex(frame, positions, described["windows"]["window_size"], described["windows"]["horizon_steps"])
-
-    return Split({part: index(part) for part in PARTS}, {}, 0.0, whole_days=False, by="calendar")
 
 
 def _machines(ranks: int) -> LaunchConfig:

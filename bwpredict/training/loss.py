@@ -39,7 +39,9 @@ class BatchLoss(nn.Module):
         logs = model.in_log_space(targets)
         wanted = ((logs.mean(dim=1) if logs.dim() > anchor.dim() else logs) - anchor) / model.typical_change
         errors = (change - wanted).abs() * importance(model, anchor, self.raw_error_share)
-        return (errors.flatten(0, -2).mean(dim=0) * self.weights).sum()
+        errors = errors.flatten(0, -2)
+        # Of a batch without a window, which a rank may meet, the mean would not be a number.
+        return (errors.sum(dim=0) / max(1, len(errors)) * self.weights).sum()
 
 
 def importance(model: Forecaster, anchor: Tensor, raw_error_share: float) -> Tensor:

@@ -18,7 +18,7 @@ from bwpredict import schema
 from bwpredict.config import TrainingConfig
 from bwpredict.model import Forecaster, parameter_count, save_checkpoint
 from bwpredict.training.loss import evaluate_loss
-from bwpredict.training.ranks import Ranks
+from bwpredict.training.ranks import Ranks, TrainingWindows
 from bwpredict.windows import Split, WindowIndex
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class Progress:
     config: TrainingConfig
     weights: Tensor
     """[targets], of each target in the loss; 0 where it is absent."""
+    train: TrainingWindows
     validation: WindowIndex
     checkpoint: Path
     """The best model so far; each rank has a file of its own."""
@@ -113,7 +114,8 @@ def begin(
 ) -> Progress:
     """A training that has not seen any window yet."""
     validation = split["validation"].spread(config.validation_windows)
-    return Progress(split, config, target_weights(absent, device), validation, checkpoint, on_epoch, ranks)
+    train = TrainingWindows(split["train"], ranks, device)
+    return Progress(split, config, target_weights(absent, device), train, validation, checkpoint, on_epoch, ranks)
 
 
 def target_weights(absent: frozenset[str], device: torch.device) -> Tensor:

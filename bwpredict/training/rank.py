@@ -1,4 +1,4 @@
-"""One rank of a training: `torchrun … -m bwpredict.training.rank JOB`, where JOB is the folder that `launch` wrote."""
+"""One rank of a training: `torchrun … -m bwpredict.training.rank JOB`, with the folder that `job.py` describes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import os
 import signal
 import sys
 import tempfile
+import time
+from dataclasses import replace
 from datetime import timedelta
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,15 @@ from bwpredict.config import TrainingConfig
 from bwpredict.errors import BwPredictError
 from bwpredict.files import write_atomically
 from bwpredict.model import load_checkpoint
+from bwpredict.training import job as jobs
 from bwpredict.training import run
-from bwpredict.training.launch import ERROR, HERE, JOB, START, read_split
+from bwpredict.training.job import START
+from bwpredict.training.launch import ERROR, HERE
 from bwpredict.training.progress import log_epoch
 from bwpredict.training.ranks import Ranks
 from bwpredict.training.resume import Resume
+
+logger = logging.getLogger(__name__)
 
 SILENCE = timedelta(seconds=50)
 """A rank that hears nothing for so long from the others ends."""
@@ -36,47 +43,67 @@ def main() -> None:
     _end_with_the_launcher()
     device = _device()
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=SILENCE)
-    ranks = Ranks(dist.get_rank(), dist.get_world_size(), _first())
+    ranks = Ranks(
+        dist.get_rank(),
+        dist.get_world_size(),
+        local_rank=int(os.environ["LOCAL_RANK"]),
+        local_count=int(os.environ["LOCAL_WORLD_SIZE"]),
+    )
+    ranks = replace(ranks, first=ranks.gather(HERE in sys.argv).index(True))
     logging.basicConfig(
         level=logging.INFO if ranks.is_first else logging.ERROR, format="%(message)s", stream=sys.stdout
     )
-    job = Path(sys.argv[1])
+    folder = Path(sys.argv[1])
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            _train(job, Path(folder), device, ranks)
+        with tempfile.TemporaryDirectory() as scratch:
+            _train(folder, Path(scratch), device, ranks)
     except BwPredictError as error:
         if ranks.is_first:
             sentence = {"type": type(error).__name__, "message": str(error)}
-            write_atomically(job / ERROR, json.dumps(sentence).encode())
+            write_atomically(folder / ERROR, json.dumps(sentence).encode())
+        elif ranks.local_rank == 0:
+            logger.error("%s", error)
         sys.exit(error.exit_code)
     dist.destroy_process_group()
 
 
-def _train(job: Path, scratch: Path, device: torch.device, ranks: Ranks) -> None:
-    described = json.loads((job / JOB).read_bytes())
-    config = TrainingConfig(**described["config"])
-    state = _state_of_the_first(Path(described["resume"]), scratch, ranks)
+def _train(folder: Path, scratch: Path, device: torch.device, ranks: Ranks) -> None:
+    job, machine = jobs.read(folder), int(os.environ["GROUP_RANK"])
+    if job.address:
+        _wait_for_shares(job.address, folder, machine, ranks)
+    split, fleet = jobs.read_windows(folder, machine)
+    state = _state_of_the_first(Path(job.resume), scratch, ranks)
+    resume = Resume(state, job.every_seconds, writes=ranks.is_first)
+    resume.look(job.identity)
     settings: dict[str, Any] = {
-        "absent": frozenset(described["absent"]),
+        "absent": frozenset(job.absent),
         "on_epoch": log_epoch if ranks.is_first else None,
         "device": device,
-        "resume": Resume(state, described["every_seconds"], writes=ranks.is_first),
-        "ranks": ranks,
+        "resume": resume,
+        "ranks": replace(ranks, fleet=fleet),
     }
-    checkpoint = Path(described["checkpoint"]) if ranks.is_first else scratch / "best.pth"
-    split = read_split(job, described)
-    if described["task"] == "train":
-        run.train(split, config, checkpoint, **settings)
+    config = TrainingConfig(**job.config)
+    checkpoint = Path(job.checkpoint) if ranks.is_first else scratch / "best.pth"
+    start = load_checkpoint(folder / START)
+    if job.task == "train":
+        run.train(split, config, checkpoint, start=start, **settings)
     else:
-        task = {"fine_tune": run.prune_and_fine_tune, "warm_start": run.continue_champion}[described["task"]]
-        task(load_checkpoint(job / START), split, config, checkpoint, **settings)
+        task = {"fine_tune": run.prune_and_fine_tune, "warm_start": run.continue_champion}[job.task]
+        task(start, split, config, checkpoint, **settings)
 
 
-def _first() -> int:
-    """The first rank on the machine that runs the step."""
-    is_there: list[bool] = [False] * dist.get_world_size()
-    dist.all_gather_object(is_there, HERE in sys.argv)
-    return is_there.index(True)
+def _wait_for_shares(address: str, folder: Path, machine: int, ranks: Ranks) -> None:
+    """Have every machine fetch its share of the windows; meanwhile the ranks ask each other, so that a death is seen.
+
+    The machine that runs the step has them.
+    """
+    fetching = None
+    if HERE not in sys.argv and ranks.local_rank == 0:
+        fetching = ThreadPool(1).apply_async(jobs.fetch_share, (address, folder, machine))
+    while not all(ranks.gather(fetching is None or fetching.ready())):
+        time.sleep(1)
+    if fetching:
+        fetching.get()
 
 
 def _state_of_the_first(path: Path, scratch: Path, ranks: Ranks) -> Path:

@@ -3,18 +3,39 @@
 Every rank draws the same batches from the seed and takes its share of each; gradients are averaged by
 `DistributedDataParallel`, batch norm statistics by `GlobalBatchNorm`. After each step all ranks hold the same
 weights, so that any of them can write the checkpoint: the first on the machine that runs the step does.
+
+A machine holds whole links, and computes their windows; its ranks deal them out among themselves.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from bwpredict import schema
+from bwpredict.errors import ConfigError
 from bwpredict.model import Forecaster
-from bwpredict.windows import Index
+from bwpredict.sampling import How, expected_draws
+from bwpredict.training.batch_norm import sum_over_ranks, use_global_batch_norm
+from bwpredict.windows import Index, WindowIndex
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The training windows of all machines, as one of them knows them."""
+
+    windows_of_links: Index
+    """[links], number of windows of each."""
+    before: int
+    """Windows of the links before those that this machine holds."""
 
 
 @dataclass(frozen=True)
@@ -25,27 +46,32 @@ class Ranks:
     count: int = 1
     first: int = 0
     """The rank that writes what is written once."""
+    local_rank: int = 0
+    """Among those of this machine."""
+    local_count: int = 1
+    fleet: Fleet | None = None
+    """None: this machine holds all windows."""
 
     @property
     def is_first(self) -> bool:
         """Whether this process is that rank."""
         return self.rank == self.first
 
-    def share(self, batch: Index) -> Index:
-        """The part of a batch that this rank computes."""
-        return batch[self.rank :: self.count]
+    def gather(self, value: T) -> list[T]:
+        """Every rank's value."""
+        if self.count == 1:
+            return [value]
+        values: list[T] = [value] * self.count
+        dist.all_gather_object(values, value)
+        return values
 
     def total(self, value: float) -> float:
         """The sum over all ranks, the same bits on each."""
-        if self.count == 1:
-            return value
-        values: list[float] = [0.0] * self.count
-        dist.all_gather_object(values, value)
-        return sum(values)
+        return sum(self.gather(value))
 
     def sum(self, value: Tensor) -> Tensor:
         """The sum of the ranks' tensors."""
-        return value if self.count == 1 else _sum_over_ranks(value)
+        return value if self.count == 1 else sum_over_ranks(value)
 
     def alike(self, model: Forecaster) -> None:
         """Make every rank's model that of rank 0, and its batch norms see the whole batch."""
@@ -66,59 +92,65 @@ class Ranks:
 ALONE = Ranks()
 
 
-def use_global_batch_norm(layers: nn.Module) -> None:
-    """Replace each batch norm of `layers` by one over the ranks' windows together; weights and statistics stay."""
-    for name, layer in list(layers.named_children()):
-        if isinstance(layer, nn.BatchNorm1d) and not isinstance(layer, GlobalBatchNorm):
-            replacement = GlobalBatchNorm(layer.num_features, layer.eps, layer.momentum).to(layer.weight.device)
-            replacement.load_state_dict(layer.state_dict())
-            setattr(layers, name, replacement)
+@dataclass(frozen=True)
+class TrainingWindows:
+    """All windows that an epoch may draw (`sampling.Windows`), of which this machine holds some."""
+
+    held: WindowIndex
+    ranks: Ranks
+    device: torch.device
+    """Where ranks exchange values."""
+
+    def __len__(self) -> int:
+        """Number of windows, over all machines."""
+        fleet = self.ranks.fleet
+        return int(fleet.windows_of_links.sum()) if fleet else len(self.held)
+
+    def windows_of_links(self) -> Index:
+        """[links], number of windows of each, over all machines."""
+        fleet = self.ranks.fleet
+        return fleet.windows_of_links if fleet else self.held.windows_of_links()
+
+    def last_samples(self, which: Index) -> npt.NDArray[np.float32]:
+        """[n, features] of the chosen windows, whichever machine holds them."""
+        if self.ranks.fleet is None:
+            return self.held.last_samples(which)
+        samples = np.zeros((len(which), len(schema.FEATURES)), dtype=np.float32)
+        if self.ranks.local_rank == 0:
+            here = self._is_held(which)
+            samples[here] = self.held.last_samples(which[here] - self.ranks.fleet.before)
+        everywhere: npt.NDArray[np.float32] = self.ranks.sum(torch.from_numpy(samples).to(self.device)).cpu().numpy()
+        return everywhere
+
+    def share(self, batch: Index) -> Index:
+        """Which of `held` this rank computes for a batch; there may be none."""
+        ranks = self.ranks
+        if ranks.fleet:
+            batch = batch[self._is_held(batch)] - ranks.fleet.before
+        return batch[ranks.local_rank :: ranks.local_count]
+
+    def _is_held(self, which: Index) -> npt.NDArray[np.bool_]:
+        fleet = self.ranks.fleet
+        assert fleet is not None  # noqa: S101
+        return (which >= fleet.before) & (which < fleet.before + len(self.held))
 
 
-class GlobalBatchNorm(nn.BatchNorm1d):
-    """Batch norm with the statistics of all ranks' windows, on CPU as on GPU (`SyncBatchNorm` is for GPUs only)."""
+def deal_out(windows_of_links: Index, machines: int, budget: int, how: How) -> list[int]:
+    """[machines + 1], the link with which each machine's share begins: about as many windows are drawn from each.
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of nn.Module's
-        """[batch, features] or [batch, features, steps], normalised over all but the features."""
-        if not self.training:
-            return super().forward(input)
-        values = input.float()
-        over = [0, *range(2, input.dim())]
-        shape = [1, -1, *[1] * (input.dim() - 2)]
-        # Rows that belong together: the ranks' shares of a batch may differ by a window.
-        count = _sum_over_ranks(torch.full((1,), float(input.numel() // self.num_features), device=input.device))
-        mean = _sum_over_ranks(values.sum(dim=over)) / count
-        centred = values - mean.view(shape)
-        variance = _sum_over_ranks(centred.square().sum(dim=over)) / count
-        if self.track_running_stats:
-            self._remember(mean.detach(), variance.detach() * count / (count - 1))
-        normal = centred * torch.rsqrt(variance + self.eps).view(shape)
-        return (normal * self.weight.view(shape) + self.bias.view(shape)).to(input.dtype)
-
-    @torch.no_grad()
-    def _remember(self, mean: Tensor, unbiased_variance: Tensor) -> None:
-        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None  # noqa: S101, PT018
-        self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum or 0.0)
-        self.running_var.lerp_(unbiased_variance, self.momentum or 0.0)
-
-
-def _sum_over_ranks(value: Tensor) -> Tensor:
-    """The sum, through which gradients flow back to every rank."""
-    return _SumOverRanks.apply(value)  # type: ignore[no-untyped-call, no-any-return]
-
-
-class _SumOverRanks(torch.autograd.Function):
-    """all-reduce forwards, and of the gradient backwards: each rank's loss depends on every rank's values."""
-
-    @staticmethod
-    def forward(context: object, value: Tensor) -> Tensor:  # noqa: ARG004
-        summed = value.clone()
-        dist.all_reduce(summed)
-        return summed
-
-    @staticmethod
-    def backward(context: object, gradient: Tensor) -> Tensor:  # noqa: ARG004
-        summed = gradient.contiguous().clone()
-        dist.all_reduce(summed)
-        return summed
+    Raises:
+        ConfigError: there are fewer links with windows than machines.
+    """
+    links = np.flatnonzero(windows_of_links)
+    if len(links) < machines:
+        raise ConfigError(
+            f"{machines} machines cannot share the training windows of {len(links)} links: each needs one at least."
+        )
+    draws = expected_draws(windows_of_links, budget, how)[links]
+    wanted = draws.sum() * np.arange(1, machines) / machines
+    # The edge nearest to what is wanted, moved where a machine would be left without a link.
+    edges = np.searchsorted(np.cumsum(draws) - draws / 2, wanted)
+    fewest = np.arange(1, machines)
+    edges = np.maximum.accumulate(np.maximum(edges, fewest) - fewest) + fewest
+    edges = np.minimum(edges, len(links) - machines + fewest)
+    return [0, *links[edges].tolist(), len(windows_of_links)]

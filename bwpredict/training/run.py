@@ -45,6 +45,7 @@ def train(
     device: torch.device | None = None,
     resume: Resume | None = None,
     ranks: Ranks = ALONE,
+    start: Forecaster | None = None,
 ) -> Training:
     """Fit a model on the training part, choosing the epoch by the validation part; nothing else is looked at.
 
@@ -52,6 +53,7 @@ def train(
     `checkpoint` whenever it gets better; an exception of `on_epoch` ends the training. With `resume`, a training
     that was killed is continued. Same windows, configuration and machine: same weights on CPU. With
     `config.ranks` > 1, processes of its own train, and `on_epoch` is not called: the first rank logs its epochs.
+    They are given `start`, the untrained model: none of them sees all windows, which its transforms are fitted to.
 
     Raises:
         DivergedError: the learning rate is so large that the loss is no longer finite.
@@ -59,14 +61,16 @@ def train(
         TelemetryError: a target never changes, so there is nothing to learn.
     """
     if config.ranks > ranks.count:
-        return over_ranks("train", None, split, config, checkpoint, absent, resume)
+        torch.manual_seed(config.seed)
+        new = _new_model(split["train"], config, absent)
+        return over_ranks("train", new, split, config, checkpoint, absent, resume)
 
     def fit(progress: Progress) -> Forecaster:
         stage_before = resume.stage if resume else None
         if resume and stage_before:
             model = resume.restore(progress).to(progress.weights.device)
         else:
-            model = _new_model(split["train"], config, absent).to(progress.weights.device)
+            model = (start or _new_model(split["train"], config, absent)).to(progress.weights.device)
             progress.keep(model, 0, progress.validation_loss(model))
         if config.highway_epochs and stage_before != "layers":
             model = run_stage(_highway_stage(config), model, progress, resume)
@@ -77,7 +81,7 @@ def train(
             model = run_stage(_layers_stage(config), model, progress, resume)
         return model
 
-    return _run(fit, None, split, config, checkpoint, absent, on_epoch, device, resume, ranks)
+    return _run(fit, start, split, config, checkpoint, absent, on_epoch, device, resume, ranks)
 
 
 def prune_and_fine_tune(
@@ -169,7 +173,8 @@ def _run(
 ) -> Training:
     """What all trainings have around them: seed, continuing, and at the end what validation confirms."""
     if resume:
-        resume.look(identity(split, config, absent, start))
+        if ranks.count == 1:  # several were told by who started them
+            resume.look(identity(split, config, absent, start))
         if over := resume.finished(checkpoint):
             return over
     torch.manual_seed(config.seed)

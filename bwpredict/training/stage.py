@@ -21,7 +21,6 @@ from bwpredict.sampling import draw
 from bwpredict.training import memory
 from bwpredict.training.loss import BatchLoss, load
 from bwpredict.training.progress import Progress, Record
-from bwpredict.training.ranks import Ranks
 from bwpredict.training.resume import Resume, set_random_state
 from bwpredict.windows import Index
 
@@ -73,7 +72,7 @@ def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resum
     Raises:
         DivergedError: the loss is no longer finite.
     """
-    config, budget = progress.config, min(stage.windows, len(progress.split["train"]))
+    config, budget = progress.config, min(stage.windows, len(progress.train))
     learning = _prepare(stage, model, progress, budget)
     if resume and (state := resume.take(stage.name)):
         _restore(learning, state, progress)
@@ -148,10 +147,10 @@ def _train_epoch(
     """What is left of the epoch; returns the mean loss on the way, and the seconds it took."""
     config, ranks = progress.config, progress.ranks
     began, before = time.monotonic(), learning.seconds
-    order = draw(progress.split["train"], budget, config.draw, seed=config.seed, epoch=learning.epoch)
+    order = draw(progress.train, budget, config.draw, seed=config.seed, epoch=learning.epoch)
     learning.model.train()
     with _deterministic(progress.weights.device), memory.kept():
-        for number, batch in enumerate(_batches(order, config.batch_size, ranks)):
+        for number, batch in enumerate(_batches(order, config.batch_size)):
             if number < learning.batches:
                 continue
             if ranks.count > 1:  # whatever was drawn before: so a rank continues without a state of its own
@@ -170,10 +169,11 @@ def _step(learning: _Learning, batch: Index, progress: Progress) -> None:
     """One change of the weights, by this rank's share of the batch, in as many parts as little memory needs."""
     config, ranks = progress.config, progress.ranks
     learning.optimizer.zero_grad(set_to_none=True)
-    share = ranks.share(batch)
-    parts = np.array_split(share, max(1, min(config.accumulation_steps, len(share) // 2)))
+    share = progress.train.share(batch)
+    # As many on every rank, since they meet in each.
+    parts = np.array_split(share, max(1, min(config.accumulation_steps, len(batch) // (2 * ranks.count))))
     for number, part in enumerate(parts):
-        inputs, targets = load(progress.split["train"], part, progress.weights.device, config.target_smoothing)
+        inputs, targets = load(progress.train.held, part, progress.weights.device, config.target_smoothing)
         with ExitStack() as until_last:
             if ranks.count > 1 and number < len(parts) - 1:
                 until_last.enter_context(learning.loss.no_sync())  # type: ignore[operator]
@@ -190,11 +190,11 @@ def _seed_of(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def _batches(order: Index, batch_size: int, ranks: Ranks) -> Iterator[Index]:
-    """Batches of `order`; a last one with too few windows is dropped: batch norm needs two, and each rank one."""
+def _batches(order: Index, batch_size: int) -> Iterator[Index]:
+    """Batches of `order`; a last one of a single window is dropped: batch norm needs two."""
     for begin in range(0, len(order), batch_size):
         batch = order[begin : begin + batch_size]
-        if len(batch) >= max(2, ranks.count):
+        if len(batch) >= 2:
             yield batch
 
 

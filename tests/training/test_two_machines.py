@@ -17,10 +17,12 @@ from test_ranks import NOTHING_AT_RANDOM, SAME_LOSS, SAME_LOSS_WITH_DROPOUT, STO
 from bwpredict.errors import RankError
 from bwpredict.store import open_store
 from bwpredict.training import Resume, train
-from bwpredict.training.launch import JOB
+from bwpredict.training.job import JOB
 
 pytestmark = pytest.mark.slow
 TWO = CONFIG.model_copy(update={"ranks": 2, "windows_per_epoch": 192, **NOTHING_AT_RANDOM})
+LINKS = (900, 600, 900, 300)
+"""Minutes of each."""
 
 
 @pytest.fixture
@@ -98,12 +100,16 @@ def ranks_of(process):
     ]
 
 
-def test_two_machines_end_with_the_losses_of_one_rank(other_machine, tmp_path, monkeypatch):
-    two = train(small_split(), TWO, tmp_path / "best.pth", resume=Resume(tmp_path / "train.pth", 0)).history
+@pytest.mark.parametrize("draw", ["uniform", "stratified"])
+def test_two_machines_end_with_the_losses_of_one_rank(other_machine, tmp_path, monkeypatch, draw):
+    config = TWO.model_copy(update={"draw": draw})
+    split = small_split(minutes=LINKS)
+    two = train(split, config, tmp_path / "best.pth", resume=Resume(tmp_path / "train.pth", 0)).history
     assert two["ranks"] == 2
+    assert two["windows"] == {name: len(part) for name, part in split.parts.items()}
     assert other_machine[0].wait(60) == 0
     monkeypatch.delenv("BWPREDICT_RANK_NODES")
-    one = train(small_split(), TWO.model_copy(update={"ranks": 1}), tmp_path / "one.pth").history
+    one = train(split, config.model_copy(update={"ranks": 1}), tmp_path / "one.pth").history
     for each, other in zip(two["records"], one["records"], strict=True):
         tolerance = SAME_LOSS if each["stage"] == "highway" else SAME_LOSS_WITH_DROPOUT
         for loss in ("train_loss", "validation_loss"):
@@ -125,7 +131,7 @@ def test_a_machine_whose_other_one_dies_stops_with_the_reason(other_machine, tmp
 
     threading.Thread(target=kill, daemon=True).start()
     with pytest.raises(RankError, match=r"of 2 .*on another machine.*continues from its last checkpoint"):
-        train(small_split(), TWO, tmp_path / "best.pth", resume=Resume(state, 0))
+        train(small_split(minutes=LINKS), TWO, tmp_path / "best.pth", resume=Resume(state, 0))
     assert time.monotonic() - times[0] < STOPPED_WITHIN_SECONDS
     assert not [child for child in ranks_of(psutil.Process()) if "torch.distributed.run" not in child.cmdline()]
 
@@ -133,7 +139,7 @@ def test_a_machine_whose_other_one_dies_stops_with_the_reason(other_machine, tmp
 def test_two_machines_that_share_nothing_but_a_store_go_on_from_the_checkpoint_of_the_first(work_store, tmp_path):
     whole = Resume(tmp_path / "whole.pth", 0)
     with joining(work_store, tmp_path / "other"):
-        uninterrupted = train(small_split(), TWO, tmp_path / "whole-best.pth", resume=whole).history
+        uninterrupted = train(small_split(minutes=LINKS), TWO, tmp_path / "whole-best.pth", resume=whole).history
     assert uninterrupted["ranks"] == 2
     assert list(open_store(work_store).keys()) == []
 
@@ -147,11 +153,11 @@ def test_two_machines_that_share_nothing_but_a_store_go_on_from_the_checkpoint_o
     with joining(work_store, tmp_path / "killed") as started:
         threading.Thread(target=kill, args=(started,), daemon=True).start()
         with pytest.raises(RankError, match="continues from its last checkpoint"):
-            train(small_split(), TWO, tmp_path / "best.pth", resume=Resume(state, 0))
+            train(small_split(minutes=LINKS), TWO, tmp_path / "best.pth", resume=Resume(state, 0))
     assert list(open_store(work_store).keys()) == []
 
     with joining(work_store, tmp_path / "again") as started:
-        continued = train(small_split(), TWO, tmp_path / "best.pth", resume=Resume(state, 0)).history
+        continued = train(small_split(minutes=LINKS), TWO, tmp_path / "best.pth", resume=Resume(state, 0)).history
         assert started[0].wait(60) == 0
     assert continued["interruptions"] == 1
     assert losses(continued) == losses(uninterrupted)

@@ -12,7 +12,7 @@ from small_training import CONFIG, small_split
 
 from bwpredict.model import Contract, Forecaster
 from bwpredict.training.loss import BatchLoss, load
-from bwpredict.training.ranks import Ranks
+from bwpredict.training.ranks import Ranks, TrainingWindows
 
 WEIGHTS = torch.full((4,), 0.25)
 BATCH = np.arange(3, 44)
@@ -28,7 +28,7 @@ def gradients(ranks: Ranks) -> dict[str, torch.Tensor]:
     model.layers.dropout.p = model.layers.dropout2.p = 0.0
     model.train()
     ranks.alike(model)
-    share = ranks.share(BATCH)
+    share = TrainingWindows(train, ranks, torch.device("cpu")).share(BATCH)
     parallel = ranks.parallel(BatchLoss(model, WEIGHTS))  # has to live until the gradient is there
     loss = parallel(*load(train, share, torch.device("cpu")))
     (loss * (len(share) * ranks.count / len(BATCH))).backward()
@@ -39,5 +39,5 @@ if __name__ == "__main__":
     rank, port, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     store = dist.TCPStore("localhost", port, 2, is_master=rank == 0, timeout=timedelta(seconds=200))
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    torch.save(gradients(Ranks(rank, 2)), out)
+    torch.save(gradients(Ranks(rank, 2, local_rank=rank, local_count=2)), out)
     dist.barrier()
