@@ -13,23 +13,41 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from accuracy import options, product
 from accuracy.data import TEST, Dataset, datasets
 from accuracy.run import Terms
 from accuracy.task import Task, absolute_errors
 from common import RESULTS, machine, show, write
 
-from bwpredict import schema
+from bwpredict import layers, least_absolute, model, schema
 from bwpredict.code_version import code_version
 from bwpredict.errors import ConfigError
 from bwpredict.evaluation.baselines import baseline_forecasts
 from bwpredict.windows import WindowIndex
+
+Floats = npt.NDArray[np.float64]
+
+
+def _last_value_alone(anchors: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:
+    """Instead of `model._best_blend`: [anchors, targets], all weight on the last value."""
+    weights = torch.zeros(anchors.shape[1], actual.shape[1])
+    weights[model.ANCHORS.index("last_value")] = 1
+    return weights
+
+
+def _no_linear_part(inputs: Floats, targets: Floats) -> tuple[Floats, Floats]:
+    """Instead of `least_absolute.fit`."""
+    return np.zeros((targets.shape[1], inputs.shape[1])), np.zeros(targets.shape[1])
+
 
 NAME = "ablations"
 AS_IT_IS = "as it is"
@@ -39,19 +57,25 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "with the guide's layers": {},
     "no dropout": DENSE | {"highway_dropout": 0.0},
     "no doubted levels": DENSE | {"doubted_share": 0.0},
+    "no drifting levels": DENSE | {"drift_scale": 0.0},
     "relative errors alone": DENSE | {"raw_error_share": 0.0},
     "raw errors alone": DENSE | {"raw_error_share": 1.0},
     "the target's minute alone": DENSE | {"target_smoothing": 0},
-    "12 epochs": DENSE | {"highway_epochs": 12},
+    "30 epochs": DENSE | {"highway_epochs": 30},
     "batch 128": DENSE | {"batch_size": 128},
     "learning rate 1e-3": DENSE | {"learning_rate": 1e-3},
     "no weight decay": DENSE | {"weight_decay": 0.0},
-    "stratified windows": DENSE | {"draw": "stratified"},
+    "uniform windows": DENSE | {"draw": "uniform"},
 }
 """Name → what differs from the default TrainingConfig. Add rows here. Without the guide's layers a training takes a
 fraction of the time, and the choices are about what stands around them."""
-
-Floats = npt.NDArray[np.float64]
+REPLACED: dict[str, tuple[Any, str, Any]] = {
+    "the last value as anchor": (model, "_best_blend", _last_value_alone),
+    "no solved autoregression": (least_absolute, "fit", _no_linear_part),
+    "the net that knows links alone": (layers, "KNOWING_SHARE", 1.0),
+    "the net that doubts alone": (layers, "KNOWING_SHARE", 0.0),
+}
+"""Name → what stands in the place of a part of the model that has no setting: module, name and substitute."""
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -77,10 +101,11 @@ _TERMS = ("dataset", "digest", "overrides", "budget", "seeds")
 
 def variants_of(wanted: Sequence[str] | None) -> list[str]:
     """The variants to run, the first always among them. Raises ConfigError for an unknown name."""
-    unknown = [name for name in wanted or () if name not in VARIANTS]
+    every = [*VARIANTS, *REPLACED]
+    unknown = [name for name in wanted or () if name not in every]
     if unknown:
-        raise ConfigError(f"variants: {unknown[0]!r} is not known; expected some of {', '.join(VARIANTS)}.")
-    return [name for name in VARIANTS if name == AS_IT_IS or wanted is None or name in wanted]
+        raise ConfigError(f"variants: {unknown[0]!r} is not known; expected some of {', '.join(every)}.")
+    return [name for name in every if name == AS_IT_IS or wanted is None or name in wanted]
 
 
 def run_variant(
@@ -93,7 +118,8 @@ def run_variant(
     for seed in terms.seeds:
         task = Task(dataset.split, terms.budget, seed)
         began = time.perf_counter()
-        fitted = product.fit_with(VARIANTS[name])(task)
+        with mock.patch.object(*REPLACED[name]) if name in REPLACED else nullcontext():
+            fitted = product.fit_with(overrides_of(name))(task)
         seconds.append(time.perf_counter() - began)
         for index, skills in ((task.validation, validation), (dataset.tests[TEST], test)):
             skills.append(_skill(index, fitted.forecast(index), task.measured))
@@ -115,11 +141,16 @@ def run_variant(
         "parameters": fitted.parameters,
         "training s": float(np.mean(seconds)),
         "digest": dataset.digest,
-        "overrides": VARIANTS[name],
+        "overrides": overrides_of(name),
         "budget": asdict(terms.budget),
         "seeds": list(terms.seeds),
     }
     return row, test
+
+
+def overrides_of(name: str) -> dict[str, Any]:
+    """What the variant changes in the configuration."""
+    return VARIANTS.get(name, DENSE)
 
 
 def _skill(index: WindowIndex, forecasts: npt.NDArray[np.float32], measured: Sequence[int]) -> Floats:

@@ -87,17 +87,22 @@ class TrainingConfig(_Strict):
     horizon_minutes: int = Field(schema.HORIZON_MINUTES, ge=1, le=60)
     seed: int = Field(42, ge=0, lt=2**31)
     windows_per_epoch: int = Field(20_000, ge=64, description="training windows drawn for each epoch")
-    draw: Literal["uniform", "stratified"] = "uniform"
+    draw: Literal["uniform", "stratified"] = "stratified"
     """How the windows of an epoch are drawn: `sampling.draw`."""
     validation_windows: int = Field(8_000, ge=64, description="validation windows, evenly spread")
-    patience_epochs: int = Field(5, ge=1, description="epochs without a better validation loss before stopping")
+    patience_epochs: int = Field(
+        5, ge=1, description="epochs without a better validation loss before the learning rate goes down, then stopping"
+    )
     gradient_clip_norm: float = Field(1.0, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     architecture: Literal["guide", "dense"] = "guide"
     """One of `layers.ARCHITECTURES`; `epochs` are those of the guide's layers."""
-    highway_epochs: int = Field(30, ge=0, le=1000, description="most epochs of the highway, before the layers join")
+    highway_epochs: int = Field(60, ge=0, le=1000, description="most epochs of the highway, before the layers join")
     highway_dropout: float = Field(0.2, ge=0, lt=1)
-    doubted_share: float = Field(0.4, ge=0, le=1, description="windows whose levels one of two nets must not trust")
+    doubted_share: float = Field(0.7, ge=0, le=1, description="windows whose levels one of two nets must not trust")
+    drift_scale: float = Field(
+        1.0, ge=0, le=10, description="levels are moved in training by so many times a link's drift from day to day"
+    )
     raw_error_share: float = Field(0.4, ge=0, le=1, description="of the loss in raw units; the rest is relative")
     target_smoothing: int = Field(
         2, ge=0, le=30, description="minutes around a target that training learns the mean of"

@@ -15,6 +15,8 @@ from bwpredict import schema
 
 _TARGETS = len(schema.TARGETS)
 HIGHWAY_WIDTH, HIGHWAY_DEPTH = 256, 3
+KNOWING_SHARE = 0.6
+"""Of the forecast for familiar levels: what the dense nets say that trust levels; the rest is the last net's."""
 
 ARCHITECTURES = {
     "guide": "the training guide's LSTM layers, with the highway beside them",
@@ -109,7 +111,7 @@ class Highway(nn.Module):
 
     The linear part (the "autoregressive component" of LSTNet, Lai et al., SIGIR 2018) is solved, not trained
     (`least_absolute.fit`). The dense part sees all samples at once, so it learns in a fraction of the time that
-    recurrent layers need. It is the mean of several nets that are trained side by side, each by its own error
+    recurrent layers need. It is a mean of several nets that are trained side by side, each by its own error
     (Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles",
     NeurIPS 2017).
     """
@@ -125,10 +127,12 @@ class Highway(nn.Module):
     def forward(self, columns: Tensor, encoded: Tensor, trust: Tensor) -> Tensor:
         """[batch, columns] and [batch, encoded] to the change [batch, targets].
 
-        `trust` [batch, 1]: 1 for the mean of all members, 0 for the last one alone.
+        `trust` [batch, 1]: 1 for the mean of all members, of which the last one has what `KNOWING_SHARE` leaves, 0 for
+        the last one alone.
         """
-        changes = torch.stack([self.of_member(number, columns, encoded) for number in range(len(self.members))])
-        return trust * changes.mean(dim=0) + (1 - trust) * changes[-1]
+        *knowing, last = (self.of_member(number, columns, encoded) for number in range(len(self.members)))
+        share = KNOWING_SHARE * trust
+        return share * torch.stack(knowing).mean(dim=0) + (1 - share) * last
 
     def of_member(self, number: int, columns: Tensor, encoded: Tensor) -> Tensor:
         """As `forward`, with one of the dense nets alone."""

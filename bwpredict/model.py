@@ -38,7 +38,7 @@ LAYER_INPUTS = 2 * _TARGETS + len(_CONTEXT) + 2 * len(_CALENDAR)
 context features, and the calendar as sines and cosines."""
 
 MEMBERS = 2
-"""Dense nets of the highway: the first is trained on the levels as they are, the last also on doubted ones."""
+"""Dense nets of the highway: the first learns what levels tell as far as they last, the last is made to doubt them."""
 
 _BLEND_PARTS = 10
 _LARGEST_USUAL_SHARE = 0.4
@@ -73,6 +73,7 @@ class Forecaster(nn.Module):
     level_edges: Tensor
     level_mean: Tensor
     level_scale: Tensor
+    level_drift: Tensor
     typical_change: Tensor
     change_bounds: Tensor
     change_share: Tensor
@@ -91,6 +92,8 @@ class Forecaster(nn.Module):
         self.doubted_share = 0.0
         """Share of the windows whose levels the last member of the highway, and the layers, are given wrong ones of in
         training: what they learn then holds for links whose levels training never saw, and for those that drift."""
+        self.drift_scale = 0.0
+        """By how many times a link's usual drift from day to day the levels are moved in training."""
         steps = contract.window_size
         columns, encoded = steps * (LAYER_INPUTS + _TARGETS), _TARGETS * (_LEVEL_BINS + 2 * steps)
         self.highway = Highway(columns, encoded, MEMBERS)
@@ -99,6 +102,7 @@ class Forecaster(nn.Module):
         self.register_buffer("level_edges", torch.linspace(0, 1, _LEVEL_BINS + 1).repeat(_TARGETS, 1))
         self.register_buffer("level_mean", torch.zeros(levels))
         self.register_buffer("level_scale", torch.ones(levels))
+        self.register_buffer("level_drift", torch.zeros(levels))
         self.register_buffer("typical_change", torch.ones(_TARGETS))
         self.register_buffer("typical_level", torch.ones(_TARGETS))
         self.register_buffer("known_levels", torch.zeros(_KNOWN_WINDOWS, _TARGETS))
@@ -139,14 +143,15 @@ class Forecaster(nn.Module):
     def anchor_and_changes(self, window: Tensor) -> tuple[Tensor, Tensor]:
         """For training: the anchor [batch, targets], and the change with each member alone [members, batch, targets].
 
-        Each member is to be right by itself; `doubted_share` of the levels are wrong for the last one.
+        Each member is to be right by itself. Levels are moved as links drift from day to day; for the last member
+        `doubted_share` of them are wrong instead.
         """
         logs = self.in_log_space(window)
         anchor, levels = self.anchor(logs), self._levels(window, logs)
         deviation = (logs - anchor[:, None]) / self.typical_change
         changes = []
         for number in range(MEMBERS):
-            shift = self._doubt(levels) if number == MEMBERS - 1 else torch.zeros_like(levels[:, 0])
+            shift = self._doubt(levels) if number == MEMBERS - 1 else self._drifted(levels)
             sequence = self._sequence(deviation, levels + shift[:, None], window)
             encoded = self._encoded(deviation, anchor + shift[:, :_TARGETS])
             changes.append(self.highway.of_member(number, _columns(sequence), encoded))
@@ -194,6 +199,17 @@ class Forecaster(nn.Module):
 
     def _levels(self, window: Tensor, logs: Tensor) -> Tensor:
         return torch.cat((logs, torch.log1p(window[..., _CONTEXT].clamp(min=0))), dim=-1)
+
+    def levels(self, samples: Tensor) -> Tensor:
+        """[..., features] raw to [..., levels]: what tells links apart, the targets and the context in log space."""
+        return self._levels(samples, self.in_log_space(samples))
+
+    def _drifted(self, levels: Tensor) -> Tensor:
+        """[batch, levels]: moved as far as from one day to another, so that no net learns single days by heart.
+
+        Training with noise on the inputs is a penalty on how much they matter (Bishop, Neural Computation 7, 1995).
+        """
+        return torch.randn_like(levels[:, 0]) * (self.drift_scale * self.level_drift)
 
     def _doubt(self, levels: Tensor) -> Tensor:
         """[batch, levels], 0 for most windows: for the others each level is moved by itself, as if of another link.

@@ -1,10 +1,9 @@
-"""Which training windows an epoch sees: a budget of them, at random, or stratified over links, hours and congestion.
+"""Which training windows an epoch sees: a budget of them, stratified over links, hours and congestion, or at random.
 
 A random draw gives some links, hours and busy minutes more than their share and others less, in each epoch anew, and
 a link with half of all rows half of the budget. A stratified draw has the same mixture in every epoch, and all links
-weigh the same in it. On the generator's calm regime, whose links are all of one length, neither was better
-(docs/scale.md), so the simple one is the default. Time and memory of both grow with the budget and the number of
-links, not with the number of windows.
+weigh the same in it. Time and memory of both grow with the budget and the number of links, not with the number of
+windows.
 """
 
 from __future__ import annotations

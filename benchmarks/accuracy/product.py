@@ -17,7 +17,7 @@ from bwpredict.windows import WindowIndex
 VARIANTS: dict[str, dict[str, Any]] = {"bwpredict": {}}
 """Name of a row → what differs from the default TrainingConfig. The first is the product as it is."""
 
-HIGHWAY_EPOCHS = 5
+HIGHWAY_EPOCHS = 6
 """Most epochs of the highway for each one of the budget: they take little time."""
 
 

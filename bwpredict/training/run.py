@@ -16,6 +16,7 @@ from bwpredict.model import Contract, Forecaster
 from bwpredict.training import progress as progresses
 from bwpredict.training.change_share import choose_change_share
 from bwpredict.training.launch import over_ranks
+from bwpredict.training.level_drift import measure_level_drift
 from bwpredict.training.progress import OnEpoch, Progress, Training
 from bwpredict.training.ranks import ALONE, Ranks
 from bwpredict.training.resume import Resume, identity
@@ -233,4 +234,5 @@ def _new_model(train: WindowIndex, config: TrainingConfig, absent: frozenset[str
             " expected a measurement that changes. Check the collector."
         )
     model.fit_transforms(torch.from_numpy(sample.inputs()), torch.from_numpy(targets))
+    model.level_drift.copy_(measure_level_drift(model, train))
     return model

@@ -27,6 +27,8 @@ from bwpredict.windows import Index
 logger = logging.getLogger(__name__)
 
 WARM_UP_SHARE = 0.1
+LAST_SHARE = 1 / 3
+"""Of a stage's epochs: where the loss no longer falls at a high rate, these are next, at a quarter of it and down."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,11 @@ class _Learning:
     schedule: torch.optim.lr_scheduler.LambdaLR
     first: int
     """Epoch with which the stage began."""
+    last: int
+    """Epoch with which it ends at the latest."""
     epoch: int
+    patient_since: int
+    """Epoch from which on epochs without a better loss count."""
     batches: int = 0
     """Done in this epoch."""
     total: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -63,7 +69,20 @@ class _Learning:
 
     @property
     def position(self) -> dict[str, Any]:
-        return {"first": self.first, "epoch": self.epoch, "batches": self.batches, "total": self.total.clone()}
+        return {name: getattr(self, name) for name in _POSITION} | {"total": self.total.clone()}
+
+    def next_epoch(self) -> None:
+        """Begin the epoch after this one."""
+        self.epoch, self.batches, self.total, self.seconds = self.epoch + 1, 0, self.total * 0, 0.0
+
+    def leave_out(self, epochs: int, steps: int) -> None:
+        """Go on with the rate as it would be so many epochs later, and be patient anew."""
+        self.last, self.patient_since = self.last - epochs, self.epoch
+        self.schedule.last_epoch += steps - 1
+        self.schedule.step()
+
+
+_POSITION = ("first", "last", "epoch", "patient_since", "batches")
 
 
 def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resume | None) -> Forecaster:
@@ -76,9 +95,8 @@ def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resum
     learning = _prepare(stage, model, progress, budget)
     if resume and (state := resume.take(stage.name)):
         _restore(learning, state, progress)
-    for epoch in range(learning.epoch, learning.first + stage.epochs):
-        if epoch > learning.epoch:
-            learning.epoch, learning.batches, learning.total, learning.seconds = epoch, 0, learning.total * 0, 0.0
+    while True:
+        epoch = learning.epoch
         train_loss, seconds = _train_epoch(stage, learning, budget, progress, resume)
         validation_loss = progress.validation_loss(model)
         if not math.isfinite(train_loss + validation_loss):
@@ -93,7 +111,7 @@ def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resum
                 epoch=epoch,
                 stage=stage.name,
                 stage_epoch=epoch - learning.first + 1,
-                stage_epochs=stage.epochs,
+                stage_epochs=learning.last - learning.first + 1,
                 train_loss=train_loss,
                 validation_loss=validation_loss,
                 learning_rate=float(learning.schedule.get_last_lr()[0]),
@@ -102,35 +120,69 @@ def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resum
                 best=better,
             )
         )
-        if epoch - max(progress.best_epoch, learning.first - 1) >= config.patience_epochs:
-            logger.info("%s stopped early: no better validation loss for %d epochs", stage.name, config.patience_epochs)
-            break
-    return load_checkpoint(progress.checkpoint).to(model.offset.device)
+        if epoch == learning.last or not _goes_on(stage, learning, budget, progress):
+            return load_checkpoint(progress.checkpoint).to(model.offset.device)
+        learning.next_epoch()
+
+
+def _goes_on(stage: Stage, learning: _Learning, budget: int, progress: Progress) -> bool:
+    """Whether there is another epoch; out of patience, the rate is lowered first.
+
+    At a high rate the validation loss is noisy, and the best of it comes when the rate is low.
+    """
+    config = progress.config
+    if learning.epoch - max(progress.best_epoch, learning.patient_since) < config.patience_epochs:
+        return True
+    spare = learning.last - learning.epoch - math.ceil(stage.epochs * LAST_SHARE)
+    if spare <= 0:
+        logger.info("%s stopped early: no better validation loss for %d epochs", stage.name, config.patience_epochs)
+        return False
+    logger.info("%s: no better validation loss for %d epochs, so the learning rate goes down now, and %d epochs are"
+                " left out", stage.name, config.patience_epochs, spare)  # fmt: skip
+    learning.leave_out(spare, spare * _steps_of_an_epoch(budget, config))
+    return True
 
 
 def _prepare(stage: Stage, model: Forecaster, progress: Progress, budget: int) -> _Learning:
     progress.ranks.alike(model)
     optimizer = _optimizer(model, progress.config, stage)
-    steps = math.ceil(budget / progress.config.batch_size) * stage.epochs
+    config = progress.config
+    steps = _steps_of_an_epoch(budget, config) * stage.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_share(step, steps))
-    model.highway.dropout, model.doubted_share = progress.config.highway_dropout, progress.config.doubted_share
+    model.highway.dropout, model.doubted_share, model.drift_scale = (
+        config.highway_dropout, config.doubted_share, config.drift_scale
+    )  # fmt: skip
     if model.layers is not None:
-        model.layers.recompute = progress.config.activation_checkpointing
-    loss = progress.ranks.parallel(BatchLoss(model, progress.weights, progress.config.raw_error_share))
+        model.layers.recompute = config.activation_checkpointing
+    loss = progress.ranks.parallel(BatchLoss(model, progress.weights, config.raw_error_share))
     first = len(progress.records) + 1
-    total = torch.zeros((), device=progress.weights.device)
-    return _Learning(model, loss, optimizer, schedule, first, first, total=total)
+    return _Learning(
+        model,
+        loss,
+        optimizer,
+        schedule,
+        first=first,
+        last=first + stage.epochs - 1,
+        epoch=first,
+        patient_since=first - 1,
+        total=torch.zeros((), device=progress.weights.device),
+    )
 
 
 def _restore(learning: _Learning, state: dict[str, Any], progress: Progress) -> None:
     position = state["position"]
-    learning.first, learning.epoch = position["first"], position["epoch"]
-    learning.batches, learning.total = position["batches"], position["total"].to(progress.weights.device)
+    for name in _POSITION:
+        setattr(learning, name, position[name])
+    learning.total = position["total"].to(progress.weights.device)
     learning.seconds = position["seconds"]
     learning.model.load_state_dict(state["model"])
     learning.optimizer.load_state_dict(state["optimizer"])
     learning.schedule.load_state_dict(state["schedule"])
     set_random_state(state["random"])
+
+
+def _steps_of_an_epoch(budget: int, config: TrainingConfig) -> int:
+    return math.ceil(budget / config.batch_size)
 
 
 def _optimizer(model: Forecaster, config: TrainingConfig, stage: Stage) -> torch.optim.Optimizer:

@@ -14,7 +14,7 @@ from frames import whole_days
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwpredict import challenger
+from bwpredict import challenger, schema
 from bwpredict.compression import (
     MEANINGFUL_SHARE,
     Footprint,
@@ -33,13 +33,18 @@ from bwpredict.training import prune_and_fine_tune, train
 from bwpredict.windows import index_windows, split_windows
 
 SMALL = TrainingConfig(
-    epochs=1, fine_tune_epochs=1, batch_size=64, windows_per_epoch=256, validation_windows=128, prune_share=0.5
+    epochs=1, fine_tune_epochs=1, batch_size=64, windows_per_epoch=512, validation_windows=128, prune_share=0.5
 )
 
 
 @pytest.fixture(scope="module")
 def split():
-    return split_windows(index_windows(whole_days(8), 20, 15), SplitConfig())
+    """Of telemetry of which something can be learnt that is not linear: high if just one of two features was."""
+    frame = whole_days(8)
+    high = np.random.default_rng(0).integers(0, 2, (frame.rows // 10, 2)).repeat(10, axis=0)
+    frame.values[:, [schema.FEATURES.index(name) for name in ("queue_depth", "retransmits")]] = 100 * high
+    frame.values[:, :4] *= np.exp(0.5 * np.roll(high[:, 0] ^ high[:, 1], 15))[:, None]
+    return split_windows(index_windows(frame, 20, 15), SplitConfig())
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +83,10 @@ def matrices(model):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.8, 0.99])
-def test_of_each_matrix_the_share_asked_for_is_zero_and_the_smallest_weights_are(unpruned, share):
-    model = load_checkpoint(unpruned)
+def test_of_each_matrix_the_share_asked_for_is_zero_and_the_smallest_weights_are(share):
+    model = Forecaster(Contract())
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
     before = {name: one.copy() for name, one in matrices(model).items()}
     others = {name: one.clone() for name, one in model.state_dict().items() if one.ndim < 2}
     prune_weights(model, share)
@@ -98,9 +105,12 @@ def test_fine_tuning_moves_the_other_weights_and_keeps_zeros_zero(unpruned, fine
     prune_weights(pruned, SMALL.prune_share)
     tuned = load_checkpoint(fine_tuned[1])
     for (name, before), after in zip(matrices(pruned).items(), matrices(tuned).values(), strict=True):
+        if not before.any():  # the short training left it as it began: half of its zeros are not pruned ones
+            continue
         assert not after[before == 0].any(), name
         assert (after[before != 0] != before[before != 0]).mean() > 0.9, name
     assert non_zero_share(tuned) == pytest.approx(0.5, abs=1e-3)
+    assert sum(matrix.any() for matrix in matrices(pruned).values()) > 10
 
 
 def test_pruning_and_fine_tuning_again_gives_the_same_weights_bit_for_bit(unpruned, fine_tuned, split, tmp_path):

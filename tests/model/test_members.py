@@ -4,6 +4,7 @@ import pytest
 import torch
 from frames import whole_days
 
+from bwpredict.layers import KNOWING_SHARE
 from bwpredict.model import Contract, Forecaster
 from bwpredict.training.loss import BatchLoss, importance
 from bwpredict.windows import index_windows
@@ -37,7 +38,7 @@ def test_a_forecast_for_familiar_levels_adds_the_mean_of_what_the_members_add(mo
     anchor, changes = model.train().anchor_and_changes(windows)
     same_anchor, change = model.eval().anchor_and_change(windows)
     torch.testing.assert_close(anchor, same_anchor)
-    torch.testing.assert_close(changes.mean(dim=0), change)
+    torch.testing.assert_close(KNOWING_SHARE * changes[0] + (1 - KNOWING_SHARE) * changes[1], change)
     assert (changes[0] - changes[-1]).abs().max() > 0.1
 
 
@@ -50,8 +51,20 @@ def test_doubt_moves_what_the_last_member_adds_for_about_that_share_of_the_windo
     assert 0.3 < moved < 0.7
 
 
-def test_a_model_that_serves_neither_doubts_nor_drops(model, windows):
-    model.doubted_share, model.highway.dropout = 1.0, 0.5
+def test_drift_moves_the_levels_of_all_members_but_the_last_where_there_is_any(model, windows):
+    _, still = model.train().anchor_and_changes(windows)
+    model.drift_scale = 1.0
+    torch.testing.assert_close(model.anchor_and_changes(windows)[1], still)
+    model.level_drift.fill_(0.1)
+    _, drifting = model.anchor_and_changes(windows)
+    assert ((drifting - still).abs().amax(dim=(1, 2)) > 1e-4).tolist() == [True, False]
+    model.drift_scale = 0.0
+    torch.testing.assert_close(model.anchor_and_changes(windows)[1], still)
+
+
+def test_a_model_that_serves_neither_doubts_nor_drifts_nor_drops(model, windows):
+    model.doubted_share, model.highway.dropout, model.drift_scale = 1.0, 0.5, 1.0
+    model.level_drift.fill_(0.1)
     first, second = model.eval()(windows), model(windows)
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 

@@ -102,6 +102,22 @@ def test_training_stops_when_validation_no_longer_improves(split, tmp_path):
     assert len(history["records"]) < 41
 
 
+def test_a_stage_without_progress_lowers_its_rate_before_it_stops(split, tmp_path, caplog):
+    """Nothing gets better at such a rate; it would not be known what a low one had brought."""
+    config = SMALL.model_copy(
+        update={"architecture": "dense", "highway_epochs": 12, "patience_epochs": 2, "learning_rate": 0.3}
+    )
+    with caplog.at_level("INFO"):
+        history = train(split, config, tmp_path / "best_model.pth").history
+    records = history["records"]
+    assert "so the learning rate goes down now, and 6 epochs are left out" in caplog.text
+    assert [(record["stage_epoch"], record["stage_epochs"]) for record in records[:3]] == [(1, 12), (2, 12), (3, 6)]
+    rates = [record["learning_rate"] / 0.3 for record in records]
+    assert rates[1] > 0.9  # of a cosine over 12 epochs
+    assert rates[2] < 0.25
+    assert 4 <= len(records) <= 6
+
+
 def test_a_constant_target_is_refused_by_name(tmp_path):
     frame = whole_days(8, links=1)
     frame.values[:, schema.FEATURES.index("rtt_ms")] = 7.0
