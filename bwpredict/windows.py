@@ -120,12 +120,17 @@ class WindowIndex:
         All of them are targets of this index, without a gap between them; where some would not be, the window's own
         target stands in their place.
         """
+        targets = self.frame.values[self.target_rows_around(which, steps), : len(schema.TARGETS)]
+        self.frame.release()
+        return targets
+
+    def target_rows_around(self, which: Index, steps: int) -> Index:
+        """[n, 2 * steps + 1], the rows of `targets_around`."""
         rows, (first, past) = self.positions.rows(which), self.positions.run_of(which)
         whole = (rows - steps >= first) & (rows + steps < past)
         offsets = np.where(whole[:, None], np.arange(-steps, steps + 1), 0)
-        targets = self.frame.values[rows[:, None] + offsets + self.steps_to_target, : len(schema.TARGETS)]
-        self.frame.release()
-        return targets
+        around: Index = rows[:, None] + offsets + self.steps_to_target
+        return around
 
     def windows_of_links(self) -> Index:
         """[links], number of windows of each link; they follow one another in this order."""

@@ -5,7 +5,9 @@ Each epoch sees a budget of windows; the best checkpoint by validation loss is k
 ```
 run.py         what is trained after what: `train`, `prune_and_fine_tune`, `warm_start`
 stage.py       one stage: epochs, steps, learning rate, early stopping
+samples.py     windows as tensors, cut on the host or on the device
 loss.py        the loss of a batch and of an index
+level_drift.py how far links' levels move from day to day, which training learns to live with
 progress.py    the best model and the records so far, and the history document
 memory.py      memory that is freed is kept while it trains
 resume.py      what a training that was killed continues from

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from bwpredict.model import Forecaster
-from bwpredict.training.loss import importance, load
+from bwpredict.training.loss import importance
+from bwpredict.training.samples import load
 from bwpredict.windows import WindowIndex
 
 CHANGE_SHARES = tuple(round(0.05 * step, 2) for step in range(27))

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from bwpredict.model import Forecaster
 from bwpredict.training.ranks import ALONE, Ranks
-from bwpredict.windows import Index, WindowIndex
+from bwpredict.training.samples import load
+from bwpredict.windows import WindowIndex
 
 EVALUATION_BATCH = 1024
 
@@ -77,15 +78,3 @@ def served_loss(model: Forecaster, index: WindowIndex, weights: Tensor, typical_
             errors = model.in_log_space(model(inputs)) - model.in_log_space(targets)
             total += float(((errors / typical_change).abs().sum(dim=0) * weights).sum())
     return total / len(index)
-
-
-def load(index: WindowIndex, which: Index, device: torch.device, smoothing: int = 0) -> tuple[Tensor, Tensor]:
-    """The chosen windows' inputs and targets, on the device; with `smoothing`, so many samples around each target.
-
-    A single minute is mostly noise, which their mean has less of.
-    They stay well away from what the window shows: a fifth of the horizon at most.
-    """
-    steps = min(smoothing, index.horizon_steps // 5)
-    wanted = index.targets_around(which, steps) if steps else index.targets(which)
-    inputs, targets = torch.from_numpy(index.inputs(which)), torch.from_numpy(wanted)
-    return inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)

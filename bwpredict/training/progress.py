@@ -19,6 +19,7 @@ from bwpredict.config import TrainingConfig
 from bwpredict.model import Forecaster, parameter_count, save_checkpoint
 from bwpredict.training.loss import evaluate_loss
 from bwpredict.training.ranks import Ranks, TrainingWindows
+from bwpredict.training.samples import Samples, samples_of
 from bwpredict.windows import Split, WindowIndex
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ class Progress:
     weights: Tensor
     """[targets], of each target in the loss; 0 where it is absent."""
     train: TrainingWindows
+    samples: Samples
+    """Of the training windows that this machine holds."""
     validation: WindowIndex
     checkpoint: Path
     """The best model so far; each rank has a file of its own."""
@@ -114,8 +117,17 @@ def begin(
 ) -> Progress:
     """A training that has not seen any window yet."""
     validation = split["validation"].spread(config.validation_windows)
-    train = TrainingWindows(split["train"], ranks, device)
-    return Progress(split, config, target_weights(absent, device), train, validation, checkpoint, on_epoch, ranks)
+    return Progress(
+        split,
+        config,
+        weights=target_weights(absent, device),
+        train=TrainingWindows(split["train"], ranks, device),
+        samples=samples_of(split["train"], device),
+        validation=validation,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+        ranks=ranks,
+    )
 
 
 def target_weights(absent: frozenset[str], device: torch.device) -> Tensor:

@@ -19,7 +19,7 @@ from bwpredict.errors import DivergedError
 from bwpredict.model import Forecaster, load_checkpoint
 from bwpredict.sampling import draw
 from bwpredict.training import memory
-from bwpredict.training.loss import BatchLoss, load
+from bwpredict.training.loss import BatchLoss
 from bwpredict.training.progress import Progress, Record
 from bwpredict.training.resume import Resume, set_random_state
 from bwpredict.windows import Index
@@ -225,7 +225,7 @@ def _step(learning: _Learning, batch: Index, progress: Progress) -> None:
     # As many on every rank, since they meet in each.
     parts = np.array_split(share, max(1, min(config.accumulation_steps, len(batch) // (2 * ranks.count))))
     for number, part in enumerate(parts):
-        inputs, targets = load(progress.train.held, part, progress.weights.device, config.target_smoothing)
+        inputs, targets = progress.samples.load(part, config.target_smoothing)
         with ExitStack() as until_last:
             if ranks.count > 1 and number < len(parts) - 1:
                 until_last.enter_context(learning.loss.no_sync())  # type: ignore[operator]

@@ -22,8 +22,8 @@ from bwpredict.errors import ConfigError, RankError, TelemetryError
 from bwpredict.model import Contract, Forecaster
 from bwpredict.training import Resume, train
 from bwpredict.training.loss import BatchLoss
-from bwpredict.training.loss import load as load_batch
 from bwpredict.training.ranks import ALONE
+from bwpredict.training.samples import load as load_batch
 
 HERE = Path(__file__).parent
 STOPPED_WITHIN_SECONDS = 60
