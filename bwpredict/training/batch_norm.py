@@ -26,7 +26,7 @@ class GlobalBatchNorm(nn.BatchNorm1d):
         values = input.float()
         over = [0, *range(2, input.dim())]
         shape = [1, -1, *[1] * (input.dim() - 2)]
-        # Rows that belong together: the ranks' shares of a batch may differ by a window.
+        # The ranks' shares of a batch are not of one size, and may be empty.
         count = sum_over_ranks(torch.full((1,), float(input.numel() // self.num_features), device=input.device))
         mean = sum_over_ranks(values.sum(dim=over)) / count
         centred = values - mean.view(shape)

@@ -43,6 +43,8 @@ START = "start.pth"
 WINDOWS = "windows.json"
 LINKS = "links.npy"
 VALIDATION = "validation"
+SHARE = "share-"
+"""The number of the machine follows."""
 FRAME = ("values", "timestamps", "link")
 POSITIONS = ("first", "past")
 SENT_WITHIN_SECONDS = 600
@@ -76,7 +78,7 @@ def write(folder: Path, job: Job, start: Forecaster, split: Split) -> None:
     windows_of_links = train.windows_of_links()
     edges = deal_out(windows_of_links, job.machines, config.windows_per_epoch, config.draw)
     for machine, (first, past) in enumerate(pairwise(edges)):
-        _write_index(_share(folder, machine), train.of_links(first, past))
+        _write_index(folder / f"{SHARE}{machine}", train.of_links(first, past))
     _write_index(folder / VALIDATION, split["validation"].spread(config.validation_windows).apart())
     _save(folder / LINKS, windows_of_links)
     save_checkpoint(start, folder / START, {})
@@ -100,7 +102,7 @@ def read_windows(folder: Path, machine: int) -> tuple[Split, Fleet]:
     described = json.loads((folder / WINDOWS).read_bytes())
     windows_of_links = np.load(folder / LINKS)
     parts = {
-        "train": _read_index(_share(folder, machine), described),
+        "train": _read_index(folder / f"{SHARE}{machine}", described),
         "validation": _read_index(folder / VALIDATION, described),
     }
     split = Split(parts, {}, 0.0, whole_days=False, by="calendar")
@@ -114,8 +116,8 @@ def sent(folder: Path, address: str | None) -> Iterator[None]:
         yield
         return
     store = open_store(address)
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix != ".log")
-    names = [name for name in names if (folder / name).is_file() and name != JOB]
+    files = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    names = [name for name in files if name != JOB]
     for name in [*names, JOB]:  # the task last: who finds it finds the rest
         store.upload(folder / name, name)
     logger.info("on the other machines: python -m bwpredict.training.join %s", address)
@@ -150,9 +152,8 @@ def fetch(address: str, folder: Path) -> None:
         if time.monotonic() > until:
             raise RankError(f"{address}: holds no training; start the step first, its log names the address.")
         time.sleep(1)
-    shares = _share(Path(), 0).name.removesuffix("0")
     for item in list(store.list()):
-        if not item.key.startswith(shares):
+        if not item.key.startswith(SHARE):
             store.download(item.key, folder / item.key, most_bytes=item.size_bytes)
 
 
@@ -163,12 +164,8 @@ def fetch_share(address: str, folder: Path, machine: int) -> None:
         StoreUnreachableError: the store's.
     """
     store = open_store(address)
-    for item in list(store.list(f"{_share(Path(), machine).name}/")):
+    for item in list(store.list(f"{SHARE}{machine}/")):
         store.download(item.key, folder / item.key, most_bytes=item.size_bytes)
-
-
-def _share(folder: Path, machine: int) -> Path:
-    return folder / f"share-{machine}"
 
 
 def _write_index(folder: Path, index: WindowIndex) -> None:
