@@ -29,6 +29,9 @@ HIGHWAY_WINDOWS = 3
 """The highway sees this many times the windows of an epoch: it takes a tenth of the time for each."""
 HIGHWAY_RATE_SHARE = 0.1
 """Once the layers join, the trained highway moves at this share of their learning rate."""
+LAYERS_LEAST_GAIN = 0.002
+"""What the layers must lower the validation loss by to be kept: the validation days are the next ones after those of
+the training, and a smaller gain there is none on later days (docs/accuracy.md)."""
 FINE_TUNE_RATE_SHARE = 0.25
 """Of the learning rate: what pruning left is nearly right already."""
 WARM_RATE_SHARE = 0.25
@@ -195,8 +198,9 @@ def _highway_stage(config: TrainingConfig) -> Stage:
 
 
 def _layers_stage(config: TrainingConfig) -> Stage:
-    share = HIGHWAY_RATE_SHARE if config.highway_epochs else 1.0
-    return Stage("layers", config.epochs, config.windows_per_epoch, highway_rate_share=share)
+    if config.highway_epochs == 0:
+        return Stage("layers", config.epochs, config.windows_per_epoch)
+    return Stage("layers", config.epochs, config.windows_per_epoch, HIGHWAY_RATE_SHARE, least_gain=LAYERS_LEAST_GAIN)
 
 
 def _fine_tune_stage(config: TrainingConfig) -> Stage:

@@ -43,6 +43,8 @@ class Stage:
     highway_rate_share: float = 1.0
     """Of the learning rate, for the highway."""
     layers_rate_share: float = 1.0
+    least_gain: float = 0.0
+    """Share of the validation loss by which an epoch must lower it to be better."""
 
 
 @dataclass
@@ -103,7 +105,7 @@ def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resum
             raise DivergedError(
                 f"the loss is no longer finite in epoch {epoch}: learning_rate={config.learning_rate} is too large."
             )
-        better = validation_loss < progress.best_loss
+        better = validation_loss < progress.best_loss * (1 - stage.least_gain)
         if better:
             progress.keep(model, epoch, validation_loss)
         progress.tell(
