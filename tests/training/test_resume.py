@@ -69,6 +69,22 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights_bit_for_bi
         assert without_times(one.history) == without_times(other.history)
 
 
+@pytest.mark.parametrize("epoch", [2, 3])
+def test_epochs_that_a_stage_without_progress_left_out_stay_left_out(tmp_path, epoch):
+    """Stopped before what decides that, and after."""
+    high_rate = {"architecture": "dense", "highway_epochs": 12, "patience_epochs": 2, "learning_rate": 0.3}
+    config, split = CONFIG.model_copy(update=high_rate), small_split()
+    whole = train(split, config, tmp_path / "whole.pth")
+    assert [record["stage_epochs"] for record in whole.history["records"]][1:3] == [12, 6]
+    states = Resume(tmp_path / "train.pth", 0)
+    with pytest.raises(StoppedError):
+        train(split, config, tmp_path / "best.pth", resume=states, on_epoch=stop_after(epoch))
+    again = train(split, config, tmp_path / "best.pth", resume=Resume(tmp_path / "train.pth", 0))
+    assert again.history["interruptions"] == 1
+    assert_same_weights(again, whole)
+    assert without_times(again.history) == without_times(whole.history)
+
+
 @pytest.fixture
 def stopped(tmp_path):
     """A folder with the state of a training that ended in its third epoch."""
