@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from bwpredict.training.ranks import ALONE, Ranks
 from bwpredict.training.resume import Resume, identity
 from bwpredict.training.stage import Stage, run_stage
 from bwpredict.windows import Split, WindowIndex
+
+logger = logging.getLogger(__name__)
 
 SAMPLES_FOR_TRANSFORMS = 400_000
 """20,000 windows of 20 samples: solving the linear forecast costs more the longer the window."""
@@ -83,6 +86,11 @@ def train(
                 model = _with_layers(model)
                 progress.save(model)
             model = run_stage(_layers_stage(config), model, progress, resume)
+            if config.highway_epochs and progress.best_epoch <= _epochs_of_the_highway(progress):
+                logger.info(
+                    "the guide's layers lowered the validation loss by less than %.1f %%, so they add nothing to the"
+                    " forecasts; --architecture dense gives the same ones in less time", 100 * LAYERS_LEAST_GAIN
+                )  # fmt: skip
         return model
 
     return _run(fit, start, split, config, checkpoint, absent, on_epoch, device, resume, ranks)
@@ -195,6 +203,10 @@ def _run(
 
 def _highway_stage(config: TrainingConfig) -> Stage:
     return Stage("highway", config.highway_epochs, HIGHWAY_WINDOWS * config.windows_per_epoch)
+
+
+def _epochs_of_the_highway(progress: Progress) -> int:
+    return sum(record["stage"] == "highway" for record in progress.records)
 
 
 def _layers_stage(config: TrainingConfig) -> Stage:

@@ -118,6 +118,14 @@ def test_a_stage_without_progress_lowers_its_rate_before_it_stops(split, tmp_pat
     assert 4 <= len(records) <= 6
 
 
+def test_layers_that_bring_nothing_are_not_kept_and_that_is_said(split, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        training = train(split, SMALL, tmp_path / "best_model.pth")
+    assert "--architecture dense gives the same ones in less time" in caplog.text
+    assert training.history["best_epoch"] <= 1
+    assert not training.model.layers.output.weight.any()
+
+
 def test_a_constant_target_is_refused_by_name(tmp_path):
     frame = whole_days(8, links=1)
     frame.values[:, schema.FEATURES.index("rtt_ms")] = 7.0
