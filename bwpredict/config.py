@@ -91,7 +91,7 @@ class TrainingConfig(_Strict):
     """How the windows of an epoch are drawn: `sampling.draw`."""
     validation_windows: int = Field(8_000, ge=64, description="validation windows, evenly spread")
     patience_epochs: int = Field(
-        5, ge=1, description="epochs without a better validation loss before the learning rate goes down, then stopping"
+        10, ge=1, description="epochs without a better validation loss before the rate goes down, then stopping"
     )
     gradient_clip_norm: float = Field(1.0, gt=0)
     weight_decay: float = Field(1e-2, ge=0)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from accuracy import features
 from accuracy.task import OFFSETS, TARGETS, Array, Fitted, Task, bounded, choose, described
 from bwpredict import schema
-from bwpredict.config import TrainingConfig
 from bwpredict.model import GuideLayers, parameter_count
 from bwpredict.windows import Index, WindowIndex
 
 BATCH_SIZE = 256
 LEARNING_RATE = 1e-3
-PATIENCE_EPOCHS = TrainingConfig().patience_epochs
+PATIENCE_EPOCHS = 5
+"""The training guide's."""
 EVALUATION_BATCH = 2048
 WINDOWS_FOR_SCALES = 20_000
 LSTM_UNITS = 128
