@@ -20,7 +20,7 @@ from bwpredict.windows import Index, WindowIndex
 BATCH_SIZE = 256
 LEARNING_RATE = 1e-3
 PATIENCE_EPOCHS = 5
-"""The training guide's."""
+"""Without a better validation loss, before a rival stops."""
 EVALUATION_BATCH = 2048
 WINDOWS_FOR_SCALES = 20_000
 LSTM_UNITS = 128
