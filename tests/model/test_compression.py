@@ -14,7 +14,7 @@ from frames import whole_days
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwpredict import challenger, schema
+from bwpredict import challenger
 from bwpredict.compression import (
     MEANINGFUL_SHARE,
     Footprint,
@@ -33,17 +33,15 @@ from bwpredict.training import prune_and_fine_tune, train
 from bwpredict.windows import index_windows, split_windows
 
 SMALL = TrainingConfig(
-    epochs=1, fine_tune_epochs=1, batch_size=64, windows_per_epoch=512, validation_windows=128, prune_share=0.5
+    epochs=1, fine_tune_epochs=1, batch_size=64, windows_per_epoch=256, validation_windows=128, prune_share=0.5
 )
 
 
 @pytest.fixture(scope="module")
 def split():
-    """Of telemetry of which something can be learnt that is not linear: high if just one of two features was."""
+    """Of telemetry of which something can be learnt: it goes up and down every forty minutes."""
     frame = whole_days(8)
-    high = np.random.default_rng(0).integers(0, 2, (frame.rows // 10, 2)).repeat(10, axis=0)
-    frame.values[:, [schema.FEATURES.index(name) for name in ("queue_depth", "retransmits")]] = 100 * high
-    frame.values[:, :4] *= np.exp(0.5 * np.roll(high[:, 0] ^ high[:, 1], 15))[:, None]
+    frame.values[:, :4] *= np.exp(0.5 * np.sin(frame.timestamps * (2 * np.pi / 2400)))[:, None]
     return split_windows(index_windows(frame, 20, 15), SplitConfig())
 
 
