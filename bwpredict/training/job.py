@@ -31,7 +31,7 @@ from bwpredict.config import Settings, TrainingConfig
 from bwpredict.errors import RankError, StoreError
 from bwpredict.files import atomic_path, write_atomically
 from bwpredict.model import Forecaster, save_checkpoint
-from bwpredict.store import open_store
+from bwpredict.store import ObjectInfo, Store, open_store
 from bwpredict.telemetry.frame import TelemetryFrame
 from bwpredict.training.ranks import Fleet, deal_out
 from bwpredict.windows import Split, Starts, WindowIndex
@@ -152,9 +152,7 @@ def fetch(address: str, folder: Path) -> None:
         if time.monotonic() > until:
             raise RankError(f"{address}: holds no training; start the step first, its log names the address.")
         time.sleep(1)
-    for item in list(store.list()):
-        if not item.key.startswith(SHARE):
-            store.download(item.key, folder / item.key, most_bytes=item.size_bytes)
+    _download(store, [item for item in store.list() if not item.key.startswith(SHARE)], folder)
 
 
 def fetch_share(address: str, folder: Path, machine: int) -> None:
@@ -164,7 +162,11 @@ def fetch_share(address: str, folder: Path, machine: int) -> None:
         StoreUnreachableError: the store's.
     """
     store = open_store(address)
-    for item in list(store.list(f"{SHARE}{machine}/")):
+    _download(store, list(store.list(f"{SHARE}{machine}/")), folder)
+
+
+def _download(store: Store, items: list[ObjectInfo], folder: Path) -> None:
+    for item in items:
         store.download(item.key, folder / item.key, most_bytes=item.size_bytes)
 
 

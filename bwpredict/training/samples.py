@@ -48,16 +48,15 @@ class OnDevice:
         """Copies the samples: 36 bytes a row."""
         self._index, self._device = index, device
         self._values = torch.tensor(index.frame.values, device=device)
-        self._steps = torch.arange(index.window_size, device=device)
+        self._window = torch.arange(index.window_size, device=device)
         index.frame.release()
 
     def load(self, which: Index, smoothing: int = 0) -> tuple[Tensor, Tensor]:
         """See `Samples`."""
-        index = self._index
+        index, steps = self._index, _steps(self._index, smoothing)
         rows = self._sent(index.positions.rows(which))
-        wanted = self._sent(index.target_rows_around(which, _steps(index, smoothing)))
-        targets = self._values[wanted, : len(schema.TARGETS)]
-        return self._values[rows[:, None] + self._steps], targets if _steps(index, smoothing) else targets[:, 0]
+        targets = self._values[self._sent(index.target_rows_around(which, steps)), : len(schema.TARGETS)]
+        return self._values[rows[:, None] + self._window], targets if steps else targets[:, 0]
 
     def _sent(self, rows: Index) -> Tensor:
         return torch.from_numpy(rows).to(self._device, non_blocking=True)
