@@ -27,7 +27,6 @@ Where the file `BWPREDICT_MODELS` names several models, each has a DAG of its ow
 """
 
 from copy import copy
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import (
@@ -53,16 +52,16 @@ from bwpredict_airflow.outcome import (
     skip_unless_to_publish,
 )
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS
+from bwpredict_airflow.planning import plan_run
 from bwpredict_airflow.validation import validated
 
 from bwpredict import steps
-from bwpredict.code_version import code_version
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
 from bwpredict.named_models import NamedModel, read_models
 from bwpredict.policies import DEFAULT, policy_names
 from bwpredict.references import Reference, file_of
-from bwpredict.runs import gate_overrides_schema, run_config
+from bwpredict.runs import gate_overrides_schema
 
 PARAMS = {
     "month": MONTH,
@@ -259,20 +258,9 @@ def recipe(model: NamedModel) -> None:
 
         Fails at once, without a retry, when a param cannot be used.
         """
-        context, settings = get_current_context(), model.settings(Settings())
-        run = context["dag_run"]
-        with reason_in_one_line():
-            config = run_config(
-                {**params_of_the_run(context["params"]), "backfill": run.run_type == "backfill"},
-                run_id=run.run_id,
-                interval_start=run.data_interval_start,
-                run_after=run.run_after,
-                now=datetime.now(UTC),
-                settings=settings,
-                code_version=code_version(),
-                model=model,
-            )
-            return asdict(steps.plan(config, settings.work))
+        context = get_current_context()
+        params = {**params_of_the_run(context["params"]), "backfill": context["dag_run"].run_type == "backfill"}
+        return plan_run(params, model.settings(Settings()), model)
 
     @task(execution_timeout=timedelta(minutes=30), outlets=[asset], multiple_outputs=False)
     def publish(decision: dict[str, str]) -> dict[str, str]:

@@ -13,7 +13,6 @@ for a retraining. A trial that was killed is run again with the same values, and
 run's work area, `$BWPREDICT_WORK/<run id>/study/`.
 """
 
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Param, dag, get_current_context, task
@@ -21,12 +20,11 @@ from bwpredict_airflow.defaults import TASK_DEFAULTS
 from bwpredict_airflow.notifier import AlertNotifier
 from bwpredict_airflow.outcome import reason_in_one_line, run_step
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH
+from bwpredict_airflow.planning import plan_run
 
 from bwpredict import steps
-from bwpredict.code_version import code_version
 from bwpredict.config import Settings
 from bwpredict.references import Reference
-from bwpredict.runs import run_config
 
 PARAMS = {
     "month": MONTH,
@@ -92,19 +90,8 @@ def plan() -> dict[str, str]:
 
     Fails at once, without a retry, when a param cannot be used.
     """
-    context, settings = get_current_context(), Settings()
-    run = context["dag_run"]
-    with reason_in_one_line():
-        config = run_config(
-            {name: context["params"][name] for name in OF_THE_RUN},
-            run_id=run.run_id,
-            interval_start=run.data_interval_start,
-            run_after=run.run_after,
-            now=datetime.now(UTC),
-            settings=settings,
-            code_version=code_version(),
-        )
-        return asdict(steps.plan(config, settings.work))
+    params = get_current_context()["params"]
+    return plan_run({name: params[name] for name in OF_THE_RUN}, Settings())
 
 
 @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
