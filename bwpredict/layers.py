@@ -15,8 +15,9 @@ from bwpredict import schema
 
 _TARGETS = len(schema.TARGETS)
 HIGHWAY_WIDTH, HIGHWAY_DEPTH = 256, 3
-KNOWING_SHARE = 0.6
+KNOWING_SHARE = 0.9
 """Of the forecast for familiar levels: what the dense nets say that trust levels; the rest is the last net's."""
+_NO_BOUND = 1e6
 
 ARCHITECTURES = {
     "guide": "the training guide's LSTM layers, with the highway beside them",
@@ -116,6 +117,8 @@ class Highway(nn.Module):
     NeurIPS 2017).
     """
 
+    largest_difference: Tensor
+
     def __init__(self, columns: int, encoded: int, members: int) -> None:
         """`columns` go into both parts, `encoded` further ones into the `members` dense nets alone."""
         super().__init__()
@@ -123,16 +126,22 @@ class Highway(nn.Module):
         """Share of each layer's outputs that a training leaves out."""
         self.linear = zeroed(nn.Linear(columns, _TARGETS))
         self.members = nn.ModuleList(DenseNet(columns + encoded) for _ in range(members))
+        self.register_buffer("largest_difference", torch.full((_TARGETS,), _NO_BOUND))
 
     def forward(self, columns: Tensor, encoded: Tensor, trust: Tensor) -> Tensor:
         """[batch, columns] and [batch, encoded] to the change [batch, targets].
 
         `trust` [batch, 1]: 1 for the mean of all members, of which the last one has what `KNOWING_SHARE` leaves, 0 for
-        the last one alone.
+        the last one alone. Whatever the trust, no target is moved by more than `largest_difference` [targets]: where
+        the members differ more than usual, a link is no longer what was learnt of it.
         """
+        last, difference = self.last_and_difference(columns, encoded)
+        return last + KNOWING_SHARE * trust * difference.clamp(-self.largest_difference, self.largest_difference)
+
+    def last_and_difference(self, columns: Tensor, encoded: Tensor) -> tuple[Tensor, Tensor]:
+        """The change that the last member forecasts, and what the mean of the others adds: both [batch, targets]."""
         *knowing, last = (self.of_member(number, columns, encoded) for number in range(len(self.members)))
-        share = KNOWING_SHARE * trust
-        return share * torch.stack(knowing).mean(dim=0) + (1 - share) * last
+        return last, torch.stack(knowing).mean(dim=0) - last
 
     def of_member(self, number: int, columns: Tensor, encoded: Tensor) -> Tensor:
         """As `forward`, with one of the dense nets alone."""

@@ -44,7 +44,7 @@ _BLEND_PARTS = 10
 _LARGEST_USUAL_SHARE = 0.4
 """Of the training's median in the anchor: levels move, and a forecast that hardly looks at the window is late."""
 _KNOWN_WINDOWS = 512
-_FAMILIAR_QUANTILE, _FAMILIAR_SAMPLE = 0.995, 2000
+_FAMILIAR_QUANTILE, _FAMILIAR_SAMPLE = 0.98, 2000
 _CHANGE_QUANTILES = (0.0005, 0.9995)
 _LEVEL_BINS = 48
 _LARGEST_LAYER_INPUT = 10.0
@@ -131,14 +131,24 @@ class Forecaster(nn.Module):
 
         Both [batch, targets].
         """
-        logs = self.in_log_space(window)
-        anchor = self.anchor(logs)
-        deviation = (logs - anchor[:, None]) / self.typical_change
-        sequence = self._sequence(deviation, self._levels(window, logs), window)
-        change: Tensor = self.highway(_columns(sequence), self._encoded(deviation, anchor), self.trust(anchor))
+        anchor, sequence, encoded = self._prepared(window)
+        change: Tensor = self.highway(_columns(sequence), encoded, self.trust(anchor))
         if self.layers is not None:
             change = change + self.layers(sequence.clamp(-_LARGEST_LAYER_INPUT, _LARGEST_LAYER_INPUT))
         return anchor, change
+
+    def members_difference(self, window: Tensor) -> Tensor:
+        """[batch, window_size, features] to what the members that trust levels add to the last one [batch, targets]."""
+        _, sequence, encoded = self._prepared(window)
+        _, difference = self.highway.last_and_difference(_columns(sequence), encoded)
+        return difference
+
+    def _prepared(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The anchor [batch, targets], and what the trained parts see: the sequence and the encoded columns."""
+        logs = self.in_log_space(window)
+        anchor = self.anchor(logs)
+        deviation = (logs - anchor[:, None]) / self.typical_change
+        return anchor, self._sequence(deviation, self._levels(window, logs), window), self._encoded(deviation, anchor)
 
     def anchor_and_changes(self, window: Tensor) -> tuple[Tensor, Tensor]:
         """For training: the anchor [batch, targets], and the change with each member alone [members, batch, targets].
@@ -290,6 +300,7 @@ class Forecaster(nn.Module):
             "familiar_within": float(self.familiar_within),
             "change_bounds": by_target(self.change_bounds),
             "change_share": by_target(self.change_share),
+            "largest_difference_of_members": by_target(self.highway.largest_difference),
             "anchors": list(ANCHORS),
             "anchor_weights": by_target(self.anchor_weights),
         }
