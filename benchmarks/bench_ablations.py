@@ -32,6 +32,8 @@ from bwpredict import layers, least_absolute, model, schema
 from bwpredict.code_version import code_version
 from bwpredict.errors import ConfigError
 from bwpredict.evaluation.baselines import baseline_forecasts
+from bwpredict.training import confirmation
+from bwpredict.model import Forecaster
 from bwpredict.windows import WindowIndex
 
 Floats = npt.NDArray[np.float64]
@@ -47,6 +49,10 @@ def _last_value_alone(anchors: torch.Tensor, actual: torch.Tensor) -> torch.Tens
 def _no_linear_part(inputs: Floats, targets: Floats) -> tuple[Floats, Floats]:
     """Instead of `least_absolute.fit`."""
     return np.zeros((targets.shape[1], inputs.shape[1])), np.zeros(targets.shape[1])
+
+
+def _no_bound(model: Forecaster, validation: WindowIndex) -> None:
+    """Instead of `confirmation.bound_members_difference`."""
 
 
 NAME = "ablations"
@@ -72,6 +78,7 @@ fraction of the time, and the choices are about what stands around them."""
 REPLACED: dict[str, tuple[Any, str, Any]] = {
     "the last value as anchor": (model, "_best_blend", _last_value_alone),
     "no solved autoregression": (least_absolute, "fit", _no_linear_part),
+    "nets that may differ by any amount": (confirmation, "bound_members_difference", _no_bound),
     "the net that knows links alone": (layers, "KNOWING_SHARE", 1.0),
     "the net that doubts alone": (layers, "KNOWING_SHARE", 0.0),
 }

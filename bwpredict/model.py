@@ -5,7 +5,8 @@ The forecast is a change from an anchor, in log space and in units of the typica
     forecast = exp(anchor + typical_change * change_share * (highway(inputs) + layers(inputs))) - offset
 
 The anchor is a blend of the last value and of means and medians, whichever two served best in training, and all
-trainable parts start at zero: where nothing can be learnt, the model is its best simple baseline.
+trainable parts start at zero: where nothing can be learnt, the model is its best simple baseline, be it the anchor or
+another blend that served better in validation.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class Forecaster(nn.Module):
     change_bounds: Tensor
     change_share: Tensor
     anchor_weights: Tensor
+    served_anchor_weights: Tensor
     usual_level: Tensor
     offset: Tensor
     typical_level: Tensor
@@ -111,6 +113,7 @@ class Forecaster(nn.Module):
         self.register_buffer("change_share", torch.ones(_TARGETS))
         self.register_buffer("usual_level", torch.zeros(_TARGETS))
         self.register_buffer("anchor_weights", torch.full((len(ANCHORS), _TARGETS), 1 / len(ANCHORS)))
+        self.register_buffer("served_anchor_weights", self.anchor_weights.clone())
         self.register_buffer("offset", torch.tensor([schema.MAPE_FLOORS[name] for name in schema.TARGETS]))
 
     @property
@@ -123,7 +126,8 @@ class Forecaster(nn.Module):
 
         Loss comes out within [0, 1], the other targets at 0 or above.
         """
-        anchor, change = self.anchor_and_change(window)
+        anchors, change = self._anchors_and_change(window)
+        anchor = (anchors * self.served_anchor_weights).sum(dim=1)
         return self.to_raw(anchor + self.typical_change * self.bounded(self.change_share * change))
 
     def anchor_and_change(self, window: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,11 +135,15 @@ class Forecaster(nn.Module):
 
         Both [batch, targets].
         """
-        anchor, sequence, encoded = self._prepared(window)
-        change: Tensor = self.highway(_columns(sequence), encoded, self.trust(anchor))
+        anchors, change = self._anchors_and_change(window)
+        return self._blend(anchors), change
+
+    def _anchors_and_change(self, window: Tensor) -> tuple[Tensor, Tensor]:
+        anchors, sequence, encoded = self._prepared(window)
+        change: Tensor = self.highway(_columns(sequence), encoded, self.trust(self._blend(anchors)))
         if self.layers is not None:
             change = change + self.layers(sequence.clamp(-_LARGEST_LAYER_INPUT, _LARGEST_LAYER_INPUT))
-        return anchor, change
+        return anchors, change
 
     def members_difference(self, window: Tensor) -> Tensor:
         """[batch, window_size, features] to what the members that trust levels add to the last one [batch, targets]."""
@@ -144,11 +152,13 @@ class Forecaster(nn.Module):
         return difference
 
     def _prepared(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The anchor [batch, targets], and what the trained parts see: the sequence and the encoded columns."""
+        """The simple forecasts, as `anchors`, and what the trained parts see: the sequence and the encoded columns."""
         logs = self.in_log_space(window)
-        anchor = self.anchor(logs)
+        anchors = self.anchors(logs)
+        anchor = self._blend(anchors)
         deviation = (logs - anchor[:, None]) / self.typical_change
-        return anchor, self._sequence(deviation, self._levels(window, logs), window), self._encoded(deviation, anchor)
+        sequence = self._sequence(deviation, self._levels(window, logs), window)
+        return anchors, sequence, self._encoded(deviation, anchor)
 
     def anchor_and_changes(self, window: Tensor) -> tuple[Tensor, Tensor]:
         """For training: the anchor [batch, targets], and the change with each member alone [members, batch, targets].
@@ -198,7 +208,10 @@ class Forecaster(nn.Module):
 
     def anchor(self, logs: Tensor) -> Tensor:
         """[batch, steps, targets] in log space to the blend [batch, targets]."""
-        return (self.anchors(logs) * self.anchor_weights).sum(dim=1)
+        return self._blend(self.anchors(logs))
+
+    def _blend(self, anchors: Tensor) -> Tensor:
+        return (anchors * self.anchor_weights).sum(dim=1)
 
     def anchors(self, logs: Tensor) -> Tensor:
         """[batch, steps, targets] to the simple forecasts [batch, len(ANCHORS), targets]."""
@@ -259,6 +272,7 @@ class Forecaster(nn.Module):
         self.level_scale.copy_(levels.flatten(0, 1).std(dim=0).clamp(min=_SMALLEST_SCALE))
         self.usual_level.copy_(actual.median(dim=0).values)
         self.anchor_weights.copy_(_best_blend(self.anchors(logs), actual))
+        self.served_anchor_weights.copy_(self.anchor_weights)
         anchor = self.anchor(logs)
         self.level_edges.copy_(encoding.bin_edges(anchor, _LEVEL_BINS))
         self.typical_level.copy_(torch.exp(anchor).mean(dim=0))
@@ -303,6 +317,7 @@ class Forecaster(nn.Module):
             "largest_difference_of_members": by_target(self.highway.largest_difference),
             "anchors": list(ANCHORS),
             "anchor_weights": by_target(self.anchor_weights),
+            "served_anchor_weights": by_target(self.served_anchor_weights),
         }
 
 
@@ -312,17 +327,22 @@ def _columns(sequence: Tensor) -> Tensor:
     return torch.cat((sequence.flatten(1), encoding.ordered(sequence[..., :_TARGETS]).flatten(1)), dim=1)
 
 
+def anchor_blends() -> Tensor:
+    """[blends, len(ANCHORS)], the weights of all blends of at most two anchors that are tried."""
+    alone = torch.eye(len(ANCHORS))
+    shares = [part / _BLEND_PARTS for part in range(1, _BLEND_PARTS)]
+    pairs = itertools.combinations(alone, 2)
+    blends = torch.stack([*alone, *(share * one + (1 - share) * other for one, other in pairs for share in shares)])
+    return blends[blends[:, ANCHORS.index("median_training")] <= _LARGEST_USUAL_SHARE]
+
+
 def _best_blend(anchors: Tensor, actual: Tensor) -> Tensor:
-    """[len(ANCHORS), targets], the blend of at most two anchors with the least error, relative and raw ones alike.
+    """[len(ANCHORS), targets], the blend with the least error, relative and raw ones alike.
 
     `anchors` [n, len(ANCHORS), targets] and `actual` [n, targets] in log space.
     """
-    alone = torch.eye(len(ANCHORS), dtype=anchors.dtype)
-    shares = [part / _BLEND_PARTS for part in range(1, _BLEND_PARTS)]
-    pairs = itertools.combinations(alone, 2)
-    candidates = torch.stack([*alone, *(share * one + (1 - share) * other for one, other in pairs for share in shares)])
-    candidates = candidates[candidates[:, ANCHORS.index("median_training")] <= _LARGEST_USUAL_SHARE]
     relative, raw = [], []
+    candidates = anchor_blends()
     for blend in candidates:
         forecast = torch.einsum("nat,a->nt", anchors, blend)
         relative.append((forecast - actual).abs().mean(dim=0))

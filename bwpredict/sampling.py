@@ -52,7 +52,7 @@ def draw(train: Windows, budget: int, how: How, *, seed: int, epoch: int) -> Ind
     if how == "uniform":
         return rng.choice(len(train), size=budget, replace=False, shuffle=True)
     windows_of_links = train.windows_of_links()
-    quotas = _quotas(windows_of_links, min(CANDIDATES_PER_WINDOW * budget, len(train)), rng)
+    quotas = _quotas(windows_of_links, budget, rng)
     candidates = _evenly_spread(windows_of_links, quotas, rng)
     candidates = candidates[np.argsort(_strata(train, candidates), kind="stable")]
     taken = ((np.arange(budget) + rng.random()) * (len(candidates) / budget)).astype(np.int64)
@@ -61,15 +61,13 @@ def draw(train: Windows, budget: int, how: How, *, seed: int, epoch: int) -> Ind
 
 def expected_draws(windows_of_links: Index, budget: int, how: How) -> npt.NDArray[np.floating]:
     """[links], of the windows of an epoch, how many each link gives on average."""
-    everything = int(windows_of_links.sum())
-    if how == "uniform":
-        return windows_of_links * (budget / everything)
-    candidates = min(CANDIDATES_PER_WINDOW * budget, everything)
-    return _quotas(windows_of_links, candidates, np.random.default_rng(0)) * (budget / candidates)
+    gives = windows_of_links if how == "uniform" else _quotas(windows_of_links, budget, np.random.default_rng(0))
+    return gives * (budget / int(gives.sum()))
 
 
-def _quotas(windows: Index, total: int, rng: np.random.Generator) -> Index:
-    """[links], how many windows each link gives, `total` together: all the same, but for links that have fewer."""
+def _quotas(windows: Index, budget: int, rng: np.random.Generator) -> Index:
+    """[links], how many candidates each link gives: all the same, but for links that have fewer windows."""
+    total = min(CANDIDATES_PER_WINDOW * budget, int(windows.sum()))
     ascending = np.sort(windows)
     # What all links give together, where each gives as many as this one has, or all of its own.
     given = np.cumsum(ascending) + ascending * (len(ascending) - 1 - np.arange(len(ascending)))

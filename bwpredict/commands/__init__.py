@@ -1,1 +1,1 @@
-"""Commands of the command line, a module for each subject; each registers its own on the app."""
+"""Commands of the command line, a module for each subject; `bwpredict.cli` puts them together."""

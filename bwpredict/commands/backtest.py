@@ -13,13 +13,19 @@ from rich.console import Console
 from rich.table import Table
 
 from bwpredict.code_version import code_version
+from bwpredict.commands.training_options import (
+    DEFAULTS,
+    Architecture,
+    Epochs,
+    HighwayEpochs,
+    Seed,
+    WindowsPerEpoch,
+)
 from bwpredict.config import RunConfig, Settings, TrainingConfig, load
 from bwpredict.files import on_disk
 from bwpredict.reports.format import number, words
 
 logger = logging.getLogger(__name__)
-
-_DEFAULTS = TrainingConfig()
 
 
 def backtest(
@@ -29,13 +35,11 @@ def backtest(
     ],
     months: Annotated[int, typer.Option(help="Months that are forecast; the one before them is read, too.")] = 3,
     telemetry: Annotated[str, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")] = "",
-    architecture: Annotated[
-        str, typer.Option(help="guide: LSTM layers and highway; dense: the highway alone.")
-    ] = _DEFAULTS.architecture,
-    epochs: Annotated[int, typer.Option(help="Most epochs of the guide's layers.")] = _DEFAULTS.epochs,
-    highway_epochs: Annotated[int, typer.Option(help="Most epochs of the highway.")] = _DEFAULTS.highway_epochs,
-    windows_per_epoch: Annotated[int, typer.Option(help="Windows drawn for each epoch.")] = _DEFAULTS.windows_per_epoch,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = _DEFAULTS.seed,
+    architecture: Architecture = DEFAULTS.architecture,
+    epochs: Epochs = DEFAULTS.epochs,
+    highway_epochs: HighwayEpochs = DEFAULTS.highway_epochs,
+    windows_per_epoch: WindowsPerEpoch = DEFAULTS.windows_per_epoch,
+    seed: Seed = DEFAULTS.seed,
 ) -> None:
     """Show whether retraining each month was worth it: a frozen model against retrained ones, month by month."""
     from bwpredict import backtest as backtests

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module to the app."""
-    app.command()(canary)
-
-
 def canary(
     version: Annotated[str, typer.Argument(help="A published version; empty to end the trial, or to be told.")] = "",
     share: Annotated[float | None, typer.Option(help="Share of the links that it serves, above 0 and below 1.")] = None,

@@ -16,11 +16,6 @@ from bwpredict.named_models import DEFAULT_MODEL
 logger = logging.getLogger(__name__)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module to the app."""
-    app.command()(monitor)
-
-
 def monitor(
     day: Annotated[str, typer.Option(help="UTC day, YYYY-MM-DD (default: yesterday).")] = "",
     telemetry: Annotated[str, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")] = "",

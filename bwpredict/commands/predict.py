@@ -17,11 +17,6 @@ from bwpredict.files import on_disk
 logger = logging.getLogger(__name__)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module to the app."""
-    app.command()(predict)
-
-
 def predict(
     output: Annotated[
         Path, typer.Option(help="Folder for the forecasts: date=YYYY-MM-DD/part-0.parquet.", callback=on_disk)

@@ -17,11 +17,6 @@ from bwpredict.files import on_disk
 logger = logging.getLogger(__name__)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module to the app."""
-    app.command()(pull)
-
-
 def pull(
     dest: Annotated[
         Path, typer.Option(help="Folder that the consumer reads; made if it is not there.", callback=on_disk)

@@ -17,12 +17,6 @@ from bwpredict.config import Settings
 logger = logging.getLogger(__name__)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module to the app."""
-    for command in (status, promote, rollback, gc, verify):
-        app.command()(command)
-
-
 def status(
     registry: Registry = "",
     model: Model = "",

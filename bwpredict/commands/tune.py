@@ -19,6 +19,7 @@ from rich.table import Table
 
 from bwpredict.code_version import code_version
 from bwpredict.commands.people import user
+from bwpredict.commands.training_options import DEFAULTS, SplitBy, WindowsPerEpoch
 from bwpredict.config import Cut, Settings, SplitConfig, TrainingConfig, load
 from bwpredict.errors import ConfigError
 
@@ -30,16 +31,7 @@ logger = logging.getLogger(__name__)
 
 app = typer.Typer()
 
-_DEFAULTS = TrainingConfig()
 _ROWS = 5
-
-TrainingFileOption = Annotated[
-    str,
-    typer.Option(
-        "--training-config",
-        help="Hyperparameters: a YAML file, or a name approved in the registry. Options given here win over it.",
-    ),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -50,13 +42,13 @@ def tune(
         Path | None, typer.Option(help="Folder of the study, which bears its name; one that is there is taken up.")
     ] = None,
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Finished trials to reach, in all.")] = 20,
-    epochs: Annotated[int, typer.Option(help="Most epochs of each trial.")] = _DEFAULTS.epochs,
-    windows_per_epoch: Annotated[int, typer.Option(help="Windows drawn for each epoch.")] = _DEFAULTS.windows_per_epoch,
-    split_by: Annotated[str, typer.Option(help="calendar or link, as for train.")] = "calendar",
+    epochs: Annotated[int, typer.Option(help="Most epochs of each trial.")] = DEFAULTS.epochs,
+    windows_per_epoch: WindowsPerEpoch = DEFAULTS.windows_per_epoch,
+    split_by: SplitBy = "calendar",
     pruner: Annotated[str, typer.Option(help="How hopeless trials end early: median, hyperband or none.")] = "median",
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Trials at a time; with 1 the seed decides all.")] = 1,
     registry: Annotated[str, typer.Option(help="Also put the result among this registry's proposals.")] = "",
-    seed: Annotated[int, typer.Option(help="Of the search and of every training.")] = _DEFAULTS.seed,
+    seed: Annotated[int, typer.Option(help="Of the search and of every training.")] = DEFAULTS.seed,
 ) -> None:
     """Search for hyperparameters by the validation loss; writes training_<study>.yaml, a proposal for review."""
     if context.invoked_subcommand:

@@ -11,7 +11,7 @@ level_drift.py how far links' levels move from day to day, which training learns
 progress.py    the best model and the records so far, and the history document
 memory.py      memory that is freed is kept while it trains
 resume.py      what a training that was killed continues from
-change_share.py  how much of the trained change validation confirms, and how far the nets may differ
+confirmation.py  what validation confirms of all that was learnt
 ranks.py       one training over several processes: who takes which windows; batch_norm.py is over all of them
 launch.py      starts them; job.py is what they are given, rank.py what each runs, join.py what other machines run
 ```

@@ -15,7 +15,7 @@ from bwpredict.config import TrainingConfig
 from bwpredict.errors import TelemetryError
 from bwpredict.model import Contract, Forecaster
 from bwpredict.training import progress as progresses
-from bwpredict.training.change_share import bound_members_difference, choose_change_share
+from bwpredict.training.confirmation import confirm
 from bwpredict.training.launch import over_ranks
 from bwpredict.training.level_drift import measure_level_drift
 from bwpredict.training.progress import OnEpoch, Progress, Training
@@ -193,8 +193,7 @@ def _run(
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     progress = progresses.begin(split, config, checkpoint, absent=absent, on_epoch=on_epoch, device=device, ranks=ranks)
     model = fit(progress)
-    bound_members_difference(model, progress.validation)
-    choose_change_share(model, progress.validation, progress.weights, config.raw_error_share)
+    confirm(model, progress.validation, progress.weights, config.raw_error_share)
     progress.save(model)
     training = Training(model.cpu().eval(), progresses.history(progress, model, device))
     if resume:

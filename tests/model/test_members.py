@@ -6,7 +6,6 @@ from frames import whole_days
 
 from bwpredict.layers import KNOWING_SHARE
 from bwpredict.model import Contract, Forecaster
-from bwpredict.training.change_share import USUAL_QUANTILE, bound_members_difference
 from bwpredict.training.loss import BatchLoss, importance
 from bwpredict.windows import index_windows
 
@@ -52,13 +51,6 @@ def test_no_member_moves_the_last_one_s_forecast_further_than_the_largest_differ
     torch.testing.assert_close(model.eval().members_difference(windows), difference)
     _, change = model.anchor_and_change(windows)
     torch.testing.assert_close(change, changes[-1] + KNOWING_SHARE * difference.clamp(-bound, bound))
-
-
-def test_the_largest_difference_is_that_of_nearly_all_validation_windows(model, index):
-    bound_members_difference(model, index)
-    differences = model.members_difference(torch.from_numpy(index.inputs())).abs()
-    within = (differences <= model.highway.largest_difference).float().mean(dim=0)
-    torch.testing.assert_close(within, torch.full((4,), USUAL_QUANTILE), atol=0.01, rtol=0)
 
 
 def test_doubt_moves_what_the_last_member_adds_for_about_that_share_of_the_windows_and_no_other_member(model, windows):

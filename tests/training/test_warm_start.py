@@ -46,6 +46,7 @@ def _damage(model, path):
     from bwpredict.model import save_checkpoint
 
     model.anchor_weights.add_(0.2)
+    model.served_anchor_weights.add_(0.2)
     save_checkpoint(model, path, {})
 
 

@@ -1,0 +1,120 @@
+"""The command line's `bwpredict retrain`: the DAG's steps, without Airflow."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bwpredict.code_version import code_version
+from bwpredict.commands.training_options import (
+    DEFAULTS,
+    Architecture,
+    Epochs,
+    FineTuneEpochs,
+    HighwayEpochs,
+    Prune,
+    Quantize,
+    Ranks,
+    Seed,
+    TrainingFile,
+    WindowsPerEpoch,
+    is_given,
+)
+from bwpredict.commands.which import Model
+from bwpredict.config import RunConfig, Settings
+from bwpredict.named_models import DEFAULT_MODEL, find_model
+from bwpredict.policies import DEFAULT
+
+logger = logging.getLogger(__name__)
+
+
+def retrain(
+    context: typer.Context,
+    month: Annotated[str, typer.Option(help="Month of telemetry, YYYY-MM (UTC).")],
+    model: Model = "",
+    telemetry: Annotated[
+        str | None, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")
+    ] = None,
+    registry: Annotated[str | None, typer.Option(help="Store with the models (default: $BWPREDICT_REGISTRY).")] = None,
+    work: Annotated[Path | None, typer.Option(help="Folder of work areas (default: $BWPREDICT_WORK).")] = None,
+    history_months: Annotated[int, typer.Option(help="Months to read, the last one included.")] = 1,
+    architecture: Architecture = DEFAULTS.architecture,
+    highway_epochs: HighwayEpochs = DEFAULTS.highway_epochs,
+    epochs: Epochs = DEFAULTS.epochs,
+    windows_per_epoch: WindowsPerEpoch = DEFAULTS.windows_per_epoch,
+    prune_share: Prune = DEFAULTS.prune_share,
+    fine_tune_epochs: FineTuneEpochs = DEFAULTS.fine_tune_epochs,
+    quantize: Quantize = False,
+    ranks: Ranks = DEFAULTS.ranks,
+    warm_start: Annotated[
+        bool, typer.Option("--warm-start", help="Also train the champion further, and keep the better of the two.")
+    ] = DEFAULTS.warm_start,
+    force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
+    training_config: TrainingFile = "",
+    policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")] = DEFAULT,
+    seed: Seed = DEFAULTS.seed,
+) -> None:
+    """Run the whole retraining, as the DAG does: pull, validate, train, export, compare, decide, publish.
+
+    What is not given is as the model's training configuration, its entry in $BWPREDICT_MODELS or the default has it.
+    """
+    from bwpredict.runs import run_config
+
+    named = find_model(model or DEFAULT_MODEL, Settings())
+    places = {"telemetry": telemetry, "registry": registry, "work": work}
+    settings = named.settings(Settings()).model_copy(
+        update={name: value for name, value in places.items() if value is not None}
+    )
+    params = {
+        "month": month,
+        "history_months": history_months,
+        "architecture": architecture,
+        "highway_epochs": highway_epochs,
+        "epochs": epochs,
+        "windows_per_epoch": windows_per_epoch,
+        "prune_share": prune_share,
+        "fine_tune_epochs": fine_tune_epochs,
+        "quantize": quantize,
+        "ranks": ranks,
+        "warm_start": warm_start,
+        "seed": seed,
+        "force_bootstrap": force_bootstrap,
+        "dry_run": dry_run,
+        "training_config": training_config,
+        "policy": policy,
+    }
+    now = datetime.now(UTC)
+    run = run_config(
+        {name: value for name, value in params.items() if is_given(context, name)},
+        run_id=f"manual-{month}-{now:%Y%m%dT%H%M%S}",
+        interval_start=None,
+        run_after=now,
+        now=now,
+        settings=settings,
+        code_version=code_version(),
+        model=named,
+    )
+    _run_all_steps(run, settings.work)
+
+
+def _run_all_steps(run: RunConfig, work: Path) -> None:
+    """Raises GateRejected: the challenger did not pass, and nothing was published."""
+    from bwpredict import steps
+    from bwpredict.documents import read_document
+    from bwpredict.errors import GateRejected
+    from bwpredict.references import file_of
+
+    reference = steps.plan(run, work)
+    for step in (steps.pull, steps.validate, steps.train, steps.export, steps.compare, steps.decide):
+        logger.info("-- %s", step.__name__)
+        reference = step(reference)
+    decision = read_document(file_of(reference), "decision")
+    if not decision["passed"]:
+        raise GateRejected(f"Nothing was published. Report: {file_of(reference, steps.MODEL_CARD)}")
+    if not run.dry_run:
+        steps.publish(reference)

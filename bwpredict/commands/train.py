@@ -1,0 +1,109 @@
+"""The command line's `bwpredict train`: a model of a file or folder, as the training guide has it."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bwpredict.code_version import code_version
+from bwpredict.commands.training_options import (
+    DEFAULTS,
+    Architecture,
+    Epochs,
+    FineTuneEpochs,
+    HighwayEpochs,
+    Prune,
+    Quantize,
+    Ranks,
+    Seed,
+    SplitBy,
+    TrainingFile,
+    WindowsPerEpoch,
+    is_given,
+)
+from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
+from bwpredict.files import on_disk
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    context: typer.Context,
+    data_path: Annotated[Path, typer.Option(help="CSV or Parquet file, or a folder of them.", callback=on_disk)],
+    output_dir: Annotated[Path, typer.Option(help="Folder for the artifacts.", callback=on_disk)] = Path(
+        "checkpoints/bandwidth_predictor"
+    ),
+    architecture: Architecture = DEFAULTS.architecture,
+    highway_epochs: HighwayEpochs = DEFAULTS.highway_epochs,
+    epochs: Epochs = DEFAULTS.epochs,
+    batch_size: Annotated[int, typer.Option(help="Windows for each step.")] = DEFAULTS.batch_size,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = DEFAULTS.learning_rate,
+    window_size: Annotated[int, typer.Option(help="Samples the model sees.")] = DEFAULTS.window_size,
+    horizon_minutes: Annotated[int, typer.Option(help="How far ahead it forecasts.")] = DEFAULTS.horizon_minutes,
+    windows_per_epoch: WindowsPerEpoch = DEFAULTS.windows_per_epoch,
+    prune_share: Prune = DEFAULTS.prune_share,
+    fine_tune_epochs: FineTuneEpochs = DEFAULTS.fine_tune_epochs,
+    quantize: Quantize = False,
+    ranks: Ranks = DEFAULTS.ranks,
+    accumulation_steps: Annotated[
+        int, typer.Option(help="Parts of a batch computed one after another: less memory.")
+    ] = DEFAULTS.accumulation_steps,
+    activation_checkpointing: Annotated[
+        bool, typer.Option("--activation-checkpointing", help="Compute the layers twice: less memory.")
+    ] = DEFAULTS.activation_checkpointing,
+    warm_start: Annotated[
+        Path | None, typer.Option(help="A best_model.pth: also train it further, and keep the better model.")
+    ] = None,
+    split_by: SplitBy = "calendar",
+    training_config: TrainingFile = "",
+    seed: Seed = DEFAULTS.seed,
+) -> None:
+    """Train on a file or folder and write the guide's artifacts. Exit code 1 if the guide's target is not met.
+
+    Columns have the schema's names, or: bandwidth_mbps and latency_ms (throughput_mbps, rtt_ms), time and unix_time
+    (timestamp), link, link_id or node_id alone (the link). What is missing is said and filled with a constant.
+    """
+    from bwpredict import external_run, training_file
+    from bwpredict.reports.tables import tables
+
+    from_file, source = training_file.resolve(training_config, Settings().registry)
+    training = {
+        "architecture": architecture,
+        "highway_epochs": highway_epochs,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "window_size": window_size,
+        "horizon_minutes": horizon_minutes,
+        "windows_per_epoch": windows_per_epoch,
+        "prune_share": prune_share,
+        "fine_tune_epochs": fine_tune_epochs,
+        "ranks": ranks,
+        "accumulation_steps": accumulation_steps,
+        "activation_checkpointing": activation_checkpointing,
+        "warm_start": warm_start is not None,
+        "seed": seed,
+    }
+    training |= {name: value for name, value in from_file.items() if not is_given(context, name)}
+    comparison = external_run.train_on(
+        data_path,
+        output_dir,
+        load(TrainingConfig, training, origin="parameters"),
+        split_by=load(SplitConfig, {"by": split_by}, origin="parameters").by,
+        quantize=quantize,
+        now=datetime.now(UTC),
+        code_version=code_version(),
+        training_file=source,
+        champion=warm_start,
+    )
+    for table in tables(comparison):
+        Console(highlight=False).print(table)
+    logger.info("Artifacts saved to: %s", output_dir)
+    if not comparison["models"]["challenger"]["overall"]["target_met"]:
+        logger.info("The guide's target (average correlation >= 0.98, average MAPE <= 5 %) is not met.")
+        raise typer.Exit(1)

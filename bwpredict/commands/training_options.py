@@ -1,0 +1,38 @@
+"""Options of the commands that train, the same for all of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bwpredict.config import TrainingConfig
+
+DEFAULTS = TrainingConfig()
+
+Architecture = Annotated[str, typer.Option(help="guide: LSTM layers and highway; dense: the highway alone.")]
+HighwayEpochs = Annotated[int, typer.Option(help="Most epochs of the highway; each sees three times the windows.")]
+Epochs = Annotated[int, typer.Option(help="Most epochs of the guide's layers; training stops early.")]
+WindowsPerEpoch = Annotated[int, typer.Option(help="Windows drawn for each epoch.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result, bit for bit.")]
+Prune = Annotated[
+    float, typer.Option("--prune", help="Share of each weight matrix to prune to zero, and fine-tune after; 0: none.")
+]
+FineTuneEpochs = Annotated[int, typer.Option(help="Most epochs of fine-tuning after pruning.")]
+Quantize = Annotated[bool, typer.Option("--quantize", help="Export with int8 weights, for ONNX Runtime only.")]
+Ranks = Annotated[int, typer.Option(help="Processes that train together, each on its share of every batch.")]
+SplitBy = Annotated[
+    str, typer.Option(help="calendar: one cut in time for all links; link: each link's own time is cut.")
+]
+TrainingFile = Annotated[
+    str,
+    typer.Option(
+        "--training-config",
+        help="Hyperparameters: a YAML file, or a name approved in the registry. Options given here win over it.",
+    ),
+]
+
+
+def is_given(context: typer.Context, option: str) -> bool:
+    """Whether the user gave the option, be it with its default value."""
+    return (source := context.get_parameter_source(option)) is not None and source.name == "COMMANDLINE"
