@@ -32,8 +32,8 @@ from bwpredict import layers, least_absolute, model, schema
 from bwpredict.code_version import code_version
 from bwpredict.errors import ConfigError
 from bwpredict.evaluation.baselines import baseline_forecasts
-from bwpredict.training import confirmation
 from bwpredict.model import Forecaster
+from bwpredict.training import confirmation
 from bwpredict.windows import WindowIndex
 
 Floats = npt.NDArray[np.float64]
