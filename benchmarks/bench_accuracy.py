@@ -1,7 +1,7 @@
 """Accuracy: every model on the same windows, splits and horizon, and whether ours is first.
 
     make bench-accuracy ARGS="--recordings path/to/recordings --seeds 1,2,3"
-    make bench-accuracy ARGS="--datasets calm --models ridge,lightgbm,bwpredict --seeds 1"
+    make bench-accuracy ARGS="--datasets calm --models ridge,lightgbm,bwpredict --seeds 1,2,3 --rival-seeds 1"
 
 Prints a table for each data set, and keeps `accuracy.json` and `accuracy.png`. Results of data sets that are
 not run this time stay in the document as they are; each names its own machine, code and terms.

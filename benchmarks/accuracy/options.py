@@ -29,6 +29,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--epochs", type=int, default=budget.epochs, help="most epochs; rivals get budget-windows x"
                       " epochs windows of the training part at most")  # fmt: skip
     made.add_argument("--seeds", type=numbers, default=(1, 2, 3), help="comma-separated seeds of the models")
+    made.add_argument("--rival-seeds", type=numbers, default=(), help="those of the rivals (default: the same)")
     made.add_argument("--threads", type=int, default=None, help="torch threads (default: torch's own choice)")
     made.add_argument("--cache", type=Path, default=None, help="folder that keeps the rivals' forecasts:"
                       " a change of ours then trains ours alone (times are those of the first run)")  # fmt: skip
@@ -49,7 +50,8 @@ def shape_of(options: argparse.Namespace, **changes: int) -> Shape:
 
 def terms_of(options: argparse.Namespace) -> Terms:
     """Budget, seeds, and where the rivals' forecasts are kept."""
-    return Terms(Budget(options.budget_windows, options.epochs), options.seeds, Cache(options.cache))
+    budget = Budget(options.budget_windows, options.epochs)
+    return Terms(budget, options.seeds, options.rival_seeds, Cache(options.cache))
 
 
 def names_of(text: str | None) -> list[str] | None:

@@ -33,6 +33,8 @@ class Terms:
 
     budget: Budget
     seeds: tuple[int, ...]
+    rival_seeds: tuple[int, ...] = ()
+    """Of the rivals, if not the same: some of them take long, and differ little."""
     cache: Cache = field(default_factory=lambda: Cache(None))
 
 
@@ -82,6 +84,7 @@ def run_dataset(dataset: Dataset, entries: Sequence[Entry], terms: Terms) -> dic
         "split": dataset.split.describe(),
         "budget": asdict(terms.budget),
         "seeds": list(terms.seeds),
+        "rival_seeds": list(terms.rival_seeds or terms.seeds),
         "targets": [schema.TARGETS[place] for place in measured],
         "models": [cost(name, outcome) for name, outcome in outcomes[TEST].items() if name != ORACLE],
         "tests": {name: score(index, measured, outcomes[name]) for name, index in dataset.tests.items()},
@@ -90,7 +93,8 @@ def run_dataset(dataset: Dataset, entries: Sequence[Entry], terms: Terms) -> dic
 
 def _outcomes(dataset: Dataset, entry: Entry, terms: Terms) -> dict[str, Outcome]:
     """For each set of test windows what the entry did, over all seeds."""
-    made = [_made(dataset, entry, terms, seed) for seed in (terms.seeds if entry.seeded else terms.seeds[:1])]
+    seeds = terms.seeds if entry.ours else terms.rival_seeds or terms.seeds
+    made = [_made(dataset, entry, terms, seed) for seed in (seeds if entry.seeded else seeds[:1])]
     return {
         name: Outcome(
             [each.forecasts[name] for each in made],

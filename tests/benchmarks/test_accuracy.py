@@ -133,12 +133,21 @@ def test_a_rival_that_was_kept_is_not_trained_again_and_ours_always_is(dataset, 
     assert first["models"][0] == second["models"][0]
 
 
+def test_rivals_may_have_seeds_of_their_own(dataset):
+    fits = []
+    entries = [counting_entry(PERSISTENCE, fits), counting_entry("ours", fits, ours=True)]
+    result = run_dataset(dataset, entries, Terms(Budget(100, 1, 50), seeds=(1, 2), rival_seeds=(3,)))
+    assert fits == [(PERSISTENCE, 3), ("ours", 1), ("ours", 2)]
+    assert (result["seeds"], result["rival_seeds"]) == ([1, 2], [3])
+    assert [model["seeds"] for model in result["models"]] == [1, 2]
+
+
 @pytest.mark.parametrize("budget", [Budget(100, 2, 50), Budget(101, 1, 50), Budget(100, 1, 51)])
 def test_other_terms_train_again(dataset, tmp_path, budget):
     fits = []
     entries = [counting_entry(PERSISTENCE, fits)]
     for each in (Budget(100, 1, 50), budget):
-        run_dataset(dataset, entries, Terms(each, (1,), Cache(tmp_path)))
+        run_dataset(dataset, entries, Terms(each, (1,), cache=Cache(tmp_path)))
     assert len(fits) == 2
 
 
