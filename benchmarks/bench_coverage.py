@@ -20,7 +20,7 @@ from accuracy import options
 from accuracy.data import REGIMES, Dataset, synthetic
 from accuracy.product import training_config
 from accuracy.task import Budget, Task
-from common import report
+from common import RESULTS, report
 
 from bwpredict import schema
 from bwpredict.intervals import Served, calibrate
@@ -38,7 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
         dataset = synthetic(regime, options.shape_of(arguments))
         for seed in arguments.seeds:
             rows += coverage_rows(dataset, Task(dataset.split, budget, seed), arguments.architecture)
-    report("coverage", rows)
+    report("coverage", rows, arguments.output or RESULTS)
 
 
 def coverage_rows(dataset: Dataset, task: Task, architecture: str) -> list[dict[str, Any]]:

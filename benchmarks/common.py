@@ -70,12 +70,12 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def report(name: str, rows: list[dict[str, Any]]) -> None:
-    """Print `rows` as a table and as JSON, and keep them in `results/<name>.json` with the machine they ran on."""
+def report(name: str, rows: list[dict[str, Any]], folder: Path = RESULTS) -> None:
+    """Print `rows` as a table and as JSON, and keep them in `<name>.json` with the machine they ran on."""
     document = {"benchmark": name, "machine": machine(), "rows": rows}
     show(name, rows)
     print(json.dumps(document))
-    write(RESULTS / f"{name}.json", document)
+    write(folder / f"{name}.json", document)
 
 
 def show(title: str, rows: list[dict[str, Any]]) -> None:
