@@ -136,11 +136,11 @@ class Forecaster(nn.Module):
         Both [batch, targets].
         """
         anchors, change = self._anchors_and_change(window)
-        return self._blend(anchors), change
+        return self.blend(anchors), change
 
     def _anchors_and_change(self, window: Tensor) -> tuple[Tensor, Tensor]:
         anchors, sequence, encoded = self._prepared(window)
-        change: Tensor = self.highway(_columns(sequence), encoded, self.trust(self._blend(anchors)))
+        change: Tensor = self.highway(_columns(sequence), encoded, self.trust(self.blend(anchors)))
         if self.layers is not None:
             change = change + self.layers(sequence.clamp(-_LARGEST_LAYER_INPUT, _LARGEST_LAYER_INPUT))
         return anchors, change
@@ -155,7 +155,7 @@ class Forecaster(nn.Module):
         """The simple forecasts, as `anchors`, and what the trained parts see: the sequence and the encoded columns."""
         logs = self.in_log_space(window)
         anchors = self.anchors(logs)
-        anchor = self._blend(anchors)
+        anchor = self.blend(anchors)
         deviation = (logs - anchor[:, None]) / self.typical_change
         sequence = self._sequence(deviation, self._levels(window, logs), window)
         return anchors, sequence, self._encoded(deviation, anchor)
@@ -208,9 +208,10 @@ class Forecaster(nn.Module):
 
     def anchor(self, logs: Tensor) -> Tensor:
         """[batch, steps, targets] in log space to the blend [batch, targets]."""
-        return self._blend(self.anchors(logs))
+        return self.blend(self.anchors(logs))
 
-    def _blend(self, anchors: Tensor) -> Tensor:
+    def blend(self, anchors: Tensor) -> Tensor:
+        """[batch, len(ANCHORS), targets], as `anchors`, to the anchor [batch, targets]."""
         return (anchors * self.anchor_weights).sum(dim=1)
 
     def anchors(self, logs: Tensor) -> Tensor:

@@ -13,14 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bwpredict.code_version import code_version
-from bwpredict.commands.training_options import (
-    DEFAULTS,
-    Architecture,
-    Epochs,
-    HighwayEpochs,
-    Seed,
-    WindowsPerEpoch,
-)
+from bwpredict.commands import training_options as options
 from bwpredict.config import RunConfig, Settings, TrainingConfig, load
 from bwpredict.files import on_disk
 from bwpredict.reports.format import number, words
@@ -35,11 +28,11 @@ def backtest(
     ],
     months: Annotated[int, typer.Option(help="Months that are forecast; the one before them is read, too.")] = 3,
     telemetry: Annotated[str, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")] = "",
-    architecture: Architecture = DEFAULTS.architecture,
-    epochs: Epochs = DEFAULTS.epochs,
-    highway_epochs: HighwayEpochs = DEFAULTS.highway_epochs,
-    windows_per_epoch: WindowsPerEpoch = DEFAULTS.windows_per_epoch,
-    seed: Seed = DEFAULTS.seed,
+    architecture: options.Architecture = options.DEFAULTS.architecture,
+    epochs: options.Epochs = options.DEFAULTS.epochs,
+    highway_epochs: options.HighwayEpochs = options.DEFAULTS.highway_epochs,
+    windows_per_epoch: options.WindowsPerEpoch = options.DEFAULTS.windows_per_epoch,
+    seed: options.Seed = options.DEFAULTS.seed,
 ) -> None:
     """Show whether retraining each month was worth it: a frozen model against retrained ones, month by month."""
     from bwpredict import backtest as backtests

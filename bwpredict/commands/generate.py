@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bwpredict.commands.training_options import Seed
+from bwpredict.commands import training_options as options
 from bwpredict.errors import ConfigError
 from bwpredict.files import on_disk
 
@@ -33,7 +33,7 @@ def generate(
     late_share: Annotated[float | None, typer.Option(help="Share of rows that arrive late (default: 0).")] = None,
     duplicate_share: Annotated[float | None, typer.Option(help="Share of rows that arrive twice (default: 0).")] = None,
     oracle: Annotated[bool, typer.Option("--oracle", help="Also write the best forecast there is.")] = False,
-    seed: Seed = 42,
+    seed: options.Seed = 42,
 ) -> None:
     """Make physically modelled telemetry: a CSV like the guide's, or a fleet's daily partitions."""
     from bwpredict.synth import writer

@@ -5,28 +5,15 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bwpredict.code_version import code_version
-from bwpredict.commands.training_options import (
-    DEFAULTS,
-    Architecture,
-    Epochs,
-    FineTuneEpochs,
-    HighwayEpochs,
-    Prune,
-    Quantize,
-    Ranks,
-    Seed,
-    TrainingFile,
-    WindowsPerEpoch,
-    is_given,
-)
+from bwpredict.commands import training_options as options
 from bwpredict.commands.which import Model
 from bwpredict.config import RunConfig, Settings
-from bwpredict.named_models import DEFAULT_MODEL, find_model
+from bwpredict.named_models import DEFAULT_MODEL, NamedModel, find_model
 from bwpredict.policies import DEFAULT
 
 logger = logging.getLogger(__name__)
@@ -36,35 +23,29 @@ def retrain(
     context: typer.Context,
     month: Annotated[str, typer.Option(help="Month of telemetry, YYYY-MM (UTC).")],
     model: Model = "",
-    telemetry: Annotated[
-        str | None, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")
-    ] = None,
+    telemetry: options.TelemetryStore = None,
     registry: Annotated[str | None, typer.Option(help="Store with the models (default: $BWPREDICT_REGISTRY).")] = None,
     work: Annotated[Path | None, typer.Option(help="Folder of work areas (default: $BWPREDICT_WORK).")] = None,
     history_months: Annotated[int, typer.Option(help="Months to read, the last one included.")] = 1,
-    architecture: Architecture = DEFAULTS.architecture,
-    highway_epochs: HighwayEpochs = DEFAULTS.highway_epochs,
-    epochs: Epochs = DEFAULTS.epochs,
-    windows_per_epoch: WindowsPerEpoch = DEFAULTS.windows_per_epoch,
-    prune_share: Prune = DEFAULTS.prune_share,
-    fine_tune_epochs: FineTuneEpochs = DEFAULTS.fine_tune_epochs,
-    quantize: Quantize = False,
-    ranks: Ranks = DEFAULTS.ranks,
-    warm_start: Annotated[
-        bool, typer.Option("--warm-start", help="Also train the champion further, and keep the better of the two.")
-    ] = DEFAULTS.warm_start,
+    architecture: options.Architecture = options.DEFAULTS.architecture,
+    highway_epochs: options.HighwayEpochs = options.DEFAULTS.highway_epochs,
+    epochs: options.Epochs = options.DEFAULTS.epochs,
+    windows_per_epoch: options.WindowsPerEpoch = options.DEFAULTS.windows_per_epoch,
+    prune_share: options.Prune = options.DEFAULTS.prune_share,
+    fine_tune_epochs: options.FineTuneEpochs = options.DEFAULTS.fine_tune_epochs,
+    quantize: options.Quantize = False,
+    ranks: options.Ranks = options.DEFAULTS.ranks,
+    warm_start: options.WarmStart = options.DEFAULTS.warm_start,
     force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
-    training_config: TrainingFile = "",
+    training_config: options.TrainingFile = "",
     policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")] = DEFAULT,
-    seed: Seed = DEFAULTS.seed,
+    seed: options.Seed = options.DEFAULTS.seed,
 ) -> None:
     """Run the whole retraining, as the DAG does: pull, validate, train, export, compare, decide, publish.
 
     What is not given is as the model's training configuration, its entry in $BWPREDICT_MODELS or the default has it.
     """
-    from bwpredict.runs import run_config
-
     named = find_model(model or DEFAULT_MODEL, Settings())
     places = {"telemetry": telemetry, "registry": registry, "work": work}
     settings = named.settings(Settings()).model_copy(
@@ -88,16 +69,23 @@ def retrain(
         "training_config": training_config,
         "policy": policy,
     }
+    _retrain({name: value for name, value in params.items() if options.is_given(context, name)}, settings, named)
+
+
+def _retrain(params: dict[str, Any], settings: Settings, model: NamedModel) -> None:
+    """Raises GateRejected: the challenger did not pass, and nothing was published."""
+    from bwpredict.runs import run_config
+
     now = datetime.now(UTC)
     run = run_config(
-        {name: value for name, value in params.items() if is_given(context, name)},
-        run_id=f"manual-{month}-{now:%Y%m%dT%H%M%S}",
+        params,
+        run_id=f"manual-{params['month']}-{now:%Y%m%dT%H%M%S}",
         interval_start=None,
         run_after=now,
         now=now,
         settings=settings,
         code_version=code_version(),
-        model=named,
+        model=model,
     )
     _run_all_steps(run, settings.work)
 

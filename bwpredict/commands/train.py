@@ -5,27 +5,13 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from bwpredict.code_version import code_version
-from bwpredict.commands.training_options import (
-    DEFAULTS,
-    Architecture,
-    Epochs,
-    FineTuneEpochs,
-    HighwayEpochs,
-    Prune,
-    Quantize,
-    Ranks,
-    Seed,
-    SplitBy,
-    TrainingFile,
-    WindowsPerEpoch,
-    is_given,
-)
+from bwpredict.commands import training_options as options
 from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
 from bwpredict.files import on_disk
 
@@ -38,30 +24,24 @@ def train(
     output_dir: Annotated[Path, typer.Option(help="Folder for the artifacts.", callback=on_disk)] = Path(
         "checkpoints/bandwidth_predictor"
     ),
-    architecture: Architecture = DEFAULTS.architecture,
-    highway_epochs: HighwayEpochs = DEFAULTS.highway_epochs,
-    epochs: Epochs = DEFAULTS.epochs,
-    batch_size: Annotated[int, typer.Option(help="Windows for each step.")] = DEFAULTS.batch_size,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = DEFAULTS.learning_rate,
-    window_size: Annotated[int, typer.Option(help="Samples the model sees.")] = DEFAULTS.window_size,
-    horizon_minutes: Annotated[int, typer.Option(help="How far ahead it forecasts.")] = DEFAULTS.horizon_minutes,
-    windows_per_epoch: WindowsPerEpoch = DEFAULTS.windows_per_epoch,
-    prune_share: Prune = DEFAULTS.prune_share,
-    fine_tune_epochs: FineTuneEpochs = DEFAULTS.fine_tune_epochs,
-    quantize: Quantize = False,
-    ranks: Ranks = DEFAULTS.ranks,
-    accumulation_steps: Annotated[
-        int, typer.Option(help="Parts of a batch computed one after another: less memory.")
-    ] = DEFAULTS.accumulation_steps,
-    activation_checkpointing: Annotated[
-        bool, typer.Option("--activation-checkpointing", help="Compute the layers twice: less memory.")
-    ] = DEFAULTS.activation_checkpointing,
-    warm_start: Annotated[
-        Path | None, typer.Option(help="A best_model.pth: also train it further, and keep the better model.")
-    ] = None,
-    split_by: SplitBy = "calendar",
-    training_config: TrainingFile = "",
-    seed: Seed = DEFAULTS.seed,
+    architecture: options.Architecture = options.DEFAULTS.architecture,
+    highway_epochs: options.HighwayEpochs = options.DEFAULTS.highway_epochs,
+    epochs: options.Epochs = options.DEFAULTS.epochs,
+    batch_size: options.BatchSize = options.DEFAULTS.batch_size,
+    learning_rate: options.LearningRate = options.DEFAULTS.learning_rate,
+    window_size: options.WindowSize = options.DEFAULTS.window_size,
+    horizon_minutes: options.HorizonMinutes = options.DEFAULTS.horizon_minutes,
+    windows_per_epoch: options.WindowsPerEpoch = options.DEFAULTS.windows_per_epoch,
+    prune_share: options.Prune = options.DEFAULTS.prune_share,
+    fine_tune_epochs: options.FineTuneEpochs = options.DEFAULTS.fine_tune_epochs,
+    quantize: options.Quantize = False,
+    ranks: options.Ranks = options.DEFAULTS.ranks,
+    accumulation_steps: options.AccumulationSteps = options.DEFAULTS.accumulation_steps,
+    activation_checkpointing: options.ActivationCheckpointing = options.DEFAULTS.activation_checkpointing,
+    warm_start: options.WarmStartFile = None,
+    split_by: options.SplitBy = "calendar",
+    training_config: options.TrainingFile = "",
+    seed: options.Seed = options.DEFAULTS.seed,
 ) -> None:
     """Train on a file or folder and write the guide's artifacts. Exit code 1 if the guide's target is not met.
 
@@ -69,7 +49,6 @@ def train(
     (timestamp), link, link_id or node_id alone (the link). What is missing is said and filled with a constant.
     """
     from bwpredict import external_run, training_file
-    from bwpredict.reports.tables import tables
 
     from_file, source = training_file.resolve(training_config, Settings().registry)
     training = {
@@ -89,7 +68,7 @@ def train(
         "warm_start": warm_start is not None,
         "seed": seed,
     }
-    training |= {name: value for name, value in from_file.items() if not is_given(context, name)}
+    training |= {name: value for name, value in from_file.items() if not options.is_given(context, name)}
     comparison = external_run.train_on(
         data_path,
         output_dir,
@@ -101,6 +80,13 @@ def train(
         training_file=source,
         champion=warm_start,
     )
+    _report(comparison, output_dir)
+
+
+def _report(comparison: dict[str, Any], output_dir: Path) -> None:
+    """Print what came of it; ends with exit code 1 where the guide's target is not met."""
+    from bwpredict.reports.tables import tables
+
     for table in tables(comparison):
         Console(highlight=False).print(table)
     logger.info("Artifacts saved to: %s", output_dir)

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bwpredict.code_version import code_version
+from bwpredict.commands import training_options as options
 from bwpredict.commands.people import user
-from bwpredict.commands.training_options import DEFAULTS, SplitBy, WindowsPerEpoch
 from bwpredict.config import Cut, Settings, SplitConfig, TrainingConfig, load
 from bwpredict.errors import ConfigError
 
@@ -42,13 +42,13 @@ def tune(
         Path | None, typer.Option(help="Folder of the study, which bears its name; one that is there is taken up.")
     ] = None,
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Finished trials to reach, in all.")] = 20,
-    epochs: Annotated[int, typer.Option(help="Most epochs of each trial.")] = DEFAULTS.epochs,
-    windows_per_epoch: WindowsPerEpoch = DEFAULTS.windows_per_epoch,
-    split_by: SplitBy = "calendar",
+    epochs: Annotated[int, typer.Option(help="Most epochs of each trial.")] = options.DEFAULTS.epochs,
+    windows_per_epoch: options.WindowsPerEpoch = options.DEFAULTS.windows_per_epoch,
+    split_by: options.SplitBy = "calendar",
     pruner: Annotated[str, typer.Option(help="How hopeless trials end early: median, hyperband or none.")] = "median",
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Trials at a time; with 1 the seed decides all.")] = 1,
     registry: Annotated[str, typer.Option(help="Also put the result among this registry's proposals.")] = "",
-    seed: Annotated[int, typer.Option(help="Of the search and of every training.")] = DEFAULTS.seed,
+    seed: Annotated[int, typer.Option(help="Of the search and of every training.")] = options.DEFAULTS.seed,
 ) -> None:
     """Search for hyperparameters by the validation loss; writes training_<study>.yaml, a proposal for review."""
     if context.invoked_subcommand:

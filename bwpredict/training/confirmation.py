@@ -73,7 +73,7 @@ def choose_served_anchor(model: Forecaster, validation: WindowIndex, raw_error_s
     errors = []
     for inputs, targets in _blocks(model, validation):
         anchors = model.anchors(model.in_log_space(inputs))
-        anchor = (anchors * model.anchor_weights).sum(dim=1)
+        anchor = model.blend(anchors)
         forecasts = torch.cat((anchor[None], torch.einsum("nat,ca->cnt", anchors, blends)))
         errors.append(_errors(model, forecasts, targets, anchor, raw_error_share))
     best, sure = _best(np.stack(errors))
