@@ -28,13 +28,14 @@ from accuracy.run import Terms
 from accuracy.task import Task, absolute_errors
 from common import RESULTS, machine, show, write
 
-from bwpredict import layers, least_absolute, model, schema
-from bwpredict.code_version import code_version
+from bwpredict import schema
+from bwpredict.core.code_version import code_version
+from bwpredict.datasets.windows import WindowIndex
 from bwpredict.errors import ConfigError
 from bwpredict.evaluation.baselines import baseline_forecasts
-from bwpredict.model import Forecaster
-from bwpredict.training import confirmation
-from bwpredict.windows import WindowIndex
+from bwpredict.models import layers, least_absolute, network
+from bwpredict.models.network import Forecaster
+from bwpredict.training import post_fit
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,7 +43,7 @@ Floats = npt.NDArray[np.float64]
 def _last_value_alone(anchors: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:
     """Instead of `model._best_blend`: [anchors, targets], all weight on the last value."""
     weights = torch.zeros(anchors.shape[1], actual.shape[1])
-    weights[model.ANCHORS.index("last_value")] = 1
+    weights[network.ANCHORS.index("last_value")] = 1
     return weights
 
 
@@ -76,9 +77,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Name → what differs from the default TrainingConfig. Add rows here. Without the guide's layers a training takes a
 fraction of the time, and the choices are about what stands around them."""
 REPLACED: dict[str, tuple[Any, str, Any]] = {
-    "the last value as anchor": (model, "_best_blend", _last_value_alone),
+    "the last value as anchor": (network, "_best_blend", _last_value_alone),
     "no solved autoregression": (least_absolute, "fit", _no_linear_part),
-    "nets that may differ by any amount": (confirmation, "bound_members_difference", _no_bound),
+    "nets that may differ by any amount": (post_fit, "bound_members_difference", _no_bound),
     "the net that knows links alone": (layers, "KNOWING_SHARE", 1.0),
     "the net that doubts alone": (layers, "KNOWING_SHARE", 0.0),
 }

@@ -21,7 +21,7 @@ from accuracy.tables import tables
 from common import RESULTS, machine, write
 from rich.console import Console
 
-from bwpredict.code_version import code_version
+from bwpredict.core.code_version import code_version
 
 NAME = "accuracy"
 

@@ -14,9 +14,9 @@ import pandas as pd
 from common import peak_memory_mb, report
 
 from bwpredict import schema
-from bwpredict.evaluation.blocks import DRAWS
-from bwpredict.evaluation.differences import differences
+from bwpredict.evaluation.bootstrap import DRAWS
 from bwpredict.evaluation.forecasts import Forecasts
+from bwpredict.evaluation.paired_difference import differences
 from bwpredict.evaluation.slices import compare_slices
 
 DAYS = 5

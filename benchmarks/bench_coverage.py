@@ -23,9 +23,9 @@ from accuracy.task import Budget, Task
 from common import RESULTS, report
 
 from bwpredict import schema
-from bwpredict.intervals import Served, calibrate
-from bwpredict.layers import ARCHITECTURES
-from bwpredict.training import train
+from bwpredict.models.intervals import Served, calibrate
+from bwpredict.models.layers import ARCHITECTURES
+from bwpredict.training.trainer import train
 
 BATCH_WINDOWS = 4096
 

@@ -20,8 +20,8 @@ import numpy.typing as npt
 from common import report
 
 from bwpredict import schema
-from bwpredict.synth.fleet import FleetConfig, RegimeName
-from bwpredict.synth.simulate import Simulation, oracle
+from bwpredict.simulation.fleet import FleetConfig, RegimeName
+from bwpredict.simulation.simulator import Simulation, oracle
 
 MEAN_MINUTES = 15
 
@@ -29,8 +29,8 @@ MEAN_MINUTES = 15
 WRITE = """
 import json, resource, sys, time
 from pathlib import Path
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
 links, days, folder, oracle = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4] == "1"
 began = time.perf_counter()
 write_partitioned(FleetConfig(links=links, days=days), folder, oracle=oracle)

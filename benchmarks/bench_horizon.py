@@ -20,8 +20,8 @@ from accuracy.run import chosen_entries, run_dataset
 from common import RESULTS, machine, show, write
 
 from bwpredict import schema
-from bwpredict.code_version import code_version
-from bwpredict.synth.fleet import RegimeName
+from bwpredict.core.code_version import code_version
+from bwpredict.simulation.fleet import RegimeName
 
 NAME = "horizon"
 REGIME: RegimeName = "calm"

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from common import flops_per_window, matmul_gflops, report, synthetic_frame
 
-from bwpredict.export import export_onnx, model_properties
-from bwpredict.model import Contract, Forecaster, predict
-from bwpredict.onnx_probe import open_session
-from bwpredict.windows import index_windows
+from bwpredict.datasets.windows import index_windows
+from bwpredict.inference.session import open_session
+from bwpredict.models.network import Contract, Forecaster, predict
+from bwpredict.models.onnx_export import export_onnx, model_properties
 
 Run = Callable[[np.ndarray], object]
 

@@ -65,7 +65,7 @@ def main() -> None:
 def _publish(folder: Path, versions: int) -> None:
     from published_versions import published_month
 
-    from bwpredict.store import open_store
+    from bwpredict.store.factory import open_store
 
     store, champion = open_store(str(folder / "registry")), None
     for number in range(versions):
@@ -74,10 +74,10 @@ def _publish(folder: Path, versions: int) -> None:
 
 
 def _view(folder: Path, versions: int) -> Callable[[], None]:
-    from bwpredict_airflow.page import render
+    from bwpredict_airflow.webapp import render
 
-    from bwpredict.registry.overview import overview, version_documents
-    from bwpredict.store import open_store
+    from bwpredict.registry_views.overview import overview, version_documents
+    from bwpredict.store.factory import open_store
 
     store = open_store(str(folder / "registry"))
 

@@ -32,8 +32,8 @@ LOOK_SECONDS = 0.005
 
 
 def generate(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
-    from bwpredict.synth.fleet import FleetConfig
-    from bwpredict.synth.writer import write_partitioned
+    from bwpredict.simulation.fleet import FleetConfig
+    from bwpredict.simulation.writer import write_partitioned
 
     del windows
     shutil.rmtree(work / "store", ignore_errors=True)
@@ -42,7 +42,7 @@ def generate(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
 
 
 def pull(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
-    from bwpredict.store import open_store
+    from bwpredict.store.factory import open_store
     from bwpredict.telemetry import snapshot
 
     del links, windows
@@ -53,11 +53,11 @@ def pull(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
 
 def validate(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     from bwpredict.documents import read_document
-    from bwpredict.quality import validation
+    from bwpredict.validation import verdict
 
     del links, days, windows
     pinned = read_document(work / "run/snapshot.json", "snapshot")
-    result = validation.validate(work / "run/telemetry", pinned, None, work / "run/validation")
+    result = verdict.validate(work / "run/telemetry", pinned, None, work / "run/validation")
     return {"rows": result["rows"], "bytes": _size(work / "run/telemetry")}
 
 
@@ -69,7 +69,7 @@ def frame(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
 
 def window(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     from bwpredict.config import SplitConfig
-    from bwpredict.windows import index_windows, split_windows
+    from bwpredict.datasets.windows import index_windows, split_windows
 
     del links, days, windows
     made = _frame(work)
@@ -85,14 +85,14 @@ def train(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     """One epoch of the guide's layers, on a budget of windows."""
     from common import flops_per_window
 
-    from bwpredict import training
     from bwpredict.config import SplitConfig, TrainingConfig
-    from bwpredict.windows import index_windows, split_windows
+    from bwpredict.datasets.windows import index_windows, split_windows
+    from bwpredict.training import trainer
 
     del links, days
     split = split_windows(index_windows(_frame(work), 20, 15), SplitConfig())
     config = TrainingConfig(epochs=1, highway_epochs=0, windows_per_epoch=windows, validation_windows=1000)
-    trained = training.train(split, config, work / "model.pth")
+    trained = trainer.train(split, config, work / "model.pth")
     record = trained.history["records"][-1]
     seen, features = record["windows"], split["train"].frame.values.shape[1]
     flops = seen * BACKWARD * flops_per_window(trained.model)
@@ -101,10 +101,10 @@ def train(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
 
 def predict(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     """The last day, a forecast every quarter of an hour; its rows are forecasts, its bytes the telemetry read."""
-    from bwpredict import predicting
-    from bwpredict.export import export_onnx, model_properties
-    from bwpredict.model import load_checkpoint
-    from bwpredict.store import open_store
+    from bwpredict.inference import batch
+    from bwpredict.models.network import load_checkpoint
+    from bwpredict.models.onnx_export import export_onnx, model_properties
+    from bwpredict.store.factory import open_store
 
     del links, windows
     model = load_checkpoint(work / "model.pth")
@@ -112,7 +112,7 @@ def predict(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     shutil.rmtree(work / "forecasts", ignore_errors=True)
     last = date.fromisoformat(FIRST_DAY) + timedelta(days=days - 1)
     store, began = open_store(str(work / "store")), time.perf_counter()
-    done = predicting.predict(
+    done = batch.predict(
         store, work / "model.onnx", work / "forecasts", days=(last, last), every_minutes=PREDICT_EVERY_MINUTES
     )
     read = sum(_size(work / f"store/date={day}") for day in (last - timedelta(days=1), last))
@@ -148,8 +148,8 @@ STEPS: dict[str, tuple[Callable[[Path, int, int, int], dict[str, Any]], str]] = 
 
 
 def _frame(work: Path) -> Any:
+    from bwpredict.datasets.memmap import mapped_frame
     from bwpredict.documents import read_document
-    from bwpredict.telemetry.frame_files import mapped_frame
 
     digest = read_document(work / "run/snapshot.json", "snapshot")["telemetry_sha256"]
     return mapped_frame(work / "run/telemetry", work / "run", digest)

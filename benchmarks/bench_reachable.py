@@ -26,10 +26,10 @@ from common import report
 
 from bwpredict import schema
 from bwpredict.config import SplitConfig
-from bwpredict.synth import demand, physics
-from bwpredict.synth.fleet import MINUTES_PER_DAY, FleetConfig, Floats, Integers, Links, RegimeName
-from bwpredict.synth.measure import NOISE
-from bwpredict.synth.simulate import LinkDay, Simulation
+from bwpredict.simulation import demand, queueing
+from bwpredict.simulation.fleet import MINUTES_PER_DAY, FleetConfig, Floats, Integers, Links, RegimeName
+from bwpredict.simulation.probe import NOISE
+from bwpredict.simulation.simulator import LinkDay, Simulation
 
 SLOW_SPREAD = 0.083
 """Standard deviation of the slow drift of log demand over days: 0.05 / sqrt(1 - 0.8²), from `demand`."""
@@ -195,20 +195,20 @@ def _supposed(known: demand.Hidden, slow: Floats, states: Floats, ends: Integers
 def _forecasts(chunk: LinkDay, ahead: demand.Hidden, regime: RegimeName) -> Floats:
     """[links, minutes, targets], what the links do in the states `ahead`, `HORIZON_MINUTES` after each minute."""
     wanted = demand.demand_mbps(chunk.links, chunk.cycles, ahead, chunk.day, regime, schema.HORIZON_MINUTES)
-    response = physics.respond(chunk.links, wanted, ahead.states["incident"], ahead.states["quality"])
+    response = queueing.respond(chunk.links, wanted, ahead.states["incident"], ahead.states["quality"])
     return np.stack([getattr(response, name) for name in schema.TARGETS], axis=-1)
 
 
 def _respond(
     chunk: LinkDay, regime: RegimeName, *, demand_shift: float = 0.0, quality_shift: float = 0.0
-) -> physics.Response:
+) -> queueing.Response:
     """What the links would do now with a little more demand, or another quality of the medium."""
     states = chunk.hidden.states
     wanted = demand.demand_mbps(chunk.links, chunk.cycles, chunk.hidden, chunk.day, regime) * np.exp(demand_shift)
-    return physics.respond(chunk.links, wanted, states["incident"], states["quality"] + quality_shift)
+    return queueing.respond(chunk.links, wanted, states["incident"], states["quality"] + quality_shift)
 
 
-def _relative(response: physics.Response, true: physics.Response, name: str) -> Floats:
+def _relative(response: queueing.Response, true: queueing.Response, name: str) -> Floats:
     return np.asarray(getattr(response, name) / getattr(true, name) - 1)
 
 

@@ -25,12 +25,12 @@ import pyarrow.parquet as pq
 from common import peak_memory_mb, report
 
 from bwpredict import schema
-from bwpredict.store.base import open_store
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
-from bwpredict.telemetry.copying import WANTED
-from bwpredict.telemetry.frame import load_frame
-from bwpredict.telemetry.reading import read_in_turn
+from bwpredict.datasets.frame import load_frame
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.factory import open_store
+from bwpredict.telemetry.day_copy import WANTED
+from bwpredict.telemetry.files import read_in_turn
 from bwpredict.telemetry.snapshot import pull
 from bwpredict.telemetry.sources import list_keys, open_file
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from common import report
 
-from bwpredict.code_version import code_version
 from bwpredict.config import TrainingConfig
-from bwpredict.external_run import train_on
+from bwpredict.core.code_version import code_version
+from bwpredict.pipeline.standalone import train_on
 
 MODELS = ("last_value", "mean_15_minutes", "median_15_minutes", "challenger")
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from common import median_seconds, report
 
-from bwpredict.registry.cleanup import Policy, plan
 from bwpredict.registry.history import read_history, read_record, record_names
 from bwpredict.registry.layout import (
     DECISION_NAME,
@@ -27,8 +26,10 @@ from bwpredict.registry.layout import (
     required_files,
 )
 from bwpredict.registry.pointer import Production, encode, read_production
+from bwpredict.registry.retention import Policy, plan
 from bwpredict.registry.versions import list_versions
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 
 FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 MOVES = 20

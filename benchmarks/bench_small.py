@@ -14,14 +14,14 @@ import torch
 from common import median_seconds, report, synthetic_frame
 
 from bwpredict import schema
-from bwpredict.compression import Footprint, measure_footprints, non_zero_share, quantize_onnx, verdict
 from bwpredict.config import SplitConfig, TrainingConfig
-from bwpredict.evaluation.scoring import forecast
-from bwpredict.export import check_export, export_onnx, model_properties
-from bwpredict.model import Forecaster
-from bwpredict.onnx_probe import open_session
-from bwpredict.training import prune_and_fine_tune, train
-from bwpredict.windows import Split, WindowIndex, index_windows, split_windows
+from bwpredict.datasets.windows import Split, WindowIndex, index_windows, split_windows
+from bwpredict.inference.onnx_model import forecast
+from bwpredict.inference.session import open_session
+from bwpredict.models.compression import Footprint, measure_footprints, non_zero_share, quantize_onnx, verdict
+from bwpredict.models.network import Forecaster
+from bwpredict.models.onnx_export import check_export, export_onnx, model_properties
+from bwpredict.training.trainer import prune_and_fine_tune, train
 
 BATCH = 256
 

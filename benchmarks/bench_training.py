@@ -27,11 +27,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from bwpredict import schema
 from bwpredict.config import SplitConfig, TrainingConfig
-from bwpredict.layers import GuideLayers
-from bwpredict.model import Contract, Forecaster, load_checkpoint
-from bwpredict.training import Record, train
+from bwpredict.datasets.windows import Split, WindowIndex, index_windows, split_windows
+from bwpredict.models.layers import GuideLayers
+from bwpredict.models.network import Contract, Forecaster, load_checkpoint
 from bwpredict.training.loss import BatchLoss
-from bwpredict.windows import Split, WindowIndex, index_windows, split_windows
+from bwpredict.training.progress import Record
+from bwpredict.training.trainer import train
 
 BATCH_SIZE, LEARNING_RATE = 64, 1e-3
 """The guide's."""

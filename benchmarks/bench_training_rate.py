@@ -12,8 +12,8 @@ from pathlib import Path
 from common import flops_per_window, matmul_gflops, peak_memory_mb, report, synthetic_frame
 
 from bwpredict.config import SplitConfig, TrainingConfig
-from bwpredict.training import train
-from bwpredict.windows import index_windows, split_windows
+from bwpredict.datasets.windows import index_windows, split_windows
+from bwpredict.training.trainer import train
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ Run = Callable[[], Any]
 
 
 def with_pandas(telemetry: Path, day: str) -> Run:
-    from bwpredict.quality.partitions import batches
+    from bwpredict.profiling.batches import batches
 
     definition = _definition(lambda context: context.data_sources.add_pandas("telemetry"), _expectations(None))
 
@@ -95,7 +95,7 @@ def _expectations(types: dict[str, str] | None) -> list[Any]:
     """The product's suite; types by the engine's names."""
     import great_expectations.expectations as gxe
 
-    from bwpredict.quality.checks import schema_checks
+    from bwpredict.validation.expectations import schema_checks
 
     made = []
     for check in schema_checks(FIRST_DAY, FIRST_DAY + timedelta(days=1)):
@@ -121,7 +121,7 @@ def _run(definition: Any, **parameters: Any) -> Any:
 
 def measure_here(engine: str, telemetry: Path, day: str, repeats: int) -> dict[str, Any]:
     """What a child process does: the engine's figures, or why there are none."""
-    import bwpredict.quality.runner  # noqa: F401 - quiets Great Expectations
+    import bwpredict.validation.gx_runner  # noqa: F401 - quiets Great Expectations
 
     try:
         began = time.perf_counter()
@@ -182,9 +182,9 @@ def main() -> None:
 
 def _telemetry(folder: Path, links: int) -> int:
     """A day as `pull` writes it; its rows."""
-    from bwpredict.store import open_store
-    from bwpredict.synth.fleet import FleetConfig
-    from bwpredict.synth.writer import write_partitioned
+    from bwpredict.simulation.fleet import FleetConfig
+    from bwpredict.simulation.writer import write_partitioned
+    from bwpredict.store.factory import open_store
     from bwpredict.telemetry.snapshot import pull
 
     write_partitioned(FleetConfig(links=links, days=1, start=f"{FIRST_DAY:%Y-%m-%d}", seed=42), folder / "store")

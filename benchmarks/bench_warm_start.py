@@ -19,12 +19,11 @@ import torch
 from common import report, synthetic_frame
 
 from bwpredict.config import SplitConfig, TrainingConfig
-from bwpredict.model import load_checkpoint
-from bwpredict.training import Record, train
+from bwpredict.datasets.windows import Split, index_windows, split_windows
+from bwpredict.models.network import load_checkpoint
 from bwpredict.training.loss import served_loss
-from bwpredict.training.progress import target_weights
-from bwpredict.training.run import continue_champion
-from bwpredict.windows import Split, index_windows, split_windows
+from bwpredict.training.progress import Record, target_weights
+from bwpredict.training.trainer import continue_champion, train
 
 FIRST, LATER = "2026-09-01", "2026-10-01"
 Course = list[tuple[int, float]]

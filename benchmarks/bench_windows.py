@@ -11,7 +11,7 @@ import pandas as pd
 from common import median_seconds, report, synthetic_frame
 
 from bwpredict import schema
-from bwpredict.windows import index_windows
+from bwpredict.datasets.windows import index_windows
 
 WINDOWS_OF_THE_LOOP = 2_000
 

@@ -16,12 +16,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bwpredict.files import atomic_path
-from bwpredict.model import LAYER_INPUTS, Forecaster
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
-from bwpredict.telemetry.external import read_data_path
-from bwpredict.telemetry.frame import TelemetryFrame
+from bwpredict.datasets.external import read_data_path
+from bwpredict.datasets.frame import TelemetryFrame
+from bwpredict.models.network import LAYER_INPUTS, Forecaster
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.files import atomic_path
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -17,13 +17,13 @@ from datetime import UTC, date, datetime, timedelta
 
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from bwpredict_airflow.defaults import TASK_DEFAULTS
+from bwpredict_airflow.default_args import TASK_DEFAULTS
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier, run_url
-from bwpredict_airflow.outcome import reason_in_one_line
+from bwpredict_airflow.task_errors import reason_in_one_line
 
 from bwpredict.config import Settings
-from bwpredict.named_models import NamedModel, read_models
-from bwpredict.store import open_store
+from bwpredict.pipeline.model_catalog import NamedModel, read_models
+from bwpredict.store.factory import open_store
 
 DAY = Param(
     None,
@@ -64,7 +64,7 @@ def recipe(model: NamedModel) -> None:
 
         Also writes or pushes the Prometheus metrics where `BWPREDICT_METRICS_FILE` or `BWPREDICT_PUSHGATEWAY` is set.
         """
-        from bwpredict.monitoring.day import monitor_day, publish_metrics, summary
+        from bwpredict.monitoring.daily import monitor_day, publish_metrics, summary
 
         context, settings, now = get_current_context(), model.settings(Settings()), datetime.now(UTC)
         given, run = context["params"]["day"], context["dag_run"]
@@ -84,21 +84,21 @@ def recipe(model: NamedModel) -> None:
     @task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
     def tell(day: str) -> str:
         """Alert the people on call of a sustained drop, once while it lasts, and tell them when it is over."""
-        from bwpredict.monitoring import alarms
-        from bwpredict.monitoring.day import read_day
+        from bwpredict.alerting import model_alarms
+        from bwpredict.monitoring.daily import read_day
 
         context, settings = get_current_context(), model.settings(Settings())
         store = open_store(settings.registry)
         with reason_in_one_line():
             if document := read_day(store, date.fromisoformat(day)):
                 link = run_url(settings, context["dag"].dag_id, context["run_id"])
-                alarms.notify(store, settings.alert_urls.split(), document, link=link, now=datetime.now(UTC))
+                model_alarms.notify(store, settings.alert_urls.split(), document, link=link, now=datetime.now(UTC))
         return day
 
     @task(execution_timeout=timedelta(minutes=5), outlets=[event], multiple_outputs=False)
     def degraded(day: str) -> None:
         """Send the asset event `bandwidth_model_degraded` on the day an alarm begins; skipped on every other day."""
-        from bwpredict.monitoring.day import read_day
+        from bwpredict.monitoring.daily import read_day
 
         context = get_current_context()
         with reason_in_one_line():

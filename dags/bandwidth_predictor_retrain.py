@@ -42,26 +42,21 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 from bwpredict_airflow.approval import Approval, params_of_the_run
 from bwpredict_airflow.deadline import RunCreated, tell_that_it_is_late
-from bwpredict_airflow.defaults import TASK_DEFAULTS
-from bwpredict_airflow.links import DataDocsLink, RegistryLink, ReportLink, add_links
+from bwpredict_airflow.default_args import TASK_DEFAULTS
+from bwpredict_airflow.extra_links import DataDocsLink, RegistryLink, ReportLink, add_links
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
-from bwpredict_airflow.outcome import (
-    reason_in_one_line,
-    require_pass,
-    run_step,
-    skip_unless_to_publish,
-)
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS
-from bwpredict_airflow.planning import plan_run
-from bwpredict_airflow.validation import validated
+from bwpredict_airflow.run_setup import plan_run
+from bwpredict_airflow.task_errors import reason_in_one_line, require_pass, run_step, skip_unless_to_publish
+from bwpredict_airflow.task_groups import validated
 
-from bwpredict import steps
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
-from bwpredict.named_models import NamedModel, read_models
-from bwpredict.policies import DEFAULT, policy_names
-from bwpredict.references import Reference, file_of
-from bwpredict.runs import gate_overrides_schema
+from bwpredict.gate.policies import DEFAULT, policy_names
+from bwpredict.pipeline import steps
+from bwpredict.pipeline.model_catalog import NamedModel, read_models
+from bwpredict.pipeline.run_config import gate_overrides_schema
+from bwpredict.workspace.references import Reference, file_of
 
 PARAMS = {
     "month": MONTH,

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset
-from bwpredict_airflow.defaults import TASK_DEFAULTS
+from bwpredict_airflow.default_args import TASK_DEFAULTS
 from bwpredict_airflow.notifier import AlertNotifier
 
 from bwpredict.config import Settings
-from bwpredict.named_models import NamedModel, read_models
+from bwpredict.pipeline.model_catalog import NamedModel, read_models
 
 MONTH_OF_THE_DAY = "{{ (triggering_asset_events.values() | first | last).extra['day'][:7] }}"
 

@@ -16,15 +16,15 @@ run's work area, `$BWPREDICT_WORK/<run id>/study/`.
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Param, dag, get_current_context, task
-from bwpredict_airflow.defaults import TASK_DEFAULTS
+from bwpredict_airflow.default_args import TASK_DEFAULTS
 from bwpredict_airflow.notifier import AlertNotifier
-from bwpredict_airflow.outcome import reason_in_one_line, run_step
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH
-from bwpredict_airflow.planning import plan_run
+from bwpredict_airflow.run_setup import plan_run
+from bwpredict_airflow.task_errors import reason_in_one_line, run_step
 
-from bwpredict import steps
 from bwpredict.config import Settings
-from bwpredict.references import Reference
+from bwpredict.pipeline import steps
+from bwpredict.workspace.references import Reference
 
 PARAMS = {
     "month": MONTH,

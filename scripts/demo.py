@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bwpredict import steps
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
+from bwpredict.pipeline import steps
 from bwpredict.registry.layout import DECISION_NAME
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ def main() -> int:
 
 def generate(console: Console) -> float:
     """Write the months of telemetry, the last one broken; return the seconds it took."""
-    from bwpredict.synth import faults
-    from bwpredict.synth.fleet import FleetConfig
-    from bwpredict.synth.writer import write_partitioned
+    from bwpredict.simulation import data_faults
+    from bwpredict.simulation.fleet import FleetConfig
+    from bwpredict.simulation.writer import write_partitioned
 
     console.print(f"\n[bold]Telemetry[/]: {LINKS} links, one row a minute, {DAYS} days from {FIRST_DAY}")
     started = time.monotonic()
@@ -85,7 +85,7 @@ def generate(console: Console) -> float:
         FleetConfig(links=LINKS, days=DAYS, start=FIRST_DAY, seed=SEED, gap_share=0.005, duplicate_share=0.001),
         Path(SETTINGS.telemetry),
     )
-    faults.inject(folder, "impossible_values", BROKEN_DAYS)
+    data_faults.inject(folder, "impossible_values", BROKEN_DAYS)
     seconds = time.monotonic() - started
     console.print(f"  written to {shown(folder)} in {seconds:.1f} s")
     return seconds
@@ -127,21 +127,21 @@ def report(console: Console, generated: float, total: float) -> None:
 
 def report_run(console: Console, number: int, run: Run) -> None:
     """How one run ended, in its own documents' words."""
-    from bwpredict import gate
-    from bwpredict.quality import validation
+    from bwpredict.gate import decision as gate_decision
+    from bwpredict.validation import verdict as validation_verdict
 
     console.print(f"\n[bold]Run {number}: {run.month}[/], {run.what}")
     if (run.area / DECISION_NAME).exists():
         decision = read_document(run.area / DECISION_NAME, "decision")
         console.print(f"  {escape(decision['reason'])}")
         table = Table("verdict", "check", "value", "threshold", box=None, padding=(0, 2), header_style="dim")
-        for verdict, *cells in gate.describe(decision):
+        for verdict, *cells in gate_decision.describe(decision):
             colour = {"pass": "green", "fail": "red"}.get(verdict, "yellow")
             table.add_row(f"[{colour}]{verdict}[/]", *map(escape, cells))
         console.print(table)
     elif (run.area / steps.VALIDATION_RESULT).exists():
         result = read_document(run.area / steps.VALIDATION_RESULT, "validation")
-        for line in validation.summary(result).splitlines():
+        for line in validation_verdict.summary(result).splitlines():
             console.print(f"  {escape(line)}", soft_wrap=True)
     else:
         console.print(f"  [red]ended without a verdict[/]: {run.states}")
@@ -149,8 +149,8 @@ def report_run(console: Console, number: int, run: Run) -> None:
 
 def report_production(console: Console) -> None:
     """What is served now, and what came before."""
-    from bwpredict.registry.production import read_history
-    from bwpredict.store import open_store
+    from bwpredict.registry.promotion import read_history
+    from bwpredict.store.factory import open_store
 
     console.print("\n[bold]In production[/]")
     moves = read_history(open_store(SETTINGS.registry))

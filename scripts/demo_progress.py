@@ -18,7 +18,7 @@ from airflow.sdk.listener import get_listener_manager
 from rich.console import Console
 from rich.markup import escape
 
-_TOO_FINE = "bwpredict.telemetry.copying"  # a line for each day
+_TOO_FINE = "bwpredict.telemetry.day_copy"  # a line for each day
 _STYLES = {"ERROR": "red", "WARNING": "yellow"}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bwpredict.cli import main
+from bwpredict.cli.main import main
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ import pytest
 from botocore.loaders import JSONFileLoader
 from faulty_s3 import FaultyS3, running_proxy
 
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 KEYS_PER_PAGE = 20

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bwpredict import schema
-from bwpredict.telemetry.frame import TelemetryFrame
+from bwpredict.datasets.frame import TelemetryFrame
 
 MIDNIGHT = 1_756_684_800
 """2025-09-01T00:00:00Z, a Monday."""

@@ -9,11 +9,12 @@ from typing import Any
 from sample_documents import sample_comparison, sample_decision, sample_metadata, sample_run, sample_validation
 
 from bwpredict.documents import write_document
-from bwpredict.files import sha256_of
 from bwpredict.registry.layout import metadata_name, onnx_name, required_files
-from bwpredict.registry.production import Production
+from bwpredict.registry.promotion import Production
 from bwpredict.registry.publish import publish
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
+from bwpredict.store.files import sha256_of
 
 FIRST = datetime(2026, 8, 1, 9, 30, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from bwpredict.config import GatePolicy, RunConfig
 from bwpredict.evaluation.baselines import BASELINES, REFERENCES
 from bwpredict.evaluation.comparison import compare
 from bwpredict.evaluation.forecasts import Bounds, Forecasts
-from bwpredict.gate import decide
-from bwpredict.metadata import Artifact, measure_environment, model_metadata
+from bwpredict.gate.decision import decide
+from bwpredict.reports.metadata import Artifact, measure_environment, model_metadata
 from bwpredict.schema import TARGETS
 
 VERSION = "v20261101_000412"

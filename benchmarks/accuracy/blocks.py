@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from bwpredict.evaluation.blocks import Blocks, Interval, interval_of
-from bwpredict.evaluation.blocks import blocks_of as blocks_of_windows
-from bwpredict.windows import WindowIndex
+from bwpredict.datasets.windows import WindowIndex
+from bwpredict.evaluation.bootstrap import Blocks, Interval, interval_of
+from bwpredict.evaluation.bootstrap import blocks_of as blocks_of_windows
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from accuracy.data import Dataset
 from accuracy.task import Array, Budget, Entry
-from bwpredict.files import atomic_path
-from bwpredict.model import GuideLayers
+from bwpredict.models.network import GuideLayers
+from bwpredict.store.files import atomic_path
 
 LIBRARIES = ("torch", "numpy", "scikit-learn", "lightgbm", "neuralforecast")
 

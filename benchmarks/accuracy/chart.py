@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from accuracy.scores import ORACLE, PERSISTENCE
 from accuracy.tables import place_in_words
 from bwpredict import schema
-from bwpredict.files import atomic_path
-from bwpredict.reports.format import words
+from bwpredict.core.formatting import words
 from bwpredict.reports.plots import BLUE, GREY, VERMILION
+from bwpredict.store.files import atomic_path
 
 Document = Mapping[str, Any]
 

@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 from accuracy.task import Array
 from bwpredict import schema
 from bwpredict.config import SplitConfig, TrainingConfig
+from bwpredict.datasets.external import read_data_path
+from bwpredict.datasets.windows import Split, WindowIndex, index_windows, split_windows
 from bwpredict.errors import ConfigError, TelemetryError
-from bwpredict.external_run import SHORT_RECORDING, digest, without_dead_targets
-from bwpredict.synth.fleet import FleetConfig, RegimeName
-from bwpredict.synth.writer import write_partitioned
-from bwpredict.telemetry.external import read_data_path
+from bwpredict.pipeline.standalone import SHORT_RECORDING, digest, without_dead_targets
+from bwpredict.simulation.fleet import FleetConfig, RegimeName
+from bwpredict.simulation.writer import write_partitioned
 from bwpredict.telemetry.sources import is_telemetry_name
-from bwpredict.windows import Split, WindowIndex, index_windows, split_windows
 
 REGIMES: tuple[RegimeName, ...] = get_args(RegimeName)
 START = date(2026, 10, 1)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from accuracy.task import BATCH_WINDOWS, OFFSETS, TARGETS, Array, bounded
 from bwpredict import schema
-from bwpredict.windows import WindowIndex
+from bwpredict.datasets.windows import WindowIndex
 
 CONTEXT = [schema.FEATURES.index(name) for name in ("congestion_window", "queue_depth", "retransmits")]
 HOUR, DAY = schema.FEATURES.index("time_of_day"), schema.FEATURES.index("day_of_week")

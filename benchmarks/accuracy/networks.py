@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from accuracy import features
 from accuracy.task import OFFSETS, TARGETS, Array, Fitted, Task, bounded, choose, described
 from bwpredict import schema
-from bwpredict.model import GuideLayers, parameter_count
-from bwpredict.windows import Index, WindowIndex
+from bwpredict.datasets.windows import Index, WindowIndex
+from bwpredict.models.network import GuideLayers, parameter_count
 
 BATCH_SIZE = 256
 LEARNING_RATE = 1e-3

@@ -9,10 +9,10 @@ from typing import Any
 
 from accuracy.task import Array, Entry, Fit, Fitted, Task
 from bwpredict.config import TrainingConfig, load
-from bwpredict.evaluation import scoring
-from bwpredict.export import export_onnx, model_properties
-from bwpredict.training import train
-from bwpredict.windows import WindowIndex
+from bwpredict.datasets.windows import WindowIndex
+from bwpredict.inference import onnx_model
+from bwpredict.models.onnx_export import export_onnx, model_properties
+from bwpredict.training.trainer import train
 
 VARIANTS: dict[str, dict[str, Any]] = {"bwpredict": {}}
 """Name of a row → what differs from the default TrainingConfig. The first is the product as it is."""
@@ -62,6 +62,6 @@ def _serve(onnx: bytes) -> Any:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.onnx")
             path.write_bytes(onnx)
-            return scoring.forecast(path, index)
+            return onnx_model.forecast(path, index)
 
     return forecast

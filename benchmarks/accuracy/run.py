@@ -19,8 +19,8 @@ from accuracy.simple import baseline_entries, fit_profile
 from accuracy.tabular import fit_lightgbm, fit_ridge
 from accuracy.task import Budget, Entry, Fitted, Task
 from bwpredict import schema
+from bwpredict.datasets.windows import WindowIndex
 from bwpredict.errors import ConfigError
-from bwpredict.windows import WindowIndex
 
 logger = logging.getLogger(__name__)
 

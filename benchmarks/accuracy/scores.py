@@ -14,7 +14,8 @@ from accuracy.blocks import blocks_of, difference_interval, skill_interval
 from accuracy.task import Array, absolute_errors
 from accuracy.verdict import Verdict, judge
 from bwpredict import schema
-from bwpredict.evaluation.blocks import Blocks
+from bwpredict.datasets.windows import WindowIndex
+from bwpredict.evaluation.bootstrap import Blocks
 from bwpredict.evaluation.metrics import (
     Truth,
     correlation,
@@ -24,7 +25,6 @@ from bwpredict.evaluation.metrics import (
     wape,
     within_link_correlation,
 )
-from bwpredict.windows import WindowIndex
 
 Floats = npt.NDArray[np.float64]
 Row = dict[str, Any]

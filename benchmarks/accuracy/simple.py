@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from accuracy.task import TARGETS, Array, Entry, Fit, Fitted, Task, choose, described
+from bwpredict.datasets.windows import WindowIndex
 from bwpredict.evaluation.baselines import BASELINES, baseline_forecasts
-from bwpredict.windows import WindowIndex
 
 Times = npt.NDArray[np.int64]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from bwpredict.reports.format import number
+from bwpredict.core.formatting import number
 
 Document = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ import numpy as np
 from accuracy import features
 from accuracy.task import OFFSETS, TARGETS, Array, Fitted, Task, bounded, choose, described
 from bwpredict import schema
-from bwpredict.windows import WindowIndex
+from bwpredict.datasets.windows import WindowIndex
 
 ALPHAS = (1.0, 30.0, 1e3, 3e4, 1e6)
 """Ridge penalties to choose from, on standardised columns."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.config import TrainingConfig
-from bwpredict.windows import Index, Split, WindowIndex
+from bwpredict.datasets.windows import Index, Split, WindowIndex
 
 Array = npt.NDArray[np.float32]
 

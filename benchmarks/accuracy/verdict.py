@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bwpredict.evaluation.blocks import Interval
+from bwpredict.evaluation.bootstrap import Interval
 
 Place = Literal["first", "tied", "beaten", "undefined"]
 

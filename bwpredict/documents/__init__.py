@@ -14,9 +14,9 @@ from typing import Any
 
 import jsonschema
 
+from bwpredict.core.limits import DOCUMENT_BYTES
 from bwpredict.errors import DocumentError
-from bwpredict.files import write_atomically
-from bwpredict.limits import DOCUMENT_BYTES
+from bwpredict.store.files import write_atomically
 
 
 def write_document(path: Path, kind: str, document: dict[str, Any]) -> Path:

@@ -1,1 +1,1 @@
-"""Honest evaluation: metrics, baselines, and champion against challenger on the same windows."""
+"""Metrics, baselines, and the comparison of champion and challenger on the same windows."""

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
-from bwpredict.windows import DAY_SECONDS, WindowIndex
+from bwpredict.datasets.windows import DAY_SECONDS, WindowIndex
 
 Array = npt.NDArray[np.float32]
 

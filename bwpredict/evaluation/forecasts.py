@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bwpredict import schema
+from bwpredict.datasets.windows import WindowIndex
 from bwpredict.errors import TelemetryError
 from bwpredict.evaluation.baselines import baseline_forecasts
-from bwpredict.files import atomic_path
-from bwpredict.windows import WindowIndex
+from bwpredict.store.files import atomic_path
 
 Array = npt.NDArray[np.float32]
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
-from bwpredict.evaluation.blocks import LEVEL, Blocks, Floats, blocks_of, interval_of
+from bwpredict.datasets.windows import WindowIndex
+from bwpredict.evaluation.bootstrap import LEVEL, Blocks, Floats, blocks_of, interval_of
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.relative import percent_above, undefined_as_none
-from bwpredict.windows import WindowIndex
 
 Document = dict[str, Any]
 Labels = npt.NDArray[np.object_]

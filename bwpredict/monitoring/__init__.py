@@ -1,1 +1,1 @@
-"""Watching the model in production: each day's accuracy, coverage, drift and staleness, and when to worry."""
+"""Monitor the production model: daily accuracy, coverage, drift and staleness, and alarms."""

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
-from bwpredict.canary import arm_of_link
 from bwpredict.evaluation.baselines import REFERENCES
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.metrics import (
@@ -22,6 +21,7 @@ from bwpredict.evaluation.metrics import (
     wape,
     within_link_correlation,
 )
+from bwpredict.registry.canary_assignment import arm_of_link
 
 Document = dict[str, Any]
 Rows = npt.NDArray[np.bool_]

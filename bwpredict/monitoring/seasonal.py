@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from bwpredict import schema
+from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.evaluation.slices import HOURS_PER_BAND, hour_bands
-from bwpredict.quality import histogram
-from bwpredict.quality.drift import limit_of, psi
-from bwpredict.telemetry.frame import TelemetryFrame
+from bwpredict.profiling import histogram
+from bwpredict.profiling.drift import limit_of, psi
 
 FEATURES = tuple(name for name in schema.FEATURES if name not in ("time_of_day", "day_of_week"))
 BANDS = tuple(f"{hour:02}-{hour + HOURS_PER_BAND:02}" for hour in range(0, 24, HOURS_PER_BAND))

@@ -1,1 +1,1 @@
-"""What a version was made from, by what, and who vouches for it: in-toto statements, signed with DSSE."""
+"""Provenance of published versions: in-toto statements, signed with DSSE."""

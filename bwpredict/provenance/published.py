@@ -7,7 +7,7 @@ from bwpredict.errors import DocumentError, ObjectMissingError, SignatureError
 from bwpredict.provenance.signing import TrustedKeys
 from bwpredict.registry.layout import ENVELOPE_NAME, STATEMENT_NAME, model_key
 from bwpredict.registry.versions import read_manifest
-from bwpredict.store import Store
+from bwpredict.store.base import Store
 
 
 def require_signed(store: Store, version: str, trusted: TrustedKeys) -> None:

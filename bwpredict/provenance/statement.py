@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bwpredict.documents import read_document
-from bwpredict.files import sha256_of
 from bwpredict.registry.layout import DECISION_NAME, metadata_name
+from bwpredict.store.files import sha256_of
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"

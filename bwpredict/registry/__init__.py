@@ -1,1 +1,1 @@
-"""The model registry: publish, promote, roll back, read; over any store."""
+"""The model registry: publish, promote, roll back and read versions, over any store."""

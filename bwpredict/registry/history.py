@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bwpredict.errors import ConflictError, ObjectCorruptError
 from bwpredict.registry.pointer import Production, decode, encode, read_production
-from bwpredict.store import Store
+from bwpredict.store.base import Store
 
 _RECORD = re.compile(r"history/(?P<sequence>[0-9]{8,})_(?P<version>v[0-9]{8}_[0-9]{6})_(?P<kind>[a-z]+)\.json")
 

@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 from bwpredict.errors import ObjectCorruptError, ObjectMissingError
 from bwpredict.registry.layout import DECISION_NAME, PRODUCTION_KEY, model_key, onnx_name, record_key
-from bwpredict.registry.seal import seal, unseal
-from bwpredict.store import Store
+from bwpredict.registry.manifest import seal, unseal
+from bwpredict.store.base import Store
 
 Kind = Literal["bootstrap", "promotion", "rollback", "cleanup", "canary"]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A version that serves a share of the links beside production, while it is tried (`bwpredict.canary`)."""
+    """A version on trial: it serves a share of the links beside production (`registry.canary_assignment`)."""
 
     version: str
     share: float

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from bwpredict.errors import ConfigError, ConflictError, GateRejected, ObjectCorruptError
-from bwpredict.files import sha256_of
 from bwpredict.registry.history import complete_history, read_record, record_names
 from bwpredict.registry.layout import (
     DECISION_NAME,
@@ -24,11 +23,12 @@ from bwpredict.registry.layout import (
     onnx_name,
     required_files,
 )
+from bwpredict.registry.manifest import seal, unseal
 from bwpredict.registry.pointer import Kind, Production, read_production
-from bwpredict.registry.production import move, require_not_deleted
-from bwpredict.registry.seal import seal, unseal
+from bwpredict.registry.promotion import move, require_not_deleted
 from bwpredict.registry.versions import Manifest
-from bwpredict.store import Store
+from bwpredict.store.base import Store
+from bwpredict.store.files import sha256_of
 
 _PUBLISHABLE = ("promote", "bootstrap")
 

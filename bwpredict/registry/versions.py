@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bwpredict.errors import ConfigError, ObjectCorruptError, ObjectMissingError
-from bwpredict.files import atomic_path, sha256_of
 from bwpredict.registry.layout import MANIFEST_NAME, model_key
-from bwpredict.registry.seal import unseal
-from bwpredict.store import Store
-from bwpredict.store.base import explained_os_errors
+from bwpredict.registry.manifest import unseal
+from bwpredict.store.base import Store, explained_os_errors
+from bwpredict.store.files import atomic_path, sha256_of
 
 
 @dataclass(frozen=True)

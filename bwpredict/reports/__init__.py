@@ -1,1 +1,1 @@
-"""What people look at: plots and the model card."""
+"""Plots and the model card."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bwpredict import schema
-from bwpredict.reports.format import words
+from bwpredict.core.formatting import words
 from bwpredict.reports.plots import BLUE, GREY, VERMILION, picture
 
 

@@ -14,10 +14,10 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import MaxNLocator
 
 from bwpredict import schema
+from bwpredict.core.formatting import number, unit_of, words
+from bwpredict.datasets.windows import DAY_SECONDS
 from bwpredict.evaluation.forecasts import Bounds, Forecasts
-from bwpredict.reports.format import number, unit_of, words
 from bwpredict.reports.plots import BLUE, GREEN, GREY, VERMILION, picture
-from bwpredict.windows import DAY_SECONDS
 
 Values = npt.NDArray[np.float64]
 

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bwpredict import schema
-from bwpredict.files import atomic_path
-from bwpredict.reports.format import number, unit_of, words
+from bwpredict.core.formatting import number, unit_of, words
+from bwpredict.store.files import atomic_path
 
 Values = npt.NDArray[np.float64]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bwpredict.gate import describe
-from bwpredict.reports.against_champion import difference_rows
+from bwpredict.gate.decision import describe
+from bwpredict.reports.champion_section import difference_rows
 
 _MOST_FAILED = 8
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from rich import box
 from rich.table import Table
 
-from bwpredict.metadata import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
-from bwpredict.reports.format import UNDEFINED, number, unit_of, words
+from bwpredict.core.formatting import UNDEFINED, number, unit_of, words
+from bwpredict.reports.metadata import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The consumer's side: fetch a model, check that it is the one agreed on, forecast with it. Needs no torch."""
+"""The consumer's side: pull a model, verify it and forecast with it. Needs no torch."""

@@ -16,9 +16,9 @@ import onnxruntime as ort
 from bwpredict import schema
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError
-from bwpredict.files import sha256_of
-from bwpredict.onnx_probe import open_session
+from bwpredict.inference.session import open_session
 from bwpredict.registry.layout import CONFORMANCE_NAME, onnx_name
+from bwpredict.store.files import sha256_of
 
 Array = npt.NDArray[np.float32]
 

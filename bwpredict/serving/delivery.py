@@ -25,16 +25,16 @@ from typing import Any
 
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import BwPredictError, ConfigError, ModelError, ObjectCorruptError
-from bwpredict.files import sha256_of
-from bwpredict.locks import hold
-from bwpredict.onnx_guard import check_onnx
+from bwpredict.inference.guard import check_onnx
 from bwpredict.provenance.signing import TrustedKeys
 from bwpredict.registry.layout import CONFORMANCE_NAME, ENVELOPE_NAME, metadata_name, onnx_name
 from bwpredict.registry.pointer import read_production
 from bwpredict.registry.versions import fetch, read_manifest
 from bwpredict.serving import conformance
 from bwpredict.serving.contract import contract_of, require_same
-from bwpredict.store import Store
+from bwpredict.store.base import Store
+from bwpredict.store.files import sha256_of
+from bwpredict.store.locks import hold
 
 logger = logging.getLogger(__name__)
 

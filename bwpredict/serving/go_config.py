@@ -12,9 +12,9 @@ from typing import Any
 import jinja2
 
 from bwpredict.errors import ConfigError
-from bwpredict.files import write_atomically
 from bwpredict.serving.contract import contract_of
 from bwpredict.serving.delivery import METADATA, MODEL
+from bwpredict.store.files import write_atomically
 
 _TEMPLATE = "go_config.go.j2"
 

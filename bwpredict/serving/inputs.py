@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
+from bwpredict.core.limits import PREDICTED_WINDOWS
 from bwpredict.errors import InputError
-from bwpredict.limits import PREDICTED_WINDOWS
 from bwpredict.serving.contract import ServingContract
 
 CLOCK_SKEW_SECONDS = 60

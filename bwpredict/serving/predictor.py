@@ -15,15 +15,15 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from bwpredict import schema
-from bwpredict.confidence import confidence, overall_confidence
 from bwpredict.errors import BwPredictError, ModelError
-from bwpredict.files import sha256_of
-from bwpredict.onnx_probe import open_session
+from bwpredict.inference.confidence import confidence, overall_confidence
+from bwpredict.inference.session import open_session
 from bwpredict.provenance.signing import TrustedKeys
 from bwpredict.registry.layout import ENVELOPE_NAME, metadata_name, onnx_name
 from bwpredict.serving.contract import ServingContract, contract_of, require_same
 from bwpredict.serving.delivery import CURRENT, METADATA, MODEL, read_pair
 from bwpredict.serving.inputs import check_windows
+from bwpredict.store.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class TargetForecast:
     """[n], the lower bound of the interval; None: the model has no intervals."""
     upper: Array | None
     confidence: Array | None
-    """[n], 0 to 1, by the formula of `bwpredict.confidence`; None as the bounds."""
+    """[n], 0 to 1, by the formula of `bwpredict.inference.confidence`; None as the bounds."""
 
 
 @dataclass(frozen=True)

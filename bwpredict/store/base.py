@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bwpredict.errors import ConfigError, ObjectCorruptError, StoreError, StoreUnreachableError
-from bwpredict.limits import OBJECT_BYTES
+from bwpredict.core.limits import OBJECT_BYTES
+from bwpredict.errors import ObjectCorruptError, StoreError, StoreUnreachableError
 
 if TYPE_CHECKING:
     import pyarrow.fs
@@ -100,30 +100,6 @@ def check_size(key: str, uri: str, size_bytes: int, most_bytes: int = OBJECT_BYT
     """Refuse an object that is too large to be read or downloaded. Raises ObjectCorruptError."""
     if size_bytes > most_bytes:
         raise ObjectCorruptError(f"{uri}/{key}: has {size_bytes:,} bytes; expected {most_bytes:,} at most.")
-
-
-def open_store(uri: str) -> Store:
-    """The store at `uri`: `s3://bucket/prefix`, `file:///folder`, or a folder's path.
-
-    S3's endpoint, region and credentials come from the environment as boto3 reads it
-    (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, …). A local folder is made at the first write.
-
-    Raises:
-        ConfigError: the scheme is unknown or the URI names no bucket.
-    """
-    scheme, separator, rest = uri.partition("://")
-    if not separator or scheme == "file":
-        from bwpredict.store.local import LocalStore
-
-        return LocalStore(Path(rest if separator else uri))
-    if scheme == "s3":
-        from bwpredict.store.s3 import S3Store
-
-        bucket, _, prefix = rest.partition("/")
-        if not bucket:
-            raise ConfigError(f"{uri}: names no bucket; expected s3://bucket/prefix.")
-        return S3Store(bucket, prefix.strip("/"))
-    raise ConfigError(f"{uri}: unknown scheme {scheme!r}; expected s3://bucket/prefix or a folder's path.")
 
 
 @contextmanager

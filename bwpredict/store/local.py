@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pyarrow.fs
 
+from bwpredict.core.limits import OBJECT_BYTES
 from bwpredict.errors import ConflictError, ObjectCorruptError, ObjectMissingError, StoreUnreachableError
-from bwpredict.files import atomic_path, sha256_of, write_atomically
-from bwpredict.limits import OBJECT_BYTES
 from bwpredict.store.base import ObjectInfo, check_key, check_size, explained_os_errors
+from bwpredict.store.files import atomic_path, sha256_of, write_atomically
 
 _LOCK_NAME = ".lock"
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.[^.]+)?")

@@ -21,10 +21,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
+from bwpredict.core.limits import OBJECT_BYTES
 from bwpredict.errors import ConflictError, ObjectCorruptError, ObjectMissingError
-from bwpredict.files import atomic_path, sha256_of
-from bwpredict.limits import OBJECT_BYTES
 from bwpredict.store.base import ObjectInfo, check_key, check_size, explained_os_errors
+from bwpredict.store.files import atomic_path, sha256_of
 from bwpredict.store.s3_errors import explained, may_pass, without_credentials
 from bwpredict.store.s3_writes import ATTEMPTS, ConditionalWrites
 

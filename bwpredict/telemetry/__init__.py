@@ -1,1 +1,1 @@
-"""Telemetry: sources, pinned snapshots, and the in-memory frame that windows are cut from."""
+"""Telemetry files: sources, safe reading, and pinned snapshots."""

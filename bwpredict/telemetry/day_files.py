@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bwpredict import schema
-from bwpredict.files import sha256_of
+from bwpredict.store.files import sha256_of
 from bwpredict.telemetry import columns
 from bwpredict.telemetry.days import DAY_SECONDS, arrange
 

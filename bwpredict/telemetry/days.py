@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bwpredict.telemetry.runs import Run, merged, run_of, written
+from bwpredict.telemetry.sorted_runs import Run, merged, run_of, written
 
 Integers = npt.NDArray[np.int64]
 

@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 from bwpredict import schema
 from bwpredict.documents import write_document
 from bwpredict.errors import ConfigError, ObjectMissingError, SnapshotError, TelemetryError
-from bwpredict.files import sha256_of
 from bwpredict.store.base import ObjectInfo, Store
+from bwpredict.store.files import sha256_of
 from bwpredict.telemetry import sources
-from bwpredict.telemetry.copying import Tally, copy_days
+from bwpredict.telemetry.day_copy import Tally, copy_days
 from bwpredict.telemetry.day_files import date_of, day_file
 from bwpredict.telemetry.days import DAY_SECONDS
 from bwpredict.telemetry.months import month_of

@@ -16,7 +16,7 @@ import pyarrow.fs
 from bwpredict.errors import TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry import columns
-from bwpredict.telemetry.hostile import TextCheck, check_rows
+from bwpredict.telemetry.input_guards import TextCheck, check_rows
 from bwpredict.telemetry.read_errors import named_errors
 
 LATE_DAYS = 1

@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bwpredict.model import Forecaster
-from bwpredict.windows import DAY_SECONDS, WindowIndex
+from bwpredict.datasets.windows import DAY_SECONDS, WindowIndex
+from bwpredict.models.network import Forecaster
 
 MOST_LINKS = 200
 SAMPLES_OF_A_LINK = 2_000

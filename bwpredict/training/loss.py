@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bwpredict.model import Forecaster
-from bwpredict.training.ranks import ALONE, Ranks
-from bwpredict.training.samples import load
-from bwpredict.windows import WindowIndex
+from bwpredict.datasets.windows import WindowIndex
+from bwpredict.models.network import Forecaster
+from bwpredict.training.batches import load
+from bwpredict.training.distributed.process_group import ALONE, Ranks
 
 EVALUATION_BATCH = 1024
 

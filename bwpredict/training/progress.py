@@ -16,11 +16,11 @@ from torch import Tensor
 
 from bwpredict import schema
 from bwpredict.config import TrainingConfig
-from bwpredict.model import Forecaster, parameter_count, save_checkpoint
+from bwpredict.datasets.windows import Split, WindowIndex
+from bwpredict.models.network import Forecaster, parameter_count, save_checkpoint
+from bwpredict.training.batches import Samples, samples_of
+from bwpredict.training.distributed.process_group import Ranks, TrainingWindows
 from bwpredict.training.loss import evaluate_loss
-from bwpredict.training.ranks import Ranks, TrainingWindows
-from bwpredict.training.samples import Samples, samples_of
-from bwpredict.windows import Split, WindowIndex
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from bwpredict.config import TrainingConfig
-from bwpredict.files import write_atomically
-from bwpredict.model import Forecaster, load_checkpoint
+from bwpredict.datasets.windows import Split
+from bwpredict.models.network import Forecaster, load_checkpoint
+from bwpredict.store.files import write_atomically
 from bwpredict.training.loss import served_loss
 from bwpredict.training.progress import Record, Training, target_weights
-from bwpredict.training.run import continue_champion
-from bwpredict.windows import Split
+from bwpredict.training.trainer import continue_champion
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
-from bwpredict import steps
 from bwpredict.errors import GateRejected
-from bwpredict.references import Reference, file_of
-from bwpredict_airflow.outcome import kind_that_publishes_nothing, reason_in_one_line
+from bwpredict.pipeline import steps
+from bwpredict.workspace.references import Reference, file_of
+from bwpredict_airflow.task_errors import kind_that_publishes_nothing, reason_in_one_line
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

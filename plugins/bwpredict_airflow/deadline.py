@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from airflow.sdk.definitions.deadline import BaseDeadlineReference
 
-from bwpredict import alerts
+from bwpredict.alerting import alerts
 from bwpredict.config import Settings
 
 if TYPE_CHECKING:

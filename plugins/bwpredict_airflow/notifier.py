@@ -9,15 +9,17 @@ from urllib.parse import quote
 
 from airflow.sdk import BaseNotifier
 
-from bwpredict import alerts, incidents, steps, work_areas
+from bwpredict.alerting import alerts, incidents
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
 from bwpredict.errors import BwPredictError, DocumentError, StoreError
-from bwpredict.named_models import model_of_dag
+from bwpredict.pipeline import steps
+from bwpredict.pipeline.model_catalog import model_of_dag
 from bwpredict.registry.layout import DECISION_NAME
-from bwpredict.registry.production import read_production
-from bwpredict.store import open_store
-from bwpredict_airflow.links import run_page
+from bwpredict.registry.promotion import read_production
+from bwpredict.store.factory import open_store
+from bwpredict.workspace import areas
+from bwpredict_airflow.extra_links import run_page
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -100,7 +102,7 @@ def settings_of(context: Context) -> Settings:
 def _verdict(path: Path, kind: str) -> dict[str, Any] | None:
     """The document that says why the step stopped, or None if it stopped for another reason."""
     try:
-        work_areas.fetch(path.parent, path.name)
+        areas.fetch(path.parent, path.name)
         document = read_document(path, kind)
     except (DocumentError, StoreError):
         return None

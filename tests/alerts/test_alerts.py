@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bwpredict.alerts import MOST_FINDINGS, Alert, compose, send, served
+from bwpredict.alerting.alerts import MOST_FINDINGS, Alert, compose, send, served
 
 ALERT = Alert("bandwidth_predictor_retrain: publish failed", "Run r1 stopped.")
 NOW = datetime(2026, 11, 1, 0, 14, tzinfo=UTC)
@@ -149,6 +149,8 @@ def test_loggers_are_as_before_after_sending(receiver):
 
 
 def test_importing_alerts_is_light():
-    code = "import sys, bwpredict.alerts; print({'apprise', 'torch', 'matplotlib', 'jinja2'} & set(sys.modules))"
+    code = (
+        "import sys, bwpredict.alerting.alerts; print({'apprise', 'torch', 'matplotlib', 'jinja2'} & set(sys.modules))"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiosmtpd.controller import Controller
 
-from bwpredict.alerts import Incident
-from bwpredict.incidents import REMIND_AFTER, open_incident, recover, report
-from bwpredict.store import open_store
+from bwpredict.alerting.alerts import Incident
+from bwpredict.alerting.incidents import REMIND_AFTER, open_incident, recover, report
+from bwpredict.store.factory import open_store
 
 NOW = datetime(2026, 11, 1, 0, 14, tzinfo=UTC)
 INCIDENT = Incident(

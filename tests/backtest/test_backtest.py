@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from bwpredict.backtest import _together, backtest
 from bwpredict.config import RunConfig, TrainingConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import ConfigError
+from bwpredict.pipeline.backtest import _together, backtest
 from bwpredict.schema import TARGETS
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
 
 TINY = TrainingConfig(
     architecture="dense", highway_epochs=1, epochs=1, windows_per_epoch=640, validation_windows=200, batch_size=64

@@ -5,7 +5,7 @@ import pytest
 from accuracy.blocks import DRAWS, blocks_of, difference_interval, skill_interval
 from frames import make_frame, whole_days
 
-from bwpredict.windows import index_windows
+from bwpredict.datasets.windows import index_windows
 
 
 @pytest.fixture(scope="module")

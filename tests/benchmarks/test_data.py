@@ -6,11 +6,11 @@ import pytest
 from accuracy.data import TEST, UNSEEN, Shape, oracle_forecasts, recording, recordings, synthetic, unseen_links
 
 from bwpredict import schema
+from bwpredict.datasets.external import read_data_path
+from bwpredict.datasets.windows import index_windows
 from bwpredict.errors import ConfigError, TelemetryError
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
-from bwpredict.telemetry.external import read_data_path
-from bwpredict.windows import index_windows
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
 
 
 def links_of(index):

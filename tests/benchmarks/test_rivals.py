@@ -10,8 +10,8 @@ from accuracy.tabular import fit_lightgbm, fit_ridge
 from accuracy.task import Budget, Task, absolute_errors, choose
 from frames import whole_days
 
+from bwpredict.datasets.windows import Split, index_windows
 from bwpredict.evaluation.baselines import baseline_forecasts
-from bwpredict.windows import Split, index_windows
 
 BUDGET = Budget(windows=600, epochs=3, validation_windows=200)
 

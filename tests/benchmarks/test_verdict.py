@@ -7,7 +7,7 @@ import pytest
 from accuracy.verdict import Verdict, judge
 from hypothesis import given
 
-from bwpredict.evaluation.blocks import Interval
+from bwpredict.evaluation.bootstrap import Interval
 
 ORDER = {"first": 0, "tied": 1, "beaten": 2}
 

@@ -9,10 +9,10 @@ from airflow_server import running_airflow
 from whole_airflow import DAG, LENIENT_POLICY, SMALL_TRAINING
 
 from bwpredict.documents import read_document
-from bwpredict.registry.production import read_history
-from bwpredict.store import open_store
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.registry.promotion import read_history
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.factory import open_store
 
 CHROMIUM = Path("/usr/bin/chromium")
 PAGES = "/bandwidth-models/of/default"

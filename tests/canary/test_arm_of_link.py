@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwpredict.canary import arm_of_link, place_of_link
+from bwpredict.registry.canary_assignment import arm_of_link, place_of_link
 
 LINK = st.tuples(st.integers(0, 2**40), st.integers(0, 2**40))
 SHARE = st.floats(0, 1)

@@ -6,8 +6,8 @@ import pytest
 from challengers import NOW, V2, V3, three_published
 
 from bwpredict.registry.pointer import read_production
-from bwpredict.registry.production import rollback
-from bwpredict.store import open_store
+from bwpredict.registry.promotion import rollback
+from bwpredict.store.factory import open_store
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from frames import MIDNIGHT
 
 from bwpredict import schema
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
 
 
 @pytest.fixture

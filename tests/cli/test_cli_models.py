@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from challengers import V1, V2, a_challenger, published
 
-from bwpredict.registry.production import read_production
-from bwpredict.store import open_store
+from bwpredict.registry.promotion import read_production
+from bwpredict.store.factory import open_store
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 from challengers import three_published
 
-from bwpredict.store import open_store
+from bwpredict.store.factory import open_store
 
 
 def test_help_names_the_options(cli):

@@ -3,8 +3,8 @@
 import pytest
 
 from bwpredict.config import load_policy
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from challengers import NOW, V1, V2, V3, three_published
 
-from bwpredict.cli import main
-from bwpredict.registry.production import rollback
+from bwpredict.cli.main import main
+from bwpredict.registry.promotion import rollback
 from bwpredict.registry.versions import list_versions
-from bwpredict.store import open_store
+from bwpredict.store.factory import open_store
 
 Run = Callable[..., tuple[int, str]]
 

@@ -6,10 +6,10 @@ import sys
 import pytest
 import yaml
 
-from bwpredict.cli import main
-from bwpredict.store import open_store
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.cli.main import main
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.factory import open_store
 
 BUDGET = ("--epochs", "1", "--windows-per-epoch", "256")
 

@@ -9,11 +9,11 @@ import pytest
 import yaml
 from monitored_links import DAY, GAP, LINKS, MAPPING, at, minutes, value
 
-from bwpredict.collect.landing import land
-from bwpredict.collect.prometheus import PrometheusMapping, PrometheusSource, load_mapping
 from bwpredict.errors import ConfigError, StoreUnreachableError, TelemetryError
+from bwpredict.ingestion.landing import land
+from bwpredict.ingestion.prometheus import PrometheusMapping, PrometheusSource, load_mapping
 from bwpredict.schema import COLUMN_NAMES
-from bwpredict.store import open_store
+from bwpredict.store.factory import open_store
 from bwpredict.telemetry import snapshot
 
 FIRST, PAST = at(0), at(0) + 86_400
@@ -155,7 +155,7 @@ def test_the_mapping_of_the_docs_is_complete(tmp_path):
         if "metrics:" in path.read_text():
             load_mapping(path)
         else:
-            from bwpredict.collect.sql import load_mapping as load_sql_mapping
+            from bwpredict.ingestion.sql import load_mapping as load_sql_mapping
 
             load_sql_mapping(path)
 

@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from bwpredict.collect.landing import land
-from bwpredict.collect.sql import FETCH_ROWS, URL_VARIABLE, SqlMapping, SqlSource, load_mapping
 from bwpredict.errors import BwPredictError, ConfigError, StoreUnreachableError, TelemetryError
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.ingestion.landing import land
+from bwpredict.ingestion.sql import FETCH_ROWS, URL_VARIABLE, SqlMapping, SqlSource, load_mapping
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
 from bwpredict.telemetry.day_files import day_file
 
 DAY = date(2026, 10, 1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bwpredict import schema
-from bwpredict.confidence import FORMULA, confidence, overall_confidence
+from bwpredict.inference.confidence import FORMULA, confidence, overall_confidence
 
 SIZES = arrays(np.float32, (5, 4), elements=st.floats(0, 2.0**40, width=32))
 ANYTHING = arrays(np.float32, (5, 4), elements=st.floats(width=32, allow_nan=True, allow_infinity=True))
@@ -66,6 +66,6 @@ def test_an_interval_that_does_not_hold_its_forecast_gives_none(lower, upper):
 
 
 def test_a_consumer_needs_no_torch():
-    program = "import sys, bwpredict.confidence; print('torch' in sys.modules)"
+    program = "import sys, bwpredict.inference.confidence; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"

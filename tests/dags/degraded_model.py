@@ -9,10 +9,10 @@ from pathlib import Path
 
 from monitored import FIRST, NOW, publish_three
 
-from bwpredict.monitoring.day import monitor_day
-from bwpredict.store import open_store
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.monitoring.daily import monitor_day
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.factory import open_store
 
 ALARM = FIRST + timedelta(days=9)
 

@@ -15,9 +15,9 @@ from airflow.utils.session import create_session
 from lenient_gate import LENIENT
 from run_output import in_one_process, output_to
 
-from bwpredict.synth.faults import inject
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.data_faults import inject
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
 
 ANSWER = Path(sys.argv[1])
 OUT_OF_REACH = LENIENT | {"minimum_skill": 0.99}

@@ -10,10 +10,10 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.settings import DAGS_FOLDER
 from run_output import in_one_process, output_to
 
-from bwpredict.store import open_store
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
-from bwpredict.training_file import approve
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.factory import open_store
+from bwpredict.tuning.config_files import approve
 
 ANSWER = Path(sys.argv[1])
 SEARCH = {"month": "2026-07", "trials": 4, "epochs": 2, "windows_per_epoch": 640, "seed": 7, "study": "august"}

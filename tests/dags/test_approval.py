@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from bwpredict_airflow.approval import Approval
-from bwpredict_airflow.outcome import Stopped
+from bwpredict_airflow.task_errors import Stopped
 
 HERE = Path(__file__).parent
 ENDED = {"success", "failed", "upstream_failed", "skipped"}

@@ -8,8 +8,8 @@ import yaml
 from airflow_server import JSON, running_airflow
 from whole_airflow import DAG, DAG_ID, LENIENT_POLICY, SMALL_TRAINING, contents, wait_for_run, wait_until
 
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
 
 STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"]
 

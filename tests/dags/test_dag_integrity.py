@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
-from bwpredict.policies import policy_names
+from bwpredict.gate.policies import policy_names
 
 STEPS = [
     *("plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),

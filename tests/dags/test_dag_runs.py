@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from bwpredict.documents import read_document
-from bwpredict.registry.production import read_history, read_production
-from bwpredict.store import open_store
+from bwpredict.registry.promotion import read_history, read_production
+from bwpredict.store.factory import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 from bwpredict_airflow.deadline import tell_that_it_is_late
-from bwpredict_airflow.outcome import skip_unless_to_publish
+from bwpredict_airflow.task_errors import skip_unless_to_publish
 from fixtures_alerts import running_receiver
 
 RUN = {

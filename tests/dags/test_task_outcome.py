@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.definitions.retry_policy import RetryAction
 from bwpredict_airflow.notifier import AlertNotifier, compose
-from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT, Interrupted, Stopped, reason_in_one_line, run_step
+from bwpredict_airflow.task_errors import NO_RETRY_ON_A_VERDICT, Interrupted, Stopped, reason_in_one_line, run_step
 
 from bwpredict.config import RunConfig, Settings
 from bwpredict.errors import (
@@ -18,7 +18,7 @@ from bwpredict.errors import (
     UnknownOutcomeError,
     ValidationFailed,
 )
-from bwpredict.steps import plan, pull
+from bwpredict.pipeline.steps import plan, pull
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bwpredict.config import RunConfig, TrainingConfig
-from bwpredict.store import open_store
-from bwpredict.training_file import parse
+from bwpredict.store.factory import open_store
+from bwpredict.tuning.config_files import parse
 
 TASKS = ["plan", "pull", "validate", "open_study", "trial", "propose"]
 

@@ -9,7 +9,7 @@ import pytest
 import typer
 import yaml
 
-from bwpredict.cli import app
+from bwpredict.cli.main import app
 from bwpredict.config import GatePolicy, Settings, TrainingConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]

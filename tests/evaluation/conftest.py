@@ -1,7 +1,7 @@
 import pytest
 from frames import make_frame, whole_days
 
-from bwpredict.windows import index_windows
+from bwpredict.datasets.windows import index_windows
 
 
 @pytest.fixture(scope="session")

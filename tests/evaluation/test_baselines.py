@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from frames import make_frame
 
+from bwpredict.datasets.windows import index_windows
 from bwpredict.evaluation.baselines import BASELINES, baseline_forecasts
-from bwpredict.windows import index_windows
 
 
 def test_each_baseline_agrees_with_its_definition_window_by_window(gappy_index):

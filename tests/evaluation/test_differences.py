@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from bwpredict import schema
-from bwpredict.evaluation.blocks import FEWEST_BLOCKS, LEVEL, blocks_of, interval_of
+from bwpredict.evaluation.bootstrap import FEWEST_BLOCKS, LEVEL, blocks_of, interval_of
 from bwpredict.evaluation.diebold_mariano import diebold_mariano, loss_series
-from bwpredict.evaluation.differences import differences
 from bwpredict.evaluation.forecasts import Forecasts
+from bwpredict.evaluation.paired_difference import differences
 from bwpredict.evaluation.relative import percent_above
 
 LINKS, DAYS, PER_DAY = 12, 5, 8
@@ -106,7 +106,7 @@ def test_the_fast_form_draws_what_a_loop_over_blocks_and_windows_draws():
 def test_memory_for_the_draws_does_not_change_them(monkeypatch):
     own, theirs = simulated(np.random.default_rng(3))
     _, whole = drawn_percent(the_blocks(), own, theirs, 50)
-    monkeypatch.setattr("bwpredict.evaluation.blocks._CELLS", 7 * LINKS * DAYS)
+    monkeypatch.setattr("bwpredict.evaluation.bootstrap._CELLS", 7 * LINKS * DAYS)
     np.testing.assert_allclose(drawn_percent(the_blocks(), own, theirs, 50)[1], whole)
 
 

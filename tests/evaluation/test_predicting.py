@@ -14,12 +14,12 @@ import pytest
 from tiny_onnx import last_value_onnx
 
 from bwpredict import schema
-from bwpredict.cli import main
+from bwpredict.cli.main import main
 from bwpredict.errors import PredictionError, TelemetryError
-from bwpredict.predicting import predict
-from bwpredict.store import open_store
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.inference.batch import predict
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.factory import open_store
 
 DAYS = ["2026-10-01", "2026-10-02", "2026-10-03"]
 
@@ -67,7 +67,7 @@ def test_every_sample_that_ends_a_window_has_a_forecast_also_across_midnight(tel
 
 def test_a_large_fleet_is_forecast_in_parts_of_whole_links(telemetry, model, tmp_path, monkeypatch):
     predict(open_store(str(telemetry)), model, tmp_path / "whole")
-    monkeypatch.setattr("bwpredict.predicting.PART_ROWS", 1000)  # less than a day of one link
+    monkeypatch.setattr("bwpredict.inference.batch.PART_ROWS", 1000)  # less than a day of one link
     done = predict(open_store(str(telemetry)), model, tmp_path / "parts")
     assert done.forecasts == 2 * (3 * 1440 - 19)
     pd.testing.assert_frame_equal(forecasts(tmp_path / "parts"), forecasts(tmp_path / "whole"))

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bwpredict.config import SplitConfig
-from bwpredict.evaluation.reachable import MODELS, RIDGE, measure, skill_noise
-from bwpredict.windows import index_windows, split_windows
+from bwpredict.datasets.windows import index_windows, split_windows
+from bwpredict.policy_advice.attainable import MODELS, RIDGE, measure, skill_noise
 
 DAYS = 8
 

@@ -3,9 +3,9 @@ import pytest
 from frames import make_frame
 
 from bwpredict import schema
+from bwpredict.datasets.windows import index_windows
 from bwpredict.evaluation.baselines import REFERENCES, baseline_forecasts
-from bwpredict.evaluation.ridge import ridge_forecasts
-from bwpredict.windows import index_windows
+from bwpredict.policy_advice.ridge import ridge_forecasts
 
 MINUTES = 2200
 

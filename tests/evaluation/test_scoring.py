@@ -8,7 +8,7 @@ from tiny_onnx import last_value_onnx
 from bwpredict import schema
 from bwpredict.errors import ModelError
 from bwpredict.evaluation.baselines import baseline_forecasts
-from bwpredict.evaluation.scoring import forecast
+from bwpredict.inference.onnx_model import forecast
 
 
 @pytest.mark.parametrize("batch_size", [1000, 77, 1_000_000])

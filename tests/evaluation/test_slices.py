@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from frames import whole_days
 
+from bwpredict.datasets.windows import index_windows
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.horizon import errors_by_minute
 from bwpredict.evaluation.slices import CONGESTED, FEWEST_BLOCKS, NEW_LINK, compare_slices, slices, window_labels
 from bwpredict.schema import FEATURES, TARGETS
-from bwpredict.windows import index_windows
 
 LINKS, DAYS, PER_DAY = 16, 8, 12
 REGIONS = [("us-east", "eu-west", "ap-south", "sa-east")[link % 4] for link in range(LINKS)]
@@ -59,7 +59,7 @@ def test_a_region_that_got_worse_is_the_only_slice_beyond_its_margin():
 
 
 def test_of_equal_models_any_slice_is_worse_in_at_most_5_of_100_comparisons(monkeypatch):
-    monkeypatch.setattr("bwpredict.evaluation.blocks.Blocks.draw.__defaults__", (4000, 0))
+    monkeypatch.setattr("bwpredict.evaluation.bootstrap.Blocks.draw.__defaults__", (4000, 0))
     generator, forecasts = np.random.default_rng(2), forecasts_with(region=REGIONS)
     alarms = 0
     for _ in range(100):

@@ -13,8 +13,8 @@ from bwpredict import schema
 from bwpredict.config import TrainingConfig
 from bwpredict.documents import read_document
 from bwpredict.evaluation.forecasts import read_forecasts
-from bwpredict.external_run import train_on
-from bwpredict.synth.writer import write_csv
+from bwpredict.pipeline.standalone import train_on
+from bwpredict.simulation.writer import write_csv
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from typing import Any
 from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.documents import encode_document
-from bwpredict.gate import decide
+from bwpredict.gate.decision import decide
 
 VERSION, CHAMPION = "v20261101_000000", "v20261001_000000"
 SHA256 = "a" * 64

@@ -7,7 +7,7 @@ from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.documents import encode_document
 from bwpredict.errors import DocumentError
-from bwpredict.gate import describe, policy_digest, summary
+from bwpredict.gate.decision import describe, policy_digest, summary
 
 OVERALL = "comparison/models/challenger/overall"
 RTT = "comparison/models/challenger/per_target/rtt_ms"

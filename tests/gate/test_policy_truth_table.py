@@ -5,7 +5,7 @@ from gate_documents import Judgement, check, failed
 
 from bwpredict import schema
 from bwpredict.config import GatePolicy
-from bwpredict.policies import find_policy
+from bwpredict.gate.policies import find_policy
 
 POLICIES = {name: find_policy(name).policy for name in ("guide", "relative")}
 CHALLENGER = "comparison/models/challenger"

@@ -18,15 +18,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bwpredict.documents import decode_document
 from bwpredict.errors import BwPredictError, DocumentError, ModelError, StoreError
-from bwpredict.onnx_guard import check_onnx
+from bwpredict.inference.guard import check_onnx
 from bwpredict.registry.layout import MANIFEST_NAME, model_key
 from bwpredict.registry.versions import read_manifest, verify_version
-from bwpredict.store import open_store
+from bwpredict.store.factory import open_store
 
-CHECKPOINT = "from bwpredict.model import load_checkpoint; load_checkpoint(path)"
-SESSION = "from bwpredict.onnx_probe import open_session; open_session(path, threads=1)"
+CHECKPOINT = "from bwpredict.models.network import load_checkpoint; load_checkpoint(path)"
+SESSION = "from bwpredict.inference.session import open_session; open_session(path, threads=1)"
 DOCUMENT = "from bwpredict.documents import read_document; read_document(path, 'comparison')"
-TELEMETRY = "from bwpredict.telemetry.external import read_data_path; read_data_path(path)"
+TELEMETRY = "from bwpredict.datasets.external import read_data_path; read_data_path(path)"
 
 
 class Payload:
@@ -136,7 +136,7 @@ class TestOnnx:
 
     @pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"PK\x03\x04", b'{"a": 1}'])
     def test_what_is_no_model_is_refused(self, tmp_path: Path, content: bytes) -> None:
-        from bwpredict.evaluation.scoring import _open
+        from bwpredict.inference.onnx_model import _open
 
         (tmp_path / "model.onnx").write_bytes(content)
         with pytest.raises(ModelError):

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from models import interval_onnx
 from test_crafted_files import a_row
 
+from bwpredict.datasets.external import read_data_path
 from bwpredict.documents import decode_document
 from bwpredict.errors import BwPredictError
-from bwpredict.registry.seal import seal, unseal
-from bwpredict.telemetry.external import read_data_path
+from bwpredict.registry.manifest import seal, unseal
 
 FUZZ = settings(max_examples=300, deadline=5_000, suppress_health_check=list(HealthCheck))
 
@@ -77,7 +77,7 @@ def test_documents_of_any_structure(value: object, kind: str) -> None:
 @FUZZ
 @given(data=st.data())
 def test_onnx(data: st.DataObject) -> None:
-    from bwpredict.evaluation.scoring import _open
+    from bwpredict.inference.onnx_model import _open
 
     with tempfile.TemporaryDirectory() as folder:
         seed = interval_onnx(Path(folder, "model.onnx"), factor=1).read_bytes()
@@ -112,7 +112,7 @@ def test_telemetry(name: str, seed: bytes) -> None:
 
 @pytest.mark.slow
 def test_checkpoints(tmp_path: Path) -> None:
-    from bwpredict.model import Contract, Forecaster, load_checkpoint, save_checkpoint
+    from bwpredict.models.network import Contract, Forecaster, load_checkpoint, save_checkpoint
 
     save_checkpoint(Forecaster(Contract(), "dense"), tmp_path / "seed.pth", {})
     seed = (tmp_path / "seed.pth").read_bytes()

@@ -17,8 +17,8 @@ from processes import wait_for
 from runs import EXAMPLE, Api, Registry, months_ago
 from stack import Stack, running_stack
 
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
 
 LINKS, DAYS = 3, 9
 TINY = {"architecture": "dense", "epochs": 1, "windows_per_epoch": 640, "seed": 7, "gate_overrides": LENIENT}

@@ -10,16 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bwpredict.config import SplitConfig
-from bwpredict.intervals import (
-    Served,
-    calibrate,
-    conformal_quantiles,
-    describe,
-    fewest_scores,
-    why_none,
-)
-from bwpredict.model import Contract, Forecaster
-from bwpredict.windows import index_windows, split_windows
+from bwpredict.datasets.windows import index_windows, split_windows
+from bwpredict.models.intervals import Served, calibrate, conformal_quantiles, describe, fewest_scores, why_none
+from bwpredict.models.network import Contract, Forecaster
 
 CALM, WILD = 0, 1
 NOISE = {CALM: 0.01, WILD: 0.3}

@@ -15,13 +15,13 @@ from hypothesis.extra.numpy import arrays
 
 from bwpredict import schema
 from bwpredict.config import SplitConfig
+from bwpredict.datasets.windows import index_windows, split_windows
 from bwpredict.documents import write_document
 from bwpredict.errors import ModelError
-from bwpredict.evaluation.scoring import forecast, forecast_with_bounds
-from bwpredict.export import check_export, export_onnx, extreme_windows, model_properties
-from bwpredict.intervals import Intervals, Served, attach, calibrate, load_served
-from bwpredict.model import Contract, Forecaster, load_checkpoint, predict, save_checkpoint
-from bwpredict.windows import index_windows, split_windows
+from bwpredict.inference.onnx_model import forecast, forecast_with_bounds
+from bwpredict.models.intervals import Intervals, Served, attach, calibrate, load_served
+from bwpredict.models.network import Contract, Forecaster, load_checkpoint, predict, save_checkpoint
+from bwpredict.models.onnx_export import check_export, export_onnx, extreme_windows, model_properties
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from sample_documents import sample_artifact, sample_comparison, sample_metadata
 from bwpredict import schema
 from bwpredict.documents import decode_document, encode_document, read_document, write_document
 from bwpredict.errors import DocumentError
-from bwpredict.layers import ARCHITECTURES, describe
-from bwpredict.metadata import measure_environment, meets_guide, predictor_report
+from bwpredict.models.layers import ARCHITECTURES, describe
+from bwpredict.reports.metadata import measure_environment, meets_guide, predictor_report
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_the_environment_holds_the_digest_of_the_lock(tmp_path):
 
 
 def test_importing_metadata_is_light():
-    code = "import sys, bwpredict.metadata; print({'torch', 'onnxruntime', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, bwpredict.reports.metadata; print({'torch', 'onnxruntime', 'matplotlib'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
 

@@ -14,8 +14,11 @@ from frames import whole_days
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwpredict import challenger
-from bwpredict.compression import (
+from bwpredict.config import GatePolicy, RunConfig, SplitConfig, TrainingConfig
+from bwpredict.datasets.windows import index_windows, split_windows
+from bwpredict.documents import read_document
+from bwpredict.errors import ModelError
+from bwpredict.models.compression import (
     MEANINGFUL_SHARE,
     Footprint,
     is_quantized,
@@ -24,13 +27,16 @@ from bwpredict.compression import (
     quantize_onnx,
     verdict,
 )
-from bwpredict.config import GatePolicy, RunConfig, SplitConfig, TrainingConfig
-from bwpredict.documents import read_document
-from bwpredict.errors import ModelError
-from bwpredict.export import PARITY_TOLERANCE, QUANTIZED_PARITY_TOLERANCE, check_export, export_onnx, model_properties
-from bwpredict.model import Contract, Forecaster, load_checkpoint, predict
-from bwpredict.training import prune_and_fine_tune, train
-from bwpredict.windows import index_windows, split_windows
+from bwpredict.models.network import Contract, Forecaster, load_checkpoint, predict
+from bwpredict.models.onnx_export import (
+    PARITY_TOLERANCE,
+    QUANTIZED_PARITY_TOLERANCE,
+    check_export,
+    export_onnx,
+    model_properties,
+)
+from bwpredict.pipeline import challenger
+from bwpredict.training.trainer import prune_and_fine_tune, train
 
 SMALL = TrainingConfig(
     epochs=1, fine_tune_epochs=1, batch_size=64, windows_per_epoch=256, validation_windows=128, prune_share=0.5

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bwpredict.layers import dropped
+from bwpredict.models.layers import dropped
 
 
 @settings(max_examples=30, deadline=None)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bwpredict import encoding
+from bwpredict.core import encoding
 
 WINDOWS = arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 3)),
                  elements=st.floats(-100, 100, width=32))  # fmt: skip

@@ -8,11 +8,11 @@ import torch
 from frames import whole_days
 
 from bwpredict import schema
+from bwpredict.datasets.windows import index_windows
 from bwpredict.documents import write_document
 from bwpredict.errors import ModelError
-from bwpredict.export import check_export, export_onnx, model_properties
-from bwpredict.model import Contract, Forecaster, predict
-from bwpredict.windows import index_windows
+from bwpredict.models.network import Contract, Forecaster, predict
+from bwpredict.models.onnx_export import check_export, export_onnx, model_properties
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from bwpredict import least_absolute
+from bwpredict.models import least_absolute
 
 
 def rows(n=2000, columns=6, seed=0):

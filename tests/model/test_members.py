@@ -4,10 +4,10 @@ import pytest
 import torch
 from frames import whole_days
 
-from bwpredict.layers import KNOWING_SHARE
-from bwpredict.model import Contract, Forecaster
+from bwpredict.datasets.windows import index_windows
+from bwpredict.models.layers import KNOWING_SHARE
+from bwpredict.models.network import Contract, Forecaster
 from bwpredict.training.loss import BatchLoss, importance
-from bwpredict.windows import index_windows
 
 WEIGHTS = torch.full((4,), 0.25)
 

@@ -7,17 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bwpredict import schema
+from bwpredict.datasets.windows import index_windows
 from bwpredict.errors import ModelError
-from bwpredict.layers import ARCHITECTURES, GuideLayers
-from bwpredict.model import (
-    Contract,
-    Forecaster,
-    load_checkpoint,
-    parameter_count,
-    predict,
-    save_checkpoint,
-)
-from bwpredict.windows import index_windows
+from bwpredict.models.layers import ARCHITECTURES, GuideLayers
+from bwpredict.models.network import Contract, Forecaster, load_checkpoint, parameter_count, predict, save_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bwpredict import schema
-from bwpredict.sampling import draw
-from bwpredict.windows import index_windows
+from bwpredict.datasets.sampling import draw
+from bwpredict.datasets.windows import index_windows
 
 QUEUE, HOUR = (schema.FEATURES.index(name) for name in ("queue_depth", "time_of_day"))
 

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from monitored import FIRST, publish_three
 
-from bwpredict.store import open_store
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.factory import open_store
 
 
 @pytest.fixture(scope="session")

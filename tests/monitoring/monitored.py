@@ -11,9 +11,9 @@ from challengers import a_challenger, published
 from sample_documents import sample_comparison, sample_metadata
 from tiny_onnx import last_value_onnx
 
+from bwpredict.registry.canary import begin_canary
 from bwpredict.registry.layout import metadata_name, onnx_name
-from bwpredict.registry.trial import begin_canary
-from bwpredict.store import Store
+from bwpredict.store.base import Store
 
 PREVIOUS, PRODUCTION, CANARY = "v20261101_000000", "v20261102_000000", "v20261103_000000"
 FIRST, DAY = date(2026, 10, 26), date(2026, 11, 2)

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from monitored import DAY, FIRST, NOW, publish_three
 
-from bwpredict.alerts import MOST_FINDINGS
-from bwpredict.incidents import open_incident
-from bwpredict.monitoring.alarms import SUBJECT, incident, notify
-from bwpredict.monitoring.day import monitor_day, summary
-from bwpredict.store import open_store
+from bwpredict.alerting.alerts import MOST_FINDINGS
+from bwpredict.alerting.incidents import open_incident
+from bwpredict.alerting.model_alarms import SUBJECT, incident, notify
+from bwpredict.monitoring.daily import monitor_day, summary
+from bwpredict.store.factory import open_store
 
 LINK = "https://airflow/runs/1"
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwpredict.monitoring.evidence import LEAST, MOST, NO_BET, NO_EVIDENCE, SHARES, bet, clipped, detect, total
+from bwpredict.monitoring.e_process import LEAST, MOST, NO_BET, NO_EVIDENCE, SHARES, bet, clipped, detect, total
 
 PATHS, DAYS = 400, 150
 

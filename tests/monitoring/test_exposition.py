@@ -12,8 +12,8 @@ from monitored import DAY, NOW
 from prometheus_client.parser import text_string_to_metric_families
 
 from bwpredict.errors import ConfigError, StoreUnreachableError
-from bwpredict.monitoring.day import monitor_day, publish_metrics
-from bwpredict.monitoring.exposition import METRICS, push, text
+from bwpredict.monitoring.daily import monitor_day, publish_metrics
+from bwpredict.monitoring.prometheus import METRICS, push, text
 
 DOCS = Path(__file__).parents[2] / "docs" / "monitoring.md"
 
@@ -22,7 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "monitoring.md"
 def document(telemetry, tmp_path_factory):
     from monitored import publish_three
 
-    from bwpredict.store import open_store
+    from bwpredict.store.factory import open_store
 
     folder = tmp_path_factory.mktemp("exposition")
     store = open_store(str(folder / "registry"))

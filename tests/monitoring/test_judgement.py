@@ -5,8 +5,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from bwpredict.monitoring import evidence
-from bwpredict.monitoring.judgement import FEWEST_WINDOWS, SKILL_MARGIN, THRESHOLD, judge_canary, judge_production
+from bwpredict.monitoring import e_process
+from bwpredict.monitoring.sequential_tests import (
+    FEWEST_WINDOWS,
+    SKILL_MARGIN,
+    THRESHOLD,
+    judge_canary,
+    judge_production,
+)
 from bwpredict.schema import TARGETS
 
 PUBLISHED = dict.fromkeys(TARGETS, 0.10)
@@ -34,10 +40,10 @@ def test_a_model_as_good_as_when_it_was_published_never_alarms():
 
 def test_chance_of_the_usual_size_does_not_alarm_in_a_century():
     rng = np.random.default_rng(0)
-    grown = evidence.NO_EVIDENCE
+    grown = e_process.NO_EVIDENCE
     for skill in rng.normal(0.10, SKILL_MARGIN, 36_500):
-        grown = evidence.detect(grown, (0.10 - SKILL_MARGIN - skill) / SKILL_MARGIN, THRESHOLD)
-        assert evidence.total(grown) < THRESHOLD
+        grown = e_process.detect(grown, (0.10 - SKILL_MARGIN - skill) / SKILL_MARGIN, THRESHOLD)
+        assert e_process.total(grown) < THRESHOLD
 
 
 def test_a_skill_within_what_is_tolerated_gives_no_evidence():
@@ -69,7 +75,7 @@ def test_intervals_that_hold_too_little_alarm():
 
 
 def test_a_day_with_few_windows_or_without_a_figure_tells_nothing():
-    assert run([-9.0] * 30, windows=FEWEST_WINDOWS - 1)[-1]["skill.rtt_ms"]["evidence"] == list(evidence.NO_EVIDENCE)
+    assert run([-9.0] * 30, windows=FEWEST_WINDOWS - 1)[-1]["skill.rtt_ms"]["evidence"] == list(e_process.NO_EVIDENCE)
     assert run([None] * 30)[-1]["skill.rtt_ms"]["shortfall"] is None
 
 

@@ -12,10 +12,10 @@ from challengers import V1, V2, a_challenger, published
 
 from bwpredict.config import RunConfig, Settings, TrainingConfig
 from bwpredict.errors import ConfigError
-from bwpredict.named_models import NamedModel, find_model, model_of_dag, read_models
-from bwpredict.registry.production import read_history, read_production
-from bwpredict.runs import run_config
-from bwpredict.store import open_store
+from bwpredict.pipeline.model_catalog import NamedModel, find_model, model_of_dag, read_models
+from bwpredict.pipeline.run_config import run_config
+from bwpredict.registry.promotion import read_history, read_production
+from bwpredict.store.factory import open_store
 
 EU = {"name": "eu-west", "telemetry": "s3://telemetry/eu-west"}
 US = {"name": "us-east", "telemetry": "s3://telemetry/us-east"}

@@ -16,8 +16,9 @@ from airflow_server import AirflowServer, running_airflow
 from fixtures_s3 import running_s3_server_process
 from published_versions import published_months
 
-from bwpredict.registry.production import Production, read_history
-from bwpredict.store import Store, open_store
+from bwpredict.registry.promotion import Production, read_history
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 
 PAGES = "/bandwidth-models/of/default"
 BUCKET = "pages"

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-import bwpredict.policies
+import bwpredict.gate.policies
 from bwpredict.config import GatePolicy
 from bwpredict.errors import ConfigError
-from bwpredict.gate import policy_digest
-from bwpredict.policies import find_policy, policy_names
+from bwpredict.gate.decision import policy_digest
+from bwpredict.gate.policies import find_policy, policy_names
 
-SHIPPED = Path(bwpredict.policies.__file__).parent
+SHIPPED = Path(bwpredict.gate.policies.__file__).parent
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import yaml
 
 from bwpredict import schema
 from bwpredict.config import GatePolicy, load_policy
-from bwpredict.evaluation.reachable import MODELS, RIDGE, Findings, TargetFindings
-from bwpredict.policy_suggestion import Source, suggest
+from bwpredict.policy_advice.attainable import MODELS, RIDGE, Findings, TargetFindings
+from bwpredict.policy_advice.suggestion import Source, suggest
 
 SOURCE = Source("0123456789abcdef" * 4, "data/telemetry", "2026-10-01T00:00:00+00:00", "2026-10-31T23:59:00+00:00")
 

@@ -3,7 +3,7 @@ import shutil
 import pytest
 from quality_telemetry import generate, rewrite_all
 
-from bwpredict.quality.profile import measure
+from bwpredict.profiling.profile import measure
 
 
 @pytest.fixture(scope="session")

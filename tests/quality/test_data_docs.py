@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import pytest
 from quality_telemetry import FIRST, generate, rewrite, snapshot_of
 
-from bwpredict.quality.validation import validate
+from bwpredict.validation.verdict import validate
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from quality_telemetry import FIRST, SECOND, generate, rewrite, snapshot_of
 
 from bwpredict.documents import read_document
-from bwpredict.files import sha256_of
-from bwpredict.quality.partitions import parts_of_day, read_day
-from bwpredict.quality.shards import check_shard, gather, plan_shards
-from bwpredict.quality.validation import judge, reported, summary, validate
+from bwpredict.profiling.batches import parts_of_day, read_day
+from bwpredict.store.files import sha256_of
+from bwpredict.validation.shards import check_shard, gather, plan_shards
+from bwpredict.validation.verdict import judge, reported, summary, validate
 
 DAYS = ["2026-11-02", "2026-11-03", "2026-11-04", "2026-11-05"]
 

@@ -9,13 +9,13 @@ from quality_telemetry import FIRST, SECOND, errors, failures, generate, rewrite
 from bwpredict import schema
 from bwpredict.documents import read_document
 from bwpredict.errors import SnapshotError
-from bwpredict.quality.checks import SCHEMA_SUITE, schema_checks
-from bwpredict.quality.drift import LIMITS, drift_of
-from bwpredict.quality.partitions import batches
-from bwpredict.quality.profile import measure
-from bwpredict.quality.runner import Session
-from bwpredict.quality.validation import FIRST_MONTH_NOTE, reported, summary, validate
-from bwpredict.synth.faults import inject
+from bwpredict.profiling.batches import batches
+from bwpredict.profiling.drift import LIMITS, drift_of
+from bwpredict.profiling.profile import measure
+from bwpredict.simulation.data_faults import inject
+from bwpredict.validation.expectations import SCHEMA_SUITE, schema_checks
+from bwpredict.validation.gx_runner import Session
+from bwpredict.validation.verdict import FIRST_MONTH_NOTE, reported, summary, validate
 
 LOCAL = 1_000
 """Rows from here on that a fault of single rows meets: in the first link, on the first day."""

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bwpredict.files import sha256_of
 from bwpredict.registry.layout import onnx_name, required_files
-from bwpredict.registry.production import Production
+from bwpredict.registry.promotion import Production
 from bwpredict.registry.publish import publish
-from bwpredict.store import Store
+from bwpredict.store.base import Store
+from bwpredict.store.files import sha256_of
 
 V1, V2, V3 = "v20261001_000000", "v20261101_000000", "v20261201_000000"
 MONTHS = {V1: "2026-09", V2: "2026-10", V3: "2026-11"}

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from bwpredict.store import Store
+from bwpredict.store.base import Store
 
 OPERATIONS = ("list", "keys", "times", "info", "read", "download", "upload", "write", "delete", "remove_unfinished")
 

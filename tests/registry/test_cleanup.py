@@ -9,11 +9,12 @@ import pytest
 from challengers import NOW, V1, V2, V3, Interposed, a_challenger, contents, once_at, published, three_published
 
 from bwpredict.errors import ConfigError, ConflictError, ObjectMissingError
-from bwpredict.registry.cleanup import Policy, clean_up, plan
-from bwpredict.registry.inspection import inspect
-from bwpredict.registry.production import promote, read_history, read_production, rollback
+from bwpredict.registry.audit import inspect
+from bwpredict.registry.promotion import promote, read_history, read_production, rollback
+from bwpredict.registry.retention import Policy, clean_up, plan
 from bwpredict.registry.versions import list_versions, verify_version
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 
 SOON = datetime.now(UTC) + timedelta(days=30)
 """When everything that a test writes is old."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from challengers import NOW, V1, V2, V3, a_challenger, published
 
-from bwpredict.registry.inspection import inspect
-from bwpredict.registry.production import promote, read_history, read_production, rollback
-from bwpredict.store import Store
+from bwpredict.registry.audit import inspect
+from bwpredict.registry.promotion import promote, read_history, read_production, rollback
+from bwpredict.store.base import Store
 
 
 def test_moves_made_while_the_clock_steps_back_stay_in_the_order_in_which_they_were_made(

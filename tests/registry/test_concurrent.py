@@ -12,9 +12,9 @@ import pytest
 from challengers import NOW, V1, a_challenger, published
 
 from bwpredict.errors import ConflictError
-from bwpredict.registry.inspection import inspect
-from bwpredict.registry.production import read_history, read_production
-from bwpredict.store import open_store
+from bwpredict.registry.audit import inspect
+from bwpredict.registry.promotion import read_history, read_production
+from bwpredict.store.factory import open_store
 
 PUBLISHERS = 8
 

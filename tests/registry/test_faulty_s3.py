@@ -14,9 +14,9 @@ from faulty_s3 import LANDED, LOST, Asked, FaultyS3
 from fixtures_s3 import KEYS_PER_PAGE
 
 from bwpredict.errors import BwPredictError, ObjectCorruptError, StoreUnreachableError
-from bwpredict.registry.cleanup import Policy, clean_up, plan
-from bwpredict.registry.inspection import inspect
-from bwpredict.registry.production import promote, read_history, read_production, rollback
+from bwpredict.registry.audit import inspect
+from bwpredict.registry.promotion import promote, read_history, read_production, rollback
+from bwpredict.registry.retention import Policy, clean_up, plan
 from bwpredict.registry.versions import fetch, list_versions, verify_version
 from bwpredict.store.s3 import S3Store
 

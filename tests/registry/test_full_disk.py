@@ -11,9 +11,9 @@ import pytest
 from challengers import V1, V2, a_challenger, contents, published
 
 from bwpredict.errors import StoreError, StoreUnreachableError
-from bwpredict.registry.inspection import inspect
-from bwpredict.registry.production import read_history, read_production
-from bwpredict.store import open_store
+from bwpredict.registry.audit import inspect
+from bwpredict.registry.promotion import read_history, read_production
+from bwpredict.store.factory import open_store
 
 PAGE = 4096
 """What a file takes on a tmpfs at least."""

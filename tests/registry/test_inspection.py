@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bwpredict.errors import DocumentError, ObjectCorruptError
-from bwpredict.registry.inspection import inspect
+from bwpredict.registry.audit import inspect
 from bwpredict.registry.layout import onnx_name
-from bwpredict.registry.production import promote, read_history, read_production
+from bwpredict.registry.promotion import promote, read_history, read_production
 from bwpredict.registry.versions import fetch, read_manifest, verify_version
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "truncated": lambda content: content[: len(content) // 2],

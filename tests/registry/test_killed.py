@@ -18,12 +18,13 @@ import pytest
 from challengers import NOW, V1, V2, V3, a_challenger, contents, published, three_published
 from killing import killed_after, operations_of
 
-from bwpredict.registry.cleanup import Policy, clean_up
-from bwpredict.registry.inspection import inspect
-from bwpredict.registry.production import promote, read_history, read_production, rollback
-from bwpredict.registry.trial import begin_canary, end_canary
+from bwpredict.registry.audit import inspect
+from bwpredict.registry.canary import begin_canary, end_canary
+from bwpredict.registry.promotion import promote, read_history, read_production, rollback
+from bwpredict.registry.retention import Policy, clean_up
 from bwpredict.registry.versions import list_versions, verify_version
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 
 LATER = NOW + timedelta(days=30)
 V0 = "v20260901_000000"

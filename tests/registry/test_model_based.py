@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from bwpredict.errors import BwPredictError, UnknownOutcomeError
-from bwpredict.registry.cleanup import Policy, clean_up
-from bwpredict.registry.inspection import inspect
-from bwpredict.registry.production import promote, read_history, read_production, rollback
+from bwpredict.registry.audit import inspect
+from bwpredict.registry.promotion import promote, read_history, read_production, rollback
+from bwpredict.registry.retention import Policy, clean_up
 from bwpredict.registry.versions import list_versions
-from bwpredict.store import open_store
+from bwpredict.store.factory import open_store
 
 FAULTS = st.one_of(
     st.none(),

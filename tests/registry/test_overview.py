@@ -4,12 +4,12 @@ import pytest
 from published_versions import published_month, published_months
 
 from bwpredict.errors import ObjectMissingError
-from bwpredict.registry.announcement import announcement
-from bwpredict.registry.differences import differences
 from bwpredict.registry.history import champion_of_month, read_history
-from bwpredict.registry.overview import overview, version_documents
-from bwpredict.registry.production import rollback
-from bwpredict.store import open_store
+from bwpredict.registry.promotion import rollback
+from bwpredict.registry_views.announcement import announcement
+from bwpredict.registry_views.overview import overview, version_documents
+from bwpredict.registry_views.version_diff import differences
+from bwpredict.store.factory import open_store
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,13 @@ from bwpredict.errors import (
     ObjectMissingError,
     StoreUnreachableError,
 )
-from bwpredict.registry.cleanup import Policy, clean_up
 from bwpredict.registry.layout import onnx_name
 from bwpredict.registry.pointer import encode
-from bwpredict.registry.production import promote, read_history, read_production, rollback
+from bwpredict.registry.promotion import promote, read_history, read_production, rollback
+from bwpredict.registry.retention import Policy, clean_up
 from bwpredict.registry.versions import fetch, list_versions, read_manifest, verify_version
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 
 ME = {"promoted_by": "me", "now": NOW + timedelta(days=1)}
 

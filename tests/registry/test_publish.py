@@ -27,9 +27,10 @@ from challengers import (
 
 from bwpredict.errors import ConfigError, ConflictError, GateRejected, UnknownOutcomeError
 from bwpredict.registry.layout import metadata_name, onnx_name, required_files
-from bwpredict.registry.production import promote, read_history, read_production
+from bwpredict.registry.promotion import promote, read_history, read_production
 from bwpredict.registry.versions import fetch, list_versions, verify_version
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 
 
 def test_nothing_is_in_production_of_an_empty_registry(store: Store) -> None:

@@ -9,14 +9,15 @@ import pytest
 from challengers import NOW, V1, V2, V3, a_challenger, published, three_published
 
 from bwpredict.errors import BwPredictError, ConfigError, ConflictError, GateRejected, ObjectMissingError
-from bwpredict.registry import cleanup
+from bwpredict.registry import retention
+from bwpredict.registry.audit import inspect
+from bwpredict.registry.canary import begin_canary, end_canary
 from bwpredict.registry.history import read_history
-from bwpredict.registry.inspection import inspect
 from bwpredict.registry.layout import model_key
 from bwpredict.registry.pointer import read_production
-from bwpredict.registry.production import promote, rollback
-from bwpredict.registry.trial import begin_canary, end_canary
-from bwpredict.store import Store, open_store
+from bwpredict.registry.promotion import promote, rollback
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 
 BY = {"made_by": "me", "now": NOW}
 
@@ -70,8 +71,8 @@ def test_a_cleanup_keeps_the_candidate_and_goes_on_with_the_trial(tmp_path: Path
     published(store, a_challenger(tmp_path, "v20261102_000000", champion=V2), allow_older=True)
     rollback(store, promoted_by="me", now=NOW)
     begin_canary(store, V3, 0.1, **BY)
-    policy = cleanup.Policy(0, minimum_age=timedelta())
-    cleaned = cleanup.clean_up(store, policy, made_by="me", now=NOW + timedelta(days=3650))
+    policy = retention.Policy(0, minimum_age=timedelta())
+    cleaned = retention.clean_up(store, policy, made_by="me", now=NOW + timedelta(days=3650))
     assert cleaned.versions == ["v20261102_000000"]
     assert read_production(store).kind == "cleanup"
     assert read_production(store).candidate.version == V3

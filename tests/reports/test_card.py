@@ -20,14 +20,14 @@ from sample_documents import (
 )
 
 from bwpredict.documents import encode_document
-from bwpredict.quality.profile import measure
+from bwpredict.profiling.profile import measure
 from bwpredict.reports import forecast_plots
-from bwpredict.reports.card import model_card
+from bwpredict.reports.model_card import model_card
 from bwpredict.reports.plots import training_history
 from bwpredict.reports.summary import summary_markdown
 from bwpredict.schema import TARGETS
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
 
 CHROMIUM = Path("/usr/bin/chromium")
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwpredict.reports.timeline import HEIGHT, WIDTH, timeline
+from bwpredict.reports.svg_chart import HEIGHT, WIDTH, timeline
 
 FIGURES = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=1, max_size=30)
 

@@ -5,8 +5,8 @@ from sample_documents import sample_comparison, sample_decision, sample_run, sam
 
 from bwpredict.documents import write_document
 from bwpredict.errors import ConfigError, WorkAreaError
-from bwpredict.run_summaries import recent_runs, run_summary, shown_file
-from bwpredict.work_areas import working_on
+from bwpredict.pipeline.run_history import recent_runs, run_summary, shown_file
+from bwpredict.workspace.areas import working_on
 
 
 def an_area(work, run_id, at=0):

@@ -7,10 +7,10 @@ import jsonschema
 import pytest
 
 from bwpredict import __version__
-from bwpredict.code_version import code_version
 from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig
+from bwpredict.core.code_version import code_version
 from bwpredict.errors import ConfigError
-from bwpredict.runs import gate_overrides_schema, overridden, run_config
+from bwpredict.pipeline.run_config import gate_overrides_schema, overridden, run_config
 
 NOW = datetime(2026, 11, 24, 3, 4, 5, tzinfo=UTC)
 
@@ -141,6 +141,7 @@ def test_the_code_version_is_the_commit_or_what_the_image_says(monkeypatch: pyte
 
 def test_the_configuration_of_a_run_loads_nothing_heavy():
     heavy = "{'torch', 'great_expectations', 'matplotlib', 'pandas', 'onnxruntime', 'airflow'}"
-    program = f"import sys, bwpredict.runs, bwpredict.code_version; print(sorted({heavy} & set(sys.modules)))"
+    modules = "bwpredict.pipeline.run_config, bwpredict.core.code_version"
+    program = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -10,7 +10,8 @@ import pytest
 from challengers import V1
 from models import publish_model
 
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 from sample_documents import sample_artifact, sample_comparison, sample_metadata, sample_run
 
 from bwpredict import schema
-from bwpredict.files import sha256_of
 from bwpredict.provenance.signing import load_signer, write_signed
 from bwpredict.registry.layout import CONFORMANCE_NAME, ENVELOPE_NAME, metadata_name, onnx_name, required_files
 from bwpredict.serving.conformance import write_vectors
-from bwpredict.store import Store
+from bwpredict.store.base import Store
+from bwpredict.store.files import sha256_of
 
 AT = 1_793_880_000
 """The newest sample's time in these tests."""

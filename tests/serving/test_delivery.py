@@ -20,13 +20,14 @@ from bwpredict.errors import (
     SignatureError,
     StoreError,
 )
-from bwpredict.files import sha256_of
 from bwpredict.provenance.published import require_signed
 from bwpredict.provenance.signing import TrustedKeys, load_signer
 from bwpredict.registry.layout import ENVELOPE_NAME, model_key, onnx_name
-from bwpredict.registry.production import rollback
+from bwpredict.registry.promotion import rollback
 from bwpredict.serving.delivery import METADATA, MODEL, deliver, read_pair, watch
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
+from bwpredict.store.files import sha256_of
 
 
 def pair_in(dest: Path) -> str:

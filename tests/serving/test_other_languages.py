@@ -47,10 +47,10 @@ def dest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     from frames import whole_days
 
     from bwpredict.config import SplitConfig
-    from bwpredict.export import export_onnx, extreme_windows
-    from bwpredict.intervals import Served, calibrate
-    from bwpredict.model import Contract, Forecaster
-    from bwpredict.windows import index_windows, split_windows
+    from bwpredict.datasets.windows import index_windows, split_windows
+    from bwpredict.models.intervals import Served, calibrate
+    from bwpredict.models.network import Contract, Forecaster
+    from bwpredict.models.onnx_export import export_onnx, extreme_windows
 
     torch.manual_seed(0)
     split = split_windows(index_windows(whole_days(6, links=1), 20, 15), SplitConfig())

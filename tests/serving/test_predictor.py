@@ -12,13 +12,14 @@ from challengers import NOW, V1, V2
 from models import AT, publish_model, windows
 
 from bwpredict import schema
-from bwpredict.confidence import confidence, overall_confidence
 from bwpredict.errors import ContractChangedError, InputError, ModelError, SignatureError
+from bwpredict.inference.confidence import confidence, overall_confidence
 from bwpredict.provenance.signing import TrustedKeys
-from bwpredict.registry.production import promote
+from bwpredict.registry.promotion import promote
 from bwpredict.serving.delivery import deliver
 from bwpredict.serving.predictor import Forecasts, Predictor
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 
 
 @pytest.fixture

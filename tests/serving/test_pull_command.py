@@ -10,9 +10,10 @@ import pytest
 from challengers import V1, V2
 from models import publish_model
 
-from bwpredict.cli import main
+from bwpredict.cli.main import main
 from bwpredict.serving.delivery import MODEL
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 
 Run = Callable[..., tuple[int, str]]
 

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 from sample_documents import sample_comparison, sample_decision, sample_run
 
-from bwpredict import steps
 from bwpredict.config import RunConfig
 from bwpredict.documents import write_document
 from bwpredict.errors import GateRejected, WorkAreaError
-from bwpredict.files import sha256_of
+from bwpredict.pipeline import steps
+from bwpredict.store.files import sha256_of
 
 
 def planned(work, **changes):

@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from bwpredict import steps
-from bwpredict.cli import main
+from bwpredict.cli.main import main
 from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
-from bwpredict.files import sha256_of
-from bwpredict.intervals import load_served
+from bwpredict.models.intervals import load_served
+from bwpredict.pipeline import steps
 from bwpredict.provenance.record import record
 from bwpredict.provenance.signing import TrustedKeys
-from bwpredict.registry.production import read_production
+from bwpredict.registry.promotion import read_production
 from bwpredict.registry.versions import fetch, list_versions, read_manifest, verify_version
 from bwpredict.serving.delivery import deliver
 from bwpredict.serving.predictor import Predictor
-from bwpredict.store import open_store
-from bwpredict.synth.faults import inject
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.data_faults import inject
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.factory import open_store
+from bwpredict.store.files import sha256_of
 
 SMALL = TrainingConfig(epochs=2, batch_size=64, windows_per_epoch=3000, validation_windows=500)
 LENIENT = GatePolicy(

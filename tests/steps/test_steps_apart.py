@@ -10,17 +10,18 @@ from itertools import count
 
 import pytest
 
-from bwpredict import steps, work_areas
-from bwpredict.cli import main
+from bwpredict.cli.main import main
 from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import StoreUnreachableError, WorkAreaError
-from bwpredict.references import file_of
-from bwpredict.registry.production import read_production
-from bwpredict.run_summaries import recent_runs, run_summary, shown_file
-from bwpredict.store import open_store
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.pipeline import steps
+from bwpredict.pipeline.run_history import recent_runs, run_summary, shown_file
+from bwpredict.registry.promotion import read_production
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.factory import open_store
+from bwpredict.workspace import areas
+from bwpredict.workspace.references import file_of
 
 TINY = TrainingConfig(
     architecture="dense", highway_epochs=1, epochs=1, batch_size=64, windows_per_epoch=640, validation_windows=500
@@ -128,7 +129,7 @@ def test_a_training_that_is_killed_is_continued_on_a_machine_that_has_none_of_it
         try:
             while not (there / "resume" / "train.pth").exists():
                 assert training.poll() is None
-                work_areas.fetch(there, "resume/train.pth")
+                areas.fetch(there, "resume/train.pth")
                 time.sleep(0.05)
         finally:
             training.kill()
@@ -137,7 +138,7 @@ def test_a_training_that_is_killed_is_continued_on_a_machine_that_has_none_of_it
     area = another_machine() / run.run_id
     steps.train(profile)
     assert read_document(area / "history.json", "training_history")["interruptions"] == 1
-    work_areas.fetch(another := another_machine() / run.run_id)
+    areas.fetch(another := another_machine() / run.run_id)
     assert (another / "best_model.pth").read_bytes() == (area / "best_model.pth").read_bytes()
     assert not (another / "resume").exists()
 

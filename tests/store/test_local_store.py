@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bwpredict import files
 from bwpredict.errors import ObjectCorruptError, StoreError, StoreUnreachableError
-from bwpredict.store import open_store
+from bwpredict.store import files
+from bwpredict.store.factory import open_store
 
 
 def test_reading_makes_no_folder(tmp_path: Path) -> None:

@@ -13,14 +13,8 @@ from faulty_s3 import LANDED as LANDED_FAULTS
 from faulty_s3 import LOST, FaultyS3
 from fixtures_s3 import KEYS_PER_PAGE
 
-from bwpredict.errors import (
-    ConflictError,
-    ObjectMissingError,
-    StoreError,
-    StoreUnreachableError,
-    UnknownOutcomeError,
-)
-from bwpredict.store import open_store
+from bwpredict.errors import ConflictError, ObjectMissingError, StoreError, StoreUnreachableError, UnknownOutcomeError
+from bwpredict.store.factory import open_store
 from bwpredict.store.s3 import S3Store
 from bwpredict.store.s3_writes import PROBE_NAME
 

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bwpredict.errors import ConfigError, ConflictError, ObjectCorruptError, ObjectMissingError, StoreError
-from bwpredict.files import sha256_of
-from bwpredict.store import Store, open_store
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
+from bwpredict.store.files import sha256_of
 
 
 def a_file(folder: Path, content: bytes) -> Path:

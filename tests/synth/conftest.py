@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from synth_rows import read_files
 
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ from synth_rows import read_files
 
 from bwpredict import schema
 from bwpredict.errors import ConfigError, TelemetryError
-from bwpredict.files import sha256_of
-from bwpredict.synth.faults import FAULTS, inject
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.data_faults import FAULTS, inject
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.files import sha256_of
 
 
 @pytest.fixture

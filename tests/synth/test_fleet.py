@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bwpredict.errors import ConfigError
-from bwpredict.synth.fleet import MINUTES_PER_DAY, FleetConfig, draw_links
-from bwpredict.synth.simulate import Simulation
+from bwpredict.simulation.fleet import MINUTES_PER_DAY, FleetConfig, draw_links
+from bwpredict.simulation.simulator import Simulation
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from synth_rows import read_files
 
 from bwpredict import schema
 from bwpredict.errors import ConfigError
-from bwpredict.synth.fleet import FleetConfig, RegimeName
-from bwpredict.synth.writer import write_partitioned
+from bwpredict.simulation.fleet import FleetConfig, RegimeName
+from bwpredict.simulation.writer import write_partitioned
 
 LINK = list(schema.LINK_KEY)
 

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwpredict.synth import physics
-from bwpredict.synth.demand import Process, relaxing, swinging
-from bwpredict.synth.fleet import draw_links
+from bwpredict.simulation import queueing
+from bwpredict.simulation.demand import Process, relaxing, swinging
+from bwpredict.simulation.fleet import draw_links
 
 loads = st.floats(0, 5)
 buffers = st.integers(1, 200)
@@ -21,7 +21,7 @@ def mm1k(load: float, buffer: int) -> tuple[float, float]:
 
 @given(loads, buffers)
 def test_the_queue_is_that_of_all_states_summed(load: float, buffer: int) -> None:
-    length, full = physics.queue_length(np.array([load]), np.array([float(buffer)]))
+    length, full = queueing.queue_length(np.array([load]), np.array([float(buffer)]))
     expected_length, expected_full = mm1k(load, buffer)
     assert np.isclose(length[0], expected_length, rtol=1e-3, atol=1e-6)
     assert np.isclose(full[0], expected_full, rtol=1e-2, atol=1e-6)
@@ -29,7 +29,7 @@ def test_the_queue_is_that_of_all_states_summed(load: float, buffer: int) -> Non
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=50))
 def test_senders_back_off_before_the_capacity_and_never_send_less_for_wanting_more(wanted: list[float]) -> None:
-    offered = physics.offered_load(np.sort(np.array(wanted)))
+    offered = queueing.offered_load(np.sort(np.array(wanted)))
     assert np.all(offered < 1)
     assert np.all(np.diff(offered) >= -1e-9)
 
@@ -37,9 +37,9 @@ def test_senders_back_off_before_the_capacity_and_never_send_less_for_wanting_mo
 LINKS = draw_links(3, 50)
 
 
-def respond(load: float, *, incident: float = 0.0) -> physics.Response:
+def respond(load: float, *, incident: float = 0.0) -> queueing.Response:
     demand = load * LINKS.capacity_mbps[:, None]
-    return physics.respond(LINKS, demand, np.full_like(demand, incident), np.zeros_like(demand))
+    return queueing.respond(LINKS, demand, np.full_like(demand, incident), np.zeros_like(demand))
 
 
 @given(st.floats(0.01, 3), st.floats(0, 3))
@@ -69,8 +69,10 @@ def test_an_incident_takes_capacity_and_adds_delay_and_loss() -> None:
 
 
 def test_loss_takes_headroom_from_the_congestion_window() -> None:
-    clean, lossy = (physics.congestion_window(np.array([500.0]), np.array([40.0]), np.array([p])) for p in (1e-4, 0.05))
-    in_flight = 500e6 * 0.040 / 8 / physics.PACKET_BYTES
+    clean, lossy = (
+        queueing.congestion_window(np.array([500.0]), np.array([40.0]), np.array([p])) for p in (1e-4, 0.05)
+    )
+    in_flight = 500e6 * 0.040 / 8 / queueing.PACKET_BYTES
     assert in_flight < lossy < clean < 1.5 * in_flight
 
 
@@ -88,4 +90,4 @@ def test_capacity_decides_utilisation() -> None:
     demand = 0.5 * LINKS.capacity_mbps[:, None]
     twice = replace(LINKS, capacity_mbps=2 * LINKS.capacity_mbps)
     calm = np.zeros_like(demand)
-    assert np.all(physics.respond(twice, demand, calm, calm).utilisation < 0.26)
+    assert np.all(queueing.respond(twice, demand, calm, calm).utilisation < 0.26)

@@ -9,10 +9,10 @@ from synth_rows import read_files
 
 from bwpredict import schema
 from bwpredict.errors import ConfigError
-from bwpredict.files import sha256_of
-from bwpredict.synth.fleet import MINUTES_PER_DAY, FleetConfig, draw_links
-from bwpredict.synth.physics import PACKET_BYTES
-from bwpredict.synth.writer import write_csv, write_partitioned
+from bwpredict.simulation.fleet import MINUTES_PER_DAY, FleetConfig, draw_links
+from bwpredict.simulation.queueing import PACKET_BYTES
+from bwpredict.simulation.writer import write_csv, write_partitioned
+from bwpredict.store.files import sha256_of
 
 DAYS = 3
 LINK = list(schema.LINK_KEY)

@@ -11,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from bwpredict import schema
-from bwpredict.store.base import open_store
+from bwpredict.store.factory import open_store
 from bwpredict.telemetry.columns import STORED_SCHEMA
 
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)

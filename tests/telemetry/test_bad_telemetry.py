@@ -24,7 +24,7 @@ from telemetry_tables import (
 
 from bwpredict import schema
 from bwpredict.errors import BwPredictError, SnapshotError, StoreUnreachableError, TelemetryError
-from bwpredict.store.base import open_store
+from bwpredict.store.factory import open_store
 from bwpredict.telemetry.months import month_window
 from bwpredict.telemetry.snapshot import check_content, pull, restore, verify
 

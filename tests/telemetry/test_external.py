@@ -12,10 +12,10 @@ import pytest
 from telemetry_tables import SECONDS, make_table, replace_value, write, write_days
 
 from bwpredict import schema
+from bwpredict.datasets.external import FILL_VALUES, missing_features, read_data_path
+from bwpredict.datasets.frame import load_frame
+from bwpredict.datasets.windows import index_windows
 from bwpredict.errors import TelemetryError
-from bwpredict.telemetry.external import FILL_VALUES, missing_features, read_data_path
-from bwpredict.telemetry.frame import load_frame
-from bwpredict.windows import index_windows
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 RTT = schema.FEATURES.index("rtt_ms")

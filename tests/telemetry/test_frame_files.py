@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from telemetry_tables import make_table, write_days
 
+from bwpredict.datasets.frame import load_frame
+from bwpredict.datasets.memmap import VALUES, mapped_frame
 from bwpredict.errors import TelemetryError
-from bwpredict.telemetry.frame import load_frame
-from bwpredict.telemetry.frame_files import VALUES, mapped_frame
 
 DIGEST = hashlib.sha256(b"telemetry").hexdigest()
 OTHER = hashlib.sha256(b"other telemetry").hexdigest()

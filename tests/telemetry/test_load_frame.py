@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from telemetry_tables import NOVEMBER, OCTOBER, SECONDS, make_table, replace_value, write, write_days
 
 from bwpredict import schema
+from bwpredict.datasets.frame import load_frame
 from bwpredict.errors import TelemetryError
-from bwpredict.store.base import open_store
-from bwpredict.telemetry.frame import load_frame
+from bwpredict.store.factory import open_store
 from bwpredict.telemetry.snapshot import pull
 
 KEYS = [("node_id", "ascending"), ("peer_id", "ascending"), ("timestamp", "ascending")]

@@ -11,10 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bwpredict import schema
-from bwpredict.synth.fleet import FleetConfig
-from bwpredict.synth.writer import write_partitioned
-from bwpredict.telemetry.external import read_data_path
-from bwpredict.telemetry.oddities import (
+from bwpredict.datasets.anomalies import (
     FEWEST_SAMPLES,
     UNIT_FACTORS,
     constant_links,
@@ -24,6 +21,9 @@ from bwpredict.telemetry.oddities import (
     stretch_levels,
     unit_changes,
 )
+from bwpredict.datasets.external import read_data_path
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
 
 DAY = 86_400
 TARGETS = st.sampled_from(schema.TARGETS)

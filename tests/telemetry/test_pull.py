@@ -29,8 +29,8 @@ from telemetry_tables import (
 from bwpredict import schema
 from bwpredict.documents import read_document
 from bwpredict.errors import ConfigError
-from bwpredict.store.base import open_store
-from bwpredict.telemetry import copying, day_files, days, sources
+from bwpredict.store.factory import open_store
+from bwpredict.telemetry import day_copy, day_files, days, sources
 from bwpredict.telemetry.columns import STORED_SCHEMA
 from bwpredict.telemetry.months import month_window
 from bwpredict.telemetry.snapshot import check_content, pull, restore, verify
@@ -296,7 +296,7 @@ def test_days_beyond_the_limits_of_memory_go_through_scratch_files_in_parts(
     write(pa.concat_tables([rows.slice(0, 30), replace_value(rows, "rtt_ms", 0, 99.0)]), tmp_path / "store/b.parquet")
     expected = pulled(tmp_path / "store", tmp_path / "a")
     buckets = days.DayBuckets(tmp_path, limit_bytes=limit_bytes, part_rows=part_rows)
-    monkeypatch.setattr(copying, "DayBuckets", lambda _: buckets)
+    monkeypatch.setattr(day_copy, "DayBuckets", lambda _: buckets)
     monkeypatch.setattr(sources, "BATCH_ROWS", 16)
     assert pulled(tmp_path / "store", tmp_path / "b") == expected
     assert (expected["duplicates_removed"], expected["conflicting_rows"]) == (149, 2)
@@ -307,9 +307,9 @@ def test_days_beyond_the_limits_of_memory_go_through_scratch_files_in_parts(
 def test_row_groups_do_not_follow_the_parts_that_a_day_is_read_in(tmp_path, monkeypatch):
     write(shuffled(make_table(links=5, samples=20)), tmp_path / "store/a.parquet")
     monkeypatch.setattr(day_files, "GROUP_ROWS", 30)
-    monkeypatch.setattr(copying, "DayBuckets", lambda scratch: days.DayBuckets(scratch, part_rows=1))
+    monkeypatch.setattr(day_copy, "DayBuckets", lambda scratch: days.DayBuckets(scratch, part_rows=1))
     in_parts = pulled(tmp_path / "store", tmp_path / "a")
-    monkeypatch.setattr(copying, "DayBuckets", days.DayBuckets)
+    monkeypatch.setattr(day_copy, "DayBuckets", days.DayBuckets)
     assert pulled(tmp_path / "store", tmp_path / "b") == in_parts
     metadata = pq.read_metadata(tmp_path / "a/telemetry/date=2026-10-01/part-0.parquet")
     assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [30, 30, 30, 10]

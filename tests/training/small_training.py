@@ -16,8 +16,10 @@ import torch
 from frames import make_frame
 
 from bwpredict.config import SplitConfig, TrainingConfig
-from bwpredict.training import Resume, prune_and_fine_tune, resume, run, train
-from bwpredict.windows import index_windows, split_windows
+from bwpredict.datasets.windows import index_windows, split_windows
+from bwpredict.training import checkpointing, trainer
+from bwpredict.training.checkpointing import Resume
+from bwpredict.training.trainer import prune_and_fine_tune, train
 
 CONFIG = TrainingConfig(
     highway_epochs=2,
@@ -64,12 +66,12 @@ def _die_after(function, times=1, key=lambda *arguments: None, wanted=None):
 
 def _arrange(point: str) -> None:
     if point == "growing":
-        run._with_layers = _die_after(run._with_layers)
+        trainer._with_layers = _die_after(trainer._with_layers)
     elif point == "writing":
         Path.replace = _die_at_the_state(Path.replace)
     elif point != "never":
-        save = resume.Resume.save_if_due
-        resume.Resume.save_if_due = _die_after(save, 2, lambda *arguments: arguments[4], point)
+        save = checkpointing.Resume.save_if_due
+        checkpointing.Resume.save_if_due = _die_after(save, 2, lambda *arguments: arguments[4], point)
 
 
 def _die_at_the_state(replace):

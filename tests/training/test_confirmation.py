@@ -5,9 +5,9 @@ import pytest
 import torch
 from frames import whole_days
 
-from bwpredict.model import ANCHORS, Contract, Forecaster, predict
-from bwpredict.training.confirmation import USUAL_QUANTILE, bound_members_difference, choose_served_anchor
-from bwpredict.windows import index_windows
+from bwpredict.datasets.windows import index_windows
+from bwpredict.models.network import ANCHORS, Contract, Forecaster, predict
+from bwpredict.training.post_fit import USUAL_QUANTILE, bound_members_difference, choose_served_anchor
 
 RAW_ERROR_SHARE = 0.4
 LEVELS = np.array([100, 20, 0.002, 2])

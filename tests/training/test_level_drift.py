@@ -5,9 +5,9 @@ import pytest
 import torch
 from frames import MIDNIGHT, make_frame, whole_days
 
-from bwpredict.model import Contract, Forecaster
+from bwpredict.datasets.windows import index_windows
+from bwpredict.models.network import Contract, Forecaster
 from bwpredict.training.level_drift import measure_level_drift
-from bwpredict.windows import index_windows
 
 DAYS = 30
 

@@ -19,11 +19,12 @@ from two_ranks import WEIGHTS, gradients
 from bwpredict import schema
 from bwpredict.config import TrainingConfig, load
 from bwpredict.errors import ConfigError, RankError, TelemetryError
-from bwpredict.model import Contract, Forecaster
-from bwpredict.training import Resume, train
+from bwpredict.models.network import Contract, Forecaster
+from bwpredict.training.batches import load as load_batch
+from bwpredict.training.checkpointing import Resume
+from bwpredict.training.distributed.process_group import ALONE
 from bwpredict.training.loss import BatchLoss
-from bwpredict.training.ranks import ALONE
-from bwpredict.training.samples import load as load_batch
+from bwpredict.training.trainer import train
 
 HERE = Path(__file__).parent
 STOPPED_WITHIN_SECONDS = 60
@@ -63,7 +64,7 @@ def kill_rank_when_there_is(path, killed):
     while not path.is_file():
         time.sleep(0.05)
     for child in psutil.Process().children(recursive=True):
-        if "bwpredict.training.rank" in child.cmdline() and child.environ().get("RANK") == "1":
+        if "bwpredict.training.distributed.worker" in child.cmdline() and child.environ().get("RANK") == "1":
             child.send_signal(signal.SIGKILL)
             killed.append(time.monotonic())
 

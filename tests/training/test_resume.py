@@ -11,7 +11,8 @@ import pytest
 import torch
 from small_training import CONFIG, small_split, train_and_prune
 
-from bwpredict.training import Resume, train
+from bwpredict.training.checkpointing import Resume
+from bwpredict.training.trainer import train
 
 HERE = Path(__file__).parent
 TIMES = ("seconds", "duration_seconds", "windows_per_second", "windows_per_second_by_stage", "interruptions")
@@ -143,7 +144,7 @@ def test_a_damaged_state_is_named_and_training_begins_anew(stopped, caplog):
 
 
 def test_a_state_that_cannot_be_written_costs_no_training(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("bwpredict.training.resume.write_atomically", _full_disk)
+    monkeypatch.setattr("bwpredict.training.checkpointing.write_atomically", _full_disk)
     states = Resume(tmp_path / "train.pth", 0)
     states.finish = lambda *_: None
     history = train(small_split(), CONFIG, tmp_path / "best.pth", resume=states).history

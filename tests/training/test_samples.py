@@ -6,8 +6,8 @@ from frames import make_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bwpredict.training.samples import OnDevice, OnHost, samples_of
-from bwpredict.windows import index_windows
+from bwpredict.datasets.windows import index_windows
+from bwpredict.training.batches import OnDevice, OnHost, samples_of
 
 CPU = torch.device("cpu")
 minutes_of_a_link = st.lists(st.integers(0, 200), min_size=60, max_size=150, unique=True).map(sorted)

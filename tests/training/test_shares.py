@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_training import CONFIG, small_split
 
+from bwpredict.datasets.sampling import draw
+from bwpredict.datasets.windows import index_windows
 from bwpredict.errors import ConfigError
-from bwpredict.model import Contract, Forecaster
-from bwpredict.sampling import draw
-from bwpredict.store import open_store
-from bwpredict.training import job as jobs
-from bwpredict.training.ranks import Fleet, Ranks, TrainingWindows, deal_out
-from bwpredict.windows import index_windows
+from bwpredict.models.network import Contract, Forecaster
+from bwpredict.store.factory import open_store
+from bwpredict.training.distributed import job as jobs
+from bwpredict.training.distributed.process_group import Fleet, Ranks, TrainingWindows, deal_out
 
 DRAWS = ["uniform", "stratified"]
 MINUTES = (900, 600, 900, 300)

@@ -7,10 +7,11 @@ from frames import whole_days
 
 from bwpredict import schema
 from bwpredict.config import SplitConfig, TrainingConfig
+from bwpredict.datasets.windows import index_windows, split_windows
 from bwpredict.errors import ConfigError, TelemetryError
-from bwpredict.model import load_checkpoint
-from bwpredict.training import evaluate_loss, train
-from bwpredict.windows import index_windows, split_windows
+from bwpredict.models.network import load_checkpoint
+from bwpredict.training.loss import evaluate_loss
+from bwpredict.training.trainer import train
 
 SMALL = TrainingConfig(highway_epochs=1, epochs=2, batch_size=64, windows_per_epoch=512, validation_windows=256)
 

@@ -15,9 +15,10 @@ from small_training import CONFIG, small_split
 from test_ranks import NOTHING_AT_RANDOM, SAME_LOSS, SAME_LOSS_WITH_DROPOUT, STOPPED_WITHIN_SECONDS, free_port
 
 from bwpredict.errors import RankError
-from bwpredict.store import open_store
-from bwpredict.training import Resume, train
-from bwpredict.training.job import JOB
+from bwpredict.store.factory import open_store
+from bwpredict.training.checkpointing import Resume
+from bwpredict.training.distributed.job import JOB
+from bwpredict.training.trainer import train
 
 pytestmark = pytest.mark.slow
 TWO = CONFIG.model_copy(update={"ranks": 2, "windows_per_epoch": 192, **NOTHING_AT_RANDOM})
@@ -41,7 +42,7 @@ def other_machine(rendezvous, tmp_path):
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
         *("--rdzv-backend", "c10d", "--rdzv-endpoint", rendezvous, "--rdzv-id", "bwpredict"),
-        *("-m", "bwpredict.training.rank", str(job)),
+        *("-m", "bwpredict.training.distributed.worker", str(job)),
     ]
 
     def join():
@@ -77,7 +78,9 @@ def joining(work_store, folder):
             if done.wait(0.1):
                 return
         address = f"{work_store}/{names[0].removesuffix('/' + JOB)}"
-        started.append(subprocess.Popen((sys.executable, "-m", "bwpredict.training.join", address), env=environment))
+        started.append(
+            subprocess.Popen((sys.executable, "-m", "bwpredict.training.distributed.node", address), env=environment)
+        )
 
     folder.mkdir()
     thread = threading.Thread(target=join, daemon=True)
@@ -96,7 +99,7 @@ def ranks_of(process):
     return [
         child
         for child in psutil.Process(process.pid).children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and "bwpredict.training.rank" in child.cmdline()
+        if child.status() != psutil.STATUS_ZOMBIE and "bwpredict.training.distributed.worker" in child.cmdline()
     ]
 
 

@@ -5,8 +5,9 @@ import pytest
 from small_training import CONFIG, small_split
 
 from bwpredict.config import TrainingConfig
-from bwpredict.model import load_checkpoint
-from bwpredict.training import train, warm_start
+from bwpredict.models.network import load_checkpoint
+from bwpredict.training import warm_start
+from bwpredict.training.trainer import train
 
 LONGER = CONFIG.model_copy(update={"highway_epochs": 6, "epochs": 3, "windows_per_epoch": 512})
 OPTIONS = {"absent": frozenset(), "on_epoch": None}
@@ -43,7 +44,7 @@ def test_the_better_of_warm_start_and_scratch_is_kept_and_the_history_tells_of_b
 
 def _damage(model, path):
     """Forecast far from anything, so that nobody wins by chance."""
-    from bwpredict.model import save_checkpoint
+    from bwpredict.models.network import save_checkpoint
 
     model.anchor_weights.add_(0.2)
     model.served_anchor_weights.add_(0.2)

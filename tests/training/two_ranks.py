@@ -10,10 +10,10 @@ import torch
 import torch.distributed as dist
 from small_training import CONFIG, small_split
 
-from bwpredict.model import Contract, Forecaster
+from bwpredict.models.network import Contract, Forecaster
+from bwpredict.training.batches import load
+from bwpredict.training.distributed.process_group import Ranks, TrainingWindows
 from bwpredict.training.loss import BatchLoss
-from bwpredict.training.ranks import Ranks, TrainingWindows
-from bwpredict.training.samples import load
 
 WEIGHTS = torch.full((4,), 0.25)
 BATCH = np.arange(3, 44)

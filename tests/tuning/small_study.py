@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from bwpredict.config import SplitConfig, TrainingConfig
-from bwpredict.tuning import Study, StudySpec, open_study, run_trials
-from bwpredict.windows import Split, index_windows, split_windows
+from bwpredict.datasets.windows import Split, index_windows, split_windows
+from bwpredict.tuning.study import Study, StudySpec, open_study, run_trials
 
 TRAINING = TrainingConfig(
     highway_epochs=0, epochs=2, windows_per_epoch=256, validation_windows=64, learning_rate=1e-3, seed=3

@@ -11,11 +11,11 @@ from small_study import NO_SPLIT, Script, study_in
 
 from bwpredict.config import Settings, TrainingConfig, TrainingSource
 from bwpredict.errors import ConfigError, StudyError
-from bwpredict.runs import run_config
-from bwpredict.store import open_store
-from bwpredict.training_file import approve, parse, propose, resolve
-from bwpredict.training_proposal import write_proposal
-from bwpredict.tuning import SPACE, best_and_default, run_trials
+from bwpredict.pipeline.run_config import run_config
+from bwpredict.store.factory import open_store
+from bwpredict.tuning.config_files import approve, parse, propose, resolve
+from bwpredict.tuning.proposal import write_proposal
+from bwpredict.tuning.study import SPACE, best_and_default, run_trials
 
 NOW = datetime(2026, 11, 24, 3, 4, 5, tzinfo=UTC)
 BY_HAND = "format: 1\nname: by_hand\ntraining:\n  learning_rate: 0.005\n  patience_epochs: 9\n"
@@ -26,7 +26,7 @@ def study(tmp_path_factory):
     """A finished study in which the smaller learning rate is the better one."""
     study = study_in(tmp_path_factory.mktemp("study"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bwpredict.tuning.training.train", Script().train)
+        patch.setattr("bwpredict.tuning.study.training.train", Script().train)
         run_trials(study, NO_SPLIT, 8)
     return study
 

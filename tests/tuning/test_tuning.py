@@ -15,7 +15,7 @@ from small_study import NO_SPLIT, TRAINING, TRIALS, DiedError, spec_of, split_of
 
 from bwpredict.config import TrainingConfig
 from bwpredict.errors import DivergedError, StudyError
-from bwpredict.tuning import (
+from bwpredict.tuning.study import (
     ATTEMPTS,
     SPACE,
     best_and_default,

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bwpredict import work_areas
-from bwpredict.area_copies import AreaCopy
 from bwpredict.errors import (
     DocumentError,
     ObjectCorruptError,
@@ -17,7 +15,9 @@ from bwpredict.errors import (
     StoreUnreachableError,
     UnknownOutcomeError,
 )
-from bwpredict.store import open_store
+from bwpredict.store.factory import open_store
+from bwpredict.workspace import areas
+from bwpredict.workspace.sync import AreaCopy
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def write(area, **texts):
 
 
 def step(area, part="", **texts):
-    with work_areas.working_on(area, part):
+    with areas.working_on(area, part):
         write(area, **texts)
 
 
@@ -68,7 +68,7 @@ def stored(uri):
 def test_what_a_step_wrote_on_one_machine_is_on_the_machine_of_the_next(uri, on):
     step(on("a"), run="plan", telemetry__day="rows")
     step(on("b"), run="another plan", model="weights")
-    with work_areas.working_on(on("c")):
+    with areas.working_on(on("c")):
         assert files_in(on("c")) == {"run": "another plan", "telemetry/day": "rows", "model": "weights"}
 
 
@@ -89,7 +89,7 @@ def test_only_what_is_missing_or_differs_is_fetched(uri, on):
     area = on("b")
     write(area, same="1", other="?")
     untouched = (area / "same").stat()
-    work_areas.fetch(area)
+    areas.fetch(area)
     assert files_in(area) == {"same": "1", "other": "2", "missing": "3"}
     assert (area / "same").stat().st_ino == untouched.st_ino
 
@@ -97,29 +97,29 @@ def test_only_what_is_missing_or_differs_is_fetched(uri, on):
 def test_a_reader_gets_the_files_that_it_names_and_sends_nothing(uri, on):
     step(on("a"), card="card", telemetry__day="rows")
     area = on("b")
-    work_areas.fetch(area, "card", "not written yet")
+    areas.fetch(area, "card", "not written yet")
     assert files_in(area) == {"card": "card"}
     write(area, card="changed here")
-    work_areas.fetch(area, "card")
+    areas.fetch(area, "card")
     assert files_in(area) == {"card": "card"}
 
 
 def test_a_step_that_failed_has_sent_what_it_wrote(uri, on):
     def failing_step(area):
-        with work_areas.working_on(area):
+        with areas.working_on(area):
             write(area, verdict="no")
             raise KeyError("the step's own")
 
     with pytest.raises(KeyError, match="the step's own"):
         failing_step(on("a"))
-    work_areas.fetch(on("b"))
+    areas.fetch(on("b"))
     assert files_in(on("b")) == {"verdict": "no"}
 
 
 def test_what_a_step_deleted_is_gone_on_every_machine(uri, on):
     for name in ("b", "a"):
         step(on(name), old="1", kept="2")
-    with work_areas.working_on(on("a")):
+    with areas.working_on(on("a")):
         (on("a") / "old").unlink()
     write(on("b"), left_by_a_killed_step="3")
     step(on("b"))
@@ -167,26 +167,26 @@ def test_a_step_on_a_part_leaves_the_rest_of_the_area_alone(local_uri, on):
 
 def test_of_two_that_change_one_file_alone_the_later_is_told_and_sends_nothing(uri, on):
     def overtaken(area):
-        with work_areas.working_on(area, "study", alone=True):
+        with areas.working_on(area, "study", alone=True):
             step(on("b"), study__journal="by b")
             write(on("a"), study__journal="by a", study__more="by a")
 
     step(on("a"), study__journal="begun")
     with pytest.raises(OvertakenError, match="journal"):
         overtaken(on("a"))
-    work_areas.fetch(on("c"))
+    areas.fetch(on("c"))
     assert files_in(on("c")) == {"study/journal": "by b"}
 
 
 def test_a_file_that_is_shared_reaches_others_before_the_step_ends_and_goes_when_the_step_is_done(uri, on):
     area = on("a")
     step(area, **{"run.json": "plan"})
-    with work_areas.working_on(area):
+    with areas.working_on(area):
         for state in ("epoch 1", "epoch 2"):
             on("a")
             write(area, **{"resume__train.pth": state})
-            work_areas.share(area / "resume" / "train.pth")
-            work_areas.fetch(on("b"))
+            areas.share(area / "resume" / "train.pth")
+            areas.fetch(on("b"))
             assert files_in(on("b"))["resume/train.pth"] == state
         on("a")
         (area / "resume" / "train.pth").unlink()
@@ -203,10 +203,10 @@ def test_a_store_that_fails_while_a_file_is_shared_costs_a_warning(faulty_s3, s3
     write(area, state="1")
     faulty_s3.choose = lambda asked: "503"
     with caplog.at_level(logging.WARNING):
-        work_areas.share(area / "state")
+        areas.share(area / "state")
     assert "would continue from an earlier point" in caplog.text
     faulty_s3.choose = None
-    work_areas.share(area / "state")
+    areas.share(area / "state")
     assert set(stored(f"s3://{s3_bucket}/work")) == {"run.json", "state"}
 
 
@@ -225,7 +225,7 @@ def test_files_that_did_not_all_arrive_are_seen_by_nobody(faulty_s3, s3_bucket, 
         step(on("a"), one="new", two="new")
     assert len(files) > 1
     faulty_s3.choose = None
-    work_areas.fetch(on("b"))
+    areas.fetch(on("b"))
     assert files_in(on("b")) == {"one": "old", "two": "old"}
 
 
@@ -242,7 +242,7 @@ def test_a_document_that_names_files_outside_the_area_is_refused(local_uri, on, 
     entry = {"sha256": "0" * 64, "size_bytes": 1, "object": "files/x"}
     open_store(local_uri).write("areas/run.json", json.dumps({"files": {name: entry}}).encode(), if_etag=None)
     with pytest.raises(DocumentError, match="work_area"):
-        work_areas.fetch(on("a"))
+        areas.fetch(on("a"))
 
 
 def test_bytes_that_are_not_those_that_were_sent_are_refused(local_uri, on):
@@ -250,7 +250,7 @@ def test_bytes_that_are_not_those_that_were_sent_are_refused(local_uri, on):
     key = stored(local_uri)["model"]["object"]
     (Path(local_uri) / key).write_text("WEIGHTS")
     with pytest.raises(ObjectCorruptError, match="model"):
-        work_areas.fetch(on("b"))
+        areas.fetch(on("b"))
     assert files_in(on("b")) == {}
 
 
@@ -258,13 +258,13 @@ def test_a_file_that_has_gone_from_the_store_is_an_error_that_names_the_area(uri
     step(on("a"), model="weights")
     open_store(uri).delete(stored(uri)["model"]["object"])
     with pytest.raises(ObjectMissingError, match=r"areas/run\.json: names a file that is gone"):
-        work_areas.fetch(on("b"))
+        areas.fetch(on("b"))
 
 
 def test_an_area_from_before_the_store_was_set_is_kept_and_sent(local_uri, on):
     area = on("a")
     write(area, **{"run.json": "plan", "telemetry__day": "rows"})
-    work_areas.share(area / "run.json")
+    areas.share(area / "run.json")
     assert not list(open_store(local_uri).keys())
     step(area, model="weights")
     assert set(stored(local_uri)) == {"run.json", "telemetry/day", "model"}
@@ -275,24 +275,24 @@ def test_a_folder_elsewhere_is_not_shared(local_uri, on, tmp_path):
     elsewhere = tmp_path / "mine" / "run"
     step(elsewhere, run="plan")
     assert not list(open_store(local_uri).keys())
-    assert work_areas.portable(elsewhere / "run") == str(elsewhere / "run")
-    assert work_areas.local(str(elsewhere / "run")) == elsewhere / "run"
+    assert areas.portable(elsewhere / "run") == str(elsewhere / "run")
+    assert areas.local(str(elsewhere / "run")) == elsewhere / "run"
 
 
 def test_a_path_means_the_same_file_on_every_machine(local_uri, on):
-    path = work_areas.portable(on("a") / "shards" / "1" / "result.json")
+    path = areas.portable(on("a") / "shards" / "1" / "result.json")
     assert path == "run/shards/1/result.json"
     elsewhere = on("b")
-    assert work_areas.local(path) == elsewhere / "shards" / "1" / "result.json"
+    assert areas.local(path) == elsewhere / "shards" / "1" / "result.json"
 
 
 def test_without_a_store_a_path_is_the_file_s_own_and_nothing_is_copied(on, tmp_path, monkeypatch):
     monkeypatch.delenv("BWPREDICT_WORK_STORE", raising=False)
     area = on("a")
     step(area, run="plan")
-    work_areas.fetch(area, "other")
-    work_areas.share(area / "run")
-    assert work_areas.portable(area / "run") == str(area / "run")
+    areas.fetch(area, "other")
+    areas.share(area / "run")
+    assert areas.portable(area / "run") == str(area / "run")
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {"a", "a/run", "a/run/run"}
 
 
@@ -302,5 +302,5 @@ def test_the_latest_areas_come_first_and_those_of_other_models_are_left_out(loca
         step(work / name, **{"run.json": name})
     on("b")
     work = tmp_path / "b"
-    assert work_areas.newest(work, 2) == [work / "third", work / "second"]
-    assert work_areas.newest(work / "eu-west", 2) == [work / "eu-west" / "other"]
+    assert areas.newest(work, 2) == [work / "third", work / "second"]
+    assert areas.newest(work / "eu-west", 2) == [work / "eu-west" / "other"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param, get_current_context, task
 from bwpredict_airflow.approval import Approval
-from bwpredict_airflow.outcome import NO_RETRY_ON_A_VERDICT
+from bwpredict_airflow.task_errors import NO_RETRY_ON_A_VERDICT
 
 with DAG(
     "approval",

@@ -1,0 +1,1 @@
+"""Send alerts and keep incidents, so that one problem alerts once."""

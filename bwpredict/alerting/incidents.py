@@ -1,0 +1,137 @@
+"""Incidents that last are told once: what is open is remembered in a store, whichever worker, try or day asks.
+
+`alerts/<subject>.json` holds what is wrong now. The same cause is told again only after `REMIND_AFTER`; another
+cause at once; and when the subject is well again, that is told too, and the document goes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bwpredict.alerting.alerts import Alert, Incident, send
+from bwpredict.documents import decode_document, encode_document
+from bwpredict.errors import BwPredictError, ConflictError, DocumentError, ObjectMissingError
+from bwpredict.store.base import Store
+
+logger = logging.getLogger(__name__)
+
+REMIND_AFTER = timedelta(days=7)
+
+Open = dict[str, Any]
+
+
+def report(store: Store, urls: Sequence[str], incident: Incident, *, now: datetime) -> bool:
+    """Tell of the incident unless the same was told lately; True if an alert was sent and taken.
+
+    Nothing is raised: where the store fails, the alert is sent all the same, twice rather than never. An alert
+    that no target took counts as not told.
+    """
+    before, etag = _look_up(store, incident.subject)
+    same = before is not None and before["cause"] == incident.cause
+    if before is not None and same:
+        incident = replace(incident, since=min(incident.since, _time(before["since"])))
+        told_at = _time(before["told_at"]) if before["told_at"] else None
+        if told_at and now - told_at < REMIND_AFTER:
+            logger.info("%s: the same was told on %s; not told again.", incident.subject, before["told_at"])
+            _remember(store, incident, told_at, etag)
+            return False
+    # Remembered before it is sent, so that of two workers at the same time one sends.
+    ours = _remember(store, incident, None, etag)
+    if ours is None:
+        logger.info("%s: another worker tells of it.", incident.subject)
+        return False
+    alert = incident.alert
+    if same and before and before["told_at"]:
+        alert = replace(alert, title=f"Still: {alert.title}")
+    taken = send(urls, alert)
+    if taken:
+        _remember(store, incident, now, ours)
+    return taken
+
+
+def recover(store: Store, urls: Sequence[str], subject: str, what: str, *, now: datetime) -> bool:
+    """Tell that the subject is well again if something was told of it; True if an alert was sent and taken.
+
+    `what` is a sentence about what went well. Nothing is raised, as in `report`.
+    """
+    before, _ = _look_up(store, subject)
+    if before is None:
+        return False
+    lasted = max(timedelta(), now - _time(before["since"]))
+    body = f"What: {what}\nIt was: {before['what']}\nFrom {before['since']} until {_iso(now)}: {_words(lasted)}."
+    taken = bool(before["told_at"]) and send(urls, Alert(f"Recovered: {before['title']}", body), well=True)
+    if taken or not before["told_at"]:
+        _forget(store, subject)
+    return taken
+
+
+def open_incident(store: Store, subject: str) -> Open | None:
+    """The document of what is open about the subject (kind `incident`), or None."""
+    return _look_up(store, subject)[0]
+
+
+def _key(subject: str) -> str:
+    return f"alerts/{subject}.json"
+
+
+def _look_up(store: Store, subject: str) -> tuple[Open | None, str | None]:
+    """What is open, and its ETag: None if there is none; "" if that cannot be told."""
+    key = _key(subject)
+    try:
+        content, etag = store.read(key)
+    except ObjectMissingError:
+        return None, None
+    except BwPredictError as error:
+        logger.warning("%s: cannot tell what was alerted before: %s", subject, error)
+        return None, ""
+    try:
+        return decode_document("incident", content, name=f"{store.uri}/{key}"), etag
+    except DocumentError as error:
+        logger.warning("%s: it is written anew.", error)
+        return None, etag
+
+
+def _remember(store: Store, incident: Incident, told_at: datetime | None, etag: str | None) -> str | None:
+    """Write what is open and return its ETag; None if another worker was faster, "" if the store failed."""
+    if etag == "":
+        return ""
+    document = {
+        "subject": incident.subject,
+        "cause": incident.cause,
+        "title": incident.title,
+        "what": " ".join(incident.what.split()),
+        "since": _iso(incident.since),
+        "told_at": _iso(told_at) if told_at else None,
+    }
+    key = _key(incident.subject)
+    try:
+        return store.write(key, encode_document("incident", document, name=key), if_etag=etag)
+    except ConflictError:
+        return None
+    except BwPredictError as error:
+        logger.warning("%s: cannot remember the alert: %s", incident.subject, error)
+        return ""
+
+
+def _forget(store: Store, subject: str) -> None:
+    try:
+        store.delete(_key(subject))
+    except BwPredictError as error:
+        logger.warning("%s: cannot forget the alert: %s", subject, error)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _words(lasted: timedelta) -> str:
+    hours, rest = divmod(int(lasted.total_seconds()), 3600)
+    return f"{hours} h {rest // 60} min"

@@ -1,0 +1,56 @@
+"""The command line's `bwpredict collect prometheus | sql`."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bwpredict.cli.commands.monitor import parse_day
+from bwpredict.cli.registry_option import Model, settings_of
+
+if TYPE_CHECKING:
+    from bwpredict.ingestion.prometheus import PrometheusSource
+    from bwpredict.ingestion.sql import SqlSource
+
+logger = logging.getLogger(__name__)
+
+app = typer.Typer(help="Collect telemetry into the store, a partition for each day.", no_args_is_help=True)
+
+Mapping = Annotated[Path, typer.Option(help="YAML file that maps the source's names: docs/telemetry-sources.md.")]
+Start = Annotated[str, typer.Option(help="First UTC day, YYYY-MM-DD.")]
+End = Annotated[str, typer.Option(help="Last UTC day, which must be over (default: the first).")]
+Telemetry = Annotated[str, typer.Option(help="Store that the days go to (default: that of --model).")]
+
+
+@app.command()
+def prometheus(mapping: Mapping, start: Start, end: End = "", telemetry: Telemetry = "", model: Model = "") -> None:
+    """Collect from a Prometheus server; days that are in the store already stay as they are."""
+    from bwpredict.ingestion.prometheus import PrometheusSource, load_mapping
+
+    _collect(PrometheusSource(load_mapping(mapping)), start, end, telemetry or settings_of(model).telemetry)
+
+
+@app.command()
+def sql(mapping: Mapping, start: Start, end: End = "", telemetry: Telemetry = "", model: Model = "") -> None:
+    """Collect from a SQL database; days that are in the store already stay as they are."""
+    from bwpredict.ingestion.sql import SqlSource, load_mapping
+
+    _collect(SqlSource(load_mapping(mapping)), start, end, telemetry or settings_of(model).telemetry)
+
+
+def _collect(source: PrometheusSource | SqlSource, start: str, end: str, telemetry: str) -> None:
+    from bwpredict.ingestion.landing import days_between, land
+    from bwpredict.store.factory import open_store
+
+    days = days_between(parse_day(start), parse_day(end or start), datetime.now(UTC))
+    source.check()
+    store = open_store(telemetry)
+    landed = land(store, days, source.read_day)
+    logger.info(
+        "%s: %d days written, %d were there already, %d without a row in %s.",
+        store.uri, len(landed.written), len(landed.there_already), len(landed.empty), source.where,
+    )  # fmt: skip

@@ -1,0 +1,67 @@
+"""The command line's `bwpredict decide`: a past run's decision under another policy."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bwpredict.config import Settings
+from bwpredict.errors import ConfigError, WorkAreaError
+from bwpredict.gate.policies import find_policy
+from bwpredict.workspace import areas
+
+logger = logging.getLogger(__name__)
+
+
+def decide(
+    policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")],
+    run: Annotated[str, typer.Option(help="A past run: its id under $BWPREDICT_WORK, or the path of its work area.")],
+    output: Annotated[Path | None, typer.Option(help="File for the new decision; without it, none is written.")] = None,
+) -> None:
+    """Replay a past run's decision under another policy: without training, and publishing nothing."""
+    from bwpredict.documents import write_document
+    from bwpredict.pipeline.decision import replay
+
+    settings = Settings()
+    found = find_policy(policy, settings.policies)
+    if output is not None and output.exists():
+        raise ConfigError(f"{output}: exists; give another --output.")
+    area = _area(run, settings.work)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    replayed = replay(area, found.policy, policy_origin=found.origin, decided_at=now)
+    for when, decision in (("then", replayed.before), ("now", replayed.after)):
+        by = decision["policy"]
+        logger.info("%s, by %s version %s: %s", when, by["name"], by["version"], decision["reason"])
+    _print(list(replayed.changes()))
+    if output is not None:
+        write_document(output, "decision", replayed.after)
+        logger.info("Saved to: %s", output)
+    if not replayed.after["passed"]:
+        raise typer.Exit(1)
+
+
+def _area(run: str, work: Path) -> Path:
+    areas.fetch(work / run)
+    for area in (work / run, Path(run)):
+        if area.is_dir():
+            return area
+    raise WorkAreaError(f"{run}: is neither a run with a work area in {work} nor the path of one.")
+
+
+def _print(changes: list[tuple[str, str, str, str]]) -> None:
+    if not changes:
+        logger.info("Every check has the same verdict under both.")
+        return
+    table = Table(title="Checks whose verdict differs", box=box.SIMPLE_HEAD, title_justify="left", padding=0)
+    for name in ("check", "then", "now", "what is asked"):
+        table.add_column(name, overflow="fold")
+    for row in changes:
+        table.add_row(*row)
+    Console(highlight=False).print(table)

@@ -1,0 +1,131 @@
+"""The command line's `bwpredict policy list | show | suggest`."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bwpredict.config import Settings, SplitConfig, TrainingConfig
+from bwpredict.core.code_version import code_version
+from bwpredict.errors import ConfigError
+from bwpredict.gate.policies import find_policy, policy_names
+
+if TYPE_CHECKING:
+    from bwpredict.datasets.windows import Split
+    from bwpredict.policy_advice.suggestion import Source
+
+logger = logging.getLogger(__name__)
+
+app = typer.Typer(help="Gate policies: what a challenger must reach.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_policies() -> None:
+    """List the shipped policies and those in the folder $BWPREDICT_POLICIES."""
+    folder = Settings().policies
+    table = Table("name", "version", "what it asks", "origin")
+    for name in policy_names(folder):
+        found = find_policy(name, folder)
+        table.add_row(name, str(found.policy.version), found.summary, found.origin)
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A name of `policy list`, or the path of a YAML file.")]) -> None:
+    """Print a policy with its reasons, and the digest that decisions by it carry."""
+    from bwpredict.gate.decision import policy_digest
+
+    found = find_policy(name, Settings().policies)
+    print(found.text.rstrip())
+    print(f"\n# {found.origin}, sha256 {policy_digest(found.policy)}")
+
+
+@app.command()
+def suggest(
+    data_path: Annotated[Path | None, typer.Option(help="CSV or Parquet file, or a folder of them.")] = None,
+    month: Annotated[
+        str | None, typer.Option(help="Instead of --data-path: a month (YYYY-MM, UTC) of the telemetry store.")
+    ] = None,
+    telemetry: Annotated[str | None, typer.Option(help="Store of that month (default: $BWPREDICT_TELEMETRY).")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="File (.yaml), or folder that gets <name>.yaml; without it, the policy is printed."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the output file.")] = False,
+) -> None:
+    """Measure simple forecasts on your telemetry, and write a policy that fits it, with its reasons, for review."""
+    from bwpredict.policy_advice.attainable import measure
+    from bwpredict.policy_advice.suggestion import suggest as suggested
+
+    if (data_path is None) == (month is None):
+        raise ConfigError("policy suggest needs one of --data-path and --month, and not both.")
+    if telemetry is not None and month is None:
+        raise ConfigError("--telemetry goes with --month; --data-path names the telemetry itself.")
+    if output is not None and output.is_file() and not force:
+        raise _exists(output)
+    split, source = _of_path(data_path) if data_path else _of_month(month or "", telemetry or Settings().telemetry)
+    suggestion = suggested(measure(split), source)
+    for sentence in suggestion.sentences:
+        logger.info("%s", sentence)
+    if output is None:
+        print(f"\n{suggestion.text}", end="")
+        return
+    is_file = output.is_file() or (output.suffix in (".yaml", ".yml") and not output.is_dir())
+    path = output if is_file else output / f"{suggestion.policy.name}.yaml"
+    _write(path, suggestion.text, force=force)
+    logger.info("Saved to: %s. Review it; `--policy %s` then judges by it.", path, path)
+
+
+def _of_path(data_path: Path) -> tuple[Split, Source]:
+    """The windows that `bwpredict train` would use."""
+    from bwpredict.pipeline import standalone
+    from bwpredict.policy_advice.suggestion import Source
+
+    prepared = standalone.prepare(
+        data_path, TrainingConfig(), split_by="calendar", now=datetime.now(UTC), code_version=code_version()
+    )
+    data = prepared.data
+    return prepared.split, Source(data["snapshot_id"], str(data_path), data["start"], data["end"])
+
+
+def _of_month(month: str, telemetry: str) -> tuple[Split, Source]:
+    """The windows that a retraining run of this month would use, by way of a temporary folder."""
+    from bwpredict.datasets.frame import load_frame
+    from bwpredict.datasets.windows import index_windows, split_windows
+    from bwpredict.policy_advice.suggestion import Source
+    from bwpredict.store.factory import open_store
+    from bwpredict.telemetry import snapshot
+    from bwpredict.telemetry.months import month_window
+
+    start, end = month_window(month)
+    training = TrainingConfig()
+    with TemporaryDirectory() as folder:
+        pinned = snapshot.pull(open_store(telemetry), "", start, end, Path(folder))
+        frame = load_frame(Path(folder) / "telemetry")
+    index = index_windows(frame, training.window_size, training.horizon_minutes)
+    origin = f"{telemetry}, {month}"
+    return split_windows(index, SplitConfig()), Source(
+        pinned["snapshot_id"], origin, start.isoformat(), end.isoformat()
+    )
+
+
+def _write(path: Path, text: str, *, force: bool) -> None:
+    from bwpredict.store.files import write_atomically
+
+    if path.exists() and not force:
+        raise _exists(path)
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def _exists(path: Path) -> ConfigError:
+    return ConfigError(f"{path}: exists, and may be in use; give another --output, or --force to overwrite it.")

@@ -1,0 +1,77 @@
+"""The command `predict`: forecasts for a whole telemetry folder or bucket prefix."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bwpredict.config import Settings
+from bwpredict.errors import ConfigError
+from bwpredict.store.files import on_disk
+
+logger = logging.getLogger(__name__)
+
+
+def predict(
+    output: Annotated[
+        Path, typer.Option(help="Folder for the forecasts: date=YYYY-MM-DD/part-0.parquet.", callback=on_disk)
+    ],
+    telemetry: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix (default: $BWPREDICT_TELEMETRY).")] = "",
+    model: Annotated[Path | None, typer.Option(help="ONNX file (default: what is in production).")] = None,
+    registry: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix with the published models.")] = "",
+    first_day: Annotated[str, typer.Option(help="First day to forecast from, YYYY-MM-DD (default: all).")] = "",
+    last_day: Annotated[str, typer.Option(help="Last day to forecast from (default: --first-day, or all).")] = "",
+    every: Annotated[int, typer.Option(help="Forecast from samples of every so many minutes only.")] = 1,
+) -> None:
+    """Forecast 15 minutes ahead from every sample of the telemetry, with intervals; Parquet, a partition for each day.
+
+    Memory holds about two days of telemetry. Run again after an interruption, it makes only the days that are missing.
+    """
+    from bwpredict.inference import batch
+    from bwpredict.store.factory import open_store
+
+    settings = Settings()
+    days = _days(first_day, last_day)
+    store = open_store(telemetry or settings.telemetry)
+    with tempfile.TemporaryDirectory() as folder:
+        path = model or _in_production(registry or settings.registry, Path(folder))
+        done = batch.predict(store, path, output, days=days, every_minutes=every)
+    logger.info(
+        "%s: %s forecasts on %d days%s",
+        output, f"{done.forecasts:,}", done.days,
+        f"; {done.days_left} days were there already" if done.days_left else "",
+    )  # fmt: skip
+
+
+def _in_production(registry: str, folder: Path) -> Path:
+    """A verified copy of the ONNX file in production."""
+    from bwpredict.registry.layout import onnx_name
+    from bwpredict.registry.promotion import read_production
+    from bwpredict.registry.versions import fetch
+    from bwpredict.store.factory import open_store
+
+    store = open_store(registry)
+    production = read_production(store)
+    if production is None:
+        raise ConfigError(f"{store.uri}: nothing is in production yet; give --model, or publish a model first.")
+    (path,) = fetch(store, production.version, [onnx_name(production.version)], folder)
+    logger.info("%s: %s is in production", store.uri, production.version)
+    return path
+
+
+def _days(first: str, last: str) -> tuple[date, date] | None:
+    if not first and last:
+        raise ConfigError("--last-day goes with --first-day.")
+    return (_day("--first-day", first), _day("--last-day", last or first)) if first else None
+
+
+def _day(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{option}={text}: not a day; expected YYYY-MM-DD, for example 2026-10-31.") from error

@@ -1,0 +1,60 @@
+"""The command line's `bwpredict pull`: a consumer's copy of the model in production."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bwpredict.cli.registry_option import Model, Registry, open_registry
+from bwpredict.config import Settings
+from bwpredict.errors import ConfigError
+from bwpredict.store.files import on_disk
+
+logger = logging.getLogger(__name__)
+
+
+def pull(
+    dest: Annotated[
+        Path, typer.Option(help="Folder that the consumer reads; made if it is not there.", callback=on_disk)
+    ],
+    registry: Registry = "",
+    model: Model = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, and bring each new model.")] = False,
+    every_seconds: Annotated[float, typer.Option(help="Time between two looks, with --watch.")] = 600,
+    go_config: Annotated[Path | None, typer.Option(help="Write the contract's Go constants to this file.")] = None,
+    go_package: Annotated[str, typer.Option(help="Package of that file.")] = "predictor",
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Take only what a key of BWPREDICT_TRUSTED_KEYS signed.")
+    ] = False,
+    accept_contract: Annotated[
+        bool, typer.Option("--accept-contract", help="The consumer was changed for the contract of this model.")
+    ] = False,
+) -> None:
+    """Bring the model in production into a folder, verified, and switched with its metadata at once."""
+    from bwpredict.provenance.signing import TrustedKeys
+    from bwpredict.serving import delivery
+    from bwpredict.serving import go_config as go
+
+    if every_seconds <= 0:
+        raise ConfigError(f"--every-seconds {every_seconds:g}: expected more than 0.")
+    if watch and accept_contract:
+        raise ConfigError("--accept-contract is for one model that was looked at; give it without --watch.")
+    store = open_registry(registry, model)
+    trusted = TrustedKeys.load(Settings().trusted_keys) if require_signature else None
+
+    def once() -> delivery.Delivery:
+        done = delivery.deliver(store, dest, accept_contract=accept_contract, trusted=trusted)
+        if go_config is not None:
+            _, metadata = delivery.read_pair(done.folder)
+            go.write_go_config(go_config, metadata, dest=dest.absolute(), package=go_package)
+        return done
+
+    if watch:
+        delivery.watch(once, wait=lambda: threading.Event().wait(every_seconds))
+        return
+    done = once()
+    logger.info("%s is in %s%s", done.version, dest, "" if done.changed else " already")

@@ -1,0 +1,134 @@
+"""Commands on a registry: `status`, `promote`, `rollback`, `gc` and `verify`."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bwpredict.cli.identity import user
+from bwpredict.cli.registry_option import Model, Registry, open_registry
+from bwpredict.config import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def status(
+    registry: Registry = "",
+    model: Model = "",
+    moves: Annotated[int, typer.Option(min=1, help="Latest moves of production to show.")] = 20,
+) -> None:
+    """Tell what is in production, since when, and what came before."""
+    from bwpredict.registry.history import read_record, record_names
+    from bwpredict.registry.pointer import read_production
+    from bwpredict.registry.versions import list_versions
+
+    store = open_registry(registry, model)
+    production = read_production(store)
+    if production is None:
+        logger.info("%s: nothing is in production yet.", store.uri)
+        return
+    since = _minute(production.promoted_at)
+    logger.info("%s: %s is in production since %s UTC.", store.uri, production.version, since)
+    if candidate := production.candidate:
+        logger.info("%s is tried on %g %% of the links.", candidate.version, 100 * candidate.share)
+    table = Table("#", "version", "kind", "when (UTC)", "by", "replaced", box=None, padding=(0, 1, 0, 0))
+    for column in table.columns:
+        column.no_wrap, column.overflow = column.header != "by", "fold"
+    for name in record_names(store, production)[-moves:]:
+        move = read_record(store, name.key, production)
+        table.add_row(
+            str(move.sequence),
+            move.version,
+            move.kind,
+            _minute(move.made_at),
+            f"{move.made_by}: {move.reason}" if move.reason else move.made_by,
+            move.replaced or "nothing",
+        )
+    Console(highlight=False).print(table)
+    versions = list_versions(store)
+    logger.info("Published versions: %d, the newest: %s", len(versions), ", ".join(versions[-moves:]) or "none")
+
+
+def _minute(iso: str) -> str:
+    """`2026-11-01 00:14` of an ISO 8601 time."""
+    return iso[:16].replace("T", " ")
+
+
+def promote(
+    version: Annotated[str, typer.Argument(help="A published version, such as v20261101_093000.")],
+    registry: Registry = "",
+    model: Model = "",
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Only if a key of BWPREDICT_TRUSTED_KEYS signed it.")
+    ] = False,
+) -> None:
+    """Put a published version into production, after checking every file of it."""
+    from bwpredict.provenance.published import require_signed
+    from bwpredict.provenance.signing import TrustedKeys
+    from bwpredict.registry.promotion import promote as promote_version
+
+    store = open_registry(registry, model)
+    if require_signature:
+        require_signed(store, version, TrustedKeys.load(Settings().trusted_keys))
+    production = promote_version(store, version, promoted_by=user(), now=datetime.now(UTC))
+    logger.info("%s is in production; before it: %s.", production.version, production.previous or "nothing")
+
+
+def rollback(registry: Registry = "", model: Model = "") -> None:
+    """Put the version before the present one back into production."""
+    from bwpredict.registry.promotion import rollback as roll_back
+
+    production = roll_back(open_registry(registry, model), promoted_by=user(), now=datetime.now(UTC))
+    logger.info("%s is in production again.", production.version)
+
+
+def gc(
+    registry: Registry = "",
+    model: Model = "",
+    keep: Annotated[int, typer.Option(help="Newest versions that stay.")] = 12,
+    predecessors: Annotated[
+        int | None, typer.Option(help="Versions that rollbacks can lead back to (default: all that were promoted).")
+    ] = None,
+    older_than_days: Annotated[float, typer.Option(help="What changed more recently stays.")] = 7,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be deleted.")] = False,
+) -> None:
+    """Delete old versions and unfinished uploads. Production and what rollbacks lead to stay."""
+    from bwpredict.registry import retention
+
+    store, now = open_registry(registry, model), datetime.now(UTC)
+    policy = retention.Policy(keep, predecessors, timedelta(days=older_than_days))
+    if dry_run:
+        planned = retention.plan(store, policy, now=now)
+    else:
+        planned = retention.clean_up(store, policy, made_by=user(), now=now)
+    verb = "would be deleted" if dry_run else "deleted"
+    for what, versions in (
+        ("versions", planned.versions),
+        ("unfinished uploads", planned.leftovers),
+        ("leftovers of an earlier gc", planned.unfinished),
+    ):
+        logger.info("%s: %d %s %s%s", store.uri, len(versions), what, verb, "".join(f"\n  {name}" for name in versions))
+
+
+def verify(registry: Registry = "", model: Model = "") -> None:
+    """Read and re-hash everything in the registry. Exit code 1 if anything is not as it was written."""
+    from bwpredict.registry.audit import inspect
+
+    store = open_registry(registry, model)
+    found = inspect(store)
+    for problem in found.problems:
+        logger.info("PROBLEM %s", problem)
+    for version in found.unfinished:
+        logger.info("note: models/%s has no MANIFEST.json: an upload that goes on or died; gc removes it.", version)
+    logger.info(
+        "%s: %d versions, %d files, %d moves of production: %s",
+        store.uri, found.versions, found.files, found.moves,
+        f"{len(found.problems)} problems" if found.problems else "no problems",
+    )  # fmt: skip
+    if found.problems:
+        raise typer.Exit(1)

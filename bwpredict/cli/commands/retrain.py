@@ -1,0 +1,108 @@
+"""The command line's `bwpredict retrain`: the DAG's steps, without Airflow."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bwpredict.cli import options
+from bwpredict.cli.registry_option import Model
+from bwpredict.config import RunConfig, Settings
+from bwpredict.core.code_version import code_version
+from bwpredict.gate.policies import DEFAULT
+from bwpredict.pipeline.model_catalog import DEFAULT_MODEL, NamedModel, find_model
+
+logger = logging.getLogger(__name__)
+
+
+def retrain(
+    context: typer.Context,
+    month: Annotated[str, typer.Option(help="Month of telemetry, YYYY-MM (UTC).")],
+    model: Model = "",
+    telemetry: options.TelemetryStore = None,
+    registry: Annotated[str | None, typer.Option(help="Store with the models (default: $BWPREDICT_REGISTRY).")] = None,
+    work: Annotated[Path | None, typer.Option(help="Folder of work areas (default: $BWPREDICT_WORK).")] = None,
+    history_months: Annotated[int, typer.Option(help="Months to read, the last one included.")] = 1,
+    architecture: options.Architecture = options.DEFAULTS.architecture,
+    highway_epochs: options.HighwayEpochs = options.DEFAULTS.highway_epochs,
+    epochs: options.Epochs = options.DEFAULTS.epochs,
+    windows_per_epoch: options.WindowsPerEpoch = options.DEFAULTS.windows_per_epoch,
+    prune_share: options.Prune = options.DEFAULTS.prune_share,
+    fine_tune_epochs: options.FineTuneEpochs = options.DEFAULTS.fine_tune_epochs,
+    quantize: options.Quantize = False,
+    ranks: options.Ranks = options.DEFAULTS.ranks,
+    warm_start: options.WarmStart = options.DEFAULTS.warm_start,
+    force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
+    training_config: options.TrainingFile = "",
+    policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")] = DEFAULT,
+    seed: options.Seed = options.DEFAULTS.seed,
+) -> None:
+    """Run the whole retraining, as the DAG does: pull, validate, train, export, compare, decide, publish.
+
+    What is not given is as the model's training configuration, its entry in $BWPREDICT_MODELS or the default has it.
+    """
+    named = find_model(model or DEFAULT_MODEL, Settings())
+    places = {"telemetry": telemetry, "registry": registry, "work": work}
+    settings = named.settings(Settings()).model_copy(
+        update={name: value for name, value in places.items() if value is not None}
+    )
+    params = {
+        "month": month,
+        "history_months": history_months,
+        "architecture": architecture,
+        "highway_epochs": highway_epochs,
+        "epochs": epochs,
+        "windows_per_epoch": windows_per_epoch,
+        "prune_share": prune_share,
+        "fine_tune_epochs": fine_tune_epochs,
+        "quantize": quantize,
+        "ranks": ranks,
+        "warm_start": warm_start,
+        "seed": seed,
+        "force_bootstrap": force_bootstrap,
+        "dry_run": dry_run,
+        "training_config": training_config,
+        "policy": policy,
+    }
+    _retrain({name: value for name, value in params.items() if options.is_given(context, name)}, settings, named)
+
+
+def _retrain(params: dict[str, Any], settings: Settings, model: NamedModel) -> None:
+    """Raises GateRejected: the challenger did not pass, and nothing was published."""
+    from bwpredict.pipeline.run_config import run_config
+
+    now = datetime.now(UTC)
+    run = run_config(
+        params,
+        run_id=f"manual-{params['month']}-{now:%Y%m%dT%H%M%S}",
+        interval_start=None,
+        run_after=now,
+        now=now,
+        settings=settings,
+        code_version=code_version(),
+        model=model,
+    )
+    _run_all_steps(run, settings.work)
+
+
+def _run_all_steps(run: RunConfig, work: Path) -> None:
+    """Raises GateRejected: the challenger did not pass, and nothing was published."""
+    from bwpredict.documents import read_document
+    from bwpredict.errors import GateRejected
+    from bwpredict.pipeline import steps
+    from bwpredict.workspace.references import file_of
+
+    reference = steps.plan(run, work)
+    for step in (steps.pull, steps.validate, steps.train, steps.export, steps.compare, steps.decide):
+        logger.info("-- %s", step.__name__)
+        reference = step(reference)
+    decision = read_document(file_of(reference), "decision")
+    if not decision["passed"]:
+        raise GateRejected(f"Nothing was published. Report: {file_of(reference, steps.MODEL_CARD)}")
+    if not run.dry_run:
+        steps.publish(reference)

@@ -1,0 +1,1 @@
+"""Frames of telemetry, resampling, and the windows that models train on."""

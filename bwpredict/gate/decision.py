@@ -1,0 +1,232 @@
+"""The gate: every check of a challenger with value, threshold and verdict, and the decision they make."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bwpredict import schema
+from bwpredict.config import SHIPPED, GatePolicy
+from bwpredict.core.formatting import number, words
+from bwpredict.gate.accuracy import baseline_checks, guide_checks
+from bwpredict.gate.champion import champion_checks
+from bwpredict.gate.check import Check, at, holds, judge, note, number_in
+
+Document = Mapping[str, Any]
+
+CASES = {
+    "champion": "The challenger is compared with the champion in production.",
+    "no_champion": "Nothing is in production, so there is no champion to compare with.",
+    "forced_bootstrap": "A champion is in production, but a bootstrap was forced: it does not decide.",
+    "unusable_champion": "The champion in production cannot be run on these windows, so nothing shows that the"
+    " challenger is no worse; only a forced bootstrap can pass.",
+    "unknown_champion": "The comparison does not tell whether there is a champion in production.",
+}
+"""How the challenger relates to what is in production, by name."""
+
+_SIGNS = {">=": "≥", "<=": "≤", "==": "="}
+
+
+def decide(
+    comparison: Document,
+    parity: Document,
+    latency: Document,
+    policy: GatePolicy,
+    *,
+    version: str,
+    run_id: str,
+    month: str,
+    onnx_sha256: str,
+    snapshot_id: str,
+    decided_at: str,
+    force_bootstrap: bool = False,
+    policy_origin: str = SHIPPED,
+) -> dict[str, Any]:
+    """The `decision` document. Its outcome is "promote", "bootstrap" (no champion decided) or "reject".
+
+    Args:
+        comparison, parity, latency: the documents of these kinds; what is missing in them fails the
+            checks that need it.
+        onnx_sha256: of the file that would be published; it must be the file that was compared.
+        decided_at: ISO 8601, UTC.
+        force_bootstrap: leave the champion out of the verdict, although there is one.
+        policy_origin: where the policy came from, for the record.
+    """
+    case = _case(comparison, force_bootstrap=force_bootstrap)
+    checks = [
+        *_test_checks(comparison, policy, version, onnx_sha256),
+        *guide_checks(comparison, policy),
+        *baseline_checks(comparison, policy),
+        *champion_checks(comparison, policy, case, CASES[case]),
+        *_coverage_checks(comparison, policy),
+        *_export_checks(parity, latency, policy),
+        *_order_checks(comparison, parity),
+    ]
+    failed = [check for check in checks if check.verdict == "fail"]
+    outcome = "reject" if failed else "promote" if case == "champion" else "bootstrap"
+    champion = at(comparison, "champion_version")
+    return {
+        "version": version,
+        "outcome": outcome,
+        "passed": not failed,
+        "reason": _reason(outcome, checks, case, champion),
+        "case": case,
+        "run_id": run_id,
+        "month": month,
+        "snapshot_id": snapshot_id,
+        "decided_at": decided_at,
+        "challenger_sha256": onnx_sha256,
+        "champion_version": champion if isinstance(champion, str) else None,
+        "force_bootstrap": force_bootstrap,
+        "policy": {
+            "name": policy.name,
+            "version": policy.version,
+            "sha256": policy_digest(policy),
+            "origin": policy_origin,
+            "thresholds": policy.model_dump(mode="json", exclude={"name", "version"}),
+        },
+        "checks": [check.document() for check in checks],
+    }
+
+
+def policy_digest(policy: GatePolicy) -> str:
+    """Hex sha256 of the whole policy: the same for equal policies only."""
+    return hashlib.sha256(json.dumps(policy.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def summary(decision: Document) -> str:
+    """The reason, then a line for each failed check with its value against the threshold."""
+    failed = [check for check in decision["checks"] if check["verdict"] == "fail"]
+    lines = [f"- {check['sentence']} (value {_value(check)}, threshold {_threshold(check)})" for check in failed]
+    return "\n".join([decision["reason"], *lines])
+
+
+def describe(decision: Document) -> list[tuple[str, str, str, str]]:
+    """A row per check, for a table: verdict, sentence, value, threshold."""
+    return [
+        (check["verdict"].replace("_", " "), check["sentence"], _value(check), _threshold(check))
+        for check in decision["checks"]
+    ]
+
+
+def _value(check: Document) -> str:
+    if check["value"] is None:
+        return number(None)
+    interval = check.get("interval")
+    within = f" (interval {number(interval[0], 3)} to {number(interval[1], 3)})" if interval else ""
+    return f"{number(check['value'])} {check['unit']}".strip() + within
+
+
+def _threshold(check: Document) -> str:
+    if check["threshold"] is None:
+        return number(None)
+    sign = _SIGNS.get(check["comparison"], check["comparison"])
+    return f"{sign} {number(check['threshold'])} {check['unit']}".strip()
+
+
+def _case(comparison: Document, *, force_bootstrap: bool) -> str:
+    """Which of `CASES` this is. Statements that do not fit together are an unknown champion, never none."""
+    champion, problem = (at(comparison, key) for key in ("champion_version", "champion_problem"))
+    compared = at(comparison, "models", "champion") is not None
+    if isinstance(comparison, Mapping) and "champion_version" in comparison and champion is None:
+        return "unknown_champion" if compared or problem is not None else "no_champion"
+    if not isinstance(champion, str) or not champion:
+        return "unknown_champion"
+    if force_bootstrap:
+        return "forced_bootstrap"
+    return "champion" if compared and problem is None else "unusable_champion"
+
+
+def _reason(outcome: str, checks: list[Check], case: str, champion: Any) -> str:
+    """One sentence; checks that only note a figure do not count in it."""
+    failed = [check.id for check in checks if check.verdict == "fail"]
+    passed = sum(check.verdict == "pass" for check in checks)
+    if outcome == "reject":
+        return f"Rejected: {len(failed)} of {passed + len(failed)} checks failed: {', '.join(failed)}."
+    if outcome == "promote":
+        return f"Promote: all {passed} checks passed, those against champion {champion} among them."
+    return f"Bootstrap: all {passed} checks that apply passed. {CASES[case]}"
+
+
+def _test_checks(comparison: Document, policy: GatePolicy, version: str, onnx_sha256: str) -> Iterator[Check]:
+    compared = at(comparison, "challenger_version"), at(comparison, "challenger_sha256")
+    yield holds(
+        "same_model",
+        "The model that was compared must be the one that would be published.",
+        compared == (version, onnx_sha256),
+    )
+    yield judge(
+        "test_windows",
+        f"The test set must hold at least {policy.minimum_test_windows:,} windows.",
+        at(comparison, "test", "windows"),
+        ">=",
+        policy.minimum_test_windows,
+        low=0,
+    )
+    for count, quality in (("non_finite_forecasts", "be finite"), ("out_of_bounds_forecasts", "keep physical bounds")):
+        sentence = f"The forecasts for every test window must {quality}."
+        yield judge(count, sentence, at(comparison, "models", "challenger", count), "==", 0, low=0, unit="windows")
+
+
+def _coverage_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
+    """On each target, how often the interval holds what came true: it decides where the policy says how often."""
+    level = number_in(at(comparison, "intervals", "level"), 0, 1)
+    judged = policy.minimum_coverage is not None or policy.maximum_coverage is not None
+    for target in schema.TARGETS:
+        coverage = at(comparison, "intervals", "per_target", target, "coverage")
+        if judged:
+            yield _coverage_check(target, coverage, policy)
+        else:
+            told = "The model has no intervals." if level is None else f"The intervals are made for {level:g}."
+            sentence = f"{words(target)}: the share of the test windows within their interval is noted. {told}"
+            yield note("coverage", sentence, coverage, ">=", None, verdict="info", target=target)
+
+
+def _coverage_check(target: str, coverage: Any, policy: GatePolicy) -> Check:
+    """Within both bounds; the check shows the one that fails, or else the lower one."""
+    low, high = policy.minimum_coverage, policy.maximum_coverage
+    bounds = [f"{word} {bound:g}" for word, bound in (("at least", low), ("at most", high)) if bound is not None]
+    sentence = f"{words(target)}: the share of the test windows within their interval must be {' and '.join(bounds)}."
+    figure = number_in(coverage, 0, 1)
+    too_large = figure is not None and high is not None and figure > high
+    if high is not None and (low is None or too_large):
+        return judge("coverage", sentence, coverage, "<=", high, target=target, low=0, high=1)
+    return judge("coverage", sentence, coverage, ">=", low, target=target, low=0, high=1)
+
+
+def _export_checks(parity: Document, latency: Document, policy: GatePolicy) -> Iterator[Check]:
+    tested = bool(at(parity, "cases"))
+    yield holds("onnx_checker", "onnx.checker must accept the model file.", at(parity, "onnx_checker"))
+    yield _parity_check(parity, policy, tested=tested)
+    for fact, quality in (("all_finite", "be finite"), ("bounds_kept", "keep physical bounds")):
+        sentence = f"All forecasts for real and extreme windows must {quality}."
+        yield holds(fact, sentence, at(parity, fact) if tested else None)
+    yield judge(
+        "latency_p99",
+        f"99 of 100 single-window forecasts must take at most {policy.maximum_latency_p99_ms:g} ms.",
+        at(latency, "p99_ms"),
+        "<=",
+        policy.maximum_latency_p99_ms,
+        low=0,
+        unit="ms",
+    )
+
+
+def _parity_check(parity: Document, policy: GatePolicy, *, tested: bool) -> Check:
+    """A model with int8 weights is judged by a bound of its own, which its sentence says."""
+    quantized = at(parity, "quantized") is True
+    bound = policy.maximum_parity_error_quantized if quantized else policy.maximum_parity_error
+    sentence = f"The largest relative difference between ONNX Runtime and torch must be at most {bound:g}."
+    if quantized:
+        sentence += f" The model has int8 weights; a float32 model's bound is {policy.maximum_parity_error:g}."
+    return judge("parity", sentence, at(parity, "max_relative_error") if tested else None, "<=", bound, low=0)
+
+
+def _order_checks(comparison: Document, parity: Document) -> Iterator[Check]:
+    """Of a model with intervals, as far as either document tells."""
+    kept = at(parity, "order_kept")
+    if at(comparison, "intervals") is not None or kept is not None:
+        sentence = "Every interval, of real and extreme windows, must hold its own forecast."
+        yield holds("interval_order", sentence, kept if at(parity, "cases") else None)

@@ -1,0 +1,1 @@
+"""Run models with ONNX Runtime: guarded sessions, batch prediction, confidence."""

@@ -1,0 +1,169 @@
+"""Forecasts for a whole telemetry folder or bucket prefix, a day at a time: Parquet in, Parquet out, bounded memory."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bwpredict import schema
+from bwpredict.datasets.frame import TelemetryFrame, load_frame
+from bwpredict.datasets.memmap import mapped_arrays
+from bwpredict.datasets.windows import WindowIndex, index_windows
+from bwpredict.errors import ConfigError, PredictionError, TelemetryError
+from bwpredict.inference.onnx_model import Forecast, forecast_with_bounds, input_contract
+from bwpredict.store.base import Store
+from bwpredict.store.files import atomic_path, sha256_of
+from bwpredict.telemetry import snapshot
+from bwpredict.telemetry.day_files import day_file
+from bwpredict.telemetry.days import DAY_SECONDS
+from bwpredict.telemetry.sources import list_keys
+
+Days = tuple[date, date]
+MADE_FROM = b"bwpredict.made_from"
+"""Key in a partition's Parquet metadata: what its forecasts follow from, so that they need not be made again."""
+
+ONE_DAY = timedelta(days=1)
+PART_ROWS = 1 << 20
+"""Of telemetry, in whole links, whose forecasts are made and written at once."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What `predict` did."""
+
+    days: int
+    days_left: int
+    """Days whose forecasts were there already, from the same model and telemetry."""
+    forecasts: int
+
+
+def predict(store: Store, model: Path, output: Path, *, days: Days | None = None, every_minutes: int = 1) -> Predicted:
+    """Forecast from each sample that ends a window, and write `output/date=YYYY-MM-DD/part-0.parquet`.
+
+    A row has the link, `timestamp` of the last sample seen, `forecast_for` (unix seconds, UTC), and for each target
+    the forecast and, if the model has intervals, `<target>_lower` and `<target>_upper`. A day is that of the last
+    sample; it is written whole or not at all, and left as it is where the same model and telemetry have made it.
+    Memory holds `PART_ROWS` of telemetry; two days of it lie in scratch files in `output`.
+
+    Args:
+        store: the telemetry, as `snapshot.pull` reads it.
+        model: an ONNX file of the contract.
+        output: folder for the partitions.
+        days: the first and the last day to forecast from; all that are there if it is None.
+        every_minutes: forecast from samples of every so many minutes of the clock only.
+
+    Raises:
+        TelemetryError, StoreUnreachableError: as `snapshot.pull`.
+        ModelError: as `scoring.forecast`.
+        PredictionError: the forecasts cannot be written.
+    """
+    if every_minutes < 1:
+        raise ConfigError(f"every={every_minutes}: expected a number of minutes, 1 or more.")
+    first, last = days or _all_days(store)
+    if first > last:
+        raise ConfigError(f"days {first} to {last}: the first comes after the last.")
+    window_size, horizon_minutes = input_contract(model)
+    task = _Task(model, sha256_of(model), window_size, horizon_minutes, every_minutes)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch:
+            # The day before holds the beginnings of the first windows.
+            start, end = (datetime.combine(day, time(), UTC) for day in (first - ONE_DAY, last + ONE_DAY))
+            pinned = snapshot.pull(store, "", start, end, Path(scratch))
+            sha256 = {date.fromisoformat(day["date"]): day["sha256"] for day in pinned["days"]}
+            telemetry = Path(scratch, snapshot.TELEMETRY_FOLDER)
+            made = [_predict_day(telemetry, day, task, sha256, output) for day in sorted(sha256) if day >= first]
+    except OSError as error:
+        raise PredictionError(
+            f"{output}: cannot be written ({error.strerror or error}); free some space or give another folder, and run"
+            " again: the days that are there are kept."
+        ) from error
+    if not made:
+        raise TelemetryError(f"{store.uri}: holds no telemetry of {first} to {last}.")
+    done = [rows for rows in made if rows is not None]
+    return Predicted(len(done), len(made) - len(done), sum(done))
+
+
+@dataclass(frozen=True)
+class _Task:
+    model: Path
+    sha256: str
+    window_size: int
+    horizon_minutes: int
+    every_minutes: int
+
+
+def _all_days(store: Store) -> Days:
+    days = snapshot.first_and_last_day(store, list_keys(store, ""))
+    if days is None:
+        raise TelemetryError(f"{store.uri}: its telemetry files hold no rows.")
+    return days
+
+
+def _predict_day(telemetry: Path, day: date, task: _Task, sha256: Mapping[date, str], output: Path) -> int | None:
+    """Forecast from the samples of one day; returns the number of forecasts, None if they were there already."""
+    path = day_file(output, day)
+    made_from = f"{task.sha256} {task.every_minutes} {sha256.get(day - ONE_DAY)} {sha256[day]}".encode()
+    if path.is_file() and _made_from(path) == made_from:
+        logger.info("%s: is there already", path)
+        return None
+    with tempfile.TemporaryDirectory(prefix="frame-", dir=telemetry) as scratch:
+        frame = load_frame(telemetry, partial(mapped_arrays, Path(scratch)), days={str(day - ONE_DAY), str(day)})
+        with atomic_path(path) as temporary:
+            forecasts = _write(_tables(frame, day, task), temporary, made_from)
+    logger.info("%s: %s forecasts", path, f"{forecasts:,}")
+    return forecasts
+
+
+def _write(tables: Iterator[pa.Table], path: Path, made_from: bytes) -> int:
+    """Put the tables, of which there is at least one, one after another into a file; returns their rows."""
+    first, rows = next(tables), 0
+    with pq.ParquetWriter(path, first.schema.with_metadata({MADE_FROM: made_from}), compression="zstd") as file:
+        for table in chain([first], tables):
+            file.write_table(table)
+            rows += table.num_rows
+    return rows
+
+
+def _tables(frame: TelemetryFrame, day: date, task: _Task) -> Iterator[pa.Table]:
+    """The forecasts from the samples of one day, part by part of the fleet."""
+    for part in frame.parts(PART_ROWS):
+        index = index_windows(part, task.window_size, task.horizon_minutes, with_target=False)
+        last = part.timestamps[index.starts + task.window_size - 1]
+        wanted = (last // DAY_SECONDS == (day - date(1970, 1, 1)).days) & (last // 60 % task.every_minutes == 0)
+        index = index.take(wanted)
+        yield _table(index, forecast_with_bounds(task.model, index), task)
+        frame.release()
+
+
+def _table(index: WindowIndex, forecast: Forecast, task: _Task) -> pa.Table:
+    frame, last = index.frame, index.starts + task.window_size - 1
+    keys = frame.links.iloc[frame.link[last]]
+    columns: dict[str, Any] = {name: keys[name].to_numpy() for name in schema.LINK_KEY}
+    columns["timestamp"] = frame.timestamps[last]
+    columns["forecast_for"] = frame.timestamps[last] + index.horizon_steps * frame.cadence_seconds
+    bounds = {} if forecast.bounds is None else {"_lower": forecast.bounds.lower, "_upper": forecast.bounds.upper}
+    for place, target in enumerate(schema.TARGETS):
+        columns |= {f"{target}{end}": values[:, place] for end, values in {"": forecast.output, **bounds}.items()}
+    return pa.table(columns)
+
+
+def _made_from(path: Path) -> bytes | None:
+    """What the forecasts of a partition follow from; None if it is not one of ours, or not whole."""
+    try:
+        metadata: dict[bytes, bytes] | None = pq.read_schema(path).metadata
+    except (pa.ArrowException, OSError):
+        return None
+    return (metadata or {}).get(MADE_FROM)

@@ -1,0 +1,69 @@
+"""A consumer's view of an ONNX model, in a process of its own: load, run, time. Needs no torch.
+
+    python -m bwpredict.inference.session MODEL.onnx INPUTS.npy OUTPUTS.npz
+
+writes each of the model's outputs for INPUTS as [batch sizes, n, targets], the windows given in batches of
+each of `BATCH_SIZES` and then all at once, and `latency_ms` (one duration for each single-window run).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from bwpredict.inference.guard import check_onnx
+
+BATCH_SIZES = (1, 3)
+LATENCY_RUNS = 500
+WARM_UP_RUNS = 50
+
+
+def open_session(model: Path | bytes, *, threads: int) -> ort.InferenceSession:
+    """The model in ONNX Runtime on CPU, with `threads` threads. Raises ModelError as `check_onnx`."""
+    content = check_onnx(model, name="the model" if isinstance(model, bytes) else str(model))
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def measure_latency(session: ort.InferenceSession, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """[LATENCY_RUNS], milliseconds of single-window runs over `windows` [n, window_size, features] in turn.
+
+    All outputs are asked for, the intervals included.
+    """
+    durations = np.empty(WARM_UP_RUNS + LATENCY_RUNS)
+    for run in range(len(durations)):
+        window = windows[run % len(windows)][None]
+        began = time.perf_counter()
+        session.run(None, {"input": window})
+        durations[run] = (time.perf_counter() - began) * 1e3
+    return durations[WARM_UP_RUNS:]
+
+
+def main(model: str, inputs: str, outputs: str) -> None:
+    """Run as a script; see the module's docstring."""
+    windows = np.load(inputs, allow_pickle=False)
+    session = open_session(Path(model), threads=1)
+    names = [output.name for output in session.get_outputs()]
+    runs = [_in_batches(session, windows, size) for size in (*BATCH_SIZES, len(windows))]
+    answers = {name: np.stack([run[place] for run in runs]) for place, name in enumerate(names)}
+    np.savez(outputs, **answers, latency_ms=measure_latency(session, windows))  # type: ignore[arg-type]
+
+
+def _in_batches(
+    session: ort.InferenceSession, windows: npt.NDArray[np.float32], size: int
+) -> list[npt.NDArray[np.float32]]:
+    """Each output for all windows, from runs over `size` windows at a time."""
+    runs = [session.run(None, {"input": windows[begin : begin + size]}) for begin in range(0, len(windows), size)]
+    return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

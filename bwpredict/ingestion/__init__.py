@@ -1,0 +1,1 @@
+"""Ingest telemetry from Prometheus or SQL into date-partitioned Parquet."""

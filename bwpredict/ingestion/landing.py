@@ -1,0 +1,116 @@
+"""Days into the store: each one object, written once, so that a day is there whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bwpredict import schema
+from bwpredict.errors import ConfigError, TelemetryError
+from bwpredict.store.base import Store
+from bwpredict.telemetry.columns import STORED_SCHEMA
+from bwpredict.telemetry.day_files import day_file
+from bwpredict.telemetry.days import DAY_SECONDS
+
+logger = logging.getLogger(__name__)
+
+_ORDER = [("node_id", "ascending"), ("peer_id", "ascending"), ("timestamp", "ascending")]
+
+ReadDay = Callable[[int, int], pa.Table]
+"""The rows of [first, past the last) unix seconds, under schema names; what is missing is null."""
+
+
+@dataclass
+class Landed:
+    """What became of the days."""
+
+    written: list[date] = field(default_factory=list)
+    there_already: list[date] = field(default_factory=list)
+    empty: list[date] = field(default_factory=list)
+
+
+def days_between(start: date, end: date, now: datetime) -> list[date]:
+    """The UTC days from `start` to `end`, both included.
+
+    Raises:
+        ConfigError: the end comes before the start, or a day is not over yet.
+    """
+    if end < start:
+        raise ConfigError(f"--end {end} comes before --start {start}.")
+    if datetime(end.year, end.month, end.day, tzinfo=UTC) + timedelta(days=1) > now:
+        raise ConfigError(f"{end}: is not over yet (UTC), and a day is collected once; end with an earlier day.")
+    return [start + timedelta(days=number) for number in range((end - start).days + 1)]
+
+
+def land(store: Store, days: list[date], read_day: ReadDay) -> Landed:
+    """Write each day that is not in the store yet as `date=<day>/part-0.parquet`; days without a row are left out.
+
+    A day that is there already is neither asked for nor changed, so a collection that was interrupted is run again.
+
+    Raises:
+        TelemetryError: a day's rows do not fit the schema; days before it stay.
+        StoreError: as the store.
+    """
+    landed = Landed()
+    for day in days:
+        key = day_file(Path(), day).as_posix()
+        if any(store.keys(f"{Path(key).parent.as_posix()}/")):
+            landed.there_already.append(day)
+            continue
+        first = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+        table = _arranged(read_day(first, first + DAY_SECONDS), day)
+        if table.num_rows == 0:
+            logger.warning("%s: the source holds no row of this day; nothing is written.", day)
+            landed.empty.append(day)
+            continue
+        _upload(store, key, table)
+        landed.written.append(day)
+        logger.info("%s: %s rows", day, f"{table.num_rows:,}")
+    return landed
+
+
+def with_constants(table: pa.Table, constants: dict[str, str | float]) -> pa.Table:
+    """The table with a column for each constant."""
+    for name, value in constants.items():
+        kind = schema.COLUMN[name].arrow_type
+        table = table.append_column(name, pa.array([value] * table.num_rows, kind))
+    return table
+
+
+def _arranged(table: pa.Table, day: date) -> pa.Table:
+    """In the stored schema and order, with the calendar's columns, and unique."""
+    seconds = table["timestamp"].to_numpy().astype(np.int64)
+    calendar = {"time_of_day": schema.CALENDAR.hours(seconds), "day_of_week": schema.CALENDAR.days(seconds)}
+    for name, values in calendar.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array(values))
+    try:
+        table = table.select(schema.COLUMN_NAMES).cast(STORED_SCHEMA).sort_by(_ORDER)
+    except pa.ArrowInvalid as error:
+        raise TelemetryError(
+            f"{day}: the source's values do not fit the schema: {str(error).splitlines()[0]}."
+        ) from error
+    for name in ("timestamp", *schema.LINK_KEY):
+        if table[name].null_count:
+            raise TelemetryError(f"{day}: {name} is empty in {table[name].null_count} rows; every row needs one.")
+    keys = pa.table([table[name] for name, _ in _ORDER], [name for name, _ in _ORDER])
+    counts = keys.group_by(list(keys.column_names)).aggregate([([], "count_all")])["count_all"]
+    if table.num_rows and pc.max(counts).as_py() > 1:
+        raise TelemetryError(f"{day}: the source has two rows of one link and timestamp; keep one of them.")
+    return table
+
+
+def _upload(store: Store, key: str, table: pa.Table) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "part-0.parquet"
+        pq.write_table(table, path, compression="zstd", compression_level=1)
+        store.upload(path, key)

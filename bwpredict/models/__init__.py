@@ -1,0 +1,1 @@
+"""The network, its intervals, checkpoints, ONNX export and compression."""

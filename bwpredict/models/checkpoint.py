@@ -1,0 +1,38 @@
+"""Checkpoints as files: opened without running anything in them, and without filling memory."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bwpredict.core.limits import CHECKPOINT_BYTES
+from bwpredict.errors import ModelError
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What `torch.save` wrote: tensors and plain values; never runs code from the file (`weights_only=True`).
+
+    Raises:
+        ModelError: not a checkpoint, or one that holds more than there may be.
+    """
+    try:
+        packed = path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(record.file_size for record in archive.infolist())
+            stored = all(record.compress_type == zipfile.ZIP_STORED for record in archive.infolist())
+        if not stored or max(packed, unpacked) > CHECKPOINT_BYTES:
+            raise ModelError(
+                f"{path}: holds {max(packed, unpacked):,} bytes{'' if stored else ', compressed'};"
+                f" expected a checkpoint of {CHECKPOINT_BYTES:,} at most, as torch writes it."
+            )
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(checkpoint, dict):
+            raise TypeError(type(checkpoint).__name__)
+    except ModelError:
+        raise
+    except Exception as error:  # torch raises whatever a damaged file makes it raise
+        raise ModelError(f"{path}: not a checkpoint of this model ({type(error).__name__}).") from error
+    return checkpoint

@@ -1,0 +1,191 @@
+"""Smaller models: L1 pruning of a network's weights, int8 quantisation of an ONNX file, and what they really gain.
+
+Pruned weights are zeros in tensors of the same size, so pruning alone makes no ONNX file smaller; `verdict` says so.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxscript.ir
+import onnxscript.optimizer
+import torch
+from onnx import TensorProto
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from bwpredict.errors import ModelError
+from bwpredict.inference.session import measure_latency, open_session
+from bwpredict.store.files import atomic_path
+
+MEANINGFUL_SHARE = 0.05
+"""A size or a latency that changes by less is called the same: repeated timings differ by as much."""
+LATENCY_ROUNDS = 3
+_EIGHT_BITS = (TensorProto.INT8, TensorProto.UINT8)
+_LARGE = 2**31
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a model file costs whoever stores and serves it."""
+
+    size_bytes: int
+    gzip_bytes: int
+    p50_ms: float
+    """Single windows on one thread."""
+    p99_ms: float
+
+
+def prune_weights(network: nn.Module, share: float) -> None:
+    """Set the share of smallest weights of each LSTM and linear weight matrix to zero, and hold them there.
+
+    Biases and normalisation stay. The weights remain plain tensors, as a checkpoint expects them: no
+    gradient reaches a zeroed weight, so that no optimizer without a memory of earlier steps moves it.
+    """
+    for layer, name in _prunable(network):
+        prune.l1_unstructured(layer, name, share)  # type: ignore[no-untyped-call]
+        mask: Tensor = getattr(layer, f"{name}_mask")
+        prune.remove(layer, name)  # type: ignore[no-untyped-call]
+        getattr(layer, name).register_hook(mask.mul)
+        if isinstance(layer, nn.LSTM):
+            layer.flatten_parameters()
+
+
+def non_zero_share(network: nn.Module) -> float:
+    """Share of the weights that pruning may touch that are not zero."""
+    weights: list[Tensor] = [getattr(layer, name) for layer, name in _prunable(network)]
+    return sum(int(torch.count_nonzero(one)) for one in weights) / sum(one.numel() for one in weights)
+
+
+def quantize_onnx(path: Path) -> None:
+    """Replace the float32 ONNX file by one with int8 weights, which only ONNX Runtime can run.
+
+    The exporter computes each LSTM's weights by nodes, and the quantiser passes over what is no stored
+    tensor without a word: so constants are folded first. Weights get 7 bits of 8: CPUs without VNNI
+    saturate sums of full 8-bit products, and would forecast otherwise than the machine of the checks.
+
+    Raises:
+        ModelError: an LSTM or linear layer was left in float32.
+    """
+    with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as folder:
+        folded = Path(folder, "folded.onnx")
+        graph = onnxscript.ir.load(path)
+        onnxscript.optimizer.fold_constants(graph, input_size_limit=_LARGE, output_size_limit=_LARGE)
+        onnxscript.optimizer.remove_unused_nodes(graph)
+        onnxscript.ir.save(graph, folded)
+        with _quiet():
+            quantize_dynamic(
+                folded,
+                temporary,
+                op_types_to_quantize=["LSTM", "MatMul"],
+                weight_type=QuantType.QInt8,
+                reduce_range=True,
+            )
+        left = sorted({node.op_type for node in onnx.load(temporary).graph.node} & {"LSTM", "MatMul", "Gemm"})
+        if left:
+            raise ModelError(f"{path.name}: quantisation left {', '.join(left)} in float32; export without it.")
+
+
+def is_quantized(path: Path) -> bool:
+    """Whether the ONNX file holds 8-bit weights: told by the file itself, not by what was asked for."""
+    return any(one.data_type in _EIGHT_BITS for one in onnx.load(path).graph.initializer)
+
+
+def measure_footprints(paths: list[Path], windows: npt.NDArray[np.float32]) -> list[Footprint]:
+    """One for each file; their latencies are taken in turns, so that a busy machine hits all of them alike.
+
+    `windows` [n, window_size, features], raw units.
+    """
+    sessions = [open_session(path, threads=1) for path in paths]
+    rounds = [[measure_latency(session, windows) for session in sessions] for _ in range(LATENCY_ROUNDS)]
+    footprints = []
+    for path, durations in zip(paths, np.concatenate(rounds, axis=1), strict=True):
+        content = path.read_bytes()
+        p50, p99 = np.percentile(durations, (50, 99))
+        footprints.append(
+            Footprint(len(content), len(gzip.compress(content, mtime=0)), round(float(p50), 4), round(float(p99), 4))
+        )
+    return footprints
+
+
+def describe(
+    reference: Footprint,
+    unpruned: Footprint,
+    compressed: Footprint,
+    *,
+    prune_share: float,
+    non_zero: float,
+    quantized: bool,
+) -> dict[str, Any]:
+    """The `compression` document: what was done, and what it gained or cost.
+
+    Against `reference`, the float32 model as trained, stands the whole; against `unpruned`, the same model
+    with this one's weight format, stands pruning alone, so that it takes no credit for quantisation.
+    """
+    return {
+        "prune_share": prune_share,
+        "non_zero_share": non_zero,
+        "quantized": quantized,
+        "reference": asdict(reference),
+        "compressed": asdict(compressed),
+        "verdict": verdict(reference, compressed),
+        "pruning_verdict": verdict(unpruned, compressed) if prune_share else None,
+    }
+
+
+def verdict(reference: Footprint, compressed: Footprint) -> str:
+    """What was gained, in words: the file as it is served and the latency (p50), then the file as it travels.
+
+    A change below `MEANINGFUL_SHARE` is none. Percentages are of the reference.
+    """
+    size = _change(reference.size_bytes, compressed.size_bytes)
+    latency = _change(reference.p50_ms, compressed.p50_ms)
+    gzipped = _change(reference.gzip_bytes, compressed.gzip_bytes)
+    told = [_told(size, "smaller", "larger"), _told(latency, "faster", "slower")]
+    if min(size, latency) < 0:
+        sentence = ", ".join(told)
+    else:
+        losses = ", ".join(words for change, words in zip((size, latency), told, strict=True) if change)
+        sentence = "neither smaller nor faster" + (f": {losses}" if losses else "")
+    return sentence + (f" (gzipped {_told(gzipped, 'smaller', 'larger')})" if gzipped else "")
+
+
+def _change(before: float, after: float) -> float:
+    """The change as a share of `before`; 0 where it means nothing."""
+    change = after / before - 1
+    return change if abs(change) >= MEANINGFUL_SHARE else 0.0
+
+
+def _told(change: float, less: str, more: str) -> str:
+    return f"{100 * abs(change):.0f} % {less if change < 0 else more}" if change else f"no {less}"
+
+
+def _prunable(network: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """Each LSTM and linear layer with the name of each of its weight matrices."""
+    for layer in network.modules():
+        if isinstance(layer, nn.LSTM | nn.Linear):
+            names = [name for name, _ in layer.named_parameters(recurse=False) if name.startswith("weight")]
+            yield from ((layer, name) for name in names)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's advice to optimise the graph beforehand, which goes to the root logger."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)

@@ -1,0 +1,230 @@
+"""Export to ONNX, and the proof that the file does what the model does: parity, bounds, latency."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+
+from bwpredict import schema
+from bwpredict.errors import ModelError
+from bwpredict.inference.session import BATCH_SIZES
+from bwpredict.models.compression import is_quantized
+from bwpredict.models.intervals import Served
+from bwpredict.models.network import Forecaster
+from bwpredict.store.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+Array = npt.NDArray[np.float32]
+
+GUIDE_LATENCY_MS = 10.0
+PARITY_TOLERANCE = 1e-3
+"""Largest |ONNX Runtime - torch| relative to max(|torch|, the target's MAPE floor): float32 keeps about 7 digits,
+and exp() turns an absolute error of its argument into a relative one of its result."""
+QUANTIZED_PARITY_TOLERANCE = 0.05
+"""The same for int8 weights: 3.5 times the largest error measured, of 0.014 (5 models of calm fleets 0.002 to
+0.014, one on Starlink recordings 0.006). What it costs in accuracy is for the comparison to tell."""
+PROBE_TIMEOUT_SECONDS = 300
+
+
+def export_onnx(model: Forecaster | Served, path: Path, properties: dict[str, Any]) -> Path:
+    """Write the model as one ONNX file with a free batch size; `properties` become metadata_props.
+
+    Its outputs are `output`, and `lower` and `upper` where the model has intervals.
+    """
+    served = _served(model)
+    window = torch.zeros(2, served.forecaster.contract.window_size, len(schema.FEATURES))
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        _quiet_exporter()
+        torch.onnx.export(
+            served.eval(),
+            (window,),
+            temporary,
+            input_names=["input"],
+            output_names=list(served.outputs),
+            dynamo=True,
+            dynamic_shapes={"window": {0: torch.export.Dim("batch")}},
+            external_data=False,
+            verbose=False,
+        )
+        document = onnx.load(temporary)
+        for node in document.graph.node:
+            del node.metadata_props[:]  # the exporter's stack traces: paths of this machine
+        for key, value in sorted(properties.items()):
+            document.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value))
+        onnx.save(document, temporary)
+    return path
+
+
+def model_properties(model: Forecaster | Served, *, version: str, snapshot_id: str) -> dict[str, Any]:
+    """What the file tells of itself: version, features, units, horizon, snapshot, level of its intervals."""
+    served = _served(model)
+    contract, intervals = served.forecaster.contract, served.intervals
+    return {
+        "version": version,
+        "features": list(schema.FEATURES),
+        "targets": list(schema.TARGETS),
+        "units": {name: schema.COLUMN[name].unit for name in schema.FEATURES},
+        "window_size": contract.window_size,
+        "horizon_minutes": contract.horizon_minutes,
+        "cadence_seconds": contract.cadence_seconds,
+        "calendar": schema.CALENDAR.sentence,
+        "snapshot": snapshot_id,
+        **({} if intervals is None else {"interval_level": intervals.level}),
+    }
+
+
+def check_export(model: Forecaster | Served, path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run the file in a fresh process on real and extreme windows; the parity and the latency document.
+
+    Every output is checked, for every window in batches of several sizes and alone: with int8 weights they differ,
+    since all windows of a batch share one scale of their activations. The largest error counts.
+
+    `windows` [n, window_size, features] are real ones, raw units.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load or run the file, or it lacks one of the model's outputs.
+    """
+    model = _served(model)
+    cases = {"real": windows, **extreme_windows(windows)}
+    inputs = np.concatenate(list(cases.values()))
+    served, durations_ms = _run_in_fresh_process(path, inputs, model.outputs)
+    expected = model.predict(inputs)
+    difference = {name: np.abs(served[name].astype(np.float64) - expected[name]) for name in model.outputs}
+    floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
+    unit = {name: np.maximum(np.abs(expected[name]), floors) for name in model.outputs}
+    relative = {name: values / unit[name] for name, values in difference.items()}
+    over_all = np.stack(list(relative.values()))
+    batch_effect = np.stack([np.ptp(served[name].astype(np.float64), axis=0) / unit[name] for name in model.outputs])
+    quantized = is_quantized(path)
+    ends = np.cumsum([len(case) for case in cases.values()])
+    parity = {
+        "onnx_checker": _checker_accepts(path),
+        "max_absolute_error": _finite(np.stack(list(difference.values())).max()),
+        "max_relative_error": _finite(over_all.max()),
+        "max_batch_effect": _finite(batch_effect.max()),
+        "quantized": quantized,
+        "tolerance": QUANTIZED_PARITY_TOLERANCE if quantized else PARITY_TOLERANCE,
+        "all_finite": all(bool(np.isfinite(values).all()) for values in served.values()),
+        "bounds_kept": all(_keeps_bounds(values) for values in served.values()),
+        "order_kept": _keeps_order(served),
+        "batch_sizes": [*BATCH_SIZES, len(inputs)],
+        "outputs": {name: _finite(values.max()) for name, values in relative.items()},
+        "cases": [
+            {
+                "case": name,
+                "windows": len(case),
+                "max_relative_error": _finite(over_all[..., end - len(case) : end, :].max()),
+            }
+            for (name, case), end in zip(cases.items(), ends, strict=True)
+        ],
+    }
+    return parity, _latency(durations_ms)
+
+
+def _served(model: Forecaster | Served) -> Served:
+    return model if isinstance(model, Served) else Served(model)
+
+
+def _keeps_bounds(values: Array) -> bool:
+    """Whether [..., targets] lie within the targets' physical bounds."""
+    minimum = np.array([schema.COLUMN[name].minimum for name in schema.TARGETS], dtype=float)
+    maximum = np.array([schema.COLUMN[name].maximum or np.inf for name in schema.TARGETS])
+    return bool(((values >= minimum) & (values <= maximum)).all())
+
+
+def _keeps_order(served: dict[str, Array]) -> bool | None:
+    """Whether lower <= output <= upper everywhere; None without intervals."""
+    if not set(schema.INTERVAL_OUTPUTS) <= served.keys():
+        return None
+    lower, upper = (served[name] for name in schema.INTERVAL_OUTPUTS)
+    return bool(((lower <= served["output"]) & (served["output"] <= upper)).all())
+
+
+def extreme_windows(windows: Array) -> dict[str, Array]:
+    """Windows at the edge of what can come: zeros, maxima seen and far beyond, constants, steps."""
+    _, size, features = windows.shape
+    maxima = windows.max(axis=(0, 1))
+    calendar = [schema.FEATURES.index(name) for name in ("time_of_day", "day_of_week")]
+    loss = schema.FEATURES.index("packet_loss")
+    beyond = maxima * 1e6 + 1e6
+    beyond[loss], beyond[calendar] = 1.0, maxima[calendar]
+
+    def repeated(sample: Array) -> Array:
+        return np.broadcast_to(sample.astype(np.float32), (1, size, features)).copy()
+
+    nothing = np.zeros(features, np.float32)
+    step = repeated(nothing)
+    step[:, size // 2 :] = maxima
+    return {
+        "zeros": repeated(nothing),
+        "maxima": repeated(maxima),
+        "far beyond the maxima": repeated(beyond),
+        "constant": np.repeat(windows[:1, -1:], size, axis=1),
+        "step from zero to the maxima": step,
+    }
+
+
+def _run_in_fresh_process(
+    path: Path, inputs: Array, outputs: tuple[str, ...]
+) -> tuple[dict[str, Array], npt.NDArray[np.float64]]:
+    """Each output as [batch sizes, n, targets], and the durations of single-window runs in ms."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, taken = Path(folder, "inputs.npy"), Path(folder, "outputs.npz")
+        np.save(given, inputs)
+        command = [sys.executable, "-m", "bwpredict.inference.session", str(path), str(given), str(taken)]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=PROBE_TIMEOUT_SECONDS)  # noqa: S603
+        except subprocess.CalledProcessError as error:
+            last_line = (error.stderr.strip().splitlines() or ["no message"])[-1]
+            raise ModelError(f"{path.name}: ONNX Runtime cannot run the exported model: {last_line}") from error
+        except subprocess.TimeoutExpired as error:
+            raise ModelError(f"{path.name}: ONNX Runtime did not finish within {PROBE_TIMEOUT_SECONDS} s.") from error
+        with np.load(taken, allow_pickle=False) as results:
+            found = {name: results[name] for name in results.files if name != "latency_ms"}
+            durations_ms = results["latency_ms"]
+    if set(found) != set(outputs):
+        raise ModelError(f"{path.name}: has the outputs {sorted(found)}, expected {sorted(outputs)}.")
+    return found, durations_ms
+
+
+def _checker_accepts(path: Path) -> bool:
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except onnx.checker.ValidationError as error:
+        logger.error("%s: onnx.checker: %s", path.name, error)
+        return False
+    return True
+
+
+def _latency(durations_ms: npt.NDArray[np.float64]) -> dict[str, Any]:
+    p50, p99 = np.percentile(durations_ms, (50, 99))
+    return {
+        "batch": 1,
+        "threads": 1,
+        "runs": len(durations_ms),
+        "p50_ms": round(float(p50), 4),
+        "p99_ms": round(float(p99), 4),
+        "guide_ms": GUIDE_LATENCY_MS,
+    }
+
+
+def _finite(value: np.floating[Any]) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _quiet_exporter() -> None:
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)

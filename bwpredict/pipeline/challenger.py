@@ -1,0 +1,279 @@
+"""Making a challenger: fit, export, evaluate. What a retraining run and `bwpredict train` have in common.
+
+Each function reads what the one before left in the folder, and writes the files that its docstring names.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bwpredict import schema
+from bwpredict.config import RunConfig, Settings
+from bwpredict.datasets.frame import TelemetryFrame
+from bwpredict.datasets.windows import Split, WindowIndex, index_windows, split_windows
+from bwpredict.documents import read_document, write_document
+from bwpredict.errors import ModelError
+from bwpredict.evaluation.comparison import compare
+from bwpredict.evaluation.forecasts import Bounds, Forecasts, collect, write_forecasts
+from bwpredict.evaluation.horizon import errors_by_minute
+from bwpredict.evaluation.slices import window_labels
+from bwpredict.inference.onnx_model import forecast, forecast_with_bounds
+from bwpredict.models import intervals, layers, network, onnx_export
+from bwpredict.models.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
+from bwpredict.pipeline.run_config import RESUME
+from bwpredict.registry.layout import CONFORMANCE_NAME, PROFILE_NAME, metadata_name, onnx_name
+from bwpredict.reports import forecast_plots, metadata, plots
+from bwpredict.serving import conformance
+from bwpredict.store.files import sha256_of
+from bwpredict.training import trainer, warm_start
+from bwpredict.training.checkpointing import Resume
+from bwpredict.training.progress import log_epoch
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "best_model.pth"
+UNPRUNED_CHECKPOINT = "unpruned_model.pth"
+"""The model before pruning: what the pruned one is measured against."""
+HISTORY = "history.json"
+PARITY = "parity.json"
+LATENCY = "latency.json"
+COMPRESSION = "compression.json"
+COMPARISON = "comparison.json"
+FORECASTS = "forecasts.parquet"
+REPORT = "bandwidth_predictor_report.json"
+HISTORY_PLOT = "training_history.png"
+SCATTER_PLOT = "predictions_scatter.png"
+LINKS_PLOT = "link_forecasts"
+"""The pictures are called `link_forecasts_<target>.png`."""
+RESIDUALS_PLOT = "residuals.png"
+HORIZON_PLOT = "horizon.png"
+PARITY_WINDOWS = 512
+LOCK = Path(__file__).parent.parent / "requirements.txt"
+"""The lock of a checkout; an installed package has none."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model in production, as it was fetched: `onnx` lies on this machine."""
+
+    version: str
+    onnx: Path
+    links: frozenset[tuple[int, int]] | None = None
+    """(node_id, peer_id) of the links that it was trained on; None: not known."""
+
+
+def cut(frame: TelemetryFrame, run: RunConfig) -> Split:
+    """The run's windows of this telemetry, split.
+
+    Raises:
+        TelemetryError, ConfigError: as `index_windows` and `split_windows`.
+    """
+    index = index_windows(frame, run.training.window_size, run.training.horizon_minutes)
+    split = split_windows(index, run.split)
+    counts = ", ".join(f"{len(part):,} {name}" for name, part in split.parts.items())
+    logger.info("%s windows of %s links: %s", f"{len(index):,}", len(frame.links), counts)
+    return split
+
+
+def fit(folder: Path, split: Split, run: RunConfig, champion: Path | None = None) -> Path:
+    """Train, prune if asked, and calibrate the intervals.
+
+    Writes `best_model.pth`, `history.json`, `training_history.png`. Returns the checkpoint.
+    A pruned model's checkpoint before pruning is `unpruned_model.pth`. `champion` is the checkpoint that a warm start
+    begins with. What `resume/` holds continues a call that was killed; it is gone at the end.
+    """
+    absent = frozenset(split["train"].frame.filled or {})
+    checkpoint, unpruned = folder / CHECKPOINT, folder / UNPRUNED_CHECKPOINT
+    pruned = run.training.prune_share > 0
+    unpruned.unlink(missing_ok=True)  # of an earlier training into this folder
+    first = unpruned if pruned else checkpoint
+    every_seconds = Settings().checkpoint_seconds
+
+    def options(name: str) -> dict[str, Any]:
+        resume = Resume(folder / RESUME / f"{name}.pth", every_seconds)
+        return {"absent": absent, "on_epoch": log_epoch, "resume": resume}
+
+    result = trainer.train(split, run.training, first, **options("train"))
+    if run.training.warm_start:
+        result = warm_start.choose(result, champion, split, run.training, first, **options("warm_start"))
+    trained, history = result.model, result.history
+    if pruned:
+        fine_tuned = trainer.prune_and_fine_tune(trained, split, run.training, checkpoint, **options("fine_tune"))
+        trained, pruning = fine_tuned.model, fine_tuned.history
+        duration = history["duration_seconds"] + pruning["duration_seconds"]
+        history = history | {"pruning": pruning, "duration_seconds": round(duration, 3)}
+        _log_pruning(pruning)
+    made = intervals.calibrate(trained, split, absent=absent)
+    intervals.attach(checkpoint, made)
+    _log_intervals(made, split)
+    write_document(folder / HISTORY, "training_history", history)
+    plots.training_history(folder / HISTORY_PLOT, history)
+    shutil.rmtree(folder / RESUME, ignore_errors=True)
+    return checkpoint
+
+
+def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) -> Path:
+    """Export, quantise if asked, and check in a fresh process; returns the ONNX file.
+
+    Writes `parity.json`, `latency.json`, `conformance.json`, and for a pruned or quantised model `compression.json`.
+    """
+    challenger = intervals.load_served(folder / CHECKPOINT)
+    properties = onnx_export.model_properties(challenger, version=run.version, snapshot_id=snapshot_id)
+    path = onnx_export.export_onnx(challenger, folder / onnx_name(run.version), properties)
+    if run.quantize:
+        quantize_onnx(path)
+    real = split["validation"].spread(PARITY_WINDOWS).inputs()
+    parity, latency = onnx_export.check_export(challenger, path, real)
+    write_document(folder / PARITY, "parity", parity)
+    write_document(folder / LATENCY, "latency", latency)
+    few = split["validation"].spread(conformance.REAL_WINDOWS).inputs()
+    cases = {"real": few, **onnx_export.extreme_windows(real)}
+    conformance.write_vectors(folder / CONFORMANCE_NAME, path, cases, version=run.version, relative=parity["tolerance"])
+    logger.info(
+        "%s: largest relative difference to torch %s, single window p50 %s ms, p99 %s ms",
+        path.name, parity["max_relative_error"], latency["p50_ms"], latency["p99_ms"],
+    )  # fmt: skip
+    (folder / COMPRESSION).unlink(missing_ok=True)  # see fit
+    if run.quantize or run.training.prune_share:
+        _write_compression(folder, challenger, path, real, run)
+    return path
+
+
+def _write_compression(
+    folder: Path, challenger: intervals.Served, path: Path, windows: onnx_export.Array, run: RunConfig
+) -> None:
+    """Measure the challenger's file beside those of the same training without pruning, and without quantisation."""
+    before = challenger
+    if run.training.prune_share:
+        before = intervals.Served(network.load_checkpoint(folder / UNPRUNED_CHECKPOINT), challenger.intervals)
+    with tempfile.TemporaryDirectory() as scratch:
+        reference = onnx_export.export_onnx(before, Path(scratch, "reference.onnx"), {})
+        unpruned = Path(shutil.copy(reference, Path(scratch, "unpruned.onnx")))
+        if run.quantize:
+            quantize_onnx(unpruned)
+        footprints = measure_footprints([reference, unpruned, path], windows)
+    document = describe(
+        *footprints,
+        prune_share=run.training.prune_share,
+        non_zero=non_zero_share(challenger.forecaster),
+        quantized=is_quantized(path),
+    )
+    write_document(folder / COMPRESSION, "compression", document)
+    logger.info("Against the float32 model before pruning: %s.", document["verdict"])
+    if document["pruning_verdict"]:
+        logger.info("By pruning alone: %s.", document["pruning_verdict"])
+
+
+def evaluate(
+    folder: Path, split: Split, run: RunConfig, snapshot: Mapping[str, Any], champion: Champion | None
+) -> dict[str, Any]:
+    """Score challenger, champion and baselines on the same test windows; returns the comparison document.
+
+    Writes `comparison.json`, `forecasts.parquet`, `model_metadata_<version>.json`,
+    `bandwidth_predictor_report.json`, `predictions_scatter.png` and the pictures of the model card.
+    """
+    index = split["test"].spread(run.maximum_test_windows)
+    path = folder / onnx_name(run.version)
+    served = forecast_with_bounds(path, index)
+    models = {"challenger": served.output}
+    problem = None
+    if champion:
+        try:
+            models["champion"] = forecast(champion.onnx, index)
+        except ModelError as error:
+            problem = str(error)
+    known = champion.links if champion and champion.links is not None else _links_of(split["train"])
+    forecasts = replace(collect(index, models), labels=window_labels(index, known))
+    comparison = compare(
+        forecasts,
+        challenger_version=run.version,
+        challenger_sha256=sha256_of(path),
+        champion_version=champion.version if champion else None,
+        champion_sha256=sha256_of(champion.onnx) if champion else None,
+        champion_problem=problem,
+        bounds=served.bounds,
+        target_weights=run.policy.weights,
+        horizon_minutes=run.training.horizon_minutes,
+    )
+    comparison["horizon"] = errors_by_minute(index, forecasts.targets)
+    write_forecasts(folder / FORECASTS, forecasts)
+    _draw(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
+    _write_metadata(folder, split, run, snapshot, comparison)
+    write_document(folder / COMPARISON, "comparison", comparison)
+    return comparison
+
+
+def _draw(
+    folder: Path, forecasts: Forecasts, comparison: Mapping[str, Any], bounds: Bounds | None, horizon_minutes: float
+) -> None:
+    figures = comparison["models"]["challenger"]["per_target"]
+    plots.predictions_scatter(
+        folder / SCATTER_PLOT, forecasts.actual, forecasts.models["challenger"], figures, targets=forecasts.targets
+    )
+    for target in forecasts.targets:
+        links = comparison["links"][target]
+        forecast_plots.link_forecasts(folder / f"{LINKS_PLOT}_{target}.png", target, forecasts, links, bounds)
+    forecast_plots.residuals(folder / RESIDUALS_PLOT, forecasts)
+    forecast_plots.horizon(folder / HORIZON_PLOT, comparison, horizon_minutes)
+
+
+def _links_of(index: WindowIndex) -> frozenset[tuple[int, int]]:
+    """(node_id, peer_id) of the links with a window."""
+    links = index.frame.links.iloc[np.unique(index.frame.link[index.target_rows])]
+    return frozenset(links[list(schema.LINK_KEY)].itertuples(index=False, name=None))
+
+
+def _write_metadata(
+    folder: Path, split: Split, run: RunConfig, snapshot: Mapping[str, Any], comparison: Mapping[str, Any]
+) -> None:
+    served = intervals.load_served(folder / CHECKPOINT)
+    onnx, compression = folder / onnx_name(run.version), folder / COMPRESSION
+    frame = split["train"].frame
+    document = metadata.model_metadata(
+        run=run,
+        artifact=metadata.Artifact(
+            onnx=onnx.name,
+            sha256=sha256_of(onnx),
+            size_bytes=onnx.stat().st_size,
+            architecture=layers.describe(served.forecaster.architecture, len(served.forecaster.highway.members)),
+            parameters=network.parameter_count(served.forecaster),
+            scaler_params=served.forecaster.scaler_params(),
+            intervals=intervals.describe(served.intervals, split),
+        ),
+        snapshot=snapshot,
+        split=split.describe(),
+        history=read_document(folder / HISTORY, "training_history"),
+        comparison=comparison,
+        environment=metadata.measure_environment(LOCK),
+        filled=frame.filled,
+        cadence_seconds=frame.cadence_seconds,
+        profile=PROFILE_NAME if (folder / PROFILE_NAME).is_file() else None,
+        compression=read_document(compression, "compression") if compression.is_file() else None,
+    )
+    write_document(folder / metadata_name(run.version), "model_metadata", document)
+    write_document(folder / REPORT, "bandwidth_predictor_report", metadata.predictor_report(document))
+
+
+def _log_pruning(pruning: Mapping[str, Any]) -> None:
+    logger.info(
+        "pruned to %.0f %% of the weights: validation loss %.4f, without fine-tuning %.4f, before pruning %.4f",
+        100 * pruning["non_zero_share"],
+        min(record["validation_loss"] for record in pruning["records"]),
+        pruning["pruned_validation_loss"],
+        pruning["unpruned_validation_loss"],
+    )
+
+
+def _log_intervals(made: intervals.Intervals | None, split: Split) -> None:
+    if made is None:
+        logger.warning("no intervals are made: %s", intervals.why_none(split))
+    else:
+        logger.info("%.0f %% intervals calibrated on %s windows", 100 * made.level, f"{made.calibration_windows:,}")

@@ -1,0 +1,88 @@
+"""The decision on a run, from the documents in its work area: as it is taken, or once more under another policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bwpredict.config import GatePolicy, RunConfig
+from bwpredict.documents import read_document
+from bwpredict.errors import WorkAreaError
+from bwpredict.gate import decision
+from bwpredict.pipeline import challenger
+from bwpredict.pipeline.run_config import SNAPSHOT, read_run
+from bwpredict.registry.layout import DECISION_NAME, onnx_name
+from bwpredict.store.files import sha256_of
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A decision that was taken, and what it would have been."""
+
+    before: Document
+    after: Document
+
+    def changes(self) -> Iterator[tuple[str, str, str, str]]:
+        """Check, verdict before and after ("": none) and its sentence, of each whose verdict differs."""
+        before, after = ({check["id"]: check for check in one["checks"]} for one in (self.before, self.after))
+        for name in dict.fromkeys([*before, *after]):
+            old, new = before.get(name, {}), after.get(name, {})
+            if old.get("verdict") != new.get("verdict"):
+                sentence = new.get("sentence", old.get("sentence", ""))
+                yield name, old.get("verdict", ""), new.get("verdict", ""), sentence
+
+
+def decide(area: Path, run: RunConfig, policy: GatePolicy, *, policy_origin: str, decided_at: str) -> Document:
+    """The decision on the documents and the model file of a work area. Writes nothing.
+
+    Raises:
+        DocumentError: a document is missing or broken.
+    """
+    return decision.decide(
+        _comparison(area, run, policy),
+        read_document(area / challenger.PARITY, "parity"),
+        read_document(area / challenger.LATENCY, "latency"),
+        policy,
+        version=run.version,
+        run_id=run.run_id,
+        month=run.month,
+        onnx_sha256=sha256_of(area / onnx_name(run.version)),
+        snapshot_id=read_document(area / SNAPSHOT, "snapshot")["snapshot_id"],
+        force_bootstrap=run.force_bootstrap,
+        policy_origin=policy_origin,
+        decided_at=decided_at,
+    )
+
+
+def replay(area: Path, policy: GatePolicy, *, policy_origin: str, decided_at: str) -> Replay:
+    """What a run's decision would have been under another policy: no training, no forecasts, nothing written.
+
+    Raises:
+        WorkAreaError: this is no work area of a run that came to a decision.
+        DocumentError: a document is broken.
+    """
+    run = read_run(area)
+    if not (area / DECISION_NAME).is_file():
+        raise WorkAreaError(f"{area}: holds no {DECISION_NAME}; only a run that came to a decision can be replayed.")
+    before = read_document(area / DECISION_NAME, "decision")
+    return Replay(before, decide(area, run, policy, policy_origin=policy_origin, decided_at=decided_at))
+
+
+def _comparison(area: Path, run: RunConfig, policy: GatePolicy) -> Document:
+    """The run's comparison; with other weights, its difference is drawn again from the run's own forecasts."""
+    document = read_document(area / challenger.COMPARISON, "comparison")
+    difference = document.get("difference")
+    if difference is None or difference["weighted"]["weights"] == policy.weights:
+        return document
+    from bwpredict.evaluation.comparison import difference_from_champion
+    from bwpredict.evaluation.forecasts import read_forecasts
+
+    forecasts = read_forecasts(area / challenger.FORECASTS)
+    again = difference_from_champion(
+        forecasts, target_weights=policy.weights, horizon_minutes=run.training.horizon_minutes
+    )
+    return document | {"difference": again}

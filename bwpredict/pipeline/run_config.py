@@ -1,0 +1,130 @@
+"""From what a person or the schedule asked for to the configuration of one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bwpredict.config import GatePolicy, RunConfig, Settings, load
+from bwpredict.errors import ConfigError, WorkAreaError
+from bwpredict.gate.policies import find_policy
+from bwpredict.pipeline.model_catalog import THE_ONE_MODEL, NamedModel
+from bwpredict.tuning import config_files
+
+TRAINING_PARAMS = (
+    *("architecture", "highway_epochs", "epochs", "windows_per_epoch", "seed"),
+    *("prune_share", "fine_tune_epochs", "ranks", "warm_start"),
+)
+RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run", "quantize", "backfill", "publish_past_months")
+TRAINING_FILE_PARAM = "training_config"
+POLICY_PARAM = "policy"
+OVERRIDES_PARAM = "gate_overrides"
+RUN = "run.json"
+SNAPSHOT = "snapshot.json"
+RESUME = "resume"
+"""Files of a run's work area; in the folder `resume/` is what a training that was killed continues from."""
+_NAMES_OF_A_POLICY = ("name", "version")
+
+
+def run_config(
+    params: Mapping[str, Any],
+    *,
+    run_id: str,
+    interval_start: datetime | None,
+    run_after: datetime,
+    now: datetime,
+    settings: Settings,
+    code_version: str,
+    model: NamedModel = THE_ONE_MODEL,
+) -> RunConfig:
+    """The configuration of one retraining run.
+
+    Args:
+        params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`, `training_config` (name or
+            path of a training configuration file), `policy` (name or path of the gate policy) and `gate_overrides`
+            (fields of it); what is left out has the model's default.
+        interval_start: start of the data interval, for a run by the schedule.
+        run_after: when the run was due, for a run that has neither a month nor an interval.
+        now: names the version, in UTC.
+        settings: those of `model`.
+
+    Raises:
+        ConfigError: an unknown param or policy, or a param with an unusable value.
+    """
+    known = {"month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, *TRAINING_PARAMS, *RUN_PARAMS}
+    unknown = sorted(set(params) - known)
+    if unknown:
+        raise ConfigError(f"params: {unknown[0]}: no such param.")
+    hyperparameters, source = config_files.resolve(params.get(TRAINING_FILE_PARAM) or "", settings.registry)
+    hyperparameters = model.training | hyperparameters
+    found = find_policy(params.get(POLICY_PARAM) or model.policy, settings.policies)
+    values = {
+        "run_id": run_id,
+        "model_name": model.name,
+        "version": now.astimezone(UTC).strftime("v%Y%m%d_%H%M%S"),
+        "month": params.get("month") or _month(interval_start, run_after),
+        "telemetry": settings.telemetry,
+        "registry": settings.registry,
+        "code_version": code_version,
+        "created_at": now.astimezone(UTC).isoformat(timespec="seconds"),
+        "history_months": model.history_months,
+        "training": model.training
+        | hyperparameters
+        | {name: params[name] for name in TRAINING_PARAMS if name in params},
+        "training_file": source,
+        "policy": overridden(found.policy, params.get(OVERRIDES_PARAM) or {}),
+        "policy_origin": found.origin,
+    }
+    values |= {name: params[name] for name in RUN_PARAMS if name in params}
+    return load(RunConfig, values, origin="params")
+
+
+def overridden(policy: GatePolicy, overrides: Mapping[str, Any]) -> GatePolicy:
+    """The policy with other thresholds, under a name that says which, so that nobody takes it for the original.
+
+    Raises:
+        ConfigError: not a field of a policy, or a value out of its bounds.
+    """
+    if not overrides:
+        return policy
+    renamed = sorted(set(overrides) & set(_NAMES_OF_A_POLICY))
+    if renamed:
+        raise ConfigError(f"{OVERRIDES_PARAM}: {renamed[0]}: a policy keeps its name; override thresholds only.")
+    name = f"{policy.name} (overridden: {', '.join(sorted(overrides))})"
+    return load(GatePolicy, {**policy.model_dump(), **overrides, "name": name}, origin=OVERRIDES_PARAM)
+
+
+def read_run(area: Path) -> RunConfig:
+    """The run's configuration. Raises WorkAreaError."""
+    path = area / RUN
+    try:
+        return RunConfig.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise WorkAreaError(f"{path}: cannot be read as a run's configuration.") from error
+
+
+def gate_overrides_schema() -> dict[str, Any]:
+    """JSON Schema of `gate_overrides`, so that a form says what there is, and refuses what `overridden` would."""
+    properties = GatePolicy.model_json_schema()["properties"]
+    thresholds = {name: field for name, field in properties.items() if name not in _NAMES_OF_A_POLICY}
+    return {
+        "type": "object",
+        "properties": {
+            name: {key: value for key, value in field.items() if key != "title"} for name, field in thresholds.items()
+        },
+        "additionalProperties": False,
+        "description": "Thresholds that replace those of the policy, for this run alone, such as"
+        ' {"minimum_skill": 0.05}; the decision names every one of them. There are, with their defaults: '
+        + ", ".join(f"{name} {json.dumps(field['default'])}" for name, field in thresholds.items())
+        + ".",
+    }
+
+
+def _month(interval_start: datetime | None, run_after: datetime) -> str:
+    """The month of the data interval, or the last one that was over at `run_after`; in UTC."""
+    if interval_start is None:
+        interval_start = run_after.astimezone(UTC).replace(day=1) - timedelta(days=1)
+    return interval_start.astimezone(UTC).strftime("%Y-%m")

@@ -1,0 +1,127 @@
+"""What the runs of an installation came to, from their work areas: for people who look, not for the steps."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bwpredict.documents import read_document
+from bwpredict.errors import ConfigError, DocumentError, ObjectMissingError, WorkAreaError
+from bwpredict.pipeline import steps
+from bwpredict.pipeline.run_config import RUN, read_run
+from bwpredict.registry.layout import DECISION_NAME
+from bwpredict.workspace import areas
+
+Document = dict[str, Any]
+
+DATA_DOCS = f"{steps.VALIDATION}/data_docs"
+_SHOWN = (steps.MODEL_CARD, "training_history.png", "predictions_scatter.png", DECISION_NAME, "comparison.json")
+"""Files of a work area that people may look at, beside the Data Docs."""
+_SUFFIXES = (".html", ".css", ".png", ".svg")
+_OPENED = (steps.MODEL_CARD, f"{DATA_DOCS}/index.html")
+"""Where looking at a run begins."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run: what it was to do, and the verdict that it came to, if it got there."""
+
+    run_id: str
+    month: str
+    version: str
+    created_at: str
+    decision: Document
+    validation: Document
+    files: tuple[str, ...]
+    """Pages that there are to open."""
+
+    @property
+    def verdict(self) -> str:
+        """`promote`, `bootstrap`, `reject`, `telemetry` (it did not pass validation), or `unfinished`."""
+        if self.decision:
+            return str(self.decision["outcome"])
+        return "telemetry" if self.validation and not self.validation["passed"] else "unfinished"
+
+    @property
+    def reason(self) -> str:
+        """One sentence."""
+        if self.decision:
+            return str(self.decision["reason"])
+        if self.verdict == "telemetry":
+            failed = [check["sentence"] for check in self.validation["checks"] if not check["passed"]]
+            return f"The telemetry is not fit to train on: {failed[0] if failed else 'see the Data Docs.'}"
+        return "It has not come to a decision."
+
+
+def recent_runs(work: Path, limit: int) -> list[RunSummary]:
+    """The latest runs, newest first; what is no run's work area, or no longer whole, is left out.
+
+    Raises:
+        StoreUnreachableError: of the store that shares the work areas.
+    """
+    runs = []
+    for area in areas.newest(work, limit):
+        with suppress(ObjectMissingError):  # old areas expire, one file after another
+            runs.append(run_summary(work, area.name))
+    return runs
+
+
+def run_summary(work: Path, run_id: str) -> RunSummary:
+    """One run.
+
+    Raises:
+        WorkAreaError: there is no such run here.
+        StoreUnreachableError: of the store that shares the work areas.
+    """
+    area = work / run_id
+    areas.fetch(area, RUN, DECISION_NAME, steps.VALIDATION_RESULT, *_OPENED)
+    try:
+        run = read_run(area)
+    except WorkAreaError as error:
+        raise _no_such_run(work, run_id) from error
+    if run.run_id != run_id:
+        raise _no_such_run(work, run_id)
+    return RunSummary(
+        run_id=run.run_id,
+        month=run.month,
+        version=run.version,
+        created_at=run.created_at,
+        decision=_document(area / DECISION_NAME, "decision"),
+        validation=_document(area / steps.VALIDATION_RESULT, "validation"),
+        files=tuple(name for name in _OPENED if (area / name).is_file()),
+    )
+
+
+def shown_file(work: Path, run_id: str, name: str) -> Path:
+    """The path of a page or picture of a run that people may look at, and of nothing else.
+
+    Raises:
+        ConfigError: not a file that is shown: outside the work area, or no page.
+        StoreUnreachableError: of the store that shares the work areas.
+    """
+    area = (work / run_id).resolve()
+    path = (area / name).resolve()
+    within = area.parent == work.resolve() and path.is_relative_to(area)
+    relative = path.relative_to(area).as_posix() if within else ""
+    in_the_docs = relative.startswith(f"{DATA_DOCS}/") and path.suffix in _SUFFIXES
+    is_shown = relative in _SHOWN or in_the_docs
+    if is_shown:
+        areas.fetch(work / run_id, relative)
+    if not is_shown or not path.is_file():
+        raise ConfigError(f"{name!r} is no page of the run {run_id!r}.")
+    return path
+
+
+def _no_such_run(work: Path, run_id: str) -> WorkAreaError:
+    return WorkAreaError(
+        f"{work}: has no run {run_id!r}: it was never planned, its work area was removed, or it is not on this machine."
+    )
+
+
+def _document(path: Path, kind: str) -> Document:
+    try:
+        return read_document(path, kind)
+    except DocumentError:
+        return {}

@@ -1,0 +1,146 @@
+"""`bwpredict train`: a model and the guide's artifacts from any telemetry, without DAG, gate or registry."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bwpredict import schema
+from bwpredict.config import Cut, RunConfig, SplitConfig, TrainingConfig, TrainingSource
+from bwpredict.datasets import external
+from bwpredict.datasets.anomalies import oddities
+from bwpredict.datasets.frame import TelemetryFrame
+from bwpredict.datasets.windows import Split, index_windows
+from bwpredict.errors import TelemetryError
+from bwpredict.pipeline import challenger
+
+logger = logging.getLogger(__name__)
+
+Document = dict[str, Any]
+
+SHORT_RECORDING = SplitConfig(validation=0.25, calibration=0, test=0.25, by="link", embargo=False)
+"""How a recording of some hours is cut, where the usual split leaves a part empty."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Telemetry from anywhere, ready to train on."""
+
+    run: RunConfig
+    split: Split
+    data: Document
+    """What the metadata says of the data, as a snapshot would."""
+
+
+def train_on(
+    data_path: Path,
+    output_dir: Path,
+    training: TrainingConfig,
+    *,
+    split_by: Cut,
+    quantize: bool = False,
+    now: datetime,
+    code_version: str,
+    training_file: TrainingSource | None = None,
+    champion: Path | None = None,
+) -> Document:
+    """Train on the file or folder and write all artifacts to `output_dir`; returns the comparison document.
+
+    `champion`: the checkpoint that a warm start begins with.
+
+    Raises:
+        TelemetryError, ConfigError: as `prepare`.
+        ConfigError: the learning rate does not fit.
+    """
+    prepared = prepare(data_path, training, split_by=split_by, now=now, code_version=code_version)
+    run = prepared.run.model_copy(update={"training_file": training_file, "quantize": quantize})
+    output_dir.mkdir(parents=True, exist_ok=True)
+    challenger.fit(output_dir, prepared.split, run, champion)
+    challenger.export_onnx(output_dir, prepared.split, run, prepared.data["snapshot_id"])
+    return challenger.evaluate(output_dir, prepared.split, run, prepared.data, None)
+
+
+def prepare(
+    data_path: Path,
+    training: TrainingConfig,
+    *,
+    split_by: Cut,
+    now: datetime,
+    code_version: str,
+) -> Prepared:
+    """Read the file or folder and cut its windows; writes nothing.
+
+    Raises:
+        TelemetryError: the telemetry cannot be read, or is too short for a window or a part of the split.
+        ConfigError: the horizon does not fit.
+    """
+    frame = without_dead_targets(external.read_data_path(data_path), training)
+    for sentence in oddities(frame):
+        logger.warning("%s", sentence)
+    data = _describe(frame, data_path)
+    run = RunConfig(
+        run_id=f"train-{now:%Y%m%dT%H%M%S}",
+        version=f"v{now:%Y%m%d_%H%M%S}",
+        month=data["end"][:7],
+        telemetry=str(data_path),
+        registry="",
+        code_version=code_version,
+        created_at=now.isoformat(timespec="seconds"),
+        training=training,
+        split=SplitConfig(by=split_by),
+    )
+    split, run = _cut(frame, run)
+    return Prepared(run, split, data)
+
+
+def without_dead_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:
+    """Targets at one bound (0, or all packets lost) in every window count as missing: nothing to learn or score."""
+    targets = index_windows(frame, training.window_size, training.horizon_minutes).targets()
+    filled = dict(frame.filled or {})
+    for name, column in zip(schema.TARGETS, targets.T, strict=True):
+        at, bounds = float(column[0]), (schema.COLUMN[name].minimum, schema.COLUMN[name].maximum)
+        if name not in filled and at in bounds and (column == column[0]).all():
+            filled[name] = at
+            logger.warning("%s is %g in every window; it is left out and not forecast.", name, at)
+    if set(schema.TARGETS) <= set(filled):
+        raise TelemetryError("no column to forecast ever leaves its bound in a window; check the collector.")
+    return replace(frame, filled=filled)
+
+
+def _cut(frame: TelemetryFrame, run: RunConfig) -> tuple[Split, RunConfig]:
+    """The windows, split as asked; recordings too short for that are cut link by link, which is said."""
+    try:
+        return challenger.cut(frame, run), run
+    except TelemetryError as error:
+        short = run.model_copy(update={"split": SHORT_RECORDING})
+        split = challenger.cut(frame, short)
+        logger.warning(
+            "%s Cut instead: the first half of each link's time trains, a quarter validates, the last quarter tests,"
+            " without an embargo between them.",
+            error,
+        )
+        return split, short
+
+
+def _describe(frame: TelemetryFrame, data_path: Path) -> Document:
+    """What the metadata says of the data: a digest of what was read stands for the snapshot."""
+    return {
+        "snapshot_id": digest(frame),
+        "telemetry_uri": str(data_path),
+        "start": datetime.fromtimestamp(int(frame.timestamps.min()), UTC).isoformat(),
+        "end": datetime.fromtimestamp(int(frame.timestamps.max()), UTC).isoformat(),
+        "rows": frame.rows,
+        "links": len(frame.links),
+    }
+
+
+def digest(frame: TelemetryFrame) -> str:
+    """SHA-256 of the samples, for documents to name them by."""
+    sha256 = hashlib.sha256()
+    for array in (frame.timestamps, frame.link, frame.values):
+        sha256.update(array.tobytes())
+    return sha256.hexdigest()

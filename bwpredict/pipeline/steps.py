@@ -1,0 +1,339 @@
+"""The retraining run, one function for each arrow of the design: files in, files out.
+
+Every step reads and writes the run's work area (one folder), so a step that is run again with the
+same inputs writes the same outputs. Between steps only a `Reference` travels, and each step checks
+that the file it was handed is the one that was written. Where machines do not share the folder, each step
+begins with an area that is up to date, and ends with sending what it changed: see `work_areas`.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bwpredict.config import Pruner, RunConfig, Settings
+from bwpredict.documents import read_document, write_document
+from bwpredict.errors import GateRejected, ValidationFailed
+from bwpredict.pipeline.run_config import RUN, SNAPSHOT, read_run
+from bwpredict.registry.layout import DECISION_NAME, PROFILE_NAME, metadata_name, onnx_name
+from bwpredict.store.factory import open_store
+from bwpredict.store.files import write_atomically
+from bwpredict.workspace import areas
+from bwpredict.workspace.references import Reference, file_of, refer, working_on
+
+logger = logging.getLogger(__name__)
+
+TELEMETRY = "telemetry"
+VALIDATION = "validation"
+VALIDATION_SHARDS = "validation_shards"
+VALIDATION_RESULT = "validation.json"
+MODEL_CARD = "model_card.html"
+SUMMARY = "summary.md"
+PUBLICATION = "publication.json"
+CHAMPION = "champion"
+STUDY = "study"
+
+
+def plan(run: RunConfig, work: Path) -> Reference:
+    """Make the run's work area `work / run.run_id` and write `run.json` into it.
+
+    A run that is planned again keeps its version and its time: what the later steps wrote is named after them.
+    """
+    path = work.absolute() / run.run_id / RUN
+    with areas.working_on(path.parent):
+        if path.is_file():
+            before = read_run(path.parent)
+            run = run.model_copy(update={"version": before.version, "created_at": before.created_at})
+        write_atomically(path, run.model_dump_json(indent=2).encode())
+    logger.info("run %s: month %s, version %s, code %s", run.run_id, run.month, run.version, run.code_version)
+    return refer(path)
+
+
+def pull(plan: Reference) -> Reference:
+    """Copy the months' telemetry into the work area and pin it: `telemetry/`, `snapshot.json`."""
+    from bwpredict.telemetry import snapshot
+    from bwpredict.telemetry.months import month_window
+
+    with working_on(plan) as area:
+        run = read_run(area)
+        start, end = month_window(run.month, run.history_months)
+        snapshot.pull(open_store(run.telemetry), "", start, end, area)
+        return refer(area / SNAPSHOT)
+
+
+def validate(snapshot: Reference) -> Reference:
+    """Hold the snapshot against the suites, all its days here: as `plan_shards`, `check_shard` and `judge`."""
+    return judge([check_shard(snapshot, days) for days in plan_shards(snapshot)])
+
+
+def plan_shards(snapshot: Reference) -> list[list[str]]:
+    """The snapshot's days (YYYY-MM-DD), dealt out to shards that can be checked one by one, anywhere."""
+    from bwpredict.validation import shards
+
+    with working_on(snapshot) as area:
+        return shards.plan_shards(area / TELEMETRY, read_document(area / SNAPSHOT, "snapshot"))
+
+
+def check_shard(snapshot: Reference, days: list[str]) -> Reference:
+    """Hold these days against the schema suite: `validation_shards/<first day>/`. What fails is written, not raised."""
+    from bwpredict.validation import shards
+
+    part = f"{VALIDATION_SHARDS}/{days[0] if days else 'no days'}"
+    with working_on(snapshot, part=part) as area:
+        path = shards.check_shard(area / TELEMETRY, read_document(area / SNAPSHOT, "snapshot"), days, area / part)
+        logger.info("%s", shards.summary_of(path))
+        return refer(path)
+
+
+def label_of(shard: Reference) -> str:
+    """In few words, what came of a shard: its days, and how many checks failed."""
+    from bwpredict.validation import shards
+
+    return shards.summary_of(areas.local(shard.path))
+
+
+def judge(shards: list[Reference]) -> Reference:
+    """Put the shards together, add drift since the champion: `validation/`, `validation.json`, `profile.json`.
+
+    Raises:
+        ValidationFailed: with a sentence for each failed expectation.
+    """
+    from bwpredict.validation import verdict
+
+    with working_on(*shards, depth=3) as area:
+        run = read_run(area)
+        before = None
+        if version := _champion_version(run):
+            before = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")
+        pinned = read_document(area / SNAPSHOT, "snapshot")
+        paths = [areas.local(shard.path) for shard in shards]
+        result, measured = verdict.judge(paths, pinned, before, area / VALIDATION)
+        write_document(area / VALIDATION_RESULT, "validation", result)
+        summary = verdict.summary(result)
+        if not result["passed"]:
+            raise ValidationFailed(summary)
+        logger.info("%s", summary)
+        write_document(area / PROFILE_NAME, "profile", measured)
+        return refer(area / PROFILE_NAME)
+
+
+def train(profile: Reference) -> Reference:
+    """Fit the challenger on the snapshot's training part: `best_model.pth`, `history.json`, `training_history.png`."""
+    from bwpredict.pipeline import challenger
+
+    with working_on(profile) as area:
+        run = read_run(area)
+        champion = None
+        if run.training.warm_start and (version := _champion_version(run)):
+            champion = _fetch_champion(run, area, version, challenger.CHECKPOINT)
+        return refer(challenger.fit(area, challenger.cut(_frame(area), run), run, champion))
+
+
+def export(checkpoint: Reference) -> Reference:
+    """Write the challenger as ONNX and check it in a fresh process: `*.onnx`, `parity.json`, `latency.json`."""
+    from bwpredict.pipeline import challenger
+
+    with working_on(checkpoint) as area:
+        run = read_run(area)
+        snapshot_id = read_document(area / SNAPSHOT, "snapshot")["snapshot_id"]
+        return refer(challenger.export_onnx(area, challenger.cut(_frame(area), run), run, snapshot_id))
+
+
+def compare(export: Reference) -> Reference:
+    """Score champion, challenger and baselines on the same test windows: `comparison.json`, metadata, plots."""
+    from bwpredict.pipeline import challenger
+
+    with working_on(export) as area:
+        run = read_run(area)
+        champion = None
+        if version := _champion_version(run):
+            onnx, profile = (_fetch_champion(run, area, version, name) for name in (onnx_name(version), PROFILE_NAME))
+            spans = read_document(profile, "profile")["link_spans"]
+            links = frozenset((span["node_id"], span["peer_id"]) for span in spans)
+            champion = challenger.Champion(version, onnx, links)
+        pinned = read_document(area / SNAPSHOT, "snapshot")
+        challenger.evaluate(area, challenger.cut(_frame(area), run), run, pinned, champion)
+        return refer(area / challenger.COMPARISON)
+
+
+def decide(comparison: Reference) -> Reference:
+    """Apply the gate policy: `decision.json`, `model_card.html`, `summary.md`. A rejection is written, not raised."""
+    from bwpredict.gate import decision as gate_decision
+    from bwpredict.pipeline import challenger
+    from bwpredict.pipeline import decision as pipeline_decision
+    from bwpredict.reports.summary import summary_markdown
+
+    with working_on(comparison) as area:
+        run = read_run(area)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        decision = pipeline_decision.decide(area, run, run.policy, policy_origin=run.policy_origin, decided_at=now)
+        decision = _first_decision(area, decision)
+        write_document(area / DECISION_NAME, "decision", decision)
+        compared = read_document(area / challenger.COMPARISON, "comparison")
+        _write_model_card(area, run, decision, compared)
+        write_atomically(area / SUMMARY, summary_markdown(decision, compared).encode())
+        logger.info("%s", gate_decision.summary(decision))
+        return refer(area / DECISION_NAME)
+
+
+def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], compared: dict[str, Any]) -> None:
+    from bwpredict.pipeline import challenger
+    from bwpredict.reports.model_card import model_card
+
+    champion = area / CHAMPION / str(decision["champion_version"]) / PROFILE_NAME
+    model_card(
+        area / MODEL_CARD,
+        run=run.model_dump(mode="json"),
+        decision=decision,
+        comparison=compared,
+        history=read_document(area / challenger.HISTORY, "training_history"),
+        snapshot=read_document(area / SNAPSHOT, "snapshot"),
+        validation=read_document(area / VALIDATION_RESULT, "validation"),
+        metadata=read_document(area / metadata_name(run.version), "model_metadata"),
+        profile=read_document(area / PROFILE_NAME, "profile"),
+        champion_profile=read_document(champion, "profile") if champion.is_file() else None,
+        pictures=area,
+    )
+
+
+def publish(decision: Reference) -> Reference:
+    """Publish the challenger with its provenance, if its decision says so: `provenance.json`, `publication.json`.
+
+    Raises:
+        GateRejected: the decision is a rejection, or the run is a dry run.
+        ConflictError: production is no longer the champion that the decision was about.
+    """
+    from bwpredict.provenance.record import record
+    from bwpredict.registry.publish import publish as publish_version
+
+    with working_on(decision) as area:
+        run = read_run(area)
+        document = read_document(area / DECISION_NAME, "decision")
+        if not run.publishes:
+            raise GateRejected(
+                f"{run.version}: a dry run publishes nothing, nor does a back-fill unless it is asked to."
+            )
+        record(area, run.version, Settings())
+        production = publish_version(
+            open_store(run.registry),
+            area,
+            run.version,
+            document,
+            month=run.month,
+            promoted_by=f"run {run.run_id}",
+            now=datetime.now(UTC),
+            allow_older=run.publish_past_months,
+        )
+        write_document(area / PUBLICATION, "production", production.document)
+        logger.info("%s is in production at %s", production.version, run.registry)
+        return refer(area / PUBLICATION)
+
+
+def announce(publication: Reference) -> dict[str, Any]:
+    """Version and metrics of what was published, for those who wait for it."""
+    from bwpredict.registry.pointer import Production
+    from bwpredict.registry_views.announcement import announcement
+
+    made = Production(**read_document(file_of(publication), "production"))
+    return announcement(open_store(read_run(file_of(publication, RUN).parent).registry), made)
+
+
+def open_study(profile: Reference, name: str, pruner: Pruner) -> Reference:
+    """Begin the search for hyperparameters on the snapshot, or take it up: `study/`, with `study.json` in it."""
+    from bwpredict.tuning import study as tuning_study
+
+    with working_on(profile) as area:
+        run = read_run(area)
+        spec = tuning_study.StudySpec(
+            name=name or f"tune_{run.version.removeprefix('v')}",
+            training=run.training,
+            split=run.split,
+            pruner=pruner,
+            telemetry=run.telemetry,
+            snapshot_id=read_document(area / SNAPSHOT, "snapshot")["snapshot_id"],
+            code_version=run.code_version,
+            created_at=run.created_at,
+        )
+        return refer(tuning_study.open_study(area / STUDY, spec).folder / tuning_study.SPEC)
+
+
+def trial(study: Reference, trials: int) -> str:
+    """Run one trial of the study, unless `trials` are finished or being run; returns what came of it, in few words.
+
+    Raises:
+        OvertakenError: machines that share their work areas by a store ran trials at the same time; try again.
+    """
+    from bwpredict.pipeline import challenger
+    from bwpredict.tuning import study as tuning_study
+
+    with working_on(study, depth=2, part=STUDY, alone=True) as area:
+        opened = tuning_study.read_study(area / STUDY)
+        done = tuning_study.run_trial(opened, challenger.cut(_frame(area), read_run(area)), trials)
+    if done is None:
+        return f"nothing to do: {trials} trials are finished or being run by others"
+    logger.info("%s", tuning_study.sentence(done))
+    return tuning_study.label(done)
+
+
+def propose(study: Reference, trials: int) -> Reference:
+    """Write the study's best configuration into the work area and among the registry's proposals, for review.
+
+    Raises:
+        StudyError: not all trials are finished, or there is no result of the default configuration to compare with.
+    """
+    from bwpredict.tuning import config_files
+    from bwpredict.tuning import study as tuning_study
+    from bwpredict.tuning.proposal import write_proposal
+
+    with working_on(study, depth=2) as area:
+        path = write_proposal(tuning_study.read_study(area / STUDY), trials, area)
+        name = config_files.propose(open_store(read_run(area).registry), path)
+        logger.info("%s waits for review; then: bwpredict tune approve %s", path.name, name)
+        return refer(path)
+
+
+def _frame(area: Path) -> Any:
+    """The snapshot's telemetry, mapped from files of the area; refuses files that the snapshot does not describe."""
+    from bwpredict.datasets.memmap import mapped_frame
+    from bwpredict.telemetry.snapshot import check_content
+
+    pinned = read_document(area / SNAPSHOT, "snapshot")
+    check_content(pinned, area / TELEMETRY)
+    return mapped_frame(area / TELEMETRY, area, pinned["telemetry_sha256"])
+
+
+def _champion_version(run: RunConfig) -> str | None:
+    """What the challenger has to beat: production, or what was before it if this very run put it there.
+
+    A back-fill that does not publish has to beat what its month's run would have met, and not a model of later months.
+    """
+    from bwpredict.registry.history import champion_of_month, read_history
+    from bwpredict.registry.promotion import read_production
+
+    store = open_store(run.registry)
+    production = read_production(store)
+    if production is None:
+        return None
+    if run.backfill and not run.publishes:
+        return champion_of_month(read_history(store), run.month)
+    return production.previous if production.version == run.version else production.version
+
+
+def _fetch_champion(run: RunConfig, area: Path, version: str, name: str) -> Path:
+    """A verified copy of one of the champion's files, in the work area."""
+    from bwpredict.registry.versions import fetch
+
+    (path,) = fetch(open_store(run.registry), version, [name], area / CHAMPION / version)
+    return path
+
+
+def _first_decision(area: Path, decision: dict[str, Any]) -> dict[str, Any]:
+    """The decision as it was first taken, if taking it again gave the same: then nothing changes, not even the time."""
+    path = area / DECISION_NAME
+    if path.is_file():
+        before = read_document(path, "decision")
+        if before | {"decided_at": None} == decision | {"decided_at": None}:
+            return before
+    return decision

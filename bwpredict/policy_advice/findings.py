@@ -1,0 +1,85 @@
+"""What was measured of some telemetry, in sentences: what is within reach there, and what chance does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bwpredict import schema
+from bwpredict.core.formatting import UNDEFINED, number, words
+from bwpredict.policy_advice.attainable import IDLE_BELOW, RIDGE, Findings, TargetFindings
+from bwpredict.reports.metadata import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
+
+_NAMES = {
+    RIDGE: "ridge regression",
+    "last_value": "the last value",
+    "mean_15_minutes": "the mean of 15 minutes",
+    "median_15_minutes": "the median of 15 minutes",
+}
+
+
+def describe(findings: Findings) -> Iterator[str]:
+    """What was found: a paragraph for each target, one over all, one on how it was measured."""
+    for target in findings.targets:
+        parts = (_correlation(target), _mape(target), _skill(target))
+        yield f"{words(target.target)}: {' '.join(parts)}"
+    for absent in findings.absent:
+        yield (
+            f"{words(absent)}: the telemetry lacks it or it is always 0, so nothing was measured, and no gate lets a"
+            " model pass that cannot be judged on it."
+        )
+    by_correlation, correlation = findings.best_average_correlation
+    by_mape, mape = findings.best_average_mape
+    yield (
+        f"Over these targets: the best average correlation is {number(correlation)} ({in_words(by_correlation)}; the"
+        f" guide asks for {GUIDE_CORRELATION:g}), the best average MAPE {number(mape)} % ({in_words(by_mape)}; the"
+        f" guide asks for less than {GUIDE_MAPE_PERCENT:g} %)."
+    )
+    yield (
+        f"Measured on {findings.windows:,} windows of {findings.links:,} links, of the validation and calibration"
+        f" parts; chance from {findings.blocks:,} blocks of one link and {findings.block}."
+    )
+
+
+def in_words(model: str | None) -> str:
+    """A measured model's name in running text."""
+    return UNDEFINED if model is None else _NAMES[model]
+
+
+def _correlation(target: TargetFindings) -> str:
+    name, best = target.best("correlation", largest=True)
+    within = None if name is None else target.models[name]["within_link_correlation"]
+    reached = best is not None and best >= GUIDE_CORRELATION
+    return (
+        f"a correlation of {GUIDE_CORRELATION:g} is {_reached(reached)}: the best is {number(best, 3)} pooled over"
+        f" links and {number(within, 2)} within links ({in_words(name)})."
+    )
+
+
+def _mape(target: TargetFindings) -> str:
+    name, best = target.best("mape")
+    if target.idles:
+        by_wape, wape = target.best("wape")
+        floor = f"{schema.MAPE_FLOORS[target.target]:g} {schema.COLUMN[target.target].unit}"
+        return (
+            f"Its MAPE means nothing: {target.idle_share:.0%} of the samples are under {IDLE_BELOW:.0%} of their link's"
+            f" mean or under the floor of {floor}; read the WAPE (best: {number(wape, 3)} %, {in_words(by_wape)})."
+        )
+    reached = best is not None and best < GUIDE_MAPE_PERCENT
+    return (
+        f"A MAPE below {GUIDE_MAPE_PERCENT:g} % is {_reached(reached)}: the best is {number(best, 3)} %"
+        f" ({in_words(name)})."
+    )
+
+
+def _skill(target: TargetFindings) -> str:
+    if target.baseline is None or target.contender is None or target.skill is None:
+        return "The skill cannot be computed: no simple baseline has an error that is defined and above 0."
+    return (
+        f"The best simple baseline is {in_words(target.baseline)}; the next best, {in_words(target.contender)},"
+        f" has a skill of {target.skill:+.3f} over it, with a standard deviation of {number(target.noise, 2)}:"
+        f" {'better' if target.learnable else 'not better'} by more than chance."
+    )
+
+
+def _reached(reached: bool) -> str:  # noqa: FBT001 - one word or the other
+    return "reached" if reached else "not reached by anything measured"

@@ -1,0 +1,1 @@
+"""Telemetry profiles: histograms, reference distributions and drift (PSI)."""

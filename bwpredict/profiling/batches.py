@@ -1,0 +1,231 @@
+"""The days of a telemetry folder, as data frames with the columns that checks are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bwpredict import schema
+from bwpredict.errors import TelemetryError
+from bwpredict.telemetry.sorted_runs import whole_links
+
+ROWS_PER_BATCH = 1_000_000
+"""Days are put together up to this many rows, and a day of more is taken in parts of whole links."""
+
+SECONDS_OFF_CADENCE = "seconds_off_cadence"
+"""How far the step from the link's previous sample of the day is from a whole number of cadences (at least one)."""
+TIME_OF_DAY_OFFSET = "time_of_day_offset"
+DAY_OF_WEEK_OFFSET = "day_of_week_offset"
+"""By how much the column is ahead of what `timestamp` says under `schema.CALENDAR`, modulo 24 and 7; 0 agrees."""
+BYTES_RATIO = "bytes_tx_over_throughput"
+"""Rate that `bytes_tx` implies, divided by `throughput_mbps`; IDLE_MBPS is added to both, so idle minutes agree."""
+IDLE_MBPS = 0.01
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive days of telemetry, or links of a day, and their name ("2026-10-01 to 2026-10-31")."""
+
+    name: str
+    frame: pd.DataFrame
+
+
+def partitions(telemetry: Path) -> list[tuple[str, Path]]:
+    """(day as YYYY-MM-DD, folder) of each `date=` partition, in order of time."""
+    return sorted((path.name.removeprefix("date="), path) for path in telemetry.glob("date=*") if path.is_dir())
+
+
+def read_day(folder: Path) -> pd.DataFrame:
+    """All rows of one partition. Text that is stored as a dictionary is text; whole numbers with nulls stay whole.
+
+    Raises:
+        TelemetryError: a file cannot be read as Parquet.
+    """
+    frames = [_read(path) for path in sorted(folder.glob("*.parquet"))]
+    return pd.concat(frames, ignore_index=True) if frames else _empty_frame()
+
+
+def parts_of_day(folder: Path, rows: int = ROWS_PER_BATCH) -> Iterator[pd.DataFrame]:
+    """The rows of one partition, as `read_day` gives them, in parts of at most `rows` rows but of whole links.
+
+    A day whose rows do not lie link by link, or in several files, is one part. Memory follows the part.
+
+    Raises:
+        TelemetryError: a file cannot be read as Parquet.
+    """
+    paths = sorted(folder.glob("*.parquet"))
+    if len(paths) != 1 or _rows_in(folder) <= rows:
+        yield read_day(folder)
+        return
+    begins = _link_begins(paths[0])
+    for first, past in whole_links(begins, rows):
+        yield _to_pandas(_opened(_rows_between, paths[0], first=int(begins[first]), past=int(begins[past])))
+
+
+def batches(
+    telemetry: Path,
+    days: Sequence[str] | None = None,
+    *,
+    rows: int = ROWS_PER_BATCH,
+    read: Callable[[Path, int], Iterable[pd.DataFrame]] = parts_of_day,
+) -> Iterator[Batch]:
+    """The days (all that are there) with the derived columns, in batches of at most `rows` rows, as far as links allow.
+
+    `read` gives the rows of a day's folder in parts, nothing to leave the day out.
+    """
+    days = [day for day, _ in partitions(telemetry)] if days is None else days
+    for group in grouped(telemetry, days, rows=rows):
+        if len(group) == 1:
+            yield from _batches_of_day(group[0], read(telemetry / f"date={group[0]}", rows))
+            continue
+        frames = {day: list(read(telemetry / f"date={day}", rows)) for day in group}
+        there = [day for day, parts in frames.items() if parts]
+        if there:
+            yield _batch(there, [_with_derived_columns(part) for day in there for part in frames[day]])
+    if not days:
+        yield _batch([], [])
+
+
+def _batches_of_day(day: str, parts: Iterable[pd.DataFrame]) -> Iterator[Batch]:
+    for number, part in enumerate(parts, 1):
+        yield Batch(day if number == 1 else f"{day}, part {number}", _with_derived_columns(part))
+
+
+def grouped(telemetry: Path, days: Sequence[str], *, rows: int = ROWS_PER_BATCH) -> list[list[str]]:
+    """The days in the groups that make up one batch each: as many as have at most so many rows, but at least one."""
+    groups: list[list[str]] = []
+    room = 0
+    for day in days:
+        there = _rows_in(telemetry / f"date={day}")
+        if not groups or there > room:
+            groups.append([])
+            room = rows
+        groups[-1].append(day)
+        room -= there
+    return groups
+
+
+def _batch(days: list[str], frames: list[pd.DataFrame]) -> Batch:
+    if not frames:
+        return Batch("no days", _with_derived_columns(_empty_frame()))
+    name = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return Batch(name, pd.concat(frames, ignore_index=True))
+
+
+def _empty_frame() -> pd.DataFrame:
+    return _to_pandas(pa.schema([(column.name, column.arrow_type) for column in schema.COLUMNS]).empty_table())
+
+
+def _rows_in(folder: Path) -> int:
+    """Rows of a day; 0 where that cannot be told: reading the day will say why."""
+    try:
+        return sum(_opened(pq.read_metadata, path).num_rows for path in folder.glob("*.parquet"))
+    except TelemetryError:
+        return 0
+
+
+def _link_begins(path: Path) -> Integers:
+    """The row at which each link begins, and the end; [0, end] where the rows do not lie link by link."""
+    keys = _opened(pq.read_table, path, partitioning=None, columns=list(schema.LINK_KEY))
+    whole = np.array([0, keys.num_rows])
+    if [field.type for field in keys.schema] != [pa.int64(), pa.int64()]:
+        return whole
+    changes = [np.diff(column.to_numpy()) != 0 for column in keys.columns]
+    begins = np.flatnonzero(np.concatenate(([True], np.logical_or(*changes))))
+    links = keys.group_by(list(schema.LINK_KEY)).aggregate([]).num_rows
+    return np.append(begins, keys.num_rows) if len(begins) == links else whole
+
+
+def _rows_between(path: Path, first: int, past: int) -> pa.Table:
+    """Rows [first, past) of a file; only the row groups that hold them are read."""
+    with pq.ParquetFile(path) as file:
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        ends = np.cumsum(sizes)
+        groups = np.flatnonzero((ends > first) & (ends - sizes < past)).tolist()
+        table = file.read_row_groups(groups)
+    return table.slice(first - int((ends - sizes)[groups[0]]), past - first)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    # partitioning=None: the folder's name is no column of the file.
+    return _to_pandas(_opened(pq.read_table, path, partitioning=None))
+
+
+def _opened(read: Any, path: Path, **options: Any) -> Any:
+    try:
+        return read(path, **options)
+    except (pa.ArrowException, OSError) as error:
+        raise TelemetryError(f"{path}: cannot be read as Parquet ({error}); pull the telemetry again.") from error
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    return pd.DataFrame({name: _column(table[name]) for name in table.column_names})
+
+
+def _column(values: pa.ChunkedArray) -> pd.Series[Any]:
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_integer(values.type) and values.null_count:
+        return values.to_pandas(types_mapper=lambda _: pd.Int64Dtype())  # type: ignore[no-any-return]
+    return values.to_pandas()  # type: ignore[no-any-return]
+
+
+def _with_derived_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with each derived column whose sources are there as numbers; NaN where a source is null."""
+    return frame.assign(
+        **{
+            name: derive(*(frame[source].to_numpy("float64", na_value=np.nan) for source in sources))
+            for name, (sources, derive) in _DERIVED.items()
+            if all(source in frame and pd.api.types.is_numeric_dtype(frame[source]) for source in sources)
+        }
+    )
+
+
+def _seconds_off_cadence(node: Floats, peer: Floats, timestamps_s: Floats) -> Floats:
+    order = np.lexsort((timestamps_s, peer, node))
+    step = np.diff(timestamps_s[order], prepend=np.nan)
+    for key in (node, peer):
+        step[np.diff(key[order], prepend=np.nan) != 0] = np.nan
+    cadences = np.maximum(1, np.round(step / schema.CADENCE_SECONDS))
+    off = np.empty_like(step)
+    off[order] = np.abs(step - cadences * schema.CADENCE_SECONDS)
+    return off
+
+
+def _time_of_day_offset(timestamps_s: Floats, hour: Floats) -> Floats:
+    return _modulo(hour, timestamps_s, schema.CALENDAR.hours, 24)
+
+
+def _day_of_week_offset(timestamps_s: Floats, day: Floats) -> Floats:
+    return _modulo(day, timestamps_s, schema.CALENDAR.days, 7)
+
+
+def _modulo(values: Floats, timestamps_s: Floats, expected: Any, period: int) -> Floats:
+    known = np.isfinite(timestamps_s)
+    agreed = expected(np.where(known, timestamps_s, 0).astype(np.int64))
+    return np.where(known, (values - agreed) % period, np.nan)
+
+
+def _bytes_ratio(sent_bytes: Floats, throughput_mbps: Floats) -> Floats:
+    sent_mbps = sent_bytes * 8 / schema.CADENCE_SECONDS / 1e6
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (sent_mbps + IDLE_MBPS) / (throughput_mbps + IDLE_MBPS)
+
+
+_DERIVED: dict[str, tuple[tuple[str, ...], Any]] = {
+    SECONDS_OFF_CADENCE: ((*schema.LINK_KEY, "timestamp"), _seconds_off_cadence),
+    TIME_OF_DAY_OFFSET: (("timestamp", "time_of_day"), _time_of_day_offset),
+    DAY_OF_WEEK_OFFSET: (("timestamp", "day_of_week"), _day_of_week_offset),
+    BYTES_RATIO: (("bytes_tx", "throughput_mbps"), _bytes_ratio),
+}

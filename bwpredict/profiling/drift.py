@@ -1,0 +1,111 @@
+"""How far a month has moved from the champion's training data: two named statistics and their thresholds.
+
+Both compare shares, never counts of rows: the verdict does not follow the sample size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial.distance import jensenshannon
+
+from bwpredict.profiling.profile import CALENDAR_COLUMNS, CATEGORICAL, NUMERIC
+
+LEAST_SHARE = 1e-4
+"""Stands for the share of an empty group in the PSI, which would be infinite otherwise."""
+GROUPS = 10
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Above `warning` a drift is worth a look; above `error` (None: never) the run stops."""
+
+    warning: float
+    error: float | None
+    reason: str
+
+
+_PSI_LIMIT = Limit(0.1, 0.25, "the usual reading of the PSI: to 0.1 stable, above 0.25 another population")
+_JS_LIMIT = Limit(0.1, 0.3, "0.1 is about a tenth of the rows in another category, 0.3 about a third")
+_CALENDAR_LIMIT = Limit(0.15, None, "says only which hours and days are covered; whether they are right is checked")
+
+LIMITS: dict[str, Limit] = {
+    **dict.fromkeys(NUMERIC, _PSI_LIMIT),
+    **dict.fromkeys(CATEGORICAL, _JS_LIMIT),
+    **dict.fromkeys(CALENDAR_COLUMNS, _CALENDAR_LIMIT),
+}
+"""By column: of the PSI for numeric columns, of the Jensen–Shannon distance for categorical ones."""
+
+
+FEWEST_DAYS = 7
+SHORT_SPAN_FACTOR = 3
+"""In less than a week one span has the weekend and the other has not: only what lies this far out is drift."""
+
+
+def limit_of(column: str, days: int) -> Limit:
+    """The column's limit, where the shorter of the two spans holds this many days."""
+    limit = LIMITS[column]
+    if days >= FEWEST_DAYS:
+        return limit
+    error = None if limit.error is None else round(limit.error * SHORT_SPAN_FACTOR, 3)
+    reason = f"{SHORT_SPAN_FACTOR} times the usual, since less than a week is compared"
+    return Limit(round(limit.warning * SHORT_SPAN_FACTOR, 3), error, reason)
+
+
+def statistic_of(column: str) -> str:
+    """Name of the statistic that measures the drift of this column."""
+    return "PSI" if column in NUMERIC else "Jensen–Shannon distance"
+
+
+def figure_name(column: str) -> str:
+    """The statistic and the column in one name, such as `psi_rtt_ms`."""
+    return f"psi_{column}" if column in NUMERIC else f"jensen_shannon_{column}"
+
+
+def drift_of(column: str, profile: dict[str, Any], reference: dict[str, Any]) -> float | None:
+    """The column's statistic, between two profiles; None where either has no values of it."""
+    kind = "numeric" if column in NUMERIC else "categorical"
+    new, old = profile[kind].get(column), reference[kind].get(column)
+    if not new or not old or not new["count"] or not old["count"]:
+        return None
+    if kind == "numeric":
+        return psi(dict(new["histogram"]), dict(old["histogram"]))
+    return jensen_shannon(new["values"], old["values"])
+
+
+def psi(counts: dict[int, int], reference: dict[int, int]) -> float:
+    """Population stability index of two histograms on the same bins, over the reference's deciles.
+
+    Sum of (p - q) ln(p / q) over groups of bins that each hold a tenth of the reference, or more where
+    one bin holds more. 0 = same. Siddiqi, Credit Risk Scorecards (2006), ch. 8.
+    """
+    bins = np.array(sorted(reference))
+    cumulative = np.cumsum(_shares([reference[index] for index in bins]))
+    # A little less than each tenth, so that rounding does not move a cut to the next bin.
+    tenths = np.arange(1, GROUPS) / GROUPS - 1e-9
+    cuts = np.unique(bins[np.searchsorted(cumulative, tenths)])
+    p, q = (np.maximum(_grouped(side, cuts), LEAST_SHARE) for side in (counts, reference))
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def jensen_shannon(counts: dict[str, int], reference: dict[str, int]) -> float:
+    """Jensen–Shannon distance to base 2: 0 = same shares of each category, 1 = none in common (Lin 1991)."""
+    names = sorted(counts.keys() | reference.keys())
+    p, q = (_shares([side.get(name, 0) for name in names]) for side in (counts, reference))
+    # Rounding can bring the divergence of equal shares a little below 0, whose root is NaN.
+    return float(np.nan_to_num(jensenshannon(p, q, base=2)))
+
+
+def _grouped(counts: dict[int, int], cuts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Share of each group of bins: group i ends with bin cuts[i], the last holds the rest."""
+    groups = np.searchsorted(cuts, list(counts))
+    return _shares(np.bincount(groups, list(counts.values()), len(cuts) + 1))
+
+
+def _shares(counts: Any) -> npt.NDArray[np.float64]:
+    counts = np.asarray(counts, dtype=np.float64)
+    shares: npt.NDArray[np.float64] = counts / counts.sum()
+    return shares

@@ -1,0 +1,216 @@
+"""The profile of a span of telemetry: counts, moments and histograms, which later months are held against.
+
+Profiles of disjoint spans merge: counts and histograms exactly, means and standard deviations to
+rounding (the pairwise update of Chan, Golub and LeVeque 1983). So shards, measured apart, give the
+profile of the whole, and a month is measured in the memory of one day.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bwpredict import schema
+from bwpredict.profiling import histogram
+from bwpredict.profiling.batches import partitions, parts_of_day
+
+Profile = dict[str, Any]
+
+CALENDAR_COLUMNS = ("time_of_day", "day_of_week")
+NUMERIC = tuple(
+    column.name
+    for column in schema.COLUMNS
+    if column.kind in ("number", "integer") and column.name not in (*schema.LINK_KEY, *CALENDAR_COLUMNS)
+)
+"""Columns measured by moments and histogram, in their own unit."""
+CATEGORICAL = (*(column.name for column in schema.COLUMNS if column.kind in ("category", "text")), *CALENDAR_COLUMNS)
+"""Columns measured by the count of each value."""
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+def measure(telemetry: Path) -> Profile:
+    """The profile (document kind `profile`) of the folder `telemetry/`, read part by part.
+
+    Columns that are missing, or not of their type, are left out.
+
+    Raises:
+        TelemetryError: a Parquet file cannot be read.
+    """
+    return merge(measure_day(day, part) for day, path in partitions(telemetry) for part in parts_of_day(path))
+
+
+def measure_day(day: str, frame: pd.DataFrame) -> Profile:
+    """The profile of one UTC day (YYYY-MM-DD) of telemetry, or of some links of it."""
+    links = _links(frame)
+    return {
+        "rows": len(frame),
+        "links": len(links),
+        "first_timestamp_s": min((link["first_s"] for link in links), default=None),
+        "last_timestamp_s": max((link["last_s"] for link in links), default=None),
+        "days": {day: {"rows": len(frame), "links": len(links)}},
+        "link_spans": links,
+        "binning": histogram.BINNING,
+        "numeric": {name: _numeric(frame[name]) for name in NUMERIC if _is_numeric(frame, name)},
+        "categorical": {name: _categorical(frame[name]) for name in CATEGORICAL if name in frame},
+    }
+
+
+def merge(profiles: Iterable[Profile]) -> Profile:
+    """The profile of all the spans together. No two may hold the same row."""
+    return reduce(_merge_two, profiles, _EMPTY)
+
+
+def gap_share(profile: Profile) -> float | None:
+    """Share of each link's minutes, between its first and last sample, that hold no sample; None: no samples."""
+    spans = profile["link_spans"]
+    expected = [round((span["last_s"] - span["first_s"]) / schema.CADENCE_SECONDS) + 1 for span in spans]
+    missing = sum(max(0, minutes - span["rows"]) for minutes, span in zip(expected, spans, strict=True))
+    return missing / sum(expected) if spans else None
+
+
+_EMPTY: Profile = {
+    "rows": 0,
+    "links": 0,
+    "first_timestamp_s": None,
+    "last_timestamp_s": None,
+    "days": {},
+    "link_spans": [],
+    "binning": histogram.BINNING,
+    "numeric": {},
+    "categorical": {},
+}
+
+
+def _links(frame: pd.DataFrame) -> list[dict[str, int]]:
+    if not all(_is_numeric(frame, name) for name in (*schema.LINK_KEY, "timestamp")):
+        return []
+    known = frame[[*schema.LINK_KEY, "timestamp"]].dropna()
+    spans = known.groupby(list(schema.LINK_KEY))["timestamp"].agg(["size", "min", "max"])
+    return [
+        {"node_id": int(node), "peer_id": int(peer), "rows": int(rows), "first_s": int(first), "last_s": int(last)}
+        for (node, peer), (rows, first, last) in zip(spans.index, spans.to_numpy(), strict=True)
+    ]
+
+
+def _is_numeric(frame: pd.DataFrame, name: str) -> bool:
+    return name in frame and pd.api.types.is_numeric_dtype(frame[name])
+
+
+def _numeric(column: pd.Series[Any]) -> dict[str, Any]:
+    values = column.to_numpy("float64", na_value=np.nan)
+    finite = values[np.isfinite(values)]
+    return _described(
+        count=len(finite),
+        nulls=int(np.isnan(values).sum()),
+        infinite=int(np.isinf(values).sum()),
+        mean=float(finite.mean()) if len(finite) else None,
+        std=float(finite.std()) if len(finite) else None,
+        minimum=float(finite.min()) if len(finite) else None,
+        maximum=float(finite.max()) if len(finite) else None,
+        counts=histogram.count(finite),
+    )
+
+
+def _described(*, counts: dict[int, int], minimum: float | None, maximum: float | None, **rest: Any) -> dict[str, Any]:
+    quantiles = (
+        {}
+        if minimum is None or maximum is None
+        else {f"p{q * 100:02.0f}": min(max(histogram.quantile(counts, q), minimum), maximum) for q in QUANTILES}
+    )
+    ordered = [list(item) for item in sorted(counts.items())]
+    return {**rest, "minimum": minimum, "maximum": maximum, "quantiles": quantiles, "histogram": ordered}
+
+
+def _categorical(column: pd.Series[Any]) -> dict[str, Any]:
+    counts = column.value_counts().sort_index()
+    values = {str(value): int(count) for value, count in counts.items()}
+    return {"count": sum(values.values()), "nulls": int(column.isna().sum()), "values": values}
+
+
+def _merge_two(a: Profile, b: Profile) -> Profile:
+    spans = _merge_spans(a["link_spans"], b["link_spans"])
+    return {
+        "rows": a["rows"] + b["rows"],
+        "links": len(spans),
+        "first_timestamp_s": _known(min, a["first_timestamp_s"], b["first_timestamp_s"]),
+        "last_timestamp_s": _known(max, a["last_timestamp_s"], b["last_timestamp_s"]),
+        "days": _merge_days(a["days"], b["days"]),
+        "link_spans": spans,
+        "binning": histogram.BINNING,
+        "numeric": _merge_columns(a["numeric"], b["numeric"], _merge_numeric),
+        "categorical": _merge_columns(a["categorical"], b["categorical"], _merge_categorical),
+    }
+
+
+def _known(choose: Any, a: Any, b: Any) -> Any:
+    """`choose` of the two, of which either may be unknown (None)."""
+    return choose((value for value in (a, b) if value is not None), default=None)
+
+
+def _merge_days(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted((a | b | {day: _add(a[day], b[day]) for day in a.keys() & b.keys()}).items()))
+
+
+def _add(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
+    return {key: a[key] + b[key] for key in a}
+
+
+def _merge_spans(a: list[dict[str, int]], b: list[dict[str, int]]) -> list[dict[str, int]]:
+    merged = {(span["node_id"], span["peer_id"]): span for span in a}
+    for span in b:
+        key = span["node_id"], span["peer_id"]
+        other = merged.get(key, span)
+        merged[key] = {
+            **span,
+            "rows": span["rows"] + (other["rows"] if key in merged else 0),
+            "first_s": min(span["first_s"], other["first_s"]),
+            "last_s": max(span["last_s"], other["last_s"]),
+        }
+    return [merged[key] for key in sorted(merged)]
+
+
+def _merge_columns(a: dict[str, Any], b: dict[str, Any], merge_two: Any) -> dict[str, Any]:
+    names = [*a, *(name for name in b if name not in a)]
+    return {name: merge_two(a[name], b[name]) if name in a and name in b else (a | b)[name] for name in names}
+
+
+def _merge_numeric(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    mean, std = _merge_moments(a, b)
+    return _described(
+        count=a["count"] + b["count"],
+        nulls=a["nulls"] + b["nulls"],
+        infinite=a["infinite"] + b["infinite"],
+        mean=mean,
+        std=std,
+        minimum=_known(min, a["minimum"], b["minimum"]),
+        maximum=_known(max, a["maximum"], b["maximum"]),
+        counts=Counter(dict(a["histogram"])) + Counter(dict(b["histogram"])),
+    )
+
+
+def _merge_moments(a: dict[str, Any], b: dict[str, Any]) -> tuple[float | None, float | None]:
+    if not a["count"] or not b["count"]:
+        known = a if a["count"] else b
+        return known["mean"], known["std"]
+    counts: npt.NDArray[np.float64] = np.array([a["count"], b["count"]], dtype=np.float64)
+    weights = counts / counts.sum()
+    apart = b["mean"] - a["mean"]
+    variance = weights @ np.array([a["std"], b["std"]]) ** 2 + weights.prod() * apart**2
+    return float(a["mean"] + weights[1] * apart), float(np.sqrt(variance))
+
+
+def _merge_categorical(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    values = Counter(a["values"]) + Counter(b["values"])
+    return {
+        "count": a["count"] + b["count"],
+        "nulls": a["nulls"] + b["nulls"],
+        "values": dict(sorted(values.items())),
+    }

@@ -1,0 +1,1 @@
+"""Read-only views of the registry: overview, differences of versions, announcements."""

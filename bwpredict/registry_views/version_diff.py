@@ -1,0 +1,73 @@
+"""The difference of two versions, path by path of their metadata and decision."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bwpredict.core.formatting import number
+from bwpredict.registry_views.overview import VersionDocuments
+
+_SECTIONS = {
+    "Figures": ("performance_metrics.overall", "performance_metrics.per_target"),
+    "Training": ("training_config", "training_duration_seconds", "seed", "compression"),
+    "Model": ("model_architecture", "model_size_mb", "onnx", "intervals", "features", "targets"),
+    "Data": ("data", "filled_features", "mape_floors"),
+    "Code and machine": ("code_version", "environment", "created_at"),
+    "Gate": ("policy", "outcome", "champion_version", "reason"),
+}
+_LONGEST = 160
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One value that is not the same in both; `nothing` stands for a value that one of them lacks."""
+
+    section: str
+    name: str
+    left: str
+    right: str
+
+
+def differences(left: VersionDocuments, right: VersionDocuments) -> list[Difference]:
+    """What differs, in the order of a reader's interest; equal versions have none."""
+    both = [{**documents.decision, **documents.metadata} for documents in (left, right)]
+    return [
+        Difference(section, name, _text(values[0]), _text(values[1]))
+        for section, roots in _SECTIONS.items()
+        for root in roots
+        for name, values in _paired(root, *(_at(document, root) for document in both))
+        if values[0] != values[1]
+    ]
+
+
+def _paired(root: str, left: Any, right: Any) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    flat = dict(_flat(root, left)), dict(_flat(root, right))
+    for name in dict.fromkeys([*flat[0], *flat[1]]):
+        yield name, (flat[0].get(name), flat[1].get(name))
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flat(f"{name}.{key}", inner)
+    else:
+        yield name, value
+
+
+def _at(document: Mapping[str, Any], path: str) -> Any:
+    value: Any = document
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, (list, dict)):
+        value = json.dumps(value)
+    text = number(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

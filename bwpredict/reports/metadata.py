@@ -1,0 +1,194 @@
+"""The training guide's two documents about a model, with what this project adds to them.
+
+`model_metadata_<version>.json` is everything a consumer or an auditor needs to know of the model,
+`bandwidth_predictor_report.json` the summary. Both are pure functions of other documents.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata as distributions
+from pathlib import Path
+from typing import Any
+
+from bwpredict import schema
+from bwpredict.config import RunConfig
+from bwpredict.store.files import sha256_of
+
+Document = dict[str, Any]
+
+MODEL_NAME = "bandwidth_predictor"
+GUIDE_CORRELATION = 0.98
+GUIDE_MAPE_PERCENT = 5.0
+BYTES_PER_MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What the exported model tells of itself."""
+
+    onnx: str
+    """Name of the ONNX file."""
+    sha256: str
+    size_bytes: int
+    architecture: Mapping[str, Any]
+    """`type`, `framework` and `layers`, as `model.architecture()` gives them."""
+    parameters: int
+    scaler_params: Mapping[str, Any]
+    """As `Forecaster.scaler_params()` gives them: inside the graph already."""
+    intervals: Mapping[str, Any]
+    """As `intervals.describe()` gives it."""
+
+
+def model_metadata(
+    *,
+    run: RunConfig,
+    artifact: Artifact,
+    snapshot: Mapping[str, Any],
+    split: Mapping[str, Any],
+    history: Mapping[str, Any],
+    comparison: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    filled: Mapping[str, float] | None = None,
+    cadence_seconds: int = schema.CADENCE_SECONDS,
+    profile: str | None = "profile.json",
+    compression: Mapping[str, Any] | None = None,
+) -> Document:
+    """The `model_metadata` document of the challenger of one run.
+
+    Args:
+        split: as `windows.Split.describe` gives it.
+        environment: as `measure_environment` gives it.
+        filled: features that the telemetry lacks, with the constant each was filled with.
+        profile: name of the reference profile beside this document.
+        compression: the document of that kind; None: neither pruned nor quantised.
+    """
+    metrics = _performance(comparison)
+    training = run.training
+    return {
+        "version": run.version,
+        "created_at": run.created_at,
+        "training_duration_seconds": history["duration_seconds"],
+        "model_size_mb": round(artifact.size_bytes / BYTES_PER_MB, 3),
+        "target_achieved": metrics["overall"]["target_met"],
+        "training_config": training.model_dump(mode="json") | {"split": run.split.model_dump(mode="json")},
+        "performance_metrics": metrics,
+        "model_architecture": {
+            **artifact.architecture,
+            "input_shape": ["batch", training.window_size, len(schema.FEATURES)],
+            "output_shape": ["batch", len(schema.TARGETS)],
+            "total_parameters": artifact.parameters,
+        },
+        "features": list(schema.FEATURES),
+        "targets": list(schema.TARGETS),
+        "scaler_params": dict(artifact.scaler_params),
+        "contract": _contract(run, cadence_seconds, artifact.intervals),
+        "intervals": dict(artifact.intervals),
+        "data": _data(snapshot, split),
+        "filled_features": dict(filled or {}),
+        "mape_floors": dict(schema.MAPE_FLOORS),
+        "onnx": {"name": artifact.onnx, "sha256": artifact.sha256, "size_bytes": artifact.size_bytes},
+        "compression": dict(compression) if compression else None,
+        "profile": profile,
+        "seed": training.seed,
+        "code_version": run.code_version,
+        "environment": {**environment, "device": history["device"], "threads": history["threads"]},
+        "run": run.model_dump(mode="json"),
+    }
+
+
+def predictor_report(metadata: Mapping[str, Any]) -> Document:
+    """The guide's `bandwidth_predictor_report` document, from the model's metadata."""
+    overall = metadata["performance_metrics"]["overall"]
+    return {
+        "model": MODEL_NAME,
+        "version": metadata["version"],
+        "success": metadata["target_achieved"],
+        "achieved_metrics": {
+            "correlation": overall["average_correlation"],
+            "mape": overall["average_mape"],
+            "accuracy_percent": overall["accuracy_percent"],
+        },
+        "target_metrics": {"correlation": GUIDE_CORRELATION, "mape": GUIDE_MAPE_PERCENT},
+        "training_time_seconds": metadata["training_duration_seconds"],
+        "model_size_mb": metadata["model_size_mb"],
+        "detailed_metrics": metadata["performance_metrics"]["per_target"],
+    }
+
+
+def measure_environment(lock: Path | None = None) -> Document:
+    """Versions of what decides the weights, and the sha256 of the lock file, if there is one."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: _installed_version(name) for name in ("torch", "numpy", "onnxruntime")},
+        "lock_sha256": sha256_of(lock) if lock is not None and lock.is_file() else None,
+    }
+
+
+def _installed_version(name: str) -> str | None:
+    try:
+        return distributions.version(name)
+    except distributions.PackageNotFoundError:
+        return None
+
+
+def _contract(run: RunConfig, cadence_seconds: int, intervals: Mapping[str, Any]) -> Document:
+    names = schema.INTERVAL_OUTPUTS if intervals["made"] else ()
+    return {
+        "input": _tensor("input", schema.FEATURES),
+        "output": _tensor("output", schema.TARGETS),
+        "further_outputs": [{**_tensor(name, schema.TARGETS), "level": intervals["level"]} for name in names],
+        "raw_units": True,
+        "window_size": run.training.window_size,
+        "horizon_minutes": run.training.horizon_minutes,
+        "cadence_seconds": cadence_seconds,
+        "calendar": {
+            "time_zone": schema.CALENDAR.time_zone,
+            "first_day": schema.CALENDAR.first_day,
+            "sentence": schema.CALENDAR.sentence,
+        },
+    }
+
+
+def _tensor(name: str, columns: tuple[str, ...]) -> Document:
+    return {"name": name, "dtype": "float32", "columns": [_column(column) for column in columns]}
+
+
+def _column(name: str) -> Document:
+    column = schema.COLUMN[name]
+    return {"name": name, "unit": column.unit, "minimum": column.minimum, "maximum": column.maximum}
+
+
+def _data(snapshot: Mapping[str, Any], split: Mapping[str, Any]) -> Document:
+    return {
+        "snapshot_id": snapshot["snapshot_id"],
+        "start": snapshot["start"],
+        "end": snapshot["end"],
+        "rows": snapshot["rows"],
+        "links": snapshot["links"],
+        "split": dict(split),
+        "windows": {name: part["windows"] for name, part in split["parts"].items()},
+    }
+
+
+def _performance(comparison: Mapping[str, Any]) -> Document:
+    """The guide's figures of the challenger, and every other measured figure beside them."""
+    challenger = comparison["models"]["challenger"]
+    return {
+        "overall": dict(challenger["overall"]),
+        "per_target": {name: dict(figures) for name, figures in challenger["per_target"].items()},
+        "skill": {name: dict(skills["challenger"]) for name, skills in comparison["skill"].items()},
+        "absent_targets": list(comparison["absent_targets"]),
+        "test": dict(comparison["test"]),
+        "intervals": comparison["intervals"],
+    }
+
+
+def meets_guide(average_correlation: float | None, average_mape_percent: float | None) -> bool:
+    """Whether the guide's headline is reached; an undefined figure does not reach it."""
+    if average_correlation is None or average_mape_percent is None:
+        return False
+    return average_correlation >= GUIDE_CORRELATION and average_mape_percent <= GUIDE_MAPE_PERCENT

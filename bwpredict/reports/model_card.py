@@ -1,0 +1,343 @@
+"""The model card: one self-contained HTML page for a run, rejected ones included, and its Markdown summary.
+
+Everything shown comes from the run's documents. Whatever stands in them is escaped: a region or a
+version is somebody else's text.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from bwpredict.core.formatting import UNDEFINED, duration, number, unit_of, words
+from bwpredict.gate.decision import describe
+from bwpredict.reports import champion_section
+from bwpredict.reports.tables import (
+    INTERVAL_COLUMNS,
+    METRICS,
+    best_of,
+    interval_rows,
+    model_names,
+    model_words,
+    overall_rows,
+)
+from bwpredict.schema import TARGETS
+from bwpredict.store.files import write_atomically
+
+Document = Mapping[str, Any]
+Pairs = list[tuple[str, str]]
+
+_OUTCOMES = {"promote": "Passed", "bootstrap": "Passed as bootstrap", "reject": "Rejected"}
+_ORDER = {"fail": 0, "pass": 1, "info": 2, "not_applicable": 3}
+
+_PICTURES = ("training_history", "predictions_scatter", "residuals", "horizon")
+
+_METRICS_SENTENCE = (
+    "Correlation is pooled over all links; within link is the median of the links' own correlations."
+    " Skill is 1 − MAE / MAE of the best baseline: 0 is no better than the baseline, 1 is perfect."
+    " Samples below a target's floor do not count towards its MAPE. The best figure of each column is bold."
+)
+
+
+def model_card(
+    path: Path,
+    *,
+    run: Document,
+    decision: Document,
+    comparison: Document,
+    history: Document,
+    snapshot: Document,
+    validation: Document,
+    metadata: Document,
+    profile: Document | None = None,
+    champion_profile: Document | None = None,
+    pictures: Path | None = None,
+) -> Path:
+    """Write the model card of one run to `path`, whole or not at all.
+
+    Args:
+        run: the run configuration (`run.json`); the others are the documents of the same names.
+        profile: of the snapshot; None: the card says nothing of drift.
+        champion_profile: of the snapshot that the champion was trained on.
+        pictures: the folder with the run's pictures, which are embedded as far as there are any.
+    """
+    page = _template().render(
+        version=decision["version"],
+        run_id=run["run_id"],
+        month=run["month"],
+        created_at=_moment(run["created_at"]),
+        code_version=run["code_version"],
+        verdict=_verdict(decision),
+        tiles=list(_tiles(metadata, comparison)),
+        checks=_checks(decision),
+        metric_labels=[metric.label for metric in METRICS],
+        targets=[_target(name, comparison) for name in metadata["targets"]],
+        test_sentence=_test_sentence(comparison, metadata),
+        metrics_sentence=_METRICS_SENTENCE,
+        interval_columns=INTERVAL_COLUMNS,
+        interval_rows=list(interval_rows(comparison["intervals"])) if comparison["intervals"] else [],
+        interval_sentence=_interval_sentence(metadata["intervals"]),
+        training=_training(history),
+        loss=history.get("loss"),
+        data=_data(snapshot, metadata),
+        parts=[_part(name, part) for name, part in metadata["data"]["split"]["parts"].items()],
+        split_sentence=_split_sentence(metadata["data"]["split"]),
+        validation=_validation(validation),
+        limits=list(_limits(metadata, comparison)),
+        groups=_groups(run, metadata),
+        difference_rows=champion_section.difference_rows(comparison.get("difference")),
+        difference_sentence=champion_section.difference_sentence(comparison.get("difference")),
+        slice_rows=champion_section.slice_rows(comparison),
+        slice_sentence=champion_section.slice_sentence(comparison),
+        slice_targets=[words(name) for name in metadata["targets"]],
+        drift_rows=list(champion_section.drift_rows(profile, champion_profile)),
+        horizon_sentence=_horizon_sentence(metadata),
+        pictures=_pictures(pictures),
+    )
+    write_atomically(path, page.encode())
+    return path
+
+
+def _verdict(decision: Document) -> dict[str, str]:
+    passed, policy = decision["passed"], decision["policy"]
+    champion = decision["champion_version"]
+    origin = f" ({policy['origin']})" if "origin" in policy else ""
+    return {
+        "kind": "good" if passed else "bad",
+        "symbol": "✓" if passed else "✗",
+        "title": _OUTCOMES.get(decision["outcome"], decision["outcome"]),
+        "reason": decision["reason"],
+        "basis": f"Policy {policy['name']}, version {policy['version']}{origin}."
+        f" In production then: {champion or 'nothing'}.",
+    }
+
+
+def _tiles(metadata: Document, comparison: Document) -> Iterator[dict[str, str]]:
+    for name, value, threshold in overall_rows(metadata["performance_metrics"]["overall"]):
+        yield {"name": name, "value": value, "note": f"guide: {threshold}"}
+    skills = {
+        target: figures.get("skill") for target, figures in comparison["models"]["challenger"]["per_target"].items()
+    }
+    known = {target: skill for target, skill in skills.items() if skill is not None}
+    if known:
+        weakest = min(known, key=lambda target: known[target])
+        yield {"name": "Weakest skill", "value": number(known[weakest], 3), "note": words(weakest)}
+
+
+def _checks(decision: Document) -> list[dict[str, str]]:
+    """The checks, those that failed first."""
+    rows = [
+        {"mark": check["verdict"], "sentence": sentence, "value": value, "threshold": threshold}
+        for check, (_, sentence, value, threshold) in zip(decision["checks"], describe(decision), strict=True)
+    ]
+    return sorted(rows, key=lambda row: _ORDER.get(row["mark"], len(_ORDER)))
+
+
+def _target(target: str, comparison: Document) -> dict[str, Any]:
+    """One table: a row for each model, the best figure of each column marked."""
+    models = comparison["models"]
+    rows = {name: models[name]["per_target"][target] for name in model_names(comparison)}
+    whole = [figures for name, figures in rows.items() if models[name]["share_scored"] == 1]
+    best = {metric.key: best_of(metric, [figures.get(metric.key) for figures in whole]) for metric in METRICS}
+    return {
+        "name": words(target),
+        "unit": f"MAE and RMSE in {unit_of(target)}",
+        "note": _target_note(target, comparison),
+        "rows": [
+            {
+                "name": model_words(name) + _scored_on(models[name]["share_scored"]),
+                "emphasised": name == "challenger",
+                "cells": [
+                    {"text": metric.text(figures), "best": figures.get(metric.key, UNDEFINED) == best[metric.key]}
+                    for metric in METRICS
+                ],
+            }
+            for name, figures in rows.items()
+        ],
+    }
+
+
+def _scored_on(share: float | None) -> str:
+    return "" if share is None or share == 1 else f" ({share:.0%} of windows)"
+
+
+def _target_note(target: str, comparison: Document) -> str:
+    """What the pooled figures of one target hide: its baseline, samples without MAPE, and how links differ."""
+    if target in comparison["absent_targets"]:
+        return "The telemetry lacks this target: nothing was measured."
+    figures = comparison["models"]["challenger"]["per_target"][target]
+    notes = [f"Best baseline: {model_words(figures['baseline']).lower()}."]
+    if figures["mape_share_left_out"]:
+        notes.append(f"{figures['mape_share_left_out']:.1%} of the samples lie below the floor of MAPE.")
+    links = comparison["links"].get(target, {})
+    if links:
+        skills = (
+            f"{rank} {number(link['skill'], 3)} ({link['node_id']} to {link['peer_id']})"
+            for rank, link in links.items()
+        )
+        notes.append(f"Skill by link: {', '.join(skills)}.")
+    return " ".join(notes)
+
+
+def _test_sentence(comparison: Document, metadata: Document) -> str:
+    test, problem = comparison["test"], comparison["champion_problem"]
+    return (
+        f"{number(test['windows'])} windows of {number(test['links'])} links, {_moment(test['start'])} to"
+        f" {_moment(test['end'])} UTC, {metadata['contract']['horizon_minutes']} minutes ahead;"
+        " every model on the same ones." + (f" The champion could not be run: {problem}" if problem else "")
+    )
+
+
+def _interval_sentence(intervals: Document) -> str:
+    if not intervals["made"]:
+        return f"The model has no intervals. {intervals['reason']}"
+    return (
+        f"Made to hold {intervals['level']:.0%} of what comes true; calibrated on"
+        f" {number(intervals['calibration_windows'])} windows that training did not see. Coverage is the share of the"
+        " test windows within, in all and in the slices (by kind of link and by hour) where it is lowest and highest."
+    )
+
+
+def _training(history: Document) -> Pairs:
+    epochs = len(history["records"])
+    speed = history["windows_per_second"]
+    return [
+        ("Epochs", f"{epochs}, {'stopped early' if history['stopped_early'] else 'all of them'}"),
+        ("Kept", f"epoch {history['best_epoch']}"),
+        ("Time", duration(history["duration_seconds"])),
+        ("Speed", f"{number(speed)} windows/s"),
+        ("Device", f"{history['device']}, {history['threads']} threads"),
+        ("Parameters", number(history["parameters"])),
+    ]
+
+
+def _data(snapshot: Document, metadata: Document) -> Pairs:
+    filled = metadata["filled_features"]
+    return [
+        ("Snapshot", snapshot["snapshot_id"][:12]),
+        ("Period", f"{_moment(snapshot['start'])} to {_moment(snapshot['end'])}"),
+        ("Source", snapshot.get("telemetry_uri", "a file")),
+        ("Objects", number(len(snapshot.get("objects", [])))),
+        ("Rows", number(snapshot["rows"])),
+        ("Links", number(snapshot["links"])),
+        ("Duplicates removed", number(snapshot.get("duplicates_removed"))),
+        ("Days without a row", number(len(snapshot.get("missing_days", [])))),
+        ("Filled features", ", ".join(f"{name} = {number(value)}" for name, value in filled.items()) or "none"),
+    ]
+
+
+def _part(name: str, part: Document) -> dict[str, str]:
+    return {
+        "name": name,
+        "start": _moment(part["start"]),
+        "end": _moment(part["end"]),
+        "windows": number(part["windows"]),
+    }
+
+
+def _moment(iso: str | None) -> str:
+    return UNDEFINED if iso is None else iso[:16].replace("T", " ")
+
+
+def _split_sentence(split: Document) -> str:
+    cut = "one cut in time for all links" if split["by"] == "calendar" else "each link's own span is cut"
+    return f"Times in UTC; {cut}; {split['embargo_minutes']:g} minutes of embargo between two parts."
+
+
+def _validation(validation: Document) -> dict[str, Any]:
+    counts = validation["counts"]
+    findings = [check for check in validation["checks"] if not check["passed"]]
+    return {
+        "mark": "pass" if validation["passed"] else "fail",
+        "sentence": f"{counts['declared']} checks of the telemetry: {counts['errors']} failed,"
+        f" {counts['warnings']} with a warning. {validation['note']}",
+        "findings": [
+            {"mark": "warn" if check["severity"] == "warning" else "fail", "sentence": check["sentence"]}
+            for check in findings
+        ],
+        "data_docs": f"validation/{validation['data_docs']}",
+    }
+
+
+def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
+    """What the model must not be used for, as far as the run's own documents tell."""
+    contract, data = metadata["contract"], metadata["data"]
+    fitted = data["split"]["parts"]["train"]
+    yield (
+        f"It forecasts {contract['horizon_minutes']} minutes ahead from {contract['window_size']} samples of one link,"
+        f" {contract['cadence_seconds']} s apart and without a gap, in raw units. Nothing else was tested."
+    )
+    yield f"The calendar columns follow one convention: {contract['calendar']['sentence']}."
+    yield (
+        f"It was fitted on {number(data['links'])} links, {_moment(fitted['start'])} to {_moment(fitted['end'])} UTC;"
+        " how it does on other links was not measured."
+    )
+    if metadata["filled_features"]:
+        names = ", ".join(metadata["filled_features"])
+        yield f"The telemetry lacks {names}: constants stand in, so the model learnt nothing from them."
+    for target, figures in comparison["models"]["challenger"]["per_target"].items():
+        skill = figures.get("skill")
+        if skill is not None and skill <= 0:
+            yield f"{words(target)}: no better than its baseline ({model_words(figures.get('baseline'))})."
+    if metadata["intervals"]["made"]:
+        yield (
+            "Its intervals presume that later telemetry is like that of the calibration span; where a network has"
+            " changed since, they hold less than they say."
+        )
+    else:
+        yield "It gives point forecasts, no intervals: how sure it is of one forecast, it does not say."
+
+
+def _groups(run: Document, metadata: Document) -> list[dict[str, Any]]:
+    """Configuration and environment, one fold for each group."""
+    groups: dict[str, Document] = {}
+    groups["Run"] = {key: value for key, value in run.items() if not isinstance(value, Mapping)}
+    groups |= {key.capitalize(): value for key, value in run.items() if isinstance(value, Mapping)}
+    groups["Data"] = {"snapshot_id": metadata["data"]["snapshot_id"]}
+    groups["Model file"] = metadata["onnx"] | {"parameters": metadata["model_architecture"]["total_parameters"]}
+    groups["Environment"] = metadata["environment"]
+    groups["Floors of MAPE"] = metadata["mape_floors"]
+    return [
+        {"name": name, "pairs": [(words(key), number(value, 6)) for key, value in values.items()]}
+        for name, values in groups.items()
+    ]
+
+
+def _horizon_sentence(metadata: Document) -> str:
+    minutes = metadata["contract"]["horizon_minutes"]
+    return (
+        f"The model forecasts {minutes} minutes ahead and nothing nearer, so it is a point here. The lines are the"
+        " simple forecasts' errors on the same windows by how far ahead the target lies: where the model's level"
+        " crosses a line, its forecast is as good as that simple one is for so many minutes."
+    )
+
+
+def _pictures(folder: Path | None) -> dict[str, Any]:
+    """Each picture that there is, by its file's stem; those of the links as (target, picture)."""
+    found = {path.stem: _data_uri(path) for path in sorted(folder.glob("*.png"))} if folder else {}
+    by_target = {words(name): found.get(f"link_forecasts_{name}") for name in TARGETS}
+    return {name: found.get(name) for name in _PICTURES} | {
+        "links": [(name, picture) for name, picture in by_target.items() if picture]
+    }
+
+
+def _data_uri(picture: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+
+
+@cache
+def _template() -> jinja2.Template:
+    loader = jinja2.FunctionLoader(_resource)
+    environment = jinja2.Environment(autoescape=True, loader=loader, undefined=jinja2.StrictUndefined)
+    return environment.get_template("model_card.html")
+
+
+@cache
+def _resource(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")

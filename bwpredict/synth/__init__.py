@@ -1,1 +1,0 @@
-"""Physically modelled telemetry for demos, tests and benchmarks."""

@@ -1,0 +1,106 @@
+"""Copy rows of a window out of telemetry files into one sorted file a day, in bounded memory."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from bwpredict import schema
+from bwpredict.store.base import Store
+from bwpredict.telemetry import columns, sources
+from bwpredict.telemetry.day_files import WrittenDay, date_of, write_day
+from bwpredict.telemetry.days import DAY_SECONDS, DayBuckets
+from bwpredict.telemetry.files import read_in_turn
+
+WANTED: dict[str, pa.DataType] = {
+    column.name: columns.TEXT if column.kind in ("category", "text") else column.arrow_type for column in schema.COLUMNS
+}
+"""The columns that are copied, as they are in memory."""
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Tally:
+    """What a copy counts while it runs."""
+
+    rows_of: Counter[str] = field(default_factory=Counter)
+    late_of: Counter[int] = field(default_factory=Counter)
+    misplaced_of: Counter[str] = field(default_factory=Counter)
+    nulls: Counter[str] = field(default_factory=Counter)
+    non_finite: Counter[str] = field(default_factory=Counter)
+    renamed: dict[str, str] = field(default_factory=dict)
+    links: set[tuple[int | None, int | None]] = field(default_factory=set)
+    days: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, written: WrittenDay) -> None:
+        """Count a day that was written."""
+        self.links |= written.links
+        self.nulls += written.nulls
+        self.non_finite += written.non_finite
+        self.days.append(
+            {
+                "date": written.day.isoformat(),
+                "rows": written.rows,
+                "links": len(written.links),
+                "late_rows": self.late_of[(written.day - date(1970, 1, 1)).days],
+                "duplicates_removed": written.duplicates,
+                "conflicting_rows": written.conflicts,
+                "sha256": written.sha256,
+            }
+        )
+        logger.info("pulled %s: %d rows", written.day, written.rows)
+
+
+def copy_days(
+    store: Store, objects: list[sources.TelemetryKey], window: tuple[datetime, datetime], folder: Path, scratch: Path
+) -> Tally:
+    """Write one file for each day. A day is written as soon as no later partition can hold rows of it.
+
+    One day is written while the next is read. Memory holds the rows of `DayBuckets`, and a part of the day that is
+    written, however many rows a day has.
+    """
+    tally, buckets, filesystem = Tally(), DayBuckets(scratch), store.arrow_filesystem()
+    span = int(window[0].timestamp()), int(window[1].timestamp())
+    opened = (
+        sources.open_file(filesystem, item.key, sources.location(store, item.key), schema.OLD_NAMES) for item in objects
+    )
+    read = read_in_turn(opened, WANTED, span)
+    written: Future[WrittenDay] | None = None
+    with ThreadPoolExecutor(1) as writer:
+        for (file, tables), item, following in zip(read, objects, [*objects[1:], None], strict=False):
+            tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in WANTED}
+            for table in tables:
+                kept = _in_reach(table, item, tally)
+                tally.rows_of[item.key] += kept.num_rows
+                for day, rows in buckets.add(kept).items():
+                    tally.late_of[day] += rows if item.day and date_of(day) < item.day else 0
+            for day in buckets.open_days():
+                if following is None or (following.day and date_of(day) + timedelta(sources.LATE_DAYS) < following.day):
+                    if written:
+                        tally.add(written.result())
+                    written = writer.submit(write_day, date_of(day), buckets.take(day), folder)
+        if written:
+            tally.add(written.result())
+    for key, rows in tally.misplaced_of.items():
+        logger.warning("%s: left out %d rows whose day does not belong to this partition", key, rows)
+    return tally
+
+
+def _in_reach(table: pa.Table, item: sources.TelemetryKey, tally: Tally) -> pa.Table:
+    """The rows that this partition may hold: those of its day, and late ones. The others are counted."""
+    if item.day is None or table.num_rows == 0:
+        return table
+    first, last = ((day - date(1970, 1, 1)).days for day in (item.day - timedelta(sources.LATE_DAYS), item.day))
+    days = table["timestamp"].to_numpy() // DAY_SECONDS
+    inside = (days >= first) & (days <= last)
+    if inside.all():
+        return table
+    tally.misplaced_of[item.key] += int((~inside).sum())
+    return table.filter(pa.array(inside))

@@ -1,0 +1,1 @@
+"""Train one model with several processes, on one machine or on several."""

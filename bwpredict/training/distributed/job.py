@@ -1,0 +1,196 @@
+"""What a training over several ranks is to do, and its windows, in a folder whose files every rank maps into memory.
+
+```
+job.json      the task, as `Job`; written last
+start.pth     the model that it begins with
+windows.json  what kind of windows, and with which link each machine's share begins
+links.npy     [links], number of training windows of each
+validation/   the validation windows, all of them, and no other samples: every machine has these
+share-<n>/    the training windows of machine n, and the samples of their links
+```
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bwpredict.config import Settings, TrainingConfig
+from bwpredict.datasets.frame import TelemetryFrame
+from bwpredict.datasets.windows import Split, Starts, WindowIndex
+from bwpredict.errors import RankError, StoreError
+from bwpredict.models.network import Forecaster, save_checkpoint
+from bwpredict.store.base import ObjectInfo, Store
+from bwpredict.store.factory import open_store
+from bwpredict.store.files import atomic_path, write_atomically
+from bwpredict.training.distributed.process_group import Fleet, deal_out
+
+logger = logging.getLogger(__name__)
+
+JOB = "job.json"
+START = "start.pth"
+WINDOWS = "windows.json"
+LINKS = "links.npy"
+VALIDATION = "validation"
+SHARE = "share-"
+"""The number of the machine follows."""
+FRAME = ("values", "timestamps", "link")
+POSITIONS = ("first", "past")
+SENT_WITHIN_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Job:
+    """The task; its paths are those of the machine that runs the step."""
+
+    task: str
+    config: dict[str, Any]
+    """A `TrainingConfig`."""
+    absent: list[str]
+    identity: dict[str, str]
+    machines: int
+    rendezvous: str
+    checkpoint: str
+    resume: str
+    every_seconds: float
+    address: str | None
+    """Where it lies in the store that the machines share; None: they share the folder."""
+
+
+def write(folder: Path, job: Job, start: Forecaster, split: Split) -> None:
+    """Write the whole folder.
+
+    Raises:
+        ConfigError: the links cannot be shared out between so many machines.
+    """
+    train, config = split["train"], TrainingConfig(**job.config)
+    windows_of_links = train.windows_of_links()
+    edges = deal_out(windows_of_links, job.machines, config.windows_per_epoch, config.draw)
+    for machine, (first, past) in enumerate(pairwise(edges)):
+        _write_index(folder / f"{SHARE}{machine}", train.of_links(first, past))
+    _write_index(folder / VALIDATION, split["validation"].spread(config.validation_windows).apart())
+    _save(folder / LINKS, windows_of_links)
+    save_checkpoint(start, folder / START, {})
+    windows = {
+        "window_size": train.window_size,
+        "horizon_steps": train.horizon_steps,
+        "cadence_seconds": train.frame.cadence_seconds,
+        "edges": edges,
+    }
+    write_atomically(folder / WINDOWS, json.dumps(windows).encode())
+    write_atomically(folder / JOB, json.dumps(asdict(job)).encode())
+
+
+def read(folder: Path) -> Job:
+    """The task."""
+    return Job(**json.loads((folder / JOB).read_bytes()))
+
+
+def read_windows(folder: Path, machine: int) -> tuple[Split, Fleet]:
+    """What a rank of this machine sees; samples are read from disk when their windows are used."""
+    described = json.loads((folder / WINDOWS).read_bytes())
+    windows_of_links = np.load(folder / LINKS)
+    parts = {
+        "train": _read_index(folder / f"{SHARE}{machine}", described),
+        "validation": _read_index(folder / VALIDATION, described),
+    }
+    split = Split(parts, {}, 0.0, whole_days=False, by="calendar")
+    return split, Fleet(windows_of_links, before=int(windows_of_links[: described["edges"][machine]].sum()))
+
+
+@contextmanager
+def sent(folder: Path, address: str | None) -> Iterator[None]:
+    """Within the block, the folder lies at `address` too, for the machines that do not share it."""
+    if address is None:
+        yield
+        return
+    store = open_store(address)
+    files = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    names = [name for name in files if name != JOB]
+    for name in [*names, JOB]:  # the task last: who finds it finds the rest
+        store.upload(folder / name, name)
+    logger.info("on the other machines: python -m bwpredict.training.distributed.node %s", address)
+    try:
+        yield
+    finally:
+        try:
+            for name in [JOB, *names]:
+                store.delete(name)
+        except StoreError as error:
+            logger.warning("%s The training's job stays in %s; delete it.", error, address)
+
+
+def new_address(settings: Settings) -> str | None:
+    """Where to send a job; None: nowhere, the machines of a training share the folder, or there is one."""
+    if settings.rank_nodes == 1 or not settings.work_store:
+        return None
+    return f"{settings.work_store.rstrip('/')}/ranks/{uuid.uuid4().hex}"
+
+
+def fetch(address: str, folder: Path) -> None:
+    """Bring the job into the folder, without the machines' shares; waits for it for `SENT_WITHIN_SECONDS`.
+
+    Raises:
+        RankError: there is none.
+        StoreUnreachableError: the store's.
+    """
+    store = open_store(address)
+    until = time.monotonic() + SENT_WITHIN_SECONDS
+    logger.info("waiting for the training at %s", address)
+    while JOB not in set(store.keys()):
+        if time.monotonic() > until:
+            raise RankError(f"{address}: holds no training; start the step first, its log names the address.")
+        time.sleep(1)
+    _download(store, [item for item in store.list() if not item.key.startswith(SHARE)], folder)
+
+
+def fetch_share(address: str, folder: Path, machine: int) -> None:
+    """Bring the training windows of one machine into the folder.
+
+    Raises:
+        StoreUnreachableError: the store's.
+    """
+    store = open_store(address)
+    _download(store, list(store.list(f"{SHARE}{machine}/")), folder)
+
+
+def _download(store: Store, items: list[ObjectInfo], folder: Path) -> None:
+    for item in items:
+        store.download(item.key, folder / item.key, most_bytes=item.size_bytes)
+
+
+def _write_index(folder: Path, index: WindowIndex) -> None:
+    for name in FRAME:
+        _save(folder / f"{name}.npy", getattr(index.frame, name))
+        index.frame.release()
+    for name in POSITIONS:
+        _save(folder / f"{name}.npy", getattr(index.positions, name))
+
+
+def _read_index(folder: Path, described: dict[str, Any]) -> WindowIndex:
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in FRAME}
+    frame = TelemetryFrame(
+        **arrays,
+        links=pd.DataFrame(),
+        cadence_seconds=described["cadence_seconds"],
+        mapped=tuple(array._mmap for array in arrays.values()),  # noqa: SLF001 - its pages are let go after use
+    )
+    positions = Starts(*(np.load(folder / f"{name}.npy") for name in POSITIONS))
+    return WindowIndex(frame, positions, described["window_size"], described["horizon_steps"])
+
+
+def _save(path: Path, array: npt.NDArray[Any]) -> None:
+    with atomic_path(path) as temporary:
+        np.save(temporary, array)

@@ -1,0 +1,1 @@
+"""Hyperparameter search with Optuna, and the training configuration files that it proposes."""

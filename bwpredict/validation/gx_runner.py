@@ -1,0 +1,247 @@
+"""Run checks as Great Expectations suites, and turn its results into outcomes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bwpredict import schema
+from bwpredict.profiling.batches import Batch
+from bwpredict.validation.expectations import Check, Severity
+from bwpredict.validation.messages import figure, moment
+
+# Before the import: it logs hundreds of lines at INFO, which a root logger at that level (Airflow's) would keep.
+os.environ["GX_ANALYTICS_ENABLED"] = "false"
+logging.getLogger("great_expectations").setLevel(logging.WARNING)
+
+import great_expectations as gx  # noqa: E402
+import great_expectations.expectations as gxe  # noqa: E402
+from great_expectations.core.run_identifier import RunIdentifier  # noqa: E402
+from great_expectations.data_context.types.base import (  # noqa: E402
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
+
+if TYPE_CHECKING:
+    from great_expectations.core.expectation_validation_result import ExpectationValidationResult
+
+EXAMPLES = 5
+_SITE = "data_docs"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one check on one batch, or, merged, on all of them.
+
+    `observed` is what a check of a whole column or table saw; `unexpected` of `total` rows offend, where
+    rows are checked. `reason` says why a check was not evaluated.
+    """
+
+    check: Check
+    evaluated: bool
+    passed: bool
+    observed: str | float | None = None
+    unexpected: int | None = None
+    total: int | None = None
+    examples: tuple[dict[str, Any], ...] = ()
+    hint: str = ""
+    reason: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        """The check's; a check that could not be evaluated is an error, whatever it would have been."""
+        return self.check.severity if self.evaluated else "error"
+
+
+class Session:
+    """A Great Expectations project whose results lie in the folder `results`, where other sessions may add theirs."""
+
+    def __init__(self, results: Path, site: Path | None = None) -> None:
+        """Make the project; `write_data_docs` writes to the folder `site`."""
+        self._context = gx.get_context(mode="ephemeral", project_config=_project(results, site or results))
+        self._source = self._context.data_sources.add_pandas("telemetry")
+
+    def run(self, suite: str, checks: Sequence[Check], batches: Iterable[Batch]) -> list[Outcome]:
+        """Evaluate the checks on each batch; one outcome for each check, over all batches."""
+        definition = self.declare(suite, checks)
+        outcomes: list[Outcome] = []
+        for batch in batches:
+            found = _outcomes(checks, _evaluate(definition, batch), batch.frame)
+            outcomes = merged(outcomes, found) if outcomes else found
+        return outcomes or not_evaluated(checks)
+
+    def write_data_docs(self) -> None:
+        """Render every suite and result as HTML."""
+        self._context.build_data_docs(site_names=[_SITE])
+
+    def declare(self, suite: str, checks: Sequence[Check]) -> Any:
+        """Make the suite; returns Great Expectations' definition of its validation."""
+        expectations = [_expectation(check) for check in checks]
+        stored = self._context.suites.add(gx.ExpectationSuite(name=suite, expectations=expectations))
+        data = self._source.add_dataframe_asset(suite).add_batch_definition_whole_dataframe(suite)
+        definition = gx.ValidationDefinition(name=suite, data=data, suite=stored)
+        return self._context.validation_definitions.add(definition)
+
+
+def not_evaluated(checks: Sequence[Check]) -> list[Outcome]:
+    """What comes of checks where there is nothing to check: a failure."""
+    return [Outcome(check, evaluated=False, passed=False, reason="there was nothing to check") for check in checks]
+
+
+def merged(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes of the same checks on two spans, one after the other; associative."""
+    return [_merge(*pair) for pair in zip(before, after, strict=True)]
+
+
+def _project(results: Path, site: Path) -> DataContextConfig:
+    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+    stores.stores[stores.validation_results_store_name]["store_backend"] = {
+        "class_name": "TupleFilesystemStoreBackend",
+        "base_directory": str(results),
+    }
+    docs = {
+        "class_name": "SiteBuilder",
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site)},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+    return DataContextConfig(
+        store_backend_defaults=stores,
+        data_docs_sites={_SITE: docs},
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+
+
+def _expectation(check: Check) -> Any:
+    severity = "critical" if check.severity == "error" else "warning"
+    notes = f"Expected: {check.expected}."
+    return getattr(gxe, check.expectation)(
+        **check.arguments, severity=severity, notes=notes, meta={"check": check.id, "severity": check.severity}
+    )
+
+
+def _evaluate(definition: Any, batch: Batch) -> dict[str, ExpectationValidationResult]:
+    # Asking Great Expectations for row indices would cost a Python loop over every offending row.
+    result_format = {"result_format": "SUMMARY", "partial_unexpected_count": 20}
+    run = definition.run(
+        batch_parameters={"dataframe": batch.frame},
+        result_format=result_format,
+        run_id=RunIdentifier(run_name=batch.name),
+    )
+    return {result.expectation_config.meta["check"]: result for result in run.results}
+
+
+def _outcomes(
+    checks: Sequence[Check], results: dict[str, ExpectationValidationResult], frame: pd.DataFrame
+) -> list[Outcome]:
+    return [_outcome(check, results.get(check.id), frame) for check in checks]
+
+
+def _outcome(check: Check, result: ExpectationValidationResult | None, frame: pd.DataFrame) -> Outcome:
+    if result is None or result.exception_info.get("raised_exception") is not False:
+        return Outcome(check, evaluated=False, passed=False, reason=_reason(check, frame))
+    found = result.result
+    unexpected = found.get("unexpected_count")
+    failed_rows = _offending_rows(check, frame, found) if not result.success and unexpected else frame[:0]
+    return Outcome(
+        check,
+        evaluated=True,
+        passed=bool(result.success),
+        observed=_observed(check, found, frame),
+        unexpected=unexpected,
+        total=found.get("element_count"),
+        examples=tuple(_examples(check, failed_rows)),
+        hint=_hint(check, found),
+    )
+
+
+def _merge(a: Outcome, b: Outcome) -> Outcome:
+    worse = b if a.passed and not b.passed else a
+    return Outcome(
+        a.check,
+        evaluated=a.evaluated and b.evaluated,
+        passed=a.passed and b.passed,
+        observed=worse.observed,
+        unexpected=_sum(a.unexpected, b.unexpected),
+        total=_sum(a.total, b.total),
+        examples=(*a.examples, *b.examples)[:EXAMPLES],
+        hint=worse.hint,
+        reason=a.reason or b.reason,
+    )
+
+
+def _sum(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else a + b
+
+
+def _reason(check: Check, frame: pd.DataFrame) -> str:
+    needed = [*check.arguments.get("column_list", ()), check.arguments.get("column", check.column)]
+    if any(name and name not in frame for name in needed):
+        return "a column it needs is missing or holds no numbers"
+    return "the values are of the wrong type"
+
+
+def _observed(check: Check, found: dict[str, Any], frame: pd.DataFrame) -> str | float | None:
+    observed = found.get("observed_value")
+    if check.expectation == "ExpectTableColumnsToMatchSet":
+        return ", ".join(name for name in check.arguments["column_set"] if name not in frame)
+    if check.expectation == "ExpectColumnValuesToBeOfType" and observed is None:
+        return "mixed"
+    if isinstance(observed, int | float | np.number):
+        return observed.item() if isinstance(observed, np.number) else observed
+    return None if observed is None else str(observed)
+
+
+def _offending_rows(check: Check, frame: pd.DataFrame, found: dict[str, Any]) -> pd.DataFrame:
+    """Some of the rows: those that hold one of the offending values that Great Expectations names."""
+    offends = _offends(check, frame, found.get("partial_unexpected_list", []))
+    return frame.loc[offends].head(EXAMPLES)
+
+
+def _offends(check: Check, frame: pd.DataFrame, values: list[Any]) -> pd.Series[Any]:
+    if check.expectation == "ExpectCompoundColumnsToBeUnique":
+        return frame.duplicated(check.arguments["column_list"], keep=False)
+    column: pd.Series[Any] = frame[check.arguments["column"]]
+    if check.expectation == "ExpectColumnValuesToNotBeNull":
+        return column.isna()
+    return column.isin(values)
+
+
+def _examples(check: Check, rows: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    shown = check.shows or check.arguments.get("column", "")
+    for row in rows.to_dict("records"):
+        key = {name: _plain(row.get(name)) for name in schema.LINK_KEY}
+        yield {**key, "timestamp": _time(row.get("timestamp")), "value": _plain(row.get(shown))}
+
+
+def _time(value: Any) -> str | None:
+    return moment(value) if isinstance(value, int | float) and not pd.isna(value) else None
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON knows it: infinity as text, null and NaN as None."""
+    if value is None or pd.isna(value):
+        return None
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value if isinstance(value, int | float | str) else str(value)
+
+
+def _hint(check: Check, found: dict[str, Any]) -> str:
+    """What a calendar column that is off by one constant probably counts from."""
+    offsets = found.get("partial_unexpected_list")
+    if not check.id.endswith(".calendar") or not offsets or len(set(offsets)) != 1:
+        return ""
+    offset = offsets[0]
+    if check.column == "day_of_week":
+        first = ("Sunday", "Saturday", "Friday", "Thursday", "Wednesday", "Tuesday", "Monday")[int(offset)]
+        return f"the values look as if 0 = {first}"
+    return f"the values look like a clock {figure(offset)} h ahead of {schema.CALENDAR.time_zone}"

@@ -1,0 +1,48 @@
+"""What each link's targets did day by day, measured on the batches as the schema suite sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from bwpredict import schema
+from bwpredict.datasets.anomalies import Levels, joined, levels_of_rows
+from bwpredict.profiling.batches import Batch
+from bwpredict.telemetry.days import DAY_SECONDS
+
+
+class LinkLevels:
+    """Keeps the levels of the batches that pass through `watch`, so that no file is read again for them."""
+
+    def __init__(self) -> None:
+        """Nothing has passed yet."""
+        self._days: list[Levels] = []
+
+    def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The same batches; each is measured on its way."""
+        for batch in batches:
+            self._days += _measured(batch.frame)
+            yield batch
+
+    def levels(self) -> Levels:
+        """The levels of all days that passed."""
+        return joined(self._days)
+
+
+def _measured(frame: pd.DataFrame) -> list[Levels]:
+    """The levels of each day; what is missing or no number is left to the checks that say so."""
+    columns = {name: _numbers(frame, name) for name in ("timestamp", *schema.LINK_KEY, *schema.TARGETS)}
+    known = np.isfinite(columns["timestamp"])
+    for key in schema.LINK_KEY:
+        known &= np.isfinite(columns[key])
+    time, node, peer = (columns[name][known].astype(np.int64) for name in ("timestamp", *schema.LINK_KEY))
+    values = np.stack([columns[name][known] for name in schema.TARGETS], axis=1)
+    return levels_of_rows(time, node, peer, values, DAY_SECONDS)
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    if name not in frame or not pd.api.types.is_numeric_dtype(frame[name]):
+        return np.full(len(frame), np.nan)
+    return frame[name].to_numpy("float64", na_value=np.nan)

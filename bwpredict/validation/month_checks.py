@@ -1,0 +1,180 @@
+"""The month as a whole: one row of figures, and the checks that hold them against the champion's profile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bwpredict import schema
+from bwpredict.datasets.anomalies import Levels, change_words, constant_links, constant_words, unit_changes
+from bwpredict.profiling.drift import LIMITS, drift_of, figure_name, limit_of, statistic_of
+from bwpredict.profiling.profile import NUMERIC, Profile, gap_share
+from bwpredict.validation.expectations import DISTRIBUTION_SUITE, Check, Severity
+from bwpredict.validation.messages import figure, unit_of
+
+MOST_GAPS: dict[Severity, float] = {"error": 0.30, "warning": 0.05}
+"""Share of missing minutes. Windows skip gaps: at 5 % some are lost, at 30 % too few whole windows stay."""
+LEAST_DAYS_COVERED = 0.9
+"""Share of the period's days that hold rows."""
+RATIOS: dict[Severity, tuple[float, float]] = {"error": (0.5, 2.0), "warning": (0.8, 1.25)}
+"""Of row count and link count to the champion's: a fifth is worth a look, half of the network is another one."""
+
+
+def figures_of(profile: Profile, reference: Profile | None, days: int) -> dict[str, float]:
+    """What `figure_checks` checks, by column name; a figure that cannot be computed is left out.
+
+    `days` is the number of days in the period; rows are compared per day, so that months of different
+    length, and snapshots of several months, compare.
+    """
+    found: dict[str, float | None] = {
+        "rows": profile["rows"],
+        "links": profile["links"],
+        "gap_share": gap_share(profile),
+        "days_covered": _days_with_rows(profile) / days,
+        **{f"spread_{name}": _spread(name, profile) for name in schema.FEATURES},
+    }
+    if reference is not None:
+        found |= {
+            "rows_per_day_ratio": _ratio(_rows_per_day(profile), _rows_per_day(reference)),
+            "links_ratio": _ratio(profile["links"], reference["links"]),
+            **{figure_name(name): drift_of(name, profile, reference) for name in LIMITS},
+        }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def figure_checks(profile: Profile, reference: Profile | None, rows: int) -> tuple[Check, ...]:
+    """The checks of the distribution suite. `rows` is what the snapshot says; no reference, no drift checks."""
+    checks = [
+        _check("rows", "rows", "error", (rows, rows), "there are {observed} rows", f"{rows:,} as in the snapshot")
+    ]
+    checks += _coverage_checks()
+    checks += [_constant_check(name) for name in schema.FEATURES]
+    if reference is not None:
+        checks += [check for name in LIMITS for check in _drift_checks(name, profile, reference)]
+        checks += _ratio_checks("rows_per_day_ratio", "row count", "rows a day")
+        checks += _ratio_checks("links_ratio", "link count", "links")
+    return tuple(checks)
+
+
+def link_figures(levels: Levels) -> dict[str, float]:
+    """What `link_checks` checks, by column name: the number of odd links of each target."""
+    return {name: len(find(levels, target)) for name, target, find, _, _ in _oddities()}
+
+
+def link_checks(levels: Levels) -> Iterator[Check]:
+    """Warnings that name the links whose target never changes, or jumps as another unit would make it."""
+    for name, target, find, tell, expected in _oddities():
+        finding = tell(find(levels, target), len(levels.links))
+        yield _check(name, name, "warning", (None, 0), finding, expected, target)
+
+
+def _oddities() -> Iterator[tuple[str, str, Any, Any, str]]:
+    for target in schema.TARGETS:
+        yield f"constant_links_{target}", target, constant_links, constant_words, "values that change on every link"
+        yield f"unit_changes_{target}", target, unit_changes, change_words, "one unit throughout"
+
+
+def _coverage_checks() -> Iterator[Check]:
+    for severity, most in MOST_GAPS.items():
+        finding = "{percent} of the links' minutes hold no sample"
+        yield _check(
+            f"gaps.{severity}", "gap_share", severity, (None, most), finding, f"{most:.0%} or less", "timestamp"
+        )
+    finding, expected = "{percent} of the period's days hold rows", f"{LEAST_DAYS_COVERED:.0%} or more"
+    yield _check("days", "days_covered", "warning", (LEAST_DAYS_COVERED, None), finding, expected, "timestamp")
+
+
+def _constant_check(name: str) -> Check:
+    severity: Severity = "error" if name in schema.TARGETS else "warning"
+    why = "a target that never changes cannot be learnt" if severity == "error" else "a feature with information"
+    finding = "the column is constant: all values of all links are the same"
+    figure_name = f"spread_{name}"
+    arguments = {"column": figure_name, "min_value": 0, "strict_min": True}
+    expected = f"more than one value ({why})"
+    return Check(
+        f"distributions.constant.{name}",
+        DISTRIBUTION_SUITE,
+        name,
+        severity,
+        "ExpectColumnMinToBeBetween",
+        arguments,
+        finding,
+        expected,
+    )
+
+
+def _drift_checks(name: str, profile: Profile, reference: Profile) -> Iterator[Check]:
+    limit = limit_of(name, min(len(profile["days"]), len(reference["days"])))
+    moved = _movement(name, profile, reference)
+    finding = (
+        f"the distribution has drifted{moved}: {statistic_of(name)} {{observed}} against the champion's training data"
+    )
+    bounds: dict[Severity, float | None] = {"error": limit.error, "warning": limit.warning}
+    for severity, most in bounds.items():
+        if most is not None:
+            expected = f"{figure(most)} or less ({limit.reason})"
+            yield _check(f"drift.{name}.{severity}", figure_name(name), severity, (None, most), finding, expected, name)
+
+
+def _ratio_checks(name: str, title: str, words: str) -> Iterator[Check]:
+    for severity, (least, most) in RATIOS.items():
+        finding = f"the {title} is {{observed}} times that of the champion's training data ({words})"
+        expected = f"{least} to {most} times"
+        yield _check(f"{name}.{severity}", name, severity, (least, most), finding, expected)
+
+
+def _check(
+    id: str,  # noqa: A002 - the field's name
+    name: str,
+    severity: Severity,
+    bounds: tuple[float | None, float | None],
+    finding: str,
+    expected: str,
+    column: str = "",
+) -> Check:
+    arguments = {"column": name, "min_value": bounds[0], "max_value": bounds[1]}
+    arguments = {key: value for key, value in arguments.items() if value is not None}
+    # The frame holds one row, so the largest value is the figure itself, and stands in the Data Docs.
+    largest = "ExpectColumnMaxToBeBetween"
+    return Check(f"distributions.{id}", DISTRIBUTION_SUITE, column, severity, largest, arguments, finding, expected)
+
+
+def _movement(name: str, profile: Profile, reference: Profile) -> str:
+    """In words, what moved most: the median, or the share of one category."""
+    if name in NUMERIC:
+        old, new = (side["numeric"].get(name, {}).get("quantiles", {}).get("p50") for side in (reference, profile))
+        return (
+            ""
+            if old is None or new is None
+            else f" (median {figure(old)} → {figure(new)}{unit_of(schema.COLUMN[name])})"
+        )
+    old, new = (_category_shares(side, name) for side in (reference, profile))
+    if not old or not new:
+        return ""
+    most = max(sorted(old.keys() | new.keys()), key=lambda value: abs(new.get(value, 0) - old.get(value, 0)))
+    return f" (share of {most}: {old.get(most, 0):.1%} → {new.get(most, 0):.1%})"
+
+
+def _category_shares(profile: Profile, name: str) -> dict[str, float]:
+    column = profile["categorical"].get(name, {"count": 0, "values": {}})
+    return {value: count / column["count"] for value, count in column["values"].items()}
+
+
+def _spread(name: str, profile: Profile) -> float | None:
+    numeric = profile["numeric"].get(name)
+    if numeric and numeric["count"]:
+        return float(numeric["maximum"] - numeric["minimum"])
+    values = profile["categorical"].get(name, {}).get("values")
+    return float(len(values) - 1) if values else None
+
+
+def _days_with_rows(profile: Profile) -> int:
+    return sum(day["rows"] > 0 for day in profile["days"].values())
+
+
+def _rows_per_day(profile: Profile) -> float:
+    return float(profile["rows"]) / max(1, len(profile["days"]))
+
+
+def _ratio(new: float, old: float) -> float | None:
+    return new / old if old else None

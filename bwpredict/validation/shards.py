@@ -1,0 +1,200 @@
+"""Validation in shards: some days each, checked anywhere, and put together to the result of the whole.
+
+What a shard gives is a document and the results of Great Expectations, in a folder of its own. Counts, histograms
+and the links' quartiles of each day add up exactly, so it makes no difference how the days were dealt out.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from bwpredict import schema
+from bwpredict.datasets.anomalies import Levels, joined
+from bwpredict.documents import read_document, write_document
+from bwpredict.errors import SnapshotError, TelemetryError
+from bwpredict.profiling.batches import ROWS_PER_BATCH, batches, grouped, partitions, parts_of_day
+from bwpredict.profiling.profile import Profile, measure_day, merge
+from bwpredict.store.files import sha256_of
+from bwpredict.validation.expectations import READABLE, SCHEMA_SUITE, Check, schema_checks
+from bwpredict.validation.gx_runner import EXAMPLES, Outcome, Session, merged, not_evaluated
+from bwpredict.validation.link_levels import LinkLevels
+
+MOST_SHARDS = 400
+"""As many tasks as a scheduler likes; more days share a shard."""
+SHARD = "shard.json"
+RESULTS = "results"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the shards found together."""
+
+    outcomes: list[Outcome]
+    """Of the schema suite, and whether all days could be read."""
+    profile: Profile
+    levels: Levels
+
+
+def plan_shards(telemetry: Path, snapshot: dict[str, Any], *, rows: int = ROWS_PER_BATCH) -> list[list[str]]:
+    """Days (YYYY-MM-DD) of each shard, in order: those that are there, and those that the snapshot says should be."""
+    days = sorted({day for day, _ in partitions(telemetry)} | {day["date"] for day in snapshot.get("days", ())})
+    groups = grouped(telemetry, days, rows=rows)
+    several = max(1, -(-len(groups) // MOST_SHARDS))
+    shards = [list(chain(*groups[first : first + several])) for first in range(0, len(groups), several)]
+    return shards or [[]]
+
+
+def check_shard(
+    telemetry: Path, snapshot: dict[str, Any], days: Sequence[str], folder: Path, *, rows: int = ROWS_PER_BATCH
+) -> Path:
+    """Run the schema suite on these days and measure them: writes `folder`, and returns the `shard.json` in it.
+
+    A day that cannot be read, is missing or is not the one that the snapshot pins is named in the document, and the
+    others are checked.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    pinned = {day["date"]: day["sha256"] for day in snapshot.get("days", ())}
+    unreadable: dict[str, str] = {}
+    profiles: list[Profile] = []
+
+    def read(path: Path, most: int) -> Iterator[pd.DataFrame]:
+        day = path.name.removeprefix("date=")
+        try:
+            for part in _pinned_parts(path, pinned.get(day), most):
+                profiles.append(measure_day(day, part))
+                yield part
+        except TelemetryError as error:
+            unreadable[day] = str(error)
+
+    watched = LinkLevels()
+    frames = watched.watch(batches(telemetry, days, rows=rows, read=read))
+    outcomes = Session(folder / RESULTS).run(SCHEMA_SUITE, schema_checks(*period(snapshot)), frames)
+    document = {
+        "days": list(days),
+        "unreadable": unreadable,
+        "outcomes": [_outcome_document(outcome) for outcome in outcomes],
+        "profile": merge(profiles),
+        "levels": _levels_document(watched.levels()),
+    }
+    return write_document(folder / SHARD, "validation_shard", document)
+
+
+def gather(shards: Iterable[Path], snapshot: dict[str, Any], results: Path) -> Checked:
+    """Put the shards' documents, in order of time, together, and their results into the folder `results`."""
+    checks = schema_checks(*period(snapshot))
+    outcomes: list[Outcome] = []
+    unreadable: dict[str, str] = {}
+    profiles, levels, days = [], [], 0
+    for path in shards:
+        document = read_document(path, "validation_shard")
+        if len(document["unreadable"]) < max(1, len(document["days"])):
+            found = [_outcome(*pair) for pair in zip(checks, document["outcomes"], strict=True)]
+            outcomes = merged(outcomes, found) if outcomes else found
+        unreadable |= document["unreadable"]
+        days += len(document["days"])
+        profiles.append(document["profile"])
+        levels.append(_levels(document["levels"]))
+        if (path.parent / RESULTS).is_dir():
+            shutil.copytree(path.parent / RESULTS, results, dirs_exist_ok=True)
+    return Checked([_readable(unreadable, days), *(outcomes or not_evaluated(checks))], merge(profiles), joined(levels))
+
+
+def summary_of(shard: Path) -> str:
+    """In few words, what came of a shard: "2026-10-04: 2 errors"."""
+    document = read_document(shard, "validation_shard")
+    failed = sum(not outcome["passed"] for outcome in document["outcomes"]) + len(document["unreadable"])
+    days = document["days"]
+    name = "no days" if not days else days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return f"{name}: {failed} failed" if failed else f"{name}: passed"
+
+
+def period(snapshot: dict[str, Any]) -> tuple[datetime, datetime]:
+    """[start, end) in UTC of the snapshot.
+
+    Raises:
+        SnapshotError: the document lacks start, end or rows.
+    """
+    if missing := [name for name in ("start", "end", "rows") if name not in snapshot]:
+        raise SnapshotError(f"the snapshot document lacks {', '.join(missing)}; pull the telemetry again.")
+    start, end = (datetime.fromisoformat(snapshot[name]) for name in ("start", "end"))
+    return _in_utc(start), _in_utc(end)
+
+
+def _in_utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _pinned_parts(folder: Path, sha256: str | None, rows: int) -> Iterator[pd.DataFrame]:
+    """The rows of a day, which are those of this digest, if it is known, in parts."""
+    if not any(folder.glob("*.parquet")):
+        raise TelemetryError(f"{folder}: is missing; pull the telemetry again.")
+    _hold_against(folder, sha256)
+    yield from parts_of_day(folder, rows)
+    # Again: a file that was replaced while it was read is found out too.
+    _hold_against(folder, sha256)
+
+
+def _hold_against(folder: Path, sha256: str | None) -> None:
+    if sha256 is not None and [sha256_of(path) for path in sorted(folder.glob("*.parquet"))] != [sha256]:
+        raise TelemetryError(f"{folder}: is not what was pulled for this snapshot; pull the telemetry again.")
+
+
+def _readable(unreadable: dict[str, str], days: int) -> Outcome:
+    """Whether all days could be read, as a check like the others."""
+    told = "; ".join(f"{day}: {reason.rstrip('.')}" for day, reason in list(unreadable.items())[:EXAMPLES])
+    more = f"; and {len(unreadable) - EXAMPLES} more" if len(unreadable) > EXAMPLES else ""
+    return Outcome(
+        READABLE, evaluated=True, passed=not unreadable, observed=told + more, unexpected=len(unreadable), total=days
+    )
+
+
+def _outcome_document(outcome: Outcome) -> dict[str, Any]:
+    fields = {name: value for name, value in vars(outcome).items() if name != "check"}
+    return {"check": outcome.check.id, **fields, "examples": list(outcome.examples)}
+
+
+def _outcome(check: Check, document: dict[str, Any]) -> Outcome:
+    fields = {name: value for name, value in document.items() if name != "check"}
+    return Outcome(check, **{**fields, "examples": tuple(document["examples"])})
+
+
+def _levels_document(levels: Levels) -> dict[str, Any]:
+    """As JSON, which has neither NaN nor infinity: None stands for both, since it is known which can be where."""
+    return {
+        "links": [list(link) for link in levels.links],
+        "starts": list(levels.starts),
+        "samples": levels.samples.tolist(),
+        **{name: _finite(getattr(levels, name)) for name in ("minimum", "maximum", "quartiles")},
+    }
+
+
+def _levels(document: dict[str, Any]) -> Levels:
+    links, starts = tuple((node, peer) for node, peer in document["links"]), tuple(document["starts"])
+    shape = (len(links), len(schema.TARGETS))
+    return Levels(
+        links,
+        starts,
+        np.array(document["samples"], dtype=np.int64).reshape(shape),
+        _filled(document["minimum"], np.inf).reshape(shape),
+        _filled(document["maximum"], -np.inf).reshape(shape),
+        _filled(document["quartiles"], np.nan).reshape(len(starts), *shape, 3),
+    )
+
+
+def _finite(values: npt.NDArray[np.float64]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values.ravel().tolist()]
+
+
+def _filled(values: list[float | None], unknown: float) -> npt.NDArray[np.float64]:
+    return np.array([unknown if value is None else value for value in values], dtype=np.float64)

@@ -1,0 +1,181 @@
+"""Hold a snapshot's telemetry against the two suites; results as JSON, sentences and Data Docs."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bwpredict.documents import write_document
+from bwpredict.profiling.batches import Batch
+from bwpredict.profiling.profile import Profile
+from bwpredict.validation.data_docs import DATA_DOCS_INDEX, finish_data_docs
+from bwpredict.validation.expectations import DISTRIBUTION_SUITE, SCHEMA_SUITE, schema_checks
+from bwpredict.validation.gx_runner import Outcome, Session
+from bwpredict.validation.messages import example, figure
+from bwpredict.validation.month_checks import figure_checks, figures_of, link_checks, link_figures
+from bwpredict.validation.shards import check_shard, gather, period, plan_shards
+
+FIRST_MONTH_NOTE = (
+    "There is no profile of a champion's training data, so this is the first month: drift, row count and"
+    " link count are compared with nothing."
+)
+REFERENCE_NOTE = "Drift, row count and link count are held against the champion's training data."
+
+
+def validate(
+    telemetry: Path, snapshot: dict[str, Any], champion_profile: Profile | None, output: Path
+) -> dict[str, Any]:
+    """Run both suites and write `output/result.json` (kind `validation`) and `output/data_docs/index.html`.
+
+    Failed expectations are in the returned document, and `passed` is False: they raise nothing. A check
+    that could not be evaluated counts as failed, and so does a day that cannot be read. `output` is replaced, whole.
+
+    Args:
+        telemetry: folder with `date=YYYY-MM-DD/*.parquet`.
+        snapshot: document of kind `snapshot`; its start, end, rows and days are expectations.
+        champion_profile: profile of the champion's training data, None in the first month.
+        output: folder for the results.
+
+    Raises:
+        SnapshotError: the snapshot document lacks start, end or rows.
+    """
+    period(snapshot)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
+        shards = [
+            check_shard(telemetry, snapshot, days, Path(folder, str(number)))
+            for number, days in enumerate(plan_shards(telemetry, snapshot))
+        ]
+        return judge(shards, snapshot, champion_profile, output)[0]
+
+
+def judge(
+    shards: Sequence[Path], snapshot: dict[str, Any], champion_profile: Profile | None, output: Path
+) -> tuple[dict[str, Any], Profile]:
+    """The second half of `validate`, from what `check_shard` wrote: the result, and the profile of all days."""
+    start, end = period(snapshot)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
+        staging, results = Path(temporary) / output.name, Path(temporary) / "results"
+        session = Session(results, staging / DATA_DOCS_INDEX.parent)
+        found = gather(shards, snapshot, results)
+        session.declare(SCHEMA_SUITE, schema_checks(start, end))
+        month = figures_of(found.profile, champion_profile, days=max(1, round((end - start).total_seconds() / 86400)))
+        month |= link_figures(found.levels)
+        checks = (
+            *figure_checks(found.profile, champion_profile, rows=snapshot["rows"]),
+            *link_checks(found.levels),
+        )
+        whole = Batch(f"{start:%Y-%m-%d} to {end:%Y-%m-%d}", pd.DataFrame([month]))
+        outcomes = [*found.outcomes, *session.run(DISTRIBUTION_SUITE, checks, [whole])]
+        result = _document(outcomes, found.profile, start, end, first_month=champion_profile is None)
+        session.write_data_docs()
+        finish_data_docs(staging, result, reported(result))
+        write_document(staging / "result.json", "validation", result)
+        shutil.rmtree(output, ignore_errors=True)
+        staging.replace(output)
+    return result, found.profile
+
+
+def summary(result: dict[str, Any], *, most: int = 12) -> str:
+    """The result for people: a verdict, then a sentence for each failed check, errors first, at most `most`."""
+    failed = reported(result)
+    errors = sum(check["severity"] == "error" for check in failed)
+    verdict = "passed" if result["passed"] else "failed"
+    counts = f"{_number(errors, 'error')}, {_number(len(failed) - errors, 'warning')}"
+    lines = [f"Validation {verdict}: {result['counts']['declared']} checks, {counts}."]
+    lines += [f"- {check['severity'].upper()} {check['sentence']}" for check in failed[:most]]
+    if len(failed) > most:
+        lines.append(f"- and {len(failed) - most} more.")
+    return "\n".join([*lines, *([result["note"]] if result["first_month"] else [])])
+
+
+def reported(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The failed checks to tell of: errors first; no warning where the same figure is an error as well."""
+    failed = {check["id"]: check for check in result["checks"] if not check["passed"]}
+    told = [
+        check
+        for name, check in failed.items()
+        if not (name.endswith(".warning") and name.removesuffix("warning") + "error" in failed)
+    ]
+    return sorted(told, key=lambda check: (check["severity"] != "error", not check["evaluated"]))
+
+
+def _document(
+    outcomes: Sequence[Outcome], profile: Profile, start: datetime, end: datetime, *, first_month: bool
+) -> dict[str, Any]:
+    checks = [_check_document(outcome) for outcome in outcomes]
+    counts = _counts(outcomes)
+    return {
+        "passed": counts["errors"] == 0,
+        "first_month": first_month,
+        "note": FIRST_MONTH_NOTE if first_month else REFERENCE_NOTE,
+        "period": {"start": start.isoformat(), "end": end.isoformat()},
+        "rows": profile["rows"],
+        "links": profile["links"],
+        "counts": counts,
+        "suites": [
+            {"name": suite, **_counts([outcome for outcome in outcomes if outcome.check.suite == suite])}
+            for suite in (SCHEMA_SUITE, DISTRIBUTION_SUITE)
+        ],
+        "checks": checks,
+        "data_docs": str(DATA_DOCS_INDEX),
+    }
+
+
+def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    failed = [outcome.severity for outcome in outcomes if not outcome.passed]
+    return {
+        "declared": len(outcomes),
+        "evaluated": sum(outcome.evaluated for outcome in outcomes),
+        "errors": failed.count("error"),
+        "warnings": failed.count("warning"),
+    }
+
+
+def _check_document(outcome: Outcome) -> dict[str, Any]:
+    check, share = outcome.check, None
+    if outcome.unexpected is not None and outcome.total:
+        share = outcome.unexpected / outcome.total
+    return {
+        "id": check.id,
+        "suite": check.suite,
+        "column": check.column,
+        "severity": outcome.severity,
+        "evaluated": outcome.evaluated,
+        "passed": outcome.passed,
+        "sentence": _sentence(outcome),
+        "observed": outcome.observed,
+        "expected": check.expected,
+        "unexpected_count": outcome.unexpected,
+        "unexpected_share": share,
+        "examples": list(outcome.examples),
+    }
+
+
+def _sentence(outcome: Outcome) -> str:
+    check = outcome.check
+    name = check.column or "telemetry"
+    if not outcome.evaluated:
+        return f"{name}: {check.id} could not be checked, since {outcome.reason}; expected {check.expected}."
+    if outcome.passed:
+        return f"{name}: as expected, {check.expected}."
+    observed = outcome.observed
+    finding = check.finding.format(
+        observed=figure(observed) if isinstance(observed, int | float) else observed,
+        percent=f"{observed:.1%}" if isinstance(observed, int | float) else "",
+        count=f"{outcome.unexpected or 0:,}",
+        total=f"{outcome.total or 0:,}",
+    )
+    instance = f" (for instance {example(outcome.examples[0])})" if outcome.examples else ""
+    hint = f"; {outcome.hint}" if outcome.hint else ""
+    return f"{name}: {finding}{instance}{hint}; expected {check.expected}."
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

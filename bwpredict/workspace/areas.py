@@ -1,0 +1,117 @@
+"""Work areas that travel: what a run's steps hand to each other where machines share nothing but a store.
+
+With `BWPREDICT_WORK_STORE`, the folder `BWPREDICT_WORK` is each machine's own scratch: before a step, the run's area is
+brought up to date from the store; after it, what the step changed is sent there. How the store is laid out is told in
+`area_copies`. Without the setting, or for a folder elsewhere, nothing is copied: all machines see one folder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from bwpredict.config import Settings
+from bwpredict.errors import BwPredictError
+from bwpredict.pipeline.run_config import RUN
+from bwpredict.store.factory import open_store
+from bwpredict.store.locks import hold
+from bwpredict.workspace.sync import AreaCopy
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def working_on(area: Path, part: str = "", *, alone: bool = False) -> Iterator[None]:
+    """Bring the area up to date; after the block, also one that failed, send what it changed in the folder `part`.
+
+    Others see all that the block changed, or nothing. Blocks with different parts may run at once, on any machines;
+    the part "" is the whole area. `alone`: no other block may change the same files meanwhile.
+
+    Raises:
+        StoreUnreachableError: the store's.
+        OvertakenError: `alone`, and another machine changed the same file; nothing was sent.
+    """
+    copy = _copy_of(area)
+    if copy is None:
+        yield
+        return
+    with hold(area / part / "alone.lock") if alone else nullcontext():
+        before = copy.update(part)
+        try:
+            yield
+        except BaseException:
+            try:
+                copy.send(before, part, alone=alone)
+            except BwPredictError as error:
+                logger.warning("%s What the step wrote before it failed is on this machine only.", error)
+            raise
+        copy.send(before, part, alone=alone)
+
+
+def fetch(area: Path, *names: str) -> None:
+    """Bring these files of the area up to date, or all if none is named; what the area does not have is left out.
+
+    For those who only look. Raises StoreUnreachableError.
+    """
+    if copy := _copy_of(area):
+        copy.fetch(names)
+
+
+def share(path: Path) -> None:
+    """Send one file of a step that is still on, so that another machine can go on from it.
+
+    A store that fails is named in the log, and costs the step nothing.
+    """
+    area = next((folder for folder in path.absolute().parents if (folder / RUN).is_file()), None)
+    copy = _copy_of(area) if area else None
+    if area is None or copy is None:
+        return
+    try:
+        if copy.is_stored:
+            copy.put({path.absolute().relative_to(area).as_posix(): path}, (), {})
+    except BwPredictError as error:
+        logger.warning("%s Were this machine lost now, another would continue from an earlier point.", error)
+
+
+def newest(work: Path, limit: int) -> list[Path]:
+    """The latest areas in the folder `work`, those first that were changed last. Raises StoreUnreachableError."""
+    if _is_shared(work):
+        settings = Settings()
+        prefix = (Path("areas") / work.absolute().relative_to(settings.work.absolute())).as_posix() + "/"
+        times = open_store(settings.work_store).times(prefix)
+        found = [(when, name) for key, when in times if "/" not in (name := key.removeprefix(prefix))]
+        return [work / name.removesuffix(".json") for _, name in sorted(found, reverse=True)[:limit]]
+    try:
+        areas = [path for path in work.iterdir() if (path / RUN).is_file()]
+    except OSError:
+        return []
+    return sorted(areas, key=lambda path: (path / RUN).stat().st_mtime, reverse=True)[:limit]
+
+
+def portable(path: Path) -> str:
+    """The path as another machine understands it: below BWPREDICT_WORK, where that is each machine's own."""
+    return path.absolute().relative_to(Settings().work.absolute()).as_posix() if _is_shared(path) else str(path)
+
+
+def local(path: str) -> Path:
+    """Where a `portable` path is on this machine."""
+    return Settings().work.absolute() / path
+
+
+def _is_shared(path: Path) -> bool:
+    """Whether what lies at this path is to be found in the store."""
+    settings = Settings()
+    return (
+        bool(settings.work_store)
+        and ".." not in path.parts
+        and path.absolute().is_relative_to(settings.work.absolute())
+    )
+
+
+def _copy_of(area: Path) -> AreaCopy | None:
+    if not _is_shared(area) or (area := area.absolute()) == Settings().work.absolute():
+        return None
+    settings = Settings()
+    return AreaCopy(open_store(settings.work_store), area, area.relative_to(settings.work.absolute()).as_posix())

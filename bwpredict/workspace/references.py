@@ -1,0 +1,63 @@
+"""What travels between steps: references to files of a work area, and the area as a step finds and leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bwpredict.errors import WorkAreaError
+from bwpredict.store.files import sha256_of
+from bwpredict.workspace import areas
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A file in a run's work area, by path and checksum: small enough for an XCom."""
+
+    path: str
+    """The same on every machine: below BWPREDICT_WORK where each has its own. `file_of` tells where that is here."""
+    sha256: str
+
+
+def refer(path: Path) -> Reference:
+    """The reference to a file that a step wrote."""
+    return Reference(areas.portable(path), sha256_of(path))
+
+
+def file_of(reference: Reference, name: str = "") -> Path:
+    """Where the file lies on this machine, or the one called `name` beside it, brought here if need be.
+
+    For files of the work area itself, not of folders in it.
+    """
+    written = areas.local(reference.path)
+    path = written.with_name(name or written.name)
+    areas.fetch(path.parent, path.name)
+    return path
+
+
+@contextmanager
+def working_on(*before: Reference, depth: int = 1, part: str = "", alone: bool = False) -> Iterator[Path]:
+    """The work area of references that lie `depth` levels down in it, for a step that may write into its `part`.
+
+    Raises:
+        WorkAreaError: a file is not the one that was written.
+        StoreUnreachableError, OvertakenError: as `work_areas.working_on`.
+    """
+    paths = [areas.local(reference.path) for reference in before]
+    area = paths[0].parents[depth - 1]
+    with areas.working_on(area, part, alone=alone):
+        for path, reference in zip(paths, before, strict=True):
+            _require_written(path, reference.sha256)
+        yield area
+
+
+def _require_written(path: Path, sha256: str) -> None:
+    if not path.is_file():
+        raise WorkAreaError(
+            f"{path}: is not on this machine; every worker needs the same BWPREDICT_WORK folder or the same"
+            " BWPREDICT_WORK_STORE, or else the file was deleted."
+        )
+    if sha256_of(path) != sha256:
+        raise WorkAreaError(f"{path}: is not the file that the step before wrote; clear that step to write it again.")

@@ -1,0 +1,102 @@
+"""How a step's end becomes a task's end: an error that a person must act on is one line, not a stack trace.
+
+Airflow logs every exception of a task with its traceback, except `SystemExit`, which it logs by its code
+and otherwise treats alike: the task fails, its retry policy is asked, its callbacks run. So the errors of
+bwpredict, whose sentence is the whole message, leave the task as the two kinds of `SystemExit` below.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryRule
+from airflow.sdk.definitions.retry_policy import RetryAction
+from airflow.sdk.exceptions import AirflowSkipException
+
+from bwpredict.errors import BwPredictError, GateRejected, OvertakenError, StoreUnreachableError, UnknownOutcomeError
+
+if TYPE_CHECKING:
+    from bwpredict.workspace.references import Reference
+
+logger = logging.getLogger(__name__)
+
+_PASSING = (StoreUnreachableError, UnknownOutcomeError, OvertakenError)
+
+
+class Stopped(SystemExit):
+    """The task failed for a reason that trying again would not change: a verdict, or an unusable input."""
+
+    def __init__(self, error: BwPredictError) -> None:
+        """Exit with the error's code; its sentence is the reason."""
+        super().__init__(error.exit_code)
+        self.reason = str(error)
+
+
+class Interrupted(Stopped):
+    """The task failed because a store did not do its part; the next try may succeed."""
+
+
+NO_RETRY_ON_A_VERDICT = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(exception=Interrupted, action=RetryAction.RETRY, reason="the store may answer the next time"),
+        RetryRule(exception=Stopped, action=RetryAction.FAIL, reason="another try would end the same"),
+    ]
+)
+
+
+def run_step(step: Callable[[Reference], Reference], before: Mapping[str, str]) -> dict[str, str]:
+    """Run one step of `bwpredict.pipeline.steps` on what the task before handed over; return what to hand on."""
+    from bwpredict.workspace.references import Reference
+
+    with reason_in_one_line():
+        return asdict(step(Reference(**before)))
+
+
+def require_pass(decision: Mapping[str, Any]) -> None:
+    """Stop the task unless the challenger passed.
+
+    Raises:
+        Stopped: the decision is a rejection.
+    """
+    with reason_in_one_line():
+        if not decision["passed"]:
+            raise GateRejected(decision["reason"])
+
+
+def skip_unless_to_publish(context: Mapping[str, Any]) -> None:
+    """Skip the task in a dry run, and in a back-fill that was not asked to publish.
+
+    Raises:
+        AirflowSkipException: with the reason.
+    """
+    if kind := kind_that_publishes_nothing(context):
+        raise AirflowSkipException(f"This is a {kind}: the challenger passed, and nothing was published.")
+
+
+def kind_that_publishes_nothing(context: Mapping[str, Any]) -> str | None:
+    """In words, what kind of run it is that publishes nothing; None: it publishes what passes."""
+    params = context["params"]
+    if params["dry_run"]:
+        return "dry run"
+    if context["dag_run"].run_type == "backfill" and not params["publish_past_months"]:
+        return "back-fill"
+    return None
+
+
+@contextmanager
+def reason_in_one_line() -> Iterator[None]:
+    """Let an error of bwpredict end the task with its sentence in the log and no stack trace.
+
+    Raises:
+        Stopped: for good.
+        Interrupted: worth another try.
+    """
+    try:
+        yield
+    except BwPredictError as error:
+        logger.error("%s", error)
+        raise (Interrupted if isinstance(error, _PASSING) else Stopped)(error) from None

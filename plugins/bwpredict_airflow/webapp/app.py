@@ -1,0 +1,372 @@
+"""The pages: one function for each address. All of them ask Airflow who is there; nothing is open to the anonymous.
+
+What a page shows is read within a bounded time, so that a registry that is down costs a sentence and not a wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from itertools import groupby
+from operator import attrgetter
+from typing import Annotated, TypeVar
+from urllib.parse import quote
+
+from airflow.api_fastapi.core_api.security import GetUserDep, get_user
+from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from starlette.exceptions import HTTPException
+
+from bwpredict.config import Settings
+from bwpredict.errors import (
+    BwPredictError,
+    ConfigError,
+    ConflictError,
+    GateRejected,
+    ObjectMissingError,
+    StoreUnreachableError,
+    WorkAreaError,
+)
+from bwpredict.pipeline.model_catalog import DEFAULT_MODEL, model_of_dag, read_models
+from bwpredict.pipeline.run_history import RunSummary, recent_runs, run_summary, shown_file
+from bwpredict.registry.layout import is_version
+from bwpredict.registry.promotion import read_production
+from bwpredict.registry.versions import read_file, read_manifest
+from bwpredict.registry_views.overview import overview, version_documents
+from bwpredict.registry_views.version_diff import differences
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
+from bwpredict.workspace.areas import newest
+from bwpredict_airflow.extra_links import model_page, run_page
+from bwpredict_airflow.webapp import actions, render
+from bwpredict_airflow.webapp.access import (
+    RETRAIN_DAG,
+    Here,
+    HereDep,
+    allowed,
+    form_token,
+    may_move,
+    may_read,
+    may_retrain,
+    require_own_form,
+)
+
+logger = logging.getLogger(__name__)
+
+ANSWER_WITHIN_SECONDS = 1.5
+"""A registry that has not told by then what is in production counts as down."""
+READ_WITHIN_SECONDS = 20.0
+_RUNS = 12
+_MEDIA = {".html": "text/html", ".png": "image/png", ".json": "application/json", ".css": "text/css"}
+_STATUS = (
+    (ConflictError, 409),
+    (GateRejected, 409),
+    (ObjectMissingError, 404),
+    (WorkAreaError, 404),
+    (StoreUnreachableError, 503),
+    (ConfigError, 400),
+    (BwPredictError, 500),
+)
+_Result = TypeVar("_Result")
+_readers = ThreadPoolExecutor(16, thread_name_prefix="bandwidth-models")
+
+Reason = Annotated[str, Form(min_length=3, max_length=500)]
+pages = APIRouter(prefix="/of/{model}", dependencies=[Depends(get_user), Depends(may_read)])
+front = APIRouter(dependencies=[Depends(get_user)])
+
+
+@cache
+def application() -> FastAPI:
+    """All pages and actions."""
+    made = FastAPI(title="Bandwidth models", openapi_url=None, docs_url=None, redoc_url=None)
+    made.include_router(front)
+    made.include_router(pages)
+    made.add_exception_handler(BwPredictError, _explained)
+    made.add_exception_handler(HTTPException, _explained)
+    made.add_exception_handler(RequestValidationError, _explained)
+    return made
+
+
+@front.get("/")
+async def show_front() -> Response:
+    """The model `default`; its page leads to the others."""
+    return RedirectResponse(f"{model_page(DEFAULT_MODEL)}/", 303)
+
+
+@front.get("/dags/{dag_id}")
+async def show_dag(dag_id: str) -> Response:
+    """The tab on each DAG's page."""
+    model = _model_of(dag_id)
+    return RedirectResponse(f"{model_page(model)}/", 303) if model else _not_ours(dag_id)
+
+
+@front.get("/dags/{dag_id}/runs/{run_id}")
+async def show_dag_run(dag_id: str, run_id: str) -> Response:
+    """The tab on each run's page."""
+    model = _model_of(dag_id)
+    return RedirectResponse(run_page(model, run_id), 303) if model else _not_ours(dag_id)
+
+
+@pages.get("/")
+async def show_overview(
+    request: Request, user: GetUserDep, here: HereDep, below: Annotated[str, Query(max_length=40)] = ""
+) -> Response:
+    """What is in production, the versions and how accurate they were, and the latest runs."""
+    runs, no_runs = await _latest_runs(here)
+    try:
+        store = await _answering_store(here)
+        seen = await _soon(partial(overview, store, below=below or None), READ_WITHIN_SECONDS, store.uri)
+        health = None
+        if seen.production:
+            health = await _soon(
+                partial(version_documents, store, seen.production.version), READ_WITHIN_SECONDS, store.uri
+            )
+        problem = ""
+    except BwPredictError as error:
+        seen, health, problem = None, None, str(error)
+    return render.page(
+        here.model,
+        "overview.html",
+        may=allowed(request, user, here),
+        models=[model.name for model in read_models(Settings())],
+        seen=seen,
+        problem=problem,
+        runs=runs,
+        no_runs=no_runs,
+        registry=here.settings.registry,
+        charts=render.charts(seen) if seen else [],
+        drift=render.drift(health.validation) if health else [],
+        rivals=render.rivals(health.comparison) if health else [],
+        below=below,
+    )
+
+
+@pages.get("/versions/{version}")
+async def show_version(request: Request, user: GetUserDep, here: HereDep, version: str) -> Response:
+    """One version: decision and checks, champion against challenger, drift, and its files."""
+    store = await _answering_store(here)
+    found = await _soon(partial(version_documents, store, version), READ_WITHIN_SECONDS, store.uri)
+    production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
+    return render.page(
+        here.model,
+        "version.html",
+        may=allowed(request, user, here),
+        found=found,
+        production=production,
+        rivals=render.rivals(found.comparison),
+        drift=render.drift(found.validation),
+    )
+
+
+@pages.get("/versions/{version}/files/{name}")
+async def show_version_file(here: HereDep, version: str, name: str) -> Response:
+    """One page, picture or document of a version, held against its manifest."""
+    media_type = _MEDIA.get(name[name.rfind(".") :])
+    if media_type is None or not is_version(version):
+        raise ConfigError(f"{name!r} of {version!r} is no page.")
+    store = await _answering_store(here)
+
+    def read() -> bytes:
+        return read_file(store, read_manifest(store, version), name)
+
+    return render.stored(await _soon(read, READ_WITHIN_SECONDS, store.uri), media_type)
+
+
+@pages.get("/diff")
+async def show_differences(here: HereDep, left: str, right: str) -> Response:
+    """What differs between two versions."""
+    store = await _answering_store(here)
+    both = [
+        await _soon(partial(version_documents, store, version), READ_WITHIN_SECONDS, store.uri)
+        for version in (left, right)
+    ]
+    sections = [(name, list(rows)) for name, rows in groupby(differences(*both), key=attrgetter("section"))]
+    return render.page(here.model, "diff.html", left=left, right=right, sections=sections)
+
+
+@pages.get("/runs/{run_id}")
+async def show_run(here: HereDep, run_id: str) -> Response:
+    """What a run came to: the verdict with every check, and its pages."""
+    work = here.settings.work
+    run = await _soon(partial(run_summary, work, run_id), READ_WITHIN_SECONDS, str(work))
+    return render.page(here.model, "run.html", run=run, drift=render.drift(run.validation))
+
+
+@pages.get("/runs/{run_id}/version")
+async def find_version_of_run(here: HereDep, run_id: str) -> Response:
+    """The registry's entry of a run's version; the run's own page while it has none."""
+    work = here.settings.work
+    run = await _soon(partial(run_summary, work, run_id), READ_WITHIN_SECONDS, str(work))
+    store = await _answering_store(here)
+    try:
+        await _soon(partial(read_manifest, store, run.version), READ_WITHIN_SECONDS, store.uri)
+    except ObjectMissingError:
+        return RedirectResponse(run_page(here.model, run_id), 303)
+    return RedirectResponse(f"{model_page(here.model)}/versions/{run.version}", 303)
+
+
+@pages.get("/runs/{run_id}/files/{name:path}")
+async def show_run_file(here: HereDep, run_id: str, name: str) -> Response:
+    """One page of a run: its model card, or a page of its Data Docs."""
+    path = await _soon(partial(shown_file, here.settings.work, run_id, name), READ_WITHIN_SECONDS, name)
+    return render.stored(path.read_bytes(), _MEDIA.get(path.suffix, "text/plain"))
+
+
+@pages.get("/promote", dependencies=[Depends(may_move)])
+async def confirm_promotion(here: HereDep, user: GetUserDep, version: str) -> Response:
+    """Say what a promotion would change, and ask."""
+    store = await _answering_store(here)
+    manifest = await _soon(partial(read_manifest, store, version), READ_WITHIN_SECONDS, store.uri)
+    production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
+    return render.page(
+        here.model,
+        "confirm.html",
+        action="promote",
+        version=manifest.version,
+        production=production,
+        token=form_token(user),
+    )
+
+
+@pages.get("/rollback", dependencies=[Depends(may_move)])
+async def confirm_rollback(here: HereDep, user: GetUserDep) -> Response:
+    """Say where a rollback would lead, and ask."""
+    store = await _answering_store(here)
+    production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
+    if production is None or production.previous is None:
+        raise ConfigError(f"{store.uri}: there is no earlier version to roll back to.")
+    return render.page(
+        here.model,
+        "confirm.html",
+        action="rollback",
+        version=production.previous,
+        production=production,
+        token=form_token(user),
+    )
+
+
+@pages.get("/retrain", dependencies=[Depends(may_retrain)])
+async def confirm_retraining(here: HereDep, user: GetUserDep) -> Response:
+    """Ask which month to train on."""
+    return render.page(
+        here.model, "confirm.html", action="retrain", version="", production=None, token=form_token(user)
+    )
+
+
+@pages.post("/promote", dependencies=[Depends(may_move), Depends(require_own_form)])
+async def do_promote(
+    here: HereDep,
+    user: GetUserDep,
+    version: Annotated[str, Form()],
+    reason: Reason,
+    expected: Annotated[str, Form()] = "",
+) -> Response:
+    """Promote a version."""
+    store = await _answering_store(here)
+    await asyncio.to_thread(
+        actions.promote_by_hand, here, store, user, version=version, expected=expected, reason=reason
+    )
+    return RedirectResponse(f"{model_page(here.model)}/", 303)
+
+
+@pages.post("/rollback", dependencies=[Depends(may_move), Depends(require_own_form)])
+async def do_roll_back(
+    here: HereDep, user: GetUserDep, expected: Annotated[str, Form(min_length=1)], reason: Reason
+) -> Response:
+    """Roll back once."""
+    store = await _answering_store(here)
+    await asyncio.to_thread(actions.roll_back_by_hand, here, store, user, expected=expected, reason=reason)
+    return RedirectResponse(f"{model_page(here.model)}/", 303)
+
+
+@pages.post("/retrain", dependencies=[Depends(may_retrain), Depends(require_own_form)])
+async def do_retrain(
+    here: HereDep,
+    user: GetUserDep,
+    reason: Reason,
+    month: Annotated[str, Form(max_length=7)] = "",
+    dry_run: Annotated[bool, Form()] = False,  # noqa: FBT002 - a field of a form
+) -> Response:
+    """Trigger a retraining."""
+    if month and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
+        raise ConfigError(f"{month!r} is no month; expected YYYY-MM, such as 2026-10.")
+    run_id = await asyncio.to_thread(actions.retrain, here, user, month=month, dry_run=dry_run, reason=reason)
+    return RedirectResponse(f"{model_page(here.model)}/triggered/{quote(run_id, safe='')}", 303)
+
+
+@pages.get("/triggered/{run_id}")
+async def show_triggered(here: HereDep, run_id: str) -> Response:
+    """Where to watch the run that was just triggered."""
+    return render.page(here.model, "triggered.html", run_id=run_id, dag_id=here.dag_id)
+
+
+@front.get("/static/{name}")
+async def show_static(name: str) -> Response:
+    """The style sheet and the script of these pages."""
+    if name not in render.STATIC:
+        raise ConfigError(f"{name!r} is no file of these pages.")
+    return render.static(name)
+
+
+async def _latest_runs(here: Here) -> tuple[list[RunSummary], str]:
+    """The latest runs; or none and why, if the store of the work areas does not tell within a moment what it has."""
+    work = here.settings.work
+    try:
+        await _soon(partial(newest, work, 1), ANSWER_WITHIN_SECONDS, "the store of the work areas")
+        return await _soon(partial(recent_runs, work, _RUNS), READ_WITHIN_SECONDS, "the work areas"), ""
+    except BwPredictError as error:
+        return [], str(error)
+
+
+async def _answering_store(here: Here) -> Store:
+    """The registry, if it tells within a moment what is in production. Raises StoreUnreachableError."""
+    uri = here.settings.registry
+
+    def answering() -> Store:
+        store = _store(uri)
+        read_production(store)
+        return store
+
+    return await _soon(answering, ANSWER_WITHIN_SECONDS, uri)
+
+
+@cache
+def _store(uri: str) -> Store:
+    return open_store(uri)
+
+
+async def _soon(read: Callable[[], _Result], seconds: float, what: str) -> _Result:
+    """What `read` gives, off the event loop; the thread of a read that hangs is left to its own time-outs."""
+    try:
+        return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(_readers, read), seconds)
+    except TimeoutError:
+        raise StoreUnreachableError(
+            f"{what}: did not answer within {seconds:g} s; try again, and look whether it is up."
+        ) from None
+
+
+def _model_of(dag_id: str) -> str:
+    """The model that a retraining DAG is about; empty for any other DAG."""
+    return model_of_dag(dag_id, Settings()).name if dag_id.startswith(RETRAIN_DAG) else ""
+
+
+def _not_ours(dag_id: str) -> Response:
+    return render.page("", "error.html", title="Not a retraining", sentence=f"{dag_id} trains no bandwidth model.")
+
+
+async def _explained(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI passes both
+    """Every error as a page with one sentence, and with its status."""
+    if isinstance(error, HTTPException):
+        status, sentence = error.status_code, str(error.detail)
+    elif isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        status, sentence = 422, f"{first['loc'][-1]}: {first['msg']}."
+    else:
+        status = next(code for kind, code in _STATUS if isinstance(error, kind))
+        sentence = str(error)
+    return render.page("", "error.html", status=status, title=f"Nothing was done ({status})", sentence=sentence)
