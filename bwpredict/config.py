@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bwpredict import schema
+from bwpredict.core.guide import GUIDE_ACCURACY_PERCENT, GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 from bwpredict.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -19,10 +20,13 @@ Cut = Literal["calendar", "link"]
 Pruner = Literal["median", "hyperband", "none"]
 """How a search ends trials early."""
 
+DEFAULT_MODEL = "default"
+"""Name of the model of an installation that configures no others."""
+
 GUIDE_THRESHOLDS: dict[str, Any] = {
-    "minimum_average_correlation": 0.98,
-    "maximum_average_mape_percent": 5.0,
-    "minimum_accuracy_percent": 98.0,
+    "minimum_average_correlation": GUIDE_CORRELATION,
+    "maximum_average_mape_percent": GUIDE_MAPE_PERCENT,
+    "minimum_accuracy_percent": GUIDE_ACCURACY_PERCENT,
     "mape_left_out": [],
     "minimum_skill_of": {},
 }
@@ -150,10 +154,10 @@ class GatePolicy(_Strict):
 
     name: str = Field("guide", min_length=1)
     version: int = Field(1, ge=1)
-    minimum_average_correlation: float | None = Field(0.98, ge=-1, le=1)
-    maximum_average_mape_percent: float | None = Field(5.0, gt=0)
+    minimum_average_correlation: float | None = Field(GUIDE_CORRELATION, ge=-1, le=1)
+    maximum_average_mape_percent: float | None = Field(GUIDE_MAPE_PERCENT, gt=0)
     """The average MAPE must be below this."""
-    minimum_accuracy_percent: float | None = Field(98.0, ge=-100, le=100)
+    minimum_accuracy_percent: float | None = Field(GUIDE_ACCURACY_PERCENT, ge=-100, le=100)
     minimum_skill: float = Field(0.0, ge=-1, lt=1)
     """Each target's skill (1 - MAE / MAE of its best baseline) must be above this."""
     minimum_skill_of: dict[Target, Annotated[float, Field(ge=-1, lt=1)]] = {}

@@ -20,8 +20,8 @@ from rich.table import Table
 
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
-from bwpredict.pipeline import steps
 from bwpredict.registry.layout import DECISION_NAME
+from bwpredict.workspace.artifacts import MODEL_CARD, VALIDATION, VALIDATION_RESULT
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -139,8 +139,8 @@ def report_run(console: Console, number: int, run: Run) -> None:
             colour = {"pass": "green", "fail": "red"}.get(verdict, "yellow")
             table.add_row(f"[{colour}]{verdict}[/]", *map(escape, cells))
         console.print(table)
-    elif (run.area / steps.VALIDATION_RESULT).exists():
-        result = read_document(run.area / steps.VALIDATION_RESULT, "validation")
+    elif (run.area / VALIDATION_RESULT).exists():
+        result = read_document(run.area / VALIDATION_RESULT, "validation")
         for line in validation_verdict.summary(result).splitlines():
             console.print(f"  {escape(line)}", soft_wrap=True)
     else:
@@ -166,11 +166,11 @@ def report_files(console: Console) -> None:
     console.print("\n[bold]To look at[/]")
     for run in RUNS:
         for what, name in (
-            ("model card", steps.MODEL_CARD),
+            ("model card", MODEL_CARD),
             ("report", "bandwidth_predictor_report.json"),
             ("plots", "training_history.png"),
             ("plots", "predictions_scatter.png"),
-            ("Data Docs", f"{steps.VALIDATION}/data_docs/index.html"),
+            ("Data Docs", f"{VALIDATION}/data_docs/index.html"),
         ):
             if (run.area / name).exists():
                 console.print(f"  {run.month}  {what:<10}  {shown(run.area / name)}", soft_wrap=True)

@@ -6,8 +6,9 @@ import pandas as pd
 from bwpredict.config import GatePolicy, RunConfig
 from bwpredict.evaluation.baselines import BASELINES, REFERENCES
 from bwpredict.evaluation.comparison import compare
-from bwpredict.evaluation.forecasts import Bounds, Forecasts
+from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.gate.decision import decide
+from bwpredict.inference.onnx_model import Bounds
 from bwpredict.reports.metadata import Artifact, measure_environment, model_metadata
 from bwpredict.schema import TARGETS
 

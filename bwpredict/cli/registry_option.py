@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bwpredict.config import Settings
+from bwpredict.config import DEFAULT_MODEL, Settings
 from bwpredict.errors import ConfigError
-from bwpredict.pipeline.model_catalog import DEFAULT_MODEL, find_model
+from bwpredict.pipeline.model_catalog import find_model
 
 if TYPE_CHECKING:
     from bwpredict.store.base import Store

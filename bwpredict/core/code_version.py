@@ -10,7 +10,7 @@ from bwpredict import __version__
 
 CODE = ("bwpredict", "dags", "plugins", "requirements.txt")
 """What a model follows from; telemetry and results of one's own may lie beside it."""
-_CHECKOUT = Path(__file__).resolve().parent.parent
+_CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def code_version(checkout: Path = _CHECKOUT) -> str:

@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
+from bwpredict.core.guide import meets_guide
 from bwpredict.datasets.windows import DAY_SECONDS
 from bwpredict.evaluation.baselines import BASELINES, PARTIAL, REFERENCES
 from bwpredict.evaluation.coverage import coverage
-from bwpredict.evaluation.forecasts import JUDGED, Bounds, Forecasts
+from bwpredict.evaluation.forecasts import JUDGED, Forecasts
 from bwpredict.evaluation.metrics import METRICS, MINIMUM_LINK_SAMPLES, Floats, Truth, mae, skill_over
 from bwpredict.evaluation.paired_difference import differences
 from bwpredict.evaluation.slices import compare_slices
-from bwpredict.reports.metadata import meets_guide
+from bwpredict.inference.onnx_model import Bounds
 
 Document = dict[str, Any]
 

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
-from bwpredict.evaluation.forecasts import Bounds, Forecasts
+from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.slices import slices
+from bwpredict.inference.onnx_model import Bounds
 
 Document = dict[str, Any]
 

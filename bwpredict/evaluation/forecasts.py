@@ -27,16 +27,6 @@ _ACTUAL = "actual"
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """The intervals of n forecasts: [n, targets] each, raw units."""
-
-    lower: Array
-    upper: Array
-    level: float
-    """Share of what comes true that the model's file says they hold."""
-
-
-@dataclass(frozen=True)
 class Forecasts:
     """n windows, t targets: what came true, and what each model had forecast. Raw units."""
 

@@ -14,11 +14,20 @@ import onnxruntime as ort
 from bwpredict import schema
 from bwpredict.datasets.windows import WindowIndex
 from bwpredict.errors import ModelError
-from bwpredict.evaluation.forecasts import Bounds
 from bwpredict.inference.session import open_session
 
 BATCH_WINDOWS = 1024
 _FLOAT32 = "tensor(float)"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The intervals of n forecasts: [n, targets] each, raw units."""
+
+    lower: npt.NDArray[np.float32]
+    upper: npt.NDArray[np.float32]
+    level: float
+    """Share of what comes true that the model's file says they hold."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import onnx
 import torch
 
 from bwpredict import schema
+from bwpredict.core.guide import GUIDE_LATENCY_MS
 from bwpredict.errors import ModelError
 from bwpredict.inference.session import BATCH_SIZES
 from bwpredict.models.compression import is_quantized
@@ -28,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float32]
 
-GUIDE_LATENCY_MS = 10.0
 PARITY_TOLERANCE = 1e-3
 """Largest |ONNX Runtime - torch| relative to max(|torch|, the target's MAPE floor): float32 keeps about 7 digits,
 and exp() turns an absolute error of its argument into a relative one of its result."""

@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 
 from bwpredict import schema
+from bwpredict.config import DEFAULT_MODEL
 from bwpredict.datasets.frame import TelemetryFrame, load_frame
 from bwpredict.datasets.windows import DAY_SECONDS, WindowIndex, index_windows
 from bwpredict.documents import decode_document, encode_document, read_document
 from bwpredict.errors import ConfigError, ConflictError, ModelError, ObjectMissingError, StoreError, TelemetryError
 from bwpredict.evaluation.coverage import coverage
-from bwpredict.evaluation.forecasts import Array, Bounds, Forecasts, collect
-from bwpredict.inference.onnx_model import forecast, forecast_with_bounds
+from bwpredict.evaluation.forecasts import Array, Forecasts, collect
+from bwpredict.inference.onnx_model import Bounds, forecast, forecast_with_bounds
 from bwpredict.monitoring import accuracy, prometheus, seasonal, sequential_tests
-from bwpredict.pipeline.model_catalog import DEFAULT_MODEL
 from bwpredict.registry.layout import metadata_name, onnx_name
 from bwpredict.registry.pointer import Candidate, Production, read_production
 from bwpredict.registry.versions import fetch

@@ -13,8 +13,8 @@ from urllib.error import URLError
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest, push_to_gateway
 
+from bwpredict.config import DEFAULT_MODEL
 from bwpredict.errors import ConfigError, StoreUnreachableError
-from bwpredict.pipeline.model_catalog import DEFAULT_MODEL
 from bwpredict.store.files import write_atomically
 
 JOB = "bwpredict_monitor"

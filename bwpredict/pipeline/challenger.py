@@ -22,13 +22,12 @@ from bwpredict.datasets.windows import Split, WindowIndex, index_windows, split_
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError
 from bwpredict.evaluation.comparison import compare
-from bwpredict.evaluation.forecasts import Bounds, Forecasts, collect, write_forecasts
+from bwpredict.evaluation.forecasts import Forecasts, collect, write_forecasts
 from bwpredict.evaluation.horizon import errors_by_minute
 from bwpredict.evaluation.slices import window_labels
-from bwpredict.inference.onnx_model import forecast, forecast_with_bounds
+from bwpredict.inference.onnx_model import Bounds, forecast, forecast_with_bounds
 from bwpredict.models import intervals, layers, network, onnx_export
 from bwpredict.models.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
-from bwpredict.pipeline.run_config import RESUME
 from bwpredict.registry.layout import CONFORMANCE_NAME, PROFILE_NAME, metadata_name, onnx_name
 from bwpredict.reports import forecast_plots, metadata, plots
 from bwpredict.serving import conformance
@@ -36,27 +35,28 @@ from bwpredict.store.files import sha256_of
 from bwpredict.training import trainer, warm_start
 from bwpredict.training.checkpointing import Resume
 from bwpredict.training.progress import log_epoch
+from bwpredict.workspace.artifacts import (
+    CHECKPOINT,
+    COMPARISON,
+    COMPRESSION,
+    FORECASTS,
+    HISTORY,
+    HISTORY_PLOT,
+    HORIZON_PLOT,
+    LATENCY,
+    LINKS_PLOT,
+    PARITY,
+    REPORT,
+    RESIDUALS_PLOT,
+    RESUME,
+    SCATTER_PLOT,
+    UNPRUNED_CHECKPOINT,
+)
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT = "best_model.pth"
-UNPRUNED_CHECKPOINT = "unpruned_model.pth"
-"""The model before pruning: what the pruned one is measured against."""
-HISTORY = "history.json"
-PARITY = "parity.json"
-LATENCY = "latency.json"
-COMPRESSION = "compression.json"
-COMPARISON = "comparison.json"
-FORECASTS = "forecasts.parquet"
-REPORT = "bandwidth_predictor_report.json"
-HISTORY_PLOT = "training_history.png"
-SCATTER_PLOT = "predictions_scatter.png"
-LINKS_PLOT = "link_forecasts"
-"""The pictures are called `link_forecasts_<target>.png`."""
-RESIDUALS_PLOT = "residuals.png"
-HORIZON_PLOT = "horizon.png"
 PARITY_WINDOWS = 512
-LOCK = Path(__file__).parent.parent / "requirements.txt"
+LOCK = Path(__file__).parents[2] / "requirements.txt"
 """The lock of a checkout; an installed package has none."""
 
 

@@ -11,10 +11,9 @@ from bwpredict.config import GatePolicy, RunConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import WorkAreaError
 from bwpredict.gate import decision
-from bwpredict.pipeline import challenger
-from bwpredict.pipeline.run_config import SNAPSHOT, read_run
 from bwpredict.registry.layout import DECISION_NAME, onnx_name
 from bwpredict.store.files import sha256_of
+from bwpredict.workspace.artifacts import COMPARISON, FORECASTS, LATENCY, PARITY, SNAPSHOT, read_run
 
 Document = dict[str, Any]
 
@@ -44,8 +43,8 @@ def decide(area: Path, run: RunConfig, policy: GatePolicy, *, policy_origin: str
     """
     return decision.decide(
         _comparison(area, run, policy),
-        read_document(area / challenger.PARITY, "parity"),
-        read_document(area / challenger.LATENCY, "latency"),
+        read_document(area / PARITY, "parity"),
+        read_document(area / LATENCY, "latency"),
         policy,
         version=run.version,
         run_id=run.run_id,
@@ -74,14 +73,14 @@ def replay(area: Path, policy: GatePolicy, *, policy_origin: str, decided_at: st
 
 def _comparison(area: Path, run: RunConfig, policy: GatePolicy) -> Document:
     """The run's comparison; with other weights, its difference is drawn again from the run's own forecasts."""
-    document = read_document(area / challenger.COMPARISON, "comparison")
+    document = read_document(area / COMPARISON, "comparison")
     difference = document.get("difference")
     if difference is None or difference["weighted"]["weights"] == policy.weights:
         return document
     from bwpredict.evaluation.comparison import difference_from_champion
     from bwpredict.evaluation.forecasts import read_forecasts
 
-    forecasts = read_forecasts(area / challenger.FORECASTS)
+    forecasts = read_forecasts(area / FORECASTS)
     again = difference_from_champion(
         forecasts, target_weights=policy.weights, horizon_minutes=run.training.horizon_minutes
     )

@@ -15,12 +15,11 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bwpredict.config import Settings, TrainingConfig, load
+from bwpredict.config import DEFAULT_MODEL, Settings, TrainingConfig, load
 from bwpredict.errors import ConfigError
 from bwpredict.gate.policies import DEFAULT as DEFAULT_POLICY
 from bwpredict.gate.policies import unknown_policy
 
-DEFAULT_MODEL = "default"
 MONTHLY = "0 0 1 * *"
 _SEPARATOR = "__"
 _NOT_A_NAME = ("alerts", "history", "models", "monitoring", "training")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from bwpredict.config import GatePolicy, RunConfig, Settings, load
-from bwpredict.errors import ConfigError, WorkAreaError
+from bwpredict.errors import ConfigError
 from bwpredict.gate.policies import find_policy
 from bwpredict.pipeline.model_catalog import THE_ONE_MODEL, NamedModel
 from bwpredict.tuning import config_files
@@ -22,10 +21,6 @@ RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run", "quantize", "backf
 TRAINING_FILE_PARAM = "training_config"
 POLICY_PARAM = "policy"
 OVERRIDES_PARAM = "gate_overrides"
-RUN = "run.json"
-SNAPSHOT = "snapshot.json"
-RESUME = "resume"
-"""Files of a run's work area; in the folder `resume/` is what a training that was killed continues from."""
 _NAMES_OF_A_POLICY = ("name", "version")
 
 
@@ -95,15 +90,6 @@ def overridden(policy: GatePolicy, overrides: Mapping[str, Any]) -> GatePolicy:
         raise ConfigError(f"{OVERRIDES_PARAM}: {renamed[0]}: a policy keeps its name; override thresholds only.")
     name = f"{policy.name} (overridden: {', '.join(sorted(overrides))})"
     return load(GatePolicy, {**policy.model_dump(), **overrides, "name": name}, origin=OVERRIDES_PARAM)
-
-
-def read_run(area: Path) -> RunConfig:
-    """The run's configuration. Raises WorkAreaError."""
-    path = area / RUN
-    try:
-        return RunConfig.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise WorkAreaError(f"{path}: cannot be read as a run's configuration.") from error
 
 
 def gate_overrides_schema() -> dict[str, Any]:

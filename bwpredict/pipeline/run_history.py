@@ -9,18 +9,17 @@ from typing import Any
 
 from bwpredict.documents import read_document
 from bwpredict.errors import ConfigError, DocumentError, ObjectMissingError, WorkAreaError
-from bwpredict.pipeline import steps
-from bwpredict.pipeline.run_config import RUN, read_run
 from bwpredict.registry.layout import DECISION_NAME
 from bwpredict.workspace import areas
+from bwpredict.workspace.artifacts import MODEL_CARD, RUN, VALIDATION, VALIDATION_RESULT, read_run
 
 Document = dict[str, Any]
 
-DATA_DOCS = f"{steps.VALIDATION}/data_docs"
-_SHOWN = (steps.MODEL_CARD, "training_history.png", "predictions_scatter.png", DECISION_NAME, "comparison.json")
+DATA_DOCS = f"{VALIDATION}/data_docs"
+_SHOWN = (MODEL_CARD, "training_history.png", "predictions_scatter.png", DECISION_NAME, "comparison.json")
 """Files of a work area that people may look at, beside the Data Docs."""
 _SUFFIXES = (".html", ".css", ".png", ".svg")
-_OPENED = (steps.MODEL_CARD, f"{DATA_DOCS}/index.html")
+_OPENED = (MODEL_CARD, f"{DATA_DOCS}/index.html")
 """Where looking at a run begins."""
 
 
@@ -76,7 +75,7 @@ def run_summary(work: Path, run_id: str) -> RunSummary:
         StoreUnreachableError: of the store that shares the work areas.
     """
     area = work / run_id
-    areas.fetch(area, RUN, DECISION_NAME, steps.VALIDATION_RESULT, *_OPENED)
+    areas.fetch(area, RUN, DECISION_NAME, VALIDATION_RESULT, *_OPENED)
     try:
         run = read_run(area)
     except WorkAreaError as error:
@@ -89,7 +88,7 @@ def run_summary(work: Path, run_id: str) -> RunSummary:
         version=run.version,
         created_at=run.created_at,
         decision=_document(area / DECISION_NAME, "decision"),
-        validation=_document(area / steps.VALIDATION_RESULT, "validation"),
+        validation=_document(area / VALIDATION_RESULT, "validation"),
         files=tuple(name for name in _OPENED if (area / name).is_file()),
     )
 

@@ -16,24 +16,30 @@ from typing import Any
 from bwpredict.config import Pruner, RunConfig, Settings
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import GateRejected, ValidationFailed
-from bwpredict.pipeline.run_config import RUN, SNAPSHOT, read_run
 from bwpredict.registry.layout import DECISION_NAME, PROFILE_NAME, metadata_name, onnx_name
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import write_atomically
 from bwpredict.workspace import areas
+from bwpredict.workspace.artifacts import (
+    CHAMPION,
+    CHECKPOINT,
+    COMPARISON,
+    HISTORY,
+    MODEL_CARD,
+    PUBLICATION,
+    RUN,
+    SNAPSHOT,
+    STUDY,
+    SUMMARY,
+    TELEMETRY,
+    VALIDATION,
+    VALIDATION_RESULT,
+    VALIDATION_SHARDS,
+    read_run,
+)
 from bwpredict.workspace.references import Reference, file_of, refer, working_on
 
 logger = logging.getLogger(__name__)
-
-TELEMETRY = "telemetry"
-VALIDATION = "validation"
-VALIDATION_SHARDS = "validation_shards"
-VALIDATION_RESULT = "validation.json"
-MODEL_CARD = "model_card.html"
-SUMMARY = "summary.md"
-PUBLICATION = "publication.json"
-CHAMPION = "champion"
-STUDY = "study"
 
 
 def plan(run: RunConfig, work: Path) -> Reference:
@@ -127,7 +133,7 @@ def train(profile: Reference) -> Reference:
         run = read_run(area)
         champion = None
         if run.training.warm_start and (version := _champion_version(run)):
-            champion = _fetch_champion(run, area, version, challenger.CHECKPOINT)
+            champion = _fetch_champion(run, area, version, CHECKPOINT)
         return refer(challenger.fit(area, challenger.cut(_frame(area), run), run, champion))
 
 
@@ -155,13 +161,12 @@ def compare(export: Reference) -> Reference:
             champion = challenger.Champion(version, onnx, links)
         pinned = read_document(area / SNAPSHOT, "snapshot")
         challenger.evaluate(area, challenger.cut(_frame(area), run), run, pinned, champion)
-        return refer(area / challenger.COMPARISON)
+        return refer(area / COMPARISON)
 
 
 def decide(comparison: Reference) -> Reference:
     """Apply the gate policy: `decision.json`, `model_card.html`, `summary.md`. A rejection is written, not raised."""
     from bwpredict.gate import decision as gate_decision
-    from bwpredict.pipeline import challenger
     from bwpredict.pipeline import decision as pipeline_decision
     from bwpredict.reports.summary import summary_markdown
 
@@ -171,7 +176,7 @@ def decide(comparison: Reference) -> Reference:
         decision = pipeline_decision.decide(area, run, run.policy, policy_origin=run.policy_origin, decided_at=now)
         decision = _first_decision(area, decision)
         write_document(area / DECISION_NAME, "decision", decision)
-        compared = read_document(area / challenger.COMPARISON, "comparison")
+        compared = read_document(area / COMPARISON, "comparison")
         _write_model_card(area, run, decision, compared)
         write_atomically(area / SUMMARY, summary_markdown(decision, compared).encode())
         logger.info("%s", gate_decision.summary(decision))
@@ -179,7 +184,6 @@ def decide(comparison: Reference) -> Reference:
 
 
 def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], compared: dict[str, Any]) -> None:
-    from bwpredict.pipeline import challenger
     from bwpredict.reports.model_card import model_card
 
     champion = area / CHAMPION / str(decision["champion_version"]) / PROFILE_NAME
@@ -188,7 +192,7 @@ def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], comp
         run=run.model_dump(mode="json"),
         decision=decision,
         comparison=compared,
-        history=read_document(area / challenger.HISTORY, "training_history"),
+        history=read_document(area / HISTORY, "training_history"),
         snapshot=read_document(area / SNAPSHOT, "snapshot"),
         validation=read_document(area / VALIDATION_RESULT, "validation"),
         metadata=read_document(area / metadata_name(run.version), "model_metadata"),

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from bwpredict import schema
 from bwpredict.core.formatting import UNDEFINED, number, words
+from bwpredict.core.guide import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 from bwpredict.policy_advice.attainable import IDLE_BELOW, RIDGE, Findings, TargetFindings
-from bwpredict.reports.metadata import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 
 _NAMES = {
     RIDGE: "ridge regression",

@@ -16,9 +16,9 @@ import yaml
 
 from bwpredict.config import GatePolicy, load
 from bwpredict.core.formatting import number, words
+from bwpredict.core.guide import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 from bwpredict.policy_advice.attainable import CHANCE, MODELS, Findings, TargetFindings
 from bwpredict.policy_advice.findings import describe, in_words
-from bwpredict.reports.metadata import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 
 GUIDE = GatePolicy()
 EQUALS_PASS = 2.8

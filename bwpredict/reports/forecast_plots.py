@@ -16,7 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from bwpredict import schema
 from bwpredict.core.formatting import number, unit_of, words
 from bwpredict.datasets.windows import DAY_SECONDS
-from bwpredict.evaluation.forecasts import Bounds, Forecasts
+from bwpredict.evaluation.forecasts import Forecasts
+from bwpredict.inference.onnx_model import Bounds
 from bwpredict.reports.plots import BLUE, GREEN, GREY, VERMILION, picture
 
 Values = npt.NDArray[np.float64]

@@ -15,13 +15,12 @@ from typing import Any
 
 from bwpredict import schema
 from bwpredict.config import RunConfig
+from bwpredict.core.guide import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 from bwpredict.store.files import sha256_of
 
 Document = dict[str, Any]
 
 MODEL_NAME = "bandwidth_predictor"
-GUIDE_CORRELATION = 0.98
-GUIDE_MAPE_PERCENT = 5.0
 BYTES_PER_MB = 1_000_000
 
 
@@ -185,10 +184,3 @@ def _performance(comparison: Mapping[str, Any]) -> Document:
         "test": dict(comparison["test"]),
         "intervals": comparison["intervals"],
     }
-
-
-def meets_guide(average_correlation: float | None, average_mape_percent: float | None) -> bool:
-    """Whether the guide's headline is reached; an undefined figure does not reach it."""
-    if average_correlation is None or average_mape_percent is None:
-        return False
-    return average_correlation >= GUIDE_CORRELATION and average_mape_percent <= GUIDE_MAPE_PERCENT

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from bwpredict.core.formatting import UNDEFINED, number, unit_of, words
-from bwpredict.reports.metadata import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
+from bwpredict.core.guide import GUIDE_ACCURACY_PERCENT, GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def overall_rows(overall: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     accuracy = None if correlation is None else 100 * correlation
     yield "Average correlation", number(correlation), f"≥ {GUIDE_CORRELATION}"
     yield "Average MAPE %", number(mape), f"≤ {GUIDE_MAPE_PERCENT:g}"
-    yield "Accuracy %", number(accuracy), f"≥ {100 * GUIDE_CORRELATION:g}"
+    yield "Accuracy %", number(accuracy), f"≥ {GUIDE_ACCURACY_PERCENT:g}"
 
 
 def interval_rows(intervals: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bwpredict.config import Settings
 from bwpredict.errors import BwPredictError
-from bwpredict.pipeline.run_config import RUN
 from bwpredict.store.factory import open_store
 from bwpredict.store.locks import hold
+from bwpredict.workspace.artifacts import RUN
 from bwpredict.workspace.sync import AreaCopy
 
 logger = logging.getLogger(__name__)

@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 
 from bwpredict.documents import decode_document, encode_document
 from bwpredict.errors import ConflictError, ObjectCorruptError, ObjectMissingError, OvertakenError, StoreError
-from bwpredict.pipeline.run_config import RESUME
 from bwpredict.store.base import Store
 from bwpredict.store.files import sha256_of
+from bwpredict.workspace.artifacts import RESUME
 
 Entry = dict[str, Any]
 """Of one file in the document: sha256, size_bytes, object."""

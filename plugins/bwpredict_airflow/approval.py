@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from bwpredict.errors import GateRejected
-from bwpredict.pipeline import steps
+from bwpredict.workspace.artifacts import SUMMARY
 from bwpredict.workspace.references import Reference, file_of
 from bwpredict_airflow.task_errors import kind_that_publishes_nothing, reason_in_one_line
 
@@ -42,7 +42,7 @@ class Approval(ApprovalOperator):
         if not params["human_approval"] or kind_that_publishes_nothing(cast("Mapping[str, Any]", context)):
             return self.decision
         with reason_in_one_line():
-            summary = file_of(Reference(**self.decision), steps.SUMMARY)
+            summary = file_of(Reference(**self.decision), SUMMARY)
         self.body = summary.read_text("utf-8")
         self.response_timeout = timedelta(hours=params["approval_hours"])
         return super().execute(context)

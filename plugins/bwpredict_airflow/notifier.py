@@ -13,12 +13,12 @@ from bwpredict.alerting import alerts, incidents
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
 from bwpredict.errors import BwPredictError, DocumentError, StoreError
-from bwpredict.pipeline import steps
 from bwpredict.pipeline.model_catalog import model_of_dag
 from bwpredict.registry.layout import DECISION_NAME
 from bwpredict.registry.promotion import read_production
 from bwpredict.store.factory import open_store
 from bwpredict.workspace import areas
+from bwpredict.workspace.artifacts import MODEL_CARD, VALIDATION, VALIDATION_RESULT
 from bwpredict_airflow.extra_links import run_page
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def compose(context: Context, settings: Settings, *, now: datetime) -> alerts.In
     step = task.task_id if task else "schedule"
     area = settings.work / run_id
     decision = _verdict(area / DECISION_NAME, "decision") if step == "decide" else None
-    validation = _verdict(area / steps.VALIDATION_RESULT, "validation") if step == "validate" else None
-    report = steps.MODEL_CARD if decision else f"{steps.VALIDATION}/data_docs/index.html" if validation else ""
+    validation = _verdict(area / VALIDATION_RESULT, "validation") if step == "validate" else None
+    report = MODEL_CARD if decision else f"{VALIDATION}/data_docs/index.html" if validation else ""
     page = run_page(model_of_dag(dag_id, settings).name, run_id, report)
     return alerts.compose(
         dag_id=dag_id,

@@ -15,8 +15,9 @@ from bwpredict.errors import DocumentError
 from bwpredict.evaluation.baselines import BASELINES
 from bwpredict.evaluation.comparison import compare
 from bwpredict.evaluation.coverage import coverage
-from bwpredict.evaluation.forecasts import Bounds, Forecasts
+from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.slices import HOUR_BAND, hour_bands
+from bwpredict.inference.onnx_model import Bounds
 
 WINDOWS = 600
 NEW = {"challenger_version": "v20261101_000000", "challenger_sha256": "a" * 64}

@@ -6,10 +6,11 @@ import pytest
 from sample_documents import sample_artifact, sample_comparison, sample_metadata, sample_run, sample_split
 
 from bwpredict import schema
+from bwpredict.core.guide import meets_guide
 from bwpredict.documents import decode_document, encode_document, read_document, write_document
 from bwpredict.errors import DocumentError
 from bwpredict.models.layers import ARCHITECTURES, describe
-from bwpredict.reports.metadata import measure_environment, meets_guide, predictor_report
+from bwpredict.reports.metadata import measure_environment, predictor_report
 
 
 @pytest.fixture

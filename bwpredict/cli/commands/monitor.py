@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from bwpredict.cli.registry_option import Model, Registry, open_registry, settings_of
+from bwpredict.config import DEFAULT_MODEL
 from bwpredict.errors import ConfigError
-from bwpredict.pipeline.model_catalog import DEFAULT_MODEL
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,11 @@ import typer
 
 from bwpredict.cli import options
 from bwpredict.cli.registry_option import Model
-from bwpredict.config import RunConfig, Settings
+from bwpredict.config import DEFAULT_MODEL, RunConfig, Settings
 from bwpredict.core.code_version import code_version
 from bwpredict.gate.policies import DEFAULT
-from bwpredict.pipeline.model_catalog import DEFAULT_MODEL, NamedModel, find_model
+from bwpredict.pipeline.model_catalog import NamedModel, find_model
+from bwpredict.workspace.artifacts import MODEL_CARD
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,6 @@ def _run_all_steps(run: RunConfig, work: Path) -> None:
         reference = step(reference)
     decision = read_document(file_of(reference), "decision")
     if not decision["passed"]:
-        raise GateRejected(f"Nothing was published. Report: {file_of(reference, steps.MODEL_CARD)}")
+        raise GateRejected(f"Nothing was published. Report: {file_of(reference, MODEL_CARD)}")
     if not run.dry_run:
         steps.publish(reference)

@@ -22,7 +22,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
-from bwpredict.config import Settings
+from bwpredict.config import DEFAULT_MODEL, Settings
 from bwpredict.errors import (
     BwPredictError,
     ConfigError,
@@ -32,7 +32,7 @@ from bwpredict.errors import (
     StoreUnreachableError,
     WorkAreaError,
 )
-from bwpredict.pipeline.model_catalog import DEFAULT_MODEL, model_of_dag, read_models
+from bwpredict.pipeline.model_catalog import model_of_dag, read_models
 from bwpredict.pipeline.run_history import RunSummary, recent_runs, run_summary, shown_file
 from bwpredict.registry.layout import is_version
 from bwpredict.registry.promotion import read_production
