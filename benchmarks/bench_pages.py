@@ -26,7 +26,7 @@ from typing import Any
 from common import median_seconds, report
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "plugins")]
+sys.path[:0] = [str(REPOSITORY / "tests" / "helpers"), str(REPOSITORY / "plugins")]
 PAGE = "/bandwidth-models/of/default/"
 S3_KEYS = {
     "AWS_ACCESS_KEY_ID": "key",

@@ -12,7 +12,7 @@ from fixtures_alerts import running_receiver
 from jinja2 import Environment
 from whole_airflow import wait_for_run, wait_until
 
-HELPERS = ":".join(str(Path(__file__).parents[1] / name) for name in ("", "registry", "evaluation", "monitoring"))
+HELPERS = str(Path(__file__).parents[1] / "helpers")
 MONITOR, ANSWER = "bandwidth_predictor_monitor", "bandwidth_predictor_retrain_on_degradation"
 TASKS = ["score", "tell", "degraded"]
 

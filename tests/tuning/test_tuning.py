@@ -32,7 +32,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def start_worker(folder, together=1):
     return subprocess.Popen(
         [sys.executable, small_study.__file__, str(folder), str(together)],
-        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}"},
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests' / 'helpers'}"},
         stdout=subprocess.PIPE,
         text=True,
     )
