@@ -27,8 +27,8 @@ GUIDE_THRESHOLDS: dict[str, Any] = {
     "minimum_average_correlation": GUIDE_CORRELATION,
     "maximum_average_mape_percent": GUIDE_MAPE_PERCENT,
     "minimum_accuracy_percent": GUIDE_ACCURACY_PERCENT,
-    "mape_left_out": [],
-    "minimum_skill_of": {},
+    "mape_excluded_targets": [],
+    "minimum_skill_by_target": {},
 }
 """What the training guide asks for; a gate policy named `guide` cannot ask for anything else."""
 
@@ -143,6 +143,9 @@ class SplitConfig(_Strict):
     """Leave out one window and horizon between two parts."""
 
 
+_RENAMED_POLICY_FIELDS = {"mape_left_out": "mape_excluded_targets", "minimum_skill_of": "minimum_skill_by_target"}
+
+
 class GatePolicy(_Strict):
     """What a challenger must reach. A named, versioned document; `guide` holds the defaults.
 
@@ -152,6 +155,14 @@ class GatePolicy(_Strict):
     # Without it "0.9" and `yes` would be taken for numbers.
     model_config = ConfigDict(strict=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _current_names(cls, values: Any) -> Any:
+        """Policies and runs written by 0.1 name two fields differently."""
+        if not isinstance(values, dict):
+            return values
+        return {_RENAMED_POLICY_FIELDS.get(name, name): value for name, value in values.items()}
+
     name: str = Field("guide", min_length=1)
     version: int = Field(1, ge=1)
     minimum_average_correlation: float | None = Field(GUIDE_CORRELATION, ge=-1, le=1)
@@ -160,7 +171,7 @@ class GatePolicy(_Strict):
     minimum_accuracy_percent: float | None = Field(GUIDE_ACCURACY_PERCENT, ge=-100, le=100)
     minimum_skill: float = Field(0.0, ge=-1, lt=1)
     """Each target's skill (1 - MAE / MAE of its best baseline) must be above this."""
-    minimum_skill_of: dict[Target, Annotated[float, Field(ge=-1, lt=1)]] = {}
+    minimum_skill_by_target: dict[Target, Annotated[float, Field(ge=-1, lt=1)]] = {}
     """Targets with a minimum skill of their own."""
     within_link_correlation_margin: float | None = Field(0.02, ge=0, le=2)
     """How far the median within-link correlation may lie under the best baseline's."""
@@ -183,7 +194,7 @@ class GatePolicy(_Strict):
     """Largest difference between ONNX Runtime and torch, relative to max(|torch|, the target's MAPE floor)."""
     maximum_parity_error_quantized: float = Field(0.05, gt=0)
     """The same of a model with int8 weights, which cannot agree to float32's digits; its accuracy is judged besides."""
-    mape_left_out: list[Target] = []
+    mape_excluded_targets: list[Target] = []
     """Targets that idle near zero, whose MAPE does not count towards the average: the decision says so."""
     minimum_coverage: float | None = Field(None, ge=0, le=1)
     """Least share of the test windows whose actual value lies within the interval, per target; None: not judged."""

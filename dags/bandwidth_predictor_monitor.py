@@ -19,7 +19,7 @@ from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, get_curren
 from airflow.sdk.exceptions import AirflowSkipException
 from bwpredict_airflow.default_args import TASK_DEFAULTS
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier, run_url
-from bwpredict_airflow.task_errors import reason_in_one_line
+from bwpredict_airflow.task_errors import one_line_errors
 
 from bwpredict.config import Settings
 from bwpredict.pipeline.model_catalog import NamedModel, read_models
@@ -69,7 +69,7 @@ def recipe(model: NamedModel) -> None:
         context, settings, now = get_current_context(), model.settings(Settings()), datetime.now(UTC)
         given, run = context["params"]["day"], context["dag_run"]
         yesterday = (run.data_interval_start or run.run_after - timedelta(days=1)).date()
-        with reason_in_one_line():
+        with one_line_errors():
             scored = monitor_day(
                 open_store(settings.registry),
                 open_store(settings.telemetry),
@@ -89,7 +89,7 @@ def recipe(model: NamedModel) -> None:
 
         context, settings = get_current_context(), model.settings(Settings())
         store = open_store(settings.registry)
-        with reason_in_one_line():
+        with one_line_errors():
             if document := read_day(store, date.fromisoformat(day)):
                 link = run_url(settings, context["dag"].dag_id, context["run_id"])
                 model_alarms.notify(store, settings.alert_urls.split(), document, link=link, now=datetime.now(UTC))
@@ -101,7 +101,7 @@ def recipe(model: NamedModel) -> None:
         from bwpredict.monitoring.daily import read_day
 
         context = get_current_context()
-        with reason_in_one_line():
+        with one_line_errors():
             document = read_day(open_store(model.settings(Settings()).registry), date.fromisoformat(day))
         if not (document and document["alarm_began"]):
             raise AirflowSkipException(f"No alarm began on {day}.")

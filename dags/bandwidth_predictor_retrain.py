@@ -41,14 +41,14 @@ from airflow.sdk import (
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 from bwpredict_airflow.approval import Approval, params_of_the_run
-from bwpredict_airflow.deadline import RunCreated, tell_that_it_is_late
+from bwpredict_airflow.deadline import RunCreated, send_deadline_alert
 from bwpredict_airflow.default_args import TASK_DEFAULTS
 from bwpredict_airflow.extra_links import DataDocsLink, RegistryLink, ReportLink, add_links
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS
 from bwpredict_airflow.run_setup import plan_run
-from bwpredict_airflow.task_errors import reason_in_one_line, require_pass, run_step, skip_unless_to_publish
-from bwpredict_airflow.task_groups import validated
+from bwpredict_airflow.task_errors import one_line_errors, require_pass, run_step, skip_unless_to_publish
+from bwpredict_airflow.task_groups import validate_in_shards
 
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
@@ -56,7 +56,7 @@ from bwpredict.gate.policies import DEFAULT, policy_names
 from bwpredict.pipeline import steps
 from bwpredict.pipeline.model_catalog import NamedModel, read_models
 from bwpredict.pipeline.run_config import gate_overrides_schema
-from bwpredict.workspace.references import Reference, file_of
+from bwpredict.workspace.references import Reference, local_file
 
 PARAMS = {
     "month": MONTH,
@@ -75,7 +75,7 @@ PARAMS = {
         type="integer",
         minimum=1,
         maximum=1000,
-        title="Most epochs",
+        title="Max epochs",
         description="Of the guide's layers. Training ends earlier when the validation loss stops falling.",
         section="Training",
     ),
@@ -170,7 +170,7 @@ def retrain_dag(model: NamedModel) -> None:
         deadline=DeadlineAlert(
             reference=RunCreated(),
             interval=timedelta(hours=30),
-            callback=AsyncCallback(tell_that_it_is_late),
+            callback=AsyncCallback(send_deadline_alert),
             name="the month's model is late",
         ),
         description="Telemetry to validated, gated, published model, once a month",
@@ -237,7 +237,7 @@ def decide(comparison: dict[str, str]) -> dict[str, str]:
     `decision` say why. The model card (`model_card.html`) has the whole picture.
     """
     written = run_step(steps.decide, comparison)
-    decision = read_document(file_of(Reference(**written)), "decision")
+    decision = read_document(local_file(Reference(**written)), "decision")
     get_current_context()["ti"].xcom_push("decision", {key: decision[key] for key in ("outcome", "reason")})
     require_pass(decision)
     return written
@@ -267,16 +267,16 @@ def recipe(model: NamedModel) -> None:
         context = get_current_context()
         skip_unless_to_publish(context)
         published = run_step(steps.publish, decision)
-        with reason_in_one_line():
+        with one_line_errors():
             context["outlet_events"][asset].extra = steps.announce(Reference(**published))
         return published
 
     planned = plan()
     with TaskGroup("telemetry", prefix_group_id=False, tooltip="Read the month and check it"):
-        checked = validated(pull(planned))  # type: ignore[arg-type]
-    with TaskGroup("challenger", prefix_group_id=False, tooltip="Train and export the model that wants to be next"):
+        checked = validate_in_shards(pull(planned))  # type: ignore[arg-type]
+    with TaskGroup("challenger", prefix_group_id=False, tooltip="Train and export the challenger"):
         exported = export(train(checked))  # type: ignore[arg-type]
-    with TaskGroup("judgement", prefix_group_id=False, tooltip="Compare with production and decide"):
+    with TaskGroup("evaluation", prefix_group_id=False, tooltip="Compare with production and decide"):
         decided = decide(compare(exported))  # type: ignore[arg-type]
         approved = Approval(
             task_id="approve",

@@ -20,7 +20,7 @@ from bwpredict_airflow.default_args import TASK_DEFAULTS
 from bwpredict_airflow.notifier import AlertNotifier
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH
 from bwpredict_airflow.run_setup import plan_run
-from bwpredict_airflow.task_errors import reason_in_one_line, run_step
+from bwpredict_airflow.task_errors import one_line_errors, run_step
 
 from bwpredict.config import Settings
 from bwpredict.pipeline import steps
@@ -59,7 +59,7 @@ PARAMS = {
         type="integer",
         minimum=1,
         maximum=1000,
-        title="Most epochs",
+        title="Max epochs",
         description="Of each trial; as many as the retraining is to have, or the best learning rate is another.",
         section="Budget of a trial",
     ),
@@ -129,7 +129,7 @@ def open_study(profile: dict[str, str]) -> list[dict[str, str]]:
     priority_weight=1,
     weight_rule="absolute",
     execution_timeout=timedelta(hours=2),
-    map_index_template="{{ what_came_of_it }}",
+    map_index_template="{{ trial_label }}",
 )
 def trial(study: dict[str, str]) -> str:
     """Ask the study for one configuration, train it, tell the study its validation loss.
@@ -138,9 +138,9 @@ def trial(study: dict[str, str]) -> str:
     more, and counts once. Any retraining that waits for the same workers goes first.
     """
     context = get_current_context()
-    with reason_in_one_line():
+    with one_line_errors():
         told = steps.trial(Reference(**study), context["params"]["trials"])
-    context["what_came_of_it"] = told  # type: ignore[typeddict-unknown-key]
+    context["trial_label"] = told  # type: ignore[typeddict-unknown-key]
     return told
 
 

@@ -135,7 +135,7 @@ def report_run(console: Console, number: int, run: Run) -> None:
         decision = read_document(run.area / DECISION_NAME, "decision")
         console.print(f"  {escape(decision['reason'])}")
         table = Table("verdict", "check", "value", "threshold", box=None, padding=(0, 2), header_style="dim")
-        for verdict, *cells in gate_decision.describe(decision):
+        for verdict, *cells in gate_decision.check_rows(decision):
             colour = {"pass": "green", "fail": "red"}.get(verdict, "yellow")
             table.add_row(f"[{colour}]{verdict}[/]", *map(escape, cells))
         console.print(table)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from accuracy.scores import ORACLE, PERSISTENCE
 from accuracy.tables import place_in_words
 from bwpredict import schema
-from bwpredict.core.formatting import words
+from bwpredict.core.formatting import display_name
 from bwpredict.reports.plots import BLUE, GREY, VERMILION
 from bwpredict.store.files import atomic_path
 
@@ -43,7 +43,9 @@ def draw(path: Path, results: Sequence[Document]) -> Path:
     for line, (result, name, test) in zip(panels, tests, strict=True):
         for axes, target in zip(line, schema.TARGETS, strict=True):
             _panel(axes, target, test, models)
-            axes.set_title(f"{result['dataset']}, {name}: {words(target)}", fontsize=10, fontweight="bold", loc="left")
+            axes.set_title(
+                f"{result['dataset']}, {name}: {display_name(target)}", fontsize=10, fontweight="bold", loc="left"
+            )
         line[0].set_yticks(range(len(models)), models, fontsize=9)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=90, metadata={"Software": None})
@@ -111,7 +113,7 @@ def draw_lines(path: Path, rows: Sequence[Document]) -> Path:
             _lines(axes, [row for row in chosen if row["target"] == target], along)
             axes.set(xlabel=label, ylabel="WAPE (%)")
             axes.set_title(
-                f"{words(target)} over {along.partition('_')[0]}", fontsize=10, fontweight="bold", loc="left"
+                f"{display_name(target)} over {along.partition('_')[0]}", fontsize=10, fontweight="bold", loc="left"
             )
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)

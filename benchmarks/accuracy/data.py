@@ -22,7 +22,7 @@ from bwpredict.config import SplitConfig, TrainingConfig
 from bwpredict.datasets.external import read_data_path
 from bwpredict.datasets.windows import Split, WindowIndex, index_windows, split_windows
 from bwpredict.errors import ConfigError, TelemetryError
-from bwpredict.pipeline.standalone import SHORT_RECORDING, digest, without_dead_targets
+from bwpredict.pipeline.standalone import SHORT_RECORDING, digest, drop_constant_targets
 from bwpredict.simulation.fleet import FleetConfig, RegimeName
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.telemetry.sources import is_telemetry_name
@@ -99,7 +99,7 @@ def recording(path: Path, shape: Shape) -> Dataset:
         TelemetryError: the file cannot be read, or is too short to be split.
     """
     training = TrainingConfig(window_size=shape.window_size, horizon_minutes=shape.horizon_minutes)
-    frame = without_dead_targets(read_data_path(path), training)
+    frame = drop_constant_targets(read_data_path(path), training)
     index = index_windows(frame, shape.window_size, shape.horizon_minutes)
     try:
         split = split_windows(index, SplitConfig())

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from bwpredict.gate.decision import describe
+from bwpredict.gate.decision import check_rows
 
 logger = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def _rejection(decision: Mapping[str, Any]) -> _Failure:
     failed = [check for check in decision["checks"] if check["verdict"] == "fail"]
     findings = [
         f"{sentence.rstrip('.')} (value {value}, threshold {threshold})"
-        for verdict, sentence, value, threshold in describe(decision)
+        for verdict, sentence, value, threshold in check_rows(decision)
         if verdict == "fail"
     ]
     return _Failure(

@@ -34,10 +34,10 @@ def report(store: Store, urls: Sequence[str], incident: Incident, *, now: dateti
     same = before is not None and before["cause"] == incident.cause
     if before is not None and same:
         incident = replace(incident, since=min(incident.since, _time(before["since"])))
-        told_at = _time(before["told_at"]) if before["told_at"] else None
-        if told_at and now - told_at < REMIND_AFTER:
-            logger.info("%s: the same was told on %s; not told again.", incident.subject, before["told_at"])
-            _remember(store, incident, told_at, etag)
+        notified_at = _time(before["notified_at"]) if before["notified_at"] else None
+        if notified_at and now - notified_at < REMIND_AFTER:
+            logger.info("%s: already notified on %s; not notified again.", incident.subject, before["notified_at"])
+            _remember(store, incident, notified_at, etag)
             return False
     # Remembered before it is sent, so that of two workers at the same time one sends.
     ours = _remember(store, incident, None, etag)
@@ -45,7 +45,7 @@ def report(store: Store, urls: Sequence[str], incident: Incident, *, now: dateti
         logger.info("%s: another worker tells of it.", incident.subject)
         return False
     alert = incident.alert
-    if same and before and before["told_at"]:
+    if same and before and before["notified_at"]:
         alert = replace(alert, title=f"Still: {alert.title}")
     taken = send(urls, alert)
     if taken:
@@ -63,8 +63,8 @@ def recover(store: Store, urls: Sequence[str], subject: str, what: str, *, now: 
         return False
     lasted = max(timedelta(), now - _time(before["since"]))
     body = f"What: {what}\nIt was: {before['what']}\nFrom {before['since']} until {_iso(now)}: {_words(lasted)}."
-    taken = bool(before["told_at"]) and send(urls, Alert(f"Recovered: {before['title']}", body), well=True)
-    if taken or not before["told_at"]:
+    taken = bool(before["notified_at"]) and send(urls, Alert(f"Recovered: {before['title']}", body), well=True)
+    if taken or not before["notified_at"]:
         _forget(store, subject)
     return taken
 
@@ -95,7 +95,7 @@ def _look_up(store: Store, subject: str) -> tuple[Open | None, str | None]:
         return None, etag
 
 
-def _remember(store: Store, incident: Incident, told_at: datetime | None, etag: str | None) -> str | None:
+def _remember(store: Store, incident: Incident, notified_at: datetime | None, etag: str | None) -> str | None:
     """Write what is open and return its ETag; None if another worker was faster, "" if the store failed."""
     if etag == "":
         return ""
@@ -105,7 +105,7 @@ def _remember(store: Store, incident: Incident, told_at: datetime | None, etag: 
         "title": incident.title,
         "what": " ".join(incident.what.split()),
         "since": _iso(incident.since),
-        "told_at": _iso(told_at) if told_at else None,
+        "notified_at": _iso(notified_at) if notified_at else None,
     }
     key = _key(incident.subject)
     try:

@@ -12,8 +12,8 @@ from bwpredict.config import TrainingConfig
 DEFAULTS = TrainingConfig()
 
 Architecture = Annotated[str, typer.Option(help="guide: LSTM layers and highway; dense: the highway alone.")]
-HighwayEpochs = Annotated[int, typer.Option(help="Most epochs of the highway; each sees three times the windows.")]
-Epochs = Annotated[int, typer.Option(help="Most epochs of the guide's layers; training stops early.")]
+HighwayEpochs = Annotated[int, typer.Option(help="Maximum epochs of the highway; each sees three times the windows.")]
+Epochs = Annotated[int, typer.Option(help="Maximum epochs of the guide's layers; training stops early.")]
 WindowsPerEpoch = Annotated[int, typer.Option(help="Windows drawn for each epoch.")]
 BatchSize = Annotated[int, typer.Option(help="Windows for each step.")]
 LearningRate = Annotated[float, typer.Option(help="Highest learning rate.")]
@@ -23,7 +23,7 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same result, bi
 Prune = Annotated[
     float, typer.Option("--prune", help="Share of each weight matrix to prune to zero, and fine-tune after; 0: none.")
 ]
-FineTuneEpochs = Annotated[int, typer.Option(help="Most epochs of fine-tuning after pruning.")]
+FineTuneEpochs = Annotated[int, typer.Option(help="Maximum epochs of fine-tuning after pruning.")]
 Quantize = Annotated[bool, typer.Option("--quantize", help="Export with int8 weights, for ONNX Runtime only.")]
 Ranks = Annotated[int, typer.Option(help="Processes that train together, each on its share of every batch.")]
 WarmStart = Annotated[

@@ -16,7 +16,7 @@ _WORDS = {
 }
 
 
-def words(target: str) -> str:
+def display_name(target: str) -> str:
     """A target's name in words; any other name with blanks for underscores."""
     return _WORDS.get(target, target.replace("_", " "))
 

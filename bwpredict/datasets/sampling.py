@@ -41,7 +41,7 @@ class Windows(Protocol):
         ...
 
 
-def draw(train: Windows, budget: int, how: How, *, seed: int, epoch: int) -> Index:
+def sample_windows(train: Windows, budget: int, how: How, *, seed: int, epoch: int) -> Index:
     """[budget] positions in `train`, each at most once, in random order; the same for the same seed.
 
     stratified: each link gives as many candidates as any other, or all that it has, evenly spread over its time. Of

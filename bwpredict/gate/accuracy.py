@@ -8,20 +8,20 @@ from typing import Any
 
 from bwpredict import schema
 from bwpredict.config import GatePolicy
-from bwpredict.core.formatting import words
-from bwpredict.gate.check import Check, Comparison, at, judge, note, number_in
+from bwpredict.core.formatting import display_name
+from bwpredict.gate.check import Check, Comparison, check_threshold, info_check, nested_value, number_in
 
 Document = Mapping[str, Any]
 
 
 def guide_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
     """The guide's three figures, over all targets."""
-    overall = at(comparison, "models", "challenger", "overall")
+    overall = nested_value(comparison, "models", "challenger", "overall")
     yield _demand(
         policy,
         "average_correlation",
         "The average correlation over the targets must be at least {:g}.",
-        at(overall, "average_correlation"),
+        nested_value(overall, "average_correlation"),
         ">=",
         policy.minimum_average_correlation,
         low=-1,
@@ -32,7 +32,7 @@ def guide_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
         policy,
         "accuracy",
         "The accuracy (100 × average correlation) must be at least {:g} %.",
-        at(overall, "accuracy_percent"),
+        nested_value(overall, "accuracy_percent"),
         ">=",
         policy.minimum_accuracy_percent,
         low=-100,
@@ -43,24 +43,24 @@ def guide_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
 
 def baseline_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
     """On each target better than the best simple baseline, and following each link as well as it does."""
-    models = at(comparison, "models")
-    minima = dict.fromkeys(schema.TARGETS, policy.minimum_skill) | policy.minimum_skill_of
+    models = nested_value(comparison, "models")
+    minima = dict.fromkeys(schema.TARGETS, policy.minimum_skill) | policy.minimum_skill_by_target
     for target in schema.TARGETS:
-        own = at(models, "challenger", "per_target", target)
-        baseline = at(own, "baseline")
-        known = at(models, baseline) is not None
-        name = words(str(baseline)) if known else "unknown"
-        yield judge(
+        own = nested_value(models, "challenger", "per_target", target)
+        baseline = nested_value(own, "baseline")
+        known = nested_value(models, baseline) is not None
+        name = display_name(str(baseline)) if known else "unknown"
+        yield check_threshold(
             "skill",
-            f"{words(target)}: the skill over the best baseline ({name}) must be above {minima[target]:g}.",
-            at(own, "skill") if known else None,
+            f"{display_name(target)}: the skill over the best baseline ({name}) must be above {minima[target]:g}.",
+            nested_value(own, "skill") if known else None,
             ">",
             minima[target],
             target=target,
             high=1,
         )
-        theirs = number_in(at(models, baseline, "per_target", target, "within_link_correlation"), -1, 1)
-        yield _within_link_check(policy, target, name, at(own, "within_link_correlation"), theirs)
+        theirs = number_in(nested_value(models, baseline, "per_target", target, "within_link_correlation"), -1, 1)
+        yield _within_link_check(policy, target, name, nested_value(own, "within_link_correlation"), theirs)
 
 
 def _demand(
@@ -79,63 +79,69 @@ def _demand(
     if threshold is None:
         what = sentence.partition(" must be ")[0]
         told = f"{what}: the policy {policy.name!r} demands nothing of it; the skill over the best baseline decides."
-        return note(kind, told, value, comparison, None, verdict="info", unit=unit)
-    return judge(kind, sentence.format(threshold), value, comparison, threshold, unit=unit, low=low, high=high)
+        return info_check(kind, told, value, comparison, None, verdict="info", unit=unit)
+    return check_threshold(
+        kind, sentence.format(threshold), value, comparison, threshold, unit=unit, low=low, high=high
+    )
 
 
 def _mape_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
-    models = at(comparison, "models")
-    counted = [target for target in schema.TARGETS if target not in policy.mape_left_out]
+    models = nested_value(comparison, "models")
+    counted = [target for target in schema.TARGETS if target not in policy.mape_excluded_targets]
     if counted:
-        over = "over the targets" if not policy.mape_left_out else "over " + ", ".join(map(words, counted))
+        over = (
+            "over the targets" if not policy.mape_excluded_targets else "over " + ", ".join(map(display_name, counted))
+        )
         yield _demand(
             policy,
             "average_mape",
             f"The average MAPE {over} must be below {{:g}} %.",
-            _average_mape(at(models, "challenger"), counted),
+            _average_mape(nested_value(models, "challenger"), counted),
             "<",
             policy.maximum_average_mape_percent,
             low=0,
             unit="%",
         )
-    for target in dict.fromkeys(policy.mape_left_out):
+    for target in dict.fromkeys(policy.mape_excluded_targets):
         yield from _without_mape(models, policy, target)
 
 
 def _without_mape(models: Any, policy: GatePolicy, target: str) -> Iterator[Check]:
     """For a target whose MAPE does not count: that it does not, and the WAPE that stands in for people."""
-    own = at(models, "challenger", "per_target", target)
+    own = nested_value(models, "challenger", "per_target", target)
     sentence = (
-        f"{words(target)}: the policy {policy.name!r} leaves the MAPE out, as of a target that idles near zero;"
+        f"{display_name(target)}: the policy {policy.name!r} leaves the MAPE out, as of a target that idles near zero;"
         " the WAPE stands in, and the skill, from the MAE, decides."
     )
     bound = policy.maximum_average_mape_percent
-    yield note("mape", sentence, at(own, "mape"), "<", bound, verdict="not_applicable", target=target, unit="%")
-    baseline = at(own, "baseline")
-    theirs = number_in(at(models, baseline, "per_target", target, "wape"), low=0)
-    sentence = f"{words(target)}: the WAPE, beside that of the best baseline ({words(str(baseline))})."
-    yield note("wape", sentence, at(own, "wape"), "<", theirs, verdict="info", target=target, unit="%")
+    yield info_check(
+        "mape", sentence, nested_value(own, "mape"), "<", bound, verdict="not_applicable", target=target, unit="%"
+    )
+    baseline = nested_value(own, "baseline")
+    theirs = number_in(nested_value(models, baseline, "per_target", target, "wape"), low=0)
+    sentence = f"{display_name(target)}: the WAPE, beside that of the best baseline ({display_name(str(baseline))})."
+    yield info_check("wape", sentence, nested_value(own, "wape"), "<", theirs, verdict="info", target=target, unit="%")
 
 
 def _average_mape(challenger: Any, counted: list[str]) -> Any:
     """The mean over the targets that count; undefined if one of them is."""
     if len(counted) == len(schema.TARGETS):
-        return at(challenger, "overall", "average_mape")
-    figures = [number_in(at(challenger, "per_target", target, "mape"), low=0) for target in counted]
+        return nested_value(challenger, "overall", "average_mape")
+    figures = [number_in(nested_value(challenger, "per_target", target, "mape"), low=0) for target in counted]
     known = [figure for figure in figures if figure is not None]
     return sum(known) / len(known) if len(known) == len(counted) else None
 
 
 def _within_link_check(policy: GatePolicy, target: str, baseline: str, own: Any, theirs: float | None) -> Check:
     margin = policy.within_link_correlation_margin
-    what = f"{words(target)}: the median correlation within links"
+    what = f"{display_name(target)}: the median correlation within links"
     kind = "within_link_correlation"
     if margin is None:
         told = (
             f"{what}, beside that of the best baseline ({baseline}): the policy {policy.name!r} demands nothing of it."
         )
-        return note(kind, told, own, ">=", theirs, verdict="info", target=target)
-    return judge(
+        return info_check(kind, told, own, ">=", theirs, verdict="info", target=target)
+    return check_threshold(
         kind,
         f"{what} must be at most {margin:g} under that of the best baseline ({baseline}).",
         own,

@@ -49,7 +49,7 @@ class Check:
         return document | {"interval": None if self.interval is None else list(self.interval)}
 
 
-def judge(
+def check_threshold(
     kind: str,
     sentence: str,
     value: Any,
@@ -74,7 +74,7 @@ def judge(
     return Check(name, sentence, figure, comparison, bound, verdict, target=target, unit=unit, interval=interval)
 
 
-def holds(kind: str, sentence: str, fact: Any) -> Check:
+def check_flag(kind: str, sentence: str, fact: Any) -> Check:
     """A check of a fact. It fails on anything but True."""
     known = fact if isinstance(fact, bool) else None
     if known is None:
@@ -82,7 +82,7 @@ def holds(kind: str, sentence: str, fact: Any) -> Check:
     return Check(kind, sentence, known, "==", threshold=True, verdict="pass" if fact is True else "fail")
 
 
-def note(
+def info_check(
     kind: str,
     sentence: str,
     value: Any,
@@ -109,7 +109,7 @@ def number_in(value: Any, low: float = -math.inf, high: float = math.inf) -> flo
     return value if math.isfinite(value) and low <= value <= high else None
 
 
-def at(document: Any, *keys: Any) -> Any:
+def nested_value(document: Any, *keys: Any) -> Any:
     """The value under `keys` of nested mappings, or None where there is none."""
     for key in keys:
         if not isinstance(document, Mapping) or not isinstance(key, str):

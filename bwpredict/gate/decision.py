@@ -9,10 +9,10 @@ from typing import Any
 
 from bwpredict import schema
 from bwpredict.config import SHIPPED, GatePolicy
-from bwpredict.core.formatting import number, words
+from bwpredict.core.formatting import display_name, number
 from bwpredict.gate.accuracy import baseline_checks, guide_checks
 from bwpredict.gate.champion import champion_checks
-from bwpredict.gate.check import Check, at, holds, judge, note, number_in
+from bwpredict.gate.check import Check, check_flag, check_threshold, info_check, nested_value, number_in
 
 Document = Mapping[str, Any]
 
@@ -29,7 +29,7 @@ CASES = {
 _SIGNS = {">=": "≥", "<=": "≤", "==": "="}
 
 
-def decide(
+def make_decision(
     comparison: Document,
     parity: Document,
     latency: Document,
@@ -66,7 +66,7 @@ def decide(
     ]
     failed = [check for check in checks if check.verdict == "fail"]
     outcome = "reject" if failed else "promote" if case == "champion" else "bootstrap"
-    champion = at(comparison, "champion_version")
+    champion = nested_value(comparison, "champion_version")
     return {
         "version": version,
         "outcome": outcome,
@@ -103,7 +103,7 @@ def summary(decision: Document) -> str:
     return "\n".join([decision["reason"], *lines])
 
 
-def describe(decision: Document) -> list[tuple[str, str, str, str]]:
+def check_rows(decision: Document) -> list[tuple[str, str, str, str]]:
     """A row per check, for a table: verdict, sentence, value, threshold."""
     return [
         (check["verdict"].replace("_", " "), check["sentence"], _value(check), _threshold(check))
@@ -128,8 +128,8 @@ def _threshold(check: Document) -> str:
 
 def _case(comparison: Document, *, force_bootstrap: bool) -> str:
     """Which of `CASES` this is. Statements that do not fit together are an unknown champion, never none."""
-    champion, problem = (at(comparison, key) for key in ("champion_version", "champion_problem"))
-    compared = at(comparison, "models", "champion") is not None
+    champion, problem = (nested_value(comparison, key) for key in ("champion_version", "champion_problem"))
+    compared = nested_value(comparison, "models", "champion") is not None
     if isinstance(comparison, Mapping) and "champion_version" in comparison and champion is None:
         return "unknown_champion" if compared or problem is not None else "no_champion"
     if not isinstance(champion, str) or not champion:
@@ -151,62 +151,66 @@ def _reason(outcome: str, checks: list[Check], case: str, champion: Any) -> str:
 
 
 def _test_checks(comparison: Document, policy: GatePolicy, version: str, onnx_sha256: str) -> Iterator[Check]:
-    compared = at(comparison, "challenger_version"), at(comparison, "challenger_sha256")
-    yield holds(
+    compared = nested_value(comparison, "challenger_version"), nested_value(comparison, "challenger_sha256")
+    yield check_flag(
         "same_model",
         "The model that was compared must be the one that would be published.",
         compared == (version, onnx_sha256),
     )
-    yield judge(
+    yield check_threshold(
         "test_windows",
         f"The test set must hold at least {policy.minimum_test_windows:,} windows.",
-        at(comparison, "test", "windows"),
+        nested_value(comparison, "test", "windows"),
         ">=",
         policy.minimum_test_windows,
         low=0,
     )
     for count, quality in (("non_finite_forecasts", "be finite"), ("out_of_bounds_forecasts", "keep physical bounds")):
         sentence = f"The forecasts for every test window must {quality}."
-        yield judge(count, sentence, at(comparison, "models", "challenger", count), "==", 0, low=0, unit="windows")
+        yield check_threshold(
+            count, sentence, nested_value(comparison, "models", "challenger", count), "==", 0, low=0, unit="windows"
+        )
 
 
 def _coverage_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
     """On each target, how often the interval holds what came true: it decides where the policy says how often."""
-    level = number_in(at(comparison, "intervals", "level"), 0, 1)
+    level = number_in(nested_value(comparison, "intervals", "level"), 0, 1)
     judged = policy.minimum_coverage is not None or policy.maximum_coverage is not None
     for target in schema.TARGETS:
-        coverage = at(comparison, "intervals", "per_target", target, "coverage")
+        coverage = nested_value(comparison, "intervals", "per_target", target, "coverage")
         if judged:
             yield _coverage_check(target, coverage, policy)
         else:
             told = "The model has no intervals." if level is None else f"The intervals are made for {level:g}."
-            sentence = f"{words(target)}: the share of the test windows within their interval is noted. {told}"
-            yield note("coverage", sentence, coverage, ">=", None, verdict="info", target=target)
+            sentence = f"{display_name(target)}: the share of the test windows within their interval is noted. {told}"
+            yield info_check("coverage", sentence, coverage, ">=", None, verdict="info", target=target)
 
 
 def _coverage_check(target: str, coverage: Any, policy: GatePolicy) -> Check:
     """Within both bounds; the check shows the one that fails, or else the lower one."""
     low, high = policy.minimum_coverage, policy.maximum_coverage
     bounds = [f"{word} {bound:g}" for word, bound in (("at least", low), ("at most", high)) if bound is not None]
-    sentence = f"{words(target)}: the share of the test windows within their interval must be {' and '.join(bounds)}."
+    sentence = (
+        f"{display_name(target)}: the share of the test windows within their interval must be {' and '.join(bounds)}."
+    )
     figure = number_in(coverage, 0, 1)
     too_large = figure is not None and high is not None and figure > high
     if high is not None and (low is None or too_large):
-        return judge("coverage", sentence, coverage, "<=", high, target=target, low=0, high=1)
-    return judge("coverage", sentence, coverage, ">=", low, target=target, low=0, high=1)
+        return check_threshold("coverage", sentence, coverage, "<=", high, target=target, low=0, high=1)
+    return check_threshold("coverage", sentence, coverage, ">=", low, target=target, low=0, high=1)
 
 
 def _export_checks(parity: Document, latency: Document, policy: GatePolicy) -> Iterator[Check]:
-    tested = bool(at(parity, "cases"))
-    yield holds("onnx_checker", "onnx.checker must accept the model file.", at(parity, "onnx_checker"))
+    tested = bool(nested_value(parity, "cases"))
+    yield check_flag("onnx_checker", "onnx.checker must accept the model file.", nested_value(parity, "onnx_checker"))
     yield _parity_check(parity, policy, tested=tested)
     for fact, quality in (("all_finite", "be finite"), ("bounds_kept", "keep physical bounds")):
         sentence = f"All forecasts for real and extreme windows must {quality}."
-        yield holds(fact, sentence, at(parity, fact) if tested else None)
-    yield judge(
+        yield check_flag(fact, sentence, nested_value(parity, fact) if tested else None)
+    yield check_threshold(
         "latency_p99",
         f"99 of 100 single-window forecasts must take at most {policy.maximum_latency_p99_ms:g} ms.",
-        at(latency, "p99_ms"),
+        nested_value(latency, "p99_ms"),
         "<=",
         policy.maximum_latency_p99_ms,
         low=0,
@@ -216,17 +220,19 @@ def _export_checks(parity: Document, latency: Document, policy: GatePolicy) -> I
 
 def _parity_check(parity: Document, policy: GatePolicy, *, tested: bool) -> Check:
     """A model with int8 weights is judged by a bound of its own, which its sentence says."""
-    quantized = at(parity, "quantized") is True
+    quantized = nested_value(parity, "quantized") is True
     bound = policy.maximum_parity_error_quantized if quantized else policy.maximum_parity_error
     sentence = f"The largest relative difference between ONNX Runtime and torch must be at most {bound:g}."
     if quantized:
         sentence += f" The model has int8 weights; a float32 model's bound is {policy.maximum_parity_error:g}."
-    return judge("parity", sentence, at(parity, "max_relative_error") if tested else None, "<=", bound, low=0)
+    return check_threshold(
+        "parity", sentence, nested_value(parity, "max_relative_error") if tested else None, "<=", bound, low=0
+    )
 
 
 def _order_checks(comparison: Document, parity: Document) -> Iterator[Check]:
     """Of a model with intervals, as far as either document tells."""
-    kept = at(parity, "order_kept")
-    if at(comparison, "intervals") is not None or kept is not None:
+    kept = nested_value(parity, "order_kept")
+    if nested_value(comparison, "intervals") is not None or kept is not None:
         sentence = "Every interval, of real and extreme windows, must hold its own forecast."
-        yield holds("interval_order", sentence, kept if at(parity, "cases") else None)
+        yield check_flag("interval_order", sentence, kept if nested_value(parity, "cases") else None)

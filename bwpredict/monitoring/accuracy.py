@@ -21,7 +21,7 @@ from bwpredict.evaluation.metrics import (
     wape,
     within_link_correlation,
 )
-from bwpredict.registry.canary_assignment import arm_of_link
+from bwpredict.registry.canary_assignment import assign_arm
 
 Document = dict[str, Any]
 Rows = npt.NDArray[np.bool_]
@@ -57,7 +57,7 @@ def figures(forecasts: Forecasts, model: str, rows: Rows | None = None) -> Docum
 def on_canary(forecasts: Forecasts, share: float) -> Rows:
     """[n], whether the window's link is served by the canary."""
     keys = forecasts.links[list(schema.LINK_KEY)].to_numpy()
-    served = np.array([arm_of_link(int(node), int(peer), share) == "canary" for node, peer in keys], dtype=bool)
+    served = np.array([assign_arm(int(node), int(peer), share) == "canary" for node, peer in keys], dtype=bool)
     rows: Rows = served[forecasts.link]
     return rows
 

@@ -244,7 +244,7 @@ def _document(
     before = _before(store, day, production.version)
     compared = read_document(_model_file(store, production.version, models, lambda _: "comparison.json"), "comparison")
     published = {name: figure["skill"] for name, figure in compared["models"]["challenger"]["per_target"].items()}
-    judged = sequential_tests.judge_production(
+    judged = sequential_tests.evaluate_production(
         per_model["production"]["per_target"],
         covered,
         published,
@@ -294,7 +294,7 @@ def _canary(
         "since": candidate.since,
         "arms": arms,
         "log_error_ratio": ratio,
-        **sequential_tests.judge_canary(ratio, len(scored.forecasts), earlier),
+        **sequential_tests.evaluate_canary(ratio, len(scored.forecasts), earlier),
     }
 
 

@@ -25,34 +25,34 @@ LEAST, MOST = -1.0, 3.0
 """z is clipped to these bounds: one day alone, however bad, raises no alarm."""
 MEMORY = 2.0
 """The evidence is held below this many times the threshold, so that it fades within days of a recovery."""
-NO_EVIDENCE = (0.0,) * len(SHARES)
-NO_BET = (1.0,) * len(SHARES)
+INITIAL_EVIDENCE = (0.0,) * len(SHARES)
+INITIAL_WEALTH = (1.0,) * len(SHARES)
 
 Evidence = Sequence[float]
 """One number for each of `SHARES`."""
 
 
-def clipped(z: float) -> float:
+def clip_score(z: float) -> float:
     """The day's number within its bounds."""
     return min(max(z, LEAST), MOST)
 
 
-def detect(before: Evidence, z: float | None, threshold: float) -> tuple[float, ...]:
+def update_evidence(before: Evidence, z: float | None, threshold: float) -> tuple[float, ...]:
     """The detector's evidence after another day; `z` None or not finite: a day that tells nothing."""
     if z is None or not math.isfinite(z):
         return tuple(before)
     return tuple(
-        min((one + 1) * (1 + lam * clipped(z)), MEMORY * threshold) for one, lam in zip(before, SHARES, strict=True)
+        min((one + 1) * (1 + lam * clip_score(z)), MEMORY * threshold) for one, lam in zip(before, SHARES, strict=True)
     )
 
 
-def bet(before: Evidence, z: float | None) -> tuple[float, ...]:
+def update_wealth(before: Evidence, z: float | None) -> tuple[float, ...]:
     """The wealth after another day; `z` as in `detect`."""
     if z is None or not math.isfinite(z):
         return tuple(before)
-    return tuple(min(one * (1 + lam * clipped(z)), 1e12) for one, lam in zip(before, SHARES, strict=True))
+    return tuple(min(one * (1 + lam * clip_score(z)), 1e12) for one, lam in zip(before, SHARES, strict=True))
 
 
-def total(evidence: Evidence) -> float:
+def mean_evidence(evidence: Evidence) -> float:
     """The evidence in one number, to hold against a threshold."""
     return sum(evidence) / len(evidence)

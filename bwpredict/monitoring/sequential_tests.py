@@ -35,7 +35,7 @@ CANARY_ALPHA = 0.05
 """The chance of a wrong verdict over the whole trial, of each kind, is at most this."""
 
 
-def judge_production(
+def evaluate_production(
     per_target: Mapping[str, Any],
     coverage: Mapping[str, Any] | None,
     reference_skill: Mapping[str, float | None],
@@ -68,20 +68,24 @@ def judge_production(
     return made
 
 
-def judge_canary(ratio: float | None, windows: int, before: Mapping[str, Any] | None) -> Document:
+def evaluate_canary(ratio: float | None, windows: int, before: Mapping[str, Any] | None) -> Document:
     """Evidence that a canary is better, or worse, after another day with this log error ratio, and the verdict.
 
     `before` is the canary's part of the document of an earlier day of the same trial. A verdict stays.
     """
-    wealth = before["evidence"] if before else {"better": e_process.NO_BET, "worse": e_process.NO_BET}
+    wealth = before["evidence"] if before else {"better": e_process.INITIAL_WEALTH, "worse": e_process.INITIAL_WEALTH}
     told = ratio if windows >= FEWEST_WINDOWS else None
-    better = e_process.bet(wealth["better"], None if told is None else -told / CANARY_SCALE)
-    worse = e_process.bet(wealth["worse"], None if told is None else (told - CANARY_MARGIN) / CANARY_SCALE)
+    better = e_process.update_wealth(wealth["better"], None if told is None else -told / CANARY_SCALE)
+    worse = e_process.update_wealth(wealth["worse"], None if told is None else (told - CANARY_MARGIN) / CANARY_SCALE)
     verdict = before["verdict"] if before else "undecided"
     if verdict == "undecided":
         needed = 1 / CANARY_ALPHA
         verdict = (
-            "worse" if e_process.total(worse) >= needed else "better" if e_process.total(better) >= needed else verdict
+            "worse"
+            if e_process.mean_evidence(worse) >= needed
+            else "better"
+            if e_process.mean_evidence(better) >= needed
+            else verdict
         )
     return {"evidence": {"better": list(better), "worse": list(worse)}, "verdict": verdict}
 
@@ -95,8 +99,10 @@ def _test(
     day: str,
     before: Mapping[str, Any] | None,
 ) -> Document:
-    grown = e_process.detect(before["evidence"] if before else e_process.NO_EVIDENCE, shortfall, THRESHOLD)
-    total = e_process.total(grown)
+    grown = e_process.update_evidence(
+        before["evidence"] if before else e_process.INITIAL_EVIDENCE, shortfall, THRESHOLD
+    )
+    total = e_process.mean_evidence(grown)
     alarm = total >= THRESHOLD or bool(before and before["alarm"] and total >= CALM * THRESHOLD)
     short_since = None
     if total > RESTING:

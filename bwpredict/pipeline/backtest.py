@@ -19,7 +19,7 @@ import pandas as pd
 
 from bwpredict import schema
 from bwpredict.config import RunConfig
-from bwpredict.core.formatting import number, words
+from bwpredict.core.formatting import display_name, number
 from bwpredict.datasets.frame import TelemetryFrame, load_frame
 from bwpredict.datasets.windows import WindowIndex, index_windows
 from bwpredict.documents import write_document
@@ -113,7 +113,7 @@ def _train(run: RunConfig, month: str, frame: TelemetryFrame, folder: Path) -> T
     area = folder / month
     own = run.model_copy(update={"month": month, "version": version_of(month)})
     logger.info("-- training on %s", month)
-    split = challenger.cut(frame, own)
+    split = challenger.make_split(frame, own)
     challenger.fit(area, split, own)
     challenger.export_onnx(area, split, own, snapshot_id=month)
     return Trained(month, area / onnx_name(own.version))
@@ -191,14 +191,14 @@ def _conclusion(target: str, figures: Document) -> str:
     """Whether retraining was worth it on one target, in a sentence."""
     percent, low, high = (figures[key] for key in ("percent", "low", "high"))
     if low is None or high is None:
-        return f"{words(target)}: the difference could not be computed."
+        return f"{display_name(target)}: the difference could not be computed."
     interval = f"{number(abs(percent), 2)} % (interval of the change: {number(low, 2)} to {number(high, 2)} %)"
     if high < 0:
-        return f"{words(target)}: retraining was worth it; it lowered the MAE by {interval}."
+        return f"{display_name(target)}: retraining was worth it; it lowered the MAE by {interval}."
     if low > 0:
-        return f"{words(target)}: retraining did harm; it raised the MAE by {interval}."
+        return f"{display_name(target)}: retraining did harm; it raised the MAE by {interval}."
     smallest = number(figures["smallest_detectable_percent"], 2)
     return (
-        f"{words(target)}: no difference can be told: {number(percent, 2)} %, interval {number(low, 2)} to"
+        f"{display_name(target)}: no difference can be told: {number(percent, 2)} %, interval {number(low, 2)} to"
         f" {number(high, 2)} %; these months tell differences from {smallest} % on."
     )

@@ -70,7 +70,7 @@ class Champion:
     """(node_id, peer_id) of the links that it was trained on; None: not known."""
 
 
-def cut(frame: TelemetryFrame, run: RunConfig) -> Split:
+def make_split(frame: TelemetryFrame, run: RunConfig) -> Split:
     """The run's windows of this telemetry, split.
 
     Raises:

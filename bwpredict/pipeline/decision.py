@@ -35,13 +35,15 @@ class Replay:
                 yield name, old.get("verdict", ""), new.get("verdict", ""), sentence
 
 
-def decide(area: Path, run: RunConfig, policy: GatePolicy, *, policy_origin: str, decided_at: str) -> Document:
+def decide_promotion(
+    area: Path, run: RunConfig, policy: GatePolicy, *, policy_origin: str, decided_at: str
+) -> Document:
     """The decision on the documents and the model file of a work area. Writes nothing.
 
     Raises:
         DocumentError: a document is missing or broken.
     """
-    return decision.decide(
+    return decision.make_decision(
         _comparison(area, run, policy),
         read_document(area / PARITY, "parity"),
         read_document(area / LATENCY, "latency"),
@@ -68,7 +70,7 @@ def replay(area: Path, policy: GatePolicy, *, policy_origin: str, decided_at: st
     if not (area / DECISION_NAME).is_file():
         raise WorkAreaError(f"{area}: holds no {DECISION_NAME}; only a run that came to a decision can be replayed.")
     before = read_document(area / DECISION_NAME, "decision")
-    return Replay(before, decide(area, run, policy, policy_origin=policy_origin, decided_at=decided_at))
+    return Replay(before, decide_promotion(area, run, policy, policy_origin=policy_origin, decided_at=decided_at))
 
 
 def _comparison(area: Path, run: RunConfig, policy: GatePolicy) -> Document:

@@ -93,7 +93,7 @@ class NamedModel(BaseModel):
         return {"history_months": self.history_months, "policy": self.policy, **self.training}
 
 
-THE_ONE_MODEL = NamedModel(name=DEFAULT_MODEL)
+DEFAULT_ENTRY = NamedModel(name=DEFAULT_MODEL)
 """What there is without a file."""
 
 
@@ -106,7 +106,7 @@ def read_models(installation: Settings) -> list[NamedModel]:
     entries = _entries(Path(installation.models)) if installation.models else []
     models = [_model(entry, f"{installation.models}: {_label(entry, at)}") for at, entry in enumerate(entries, 1)]
     if not any(model.name == DEFAULT_MODEL for model in models):
-        models.insert(0, THE_ONE_MODEL)
+        models.insert(0, DEFAULT_ENTRY)
     models.sort(key=lambda model: model.name != DEFAULT_MODEL)
     _require_apart(models, installation)
     for model in models:

@@ -10,7 +10,7 @@ from typing import Any
 from bwpredict.config import GatePolicy, RunConfig, Settings, load
 from bwpredict.errors import ConfigError
 from bwpredict.gate.policies import find_policy
-from bwpredict.pipeline.model_catalog import THE_ONE_MODEL, NamedModel
+from bwpredict.pipeline.model_catalog import DEFAULT_ENTRY, NamedModel
 from bwpredict.tuning import config_files
 
 TRAINING_PARAMS = (
@@ -33,7 +33,7 @@ def run_config(
     now: datetime,
     settings: Settings,
     code_version: str,
-    model: NamedModel = THE_ONE_MODEL,
+    model: NamedModel = DEFAULT_ENTRY,
 ) -> RunConfig:
     """The configuration of one retraining run.
 

@@ -61,7 +61,7 @@ def recent_runs(work: Path, limit: int) -> list[RunSummary]:
         StoreUnreachableError: of the store that shares the work areas.
     """
     runs = []
-    for area in areas.newest(work, limit):
+    for area in areas.newest_areas(work, limit):
         with suppress(ObjectMissingError):  # old areas expire, one file after another
             runs.append(run_summary(work, area.name))
     return runs

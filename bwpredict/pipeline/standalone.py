@@ -78,7 +78,7 @@ def prepare(
         TelemetryError: the telemetry cannot be read, or is too short for a window or a part of the split.
         ConfigError: the horizon does not fit.
     """
-    frame = without_dead_targets(external.read_data_path(data_path), training)
+    frame = drop_constant_targets(external.read_data_path(data_path), training)
     for sentence in oddities(frame):
         logger.warning("%s", sentence)
     data = _describe(frame, data_path)
@@ -97,7 +97,7 @@ def prepare(
     return Prepared(run, split, data)
 
 
-def without_dead_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:
+def drop_constant_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:
     """Targets at one bound (0, or all packets lost) in every window count as missing: nothing to learn or score."""
     targets = index_windows(frame, training.window_size, training.horizon_minutes).targets()
     filled = dict(frame.filled or {})
@@ -114,10 +114,10 @@ def without_dead_targets(frame: TelemetryFrame, training: TrainingConfig) -> Tel
 def _cut(frame: TelemetryFrame, run: RunConfig) -> tuple[Split, RunConfig]:
     """The windows, split as asked; recordings too short for that are cut link by link, which is said."""
     try:
-        return challenger.cut(frame, run), run
+        return challenger.make_split(frame, run), run
     except TelemetryError as error:
         short = run.model_copy(update={"split": SHORT_RECORDING})
-        split = challenger.cut(frame, short)
+        split = challenger.make_split(frame, short)
         logger.warning(
             "%s Cut instead: the first half of each link's time trains, a quarter validates, the last quarter tests,"
             " without an embargo between them.",

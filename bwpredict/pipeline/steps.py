@@ -37,7 +37,7 @@ from bwpredict.workspace.artifacts import (
     VALIDATION_SHARDS,
     read_run,
 )
-from bwpredict.workspace.references import Reference, file_of, refer, working_on
+from bwpredict.workspace.references import Reference, local_file, make_reference, open_workspace
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +48,13 @@ def plan(run: RunConfig, work: Path) -> Reference:
     A run that is planned again keeps its version and its time: what the later steps wrote is named after them.
     """
     path = work.absolute() / run.run_id / RUN
-    with areas.working_on(path.parent):
+    with areas.workspace_lock(path.parent):
         if path.is_file():
             before = read_run(path.parent)
             run = run.model_copy(update={"version": before.version, "created_at": before.created_at})
         write_atomically(path, run.model_dump_json(indent=2).encode())
     logger.info("run %s: month %s, version %s, code %s", run.run_id, run.month, run.version, run.code_version)
-    return refer(path)
+    return make_reference(path)
 
 
 def pull(plan: Reference) -> Reference:
@@ -62,23 +62,23 @@ def pull(plan: Reference) -> Reference:
     from bwpredict.telemetry import snapshot
     from bwpredict.telemetry.months import month_window
 
-    with working_on(plan) as area:
+    with open_workspace(plan) as area:
         run = read_run(area)
         start, end = month_window(run.month, run.history_months)
         snapshot.pull(open_store(run.telemetry), "", start, end, area)
-        return refer(area / SNAPSHOT)
+        return make_reference(area / SNAPSHOT)
 
 
 def validate(snapshot: Reference) -> Reference:
     """Hold the snapshot against the suites, all its days here: as `plan_shards`, `check_shard` and `judge`."""
-    return judge([check_shard(snapshot, days) for days in plan_shards(snapshot)])
+    return aggregate_validation([check_shard(snapshot, days) for days in plan_shards(snapshot)])
 
 
 def plan_shards(snapshot: Reference) -> list[list[str]]:
     """The snapshot's days (YYYY-MM-DD), dealt out to shards that can be checked one by one, anywhere."""
     from bwpredict.validation import shards
 
-    with working_on(snapshot) as area:
+    with open_workspace(snapshot) as area:
         return shards.plan_shards(area / TELEMETRY, read_document(area / SNAPSHOT, "snapshot"))
 
 
@@ -87,20 +87,20 @@ def check_shard(snapshot: Reference, days: list[str]) -> Reference:
     from bwpredict.validation import shards
 
     part = f"{VALIDATION_SHARDS}/{days[0] if days else 'no days'}"
-    with working_on(snapshot, part=part) as area:
+    with open_workspace(snapshot, part=part) as area:
         path = shards.check_shard(area / TELEMETRY, read_document(area / SNAPSHOT, "snapshot"), days, area / part)
         logger.info("%s", shards.summary_of(path))
-        return refer(path)
+        return make_reference(path)
 
 
-def label_of(shard: Reference) -> str:
+def shard_label(shard: Reference) -> str:
     """In few words, what came of a shard: its days, and how many checks failed."""
     from bwpredict.validation import shards
 
-    return shards.summary_of(areas.local(shard.path))
+    return shards.summary_of(areas.local_path(shard.path))
 
 
-def judge(shards: list[Reference]) -> Reference:
+def aggregate_validation(shards: list[Reference]) -> Reference:
     """Put the shards together, add drift since the champion: `validation/`, `validation.json`, `profile.json`.
 
     Raises:
@@ -108,50 +108,50 @@ def judge(shards: list[Reference]) -> Reference:
     """
     from bwpredict.validation import verdict
 
-    with working_on(*shards, depth=3) as area:
+    with open_workspace(*shards, depth=3) as area:
         run = read_run(area)
         before = None
         if version := _champion_version(run):
             before = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")
         pinned = read_document(area / SNAPSHOT, "snapshot")
-        paths = [areas.local(shard.path) for shard in shards]
-        result, measured = verdict.judge(paths, pinned, before, area / VALIDATION)
+        paths = [areas.local_path(shard.path) for shard in shards]
+        result, measured = verdict.aggregate_shards(paths, pinned, before, area / VALIDATION)
         write_document(area / VALIDATION_RESULT, "validation", result)
         summary = verdict.summary(result)
         if not result["passed"]:
             raise ValidationFailed(summary)
         logger.info("%s", summary)
         write_document(area / PROFILE_NAME, "profile", measured)
-        return refer(area / PROFILE_NAME)
+        return make_reference(area / PROFILE_NAME)
 
 
 def train(profile: Reference) -> Reference:
     """Fit the challenger on the snapshot's training part: `best_model.pth`, `history.json`, `training_history.png`."""
     from bwpredict.pipeline import challenger
 
-    with working_on(profile) as area:
+    with open_workspace(profile) as area:
         run = read_run(area)
         champion = None
         if run.training.warm_start and (version := _champion_version(run)):
             champion = _fetch_champion(run, area, version, CHECKPOINT)
-        return refer(challenger.fit(area, challenger.cut(_frame(area), run), run, champion))
+        return make_reference(challenger.fit(area, challenger.make_split(_frame(area), run), run, champion))
 
 
 def export(checkpoint: Reference) -> Reference:
     """Write the challenger as ONNX and check it in a fresh process: `*.onnx`, `parity.json`, `latency.json`."""
     from bwpredict.pipeline import challenger
 
-    with working_on(checkpoint) as area:
+    with open_workspace(checkpoint) as area:
         run = read_run(area)
         snapshot_id = read_document(area / SNAPSHOT, "snapshot")["snapshot_id"]
-        return refer(challenger.export_onnx(area, challenger.cut(_frame(area), run), run, snapshot_id))
+        return make_reference(challenger.export_onnx(area, challenger.make_split(_frame(area), run), run, snapshot_id))
 
 
 def compare(export: Reference) -> Reference:
     """Score champion, challenger and baselines on the same test windows: `comparison.json`, metadata, plots."""
     from bwpredict.pipeline import challenger
 
-    with working_on(export) as area:
+    with open_workspace(export) as area:
         run = read_run(area)
         champion = None
         if version := _champion_version(run):
@@ -160,8 +160,8 @@ def compare(export: Reference) -> Reference:
             links = frozenset((span["node_id"], span["peer_id"]) for span in spans)
             champion = challenger.Champion(version, onnx, links)
         pinned = read_document(area / SNAPSHOT, "snapshot")
-        challenger.evaluate(area, challenger.cut(_frame(area), run), run, pinned, champion)
-        return refer(area / COMPARISON)
+        challenger.evaluate(area, challenger.make_split(_frame(area), run), run, pinned, champion)
+        return make_reference(area / COMPARISON)
 
 
 def decide(comparison: Reference) -> Reference:
@@ -170,17 +170,19 @@ def decide(comparison: Reference) -> Reference:
     from bwpredict.pipeline import decision as pipeline_decision
     from bwpredict.reports.summary import summary_markdown
 
-    with working_on(comparison) as area:
+    with open_workspace(comparison) as area:
         run = read_run(area)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        decision = pipeline_decision.decide(area, run, run.policy, policy_origin=run.policy_origin, decided_at=now)
+        decision = pipeline_decision.decide_promotion(
+            area, run, run.policy, policy_origin=run.policy_origin, decided_at=now
+        )
         decision = _first_decision(area, decision)
         write_document(area / DECISION_NAME, "decision", decision)
         compared = read_document(area / COMPARISON, "comparison")
         _write_model_card(area, run, decision, compared)
         write_atomically(area / SUMMARY, summary_markdown(decision, compared).encode())
         logger.info("%s", gate_decision.summary(decision))
-        return refer(area / DECISION_NAME)
+        return make_reference(area / DECISION_NAME)
 
 
 def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], compared: dict[str, Any]) -> None:
@@ -212,7 +214,7 @@ def publish(decision: Reference) -> Reference:
     from bwpredict.provenance.record import record
     from bwpredict.registry.publish import publish as publish_version
 
-    with working_on(decision) as area:
+    with open_workspace(decision) as area:
         run = read_run(area)
         document = read_document(area / DECISION_NAME, "decision")
         if not run.publishes:
@@ -232,7 +234,7 @@ def publish(decision: Reference) -> Reference:
         )
         write_document(area / PUBLICATION, "production", production.document)
         logger.info("%s is in production at %s", production.version, run.registry)
-        return refer(area / PUBLICATION)
+        return make_reference(area / PUBLICATION)
 
 
 def announce(publication: Reference) -> dict[str, Any]:
@@ -240,15 +242,15 @@ def announce(publication: Reference) -> dict[str, Any]:
     from bwpredict.registry.pointer import Production
     from bwpredict.registry_views.announcement import announcement
 
-    made = Production(**read_document(file_of(publication), "production"))
-    return announcement(open_store(read_run(file_of(publication, RUN).parent).registry), made)
+    made = Production(**read_document(local_file(publication), "production"))
+    return announcement(open_store(read_run(local_file(publication, RUN).parent).registry), made)
 
 
 def open_study(profile: Reference, name: str, pruner: Pruner) -> Reference:
     """Begin the search for hyperparameters on the snapshot, or take it up: `study/`, with `study.json` in it."""
     from bwpredict.tuning import study as tuning_study
 
-    with working_on(profile) as area:
+    with open_workspace(profile) as area:
         run = read_run(area)
         spec = tuning_study.StudySpec(
             name=name or f"tune_{run.version.removeprefix('v')}",
@@ -260,7 +262,7 @@ def open_study(profile: Reference, name: str, pruner: Pruner) -> Reference:
             code_version=run.code_version,
             created_at=run.created_at,
         )
-        return refer(tuning_study.open_study(area / STUDY, spec).folder / tuning_study.SPEC)
+        return make_reference(tuning_study.open_study(area / STUDY, spec).folder / tuning_study.SPEC)
 
 
 def trial(study: Reference, trials: int) -> str:
@@ -272,9 +274,9 @@ def trial(study: Reference, trials: int) -> str:
     from bwpredict.pipeline import challenger
     from bwpredict.tuning import study as tuning_study
 
-    with working_on(study, depth=2, part=STUDY, alone=True) as area:
+    with open_workspace(study, depth=2, part=STUDY, exclusive=True) as area:
         opened = tuning_study.read_study(area / STUDY)
-        done = tuning_study.run_trial(opened, challenger.cut(_frame(area), read_run(area)), trials)
+        done = tuning_study.run_trial(opened, challenger.make_split(_frame(area), read_run(area)), trials)
     if done is None:
         return f"nothing to do: {trials} trials are finished or being run by others"
     logger.info("%s", tuning_study.sentence(done))
@@ -291,11 +293,11 @@ def propose(study: Reference, trials: int) -> Reference:
     from bwpredict.tuning import study as tuning_study
     from bwpredict.tuning.proposal import write_proposal
 
-    with working_on(study, depth=2) as area:
+    with open_workspace(study, depth=2) as area:
         path = write_proposal(tuning_study.read_study(area / STUDY), trials, area)
         name = config_files.propose(open_store(read_run(area).registry), path)
         logger.info("%s waits for review; then: bwpredict tune approve %s", path.name, name)
-        return refer(path)
+        return make_reference(path)
 
 
 def _frame(area: Path) -> Any:

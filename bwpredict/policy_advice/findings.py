@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bwpredict import schema
-from bwpredict.core.formatting import UNDEFINED, number, words
+from bwpredict.core.formatting import UNDEFINED, display_name, number
 from bwpredict.core.guide import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 from bwpredict.policy_advice.attainable import IDLE_BELOW, RIDGE, Findings, TargetFindings
 
@@ -17,14 +17,14 @@ _NAMES = {
 }
 
 
-def describe(findings: Findings) -> Iterator[str]:
+def finding_sentences(findings: Findings) -> Iterator[str]:
     """What was found: a paragraph for each target, one over all, one on how it was measured."""
     for target in findings.targets:
         parts = (_correlation(target), _mape(target), _skill(target))
-        yield f"{words(target.target)}: {' '.join(parts)}"
+        yield f"{display_name(target.target)}: {' '.join(parts)}"
     for absent in findings.absent:
         yield (
-            f"{words(absent)}: the telemetry lacks it or it is always 0, so nothing was measured, and no gate lets a"
+            f"{display_name(absent)}: missing from the telemetry or always 0; nothing was measured, and no gate lets a"
             " model pass that cannot be judged on it."
         )
     by_correlation, correlation = findings.best_average_correlation

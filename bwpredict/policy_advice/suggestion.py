@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 
 from bwpredict.config import GatePolicy, load
-from bwpredict.core.formatting import number, words
+from bwpredict.core.formatting import display_name, number
 from bwpredict.core.guide import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 from bwpredict.policy_advice.attainable import CHANCE, MODELS, Findings, TargetFindings
-from bwpredict.policy_advice.findings import describe, in_words
+from bwpredict.policy_advice.findings import finding_sentences, in_words
 
 GUIDE = GatePolicy()
 EQUALS_PASS = 2.8
@@ -74,7 +74,7 @@ def suggest(findings: Findings, source: Source) -> Suggestion:
         *_calibration(),
         *_constants(findings),
     ]
-    sentences = list(describe(findings))
+    sentences = list(finding_sentences(findings))
     name = f"suggested-{source.snapshot_id[:_DIGEST_CHARACTERS]}"
     values = {"name": name, "version": 1} | {one.name: one.value for one in thresholds}
     return Suggestion(load(GatePolicy, values, origin=name), sentences, _document(name, thresholds, sentences, source))
@@ -97,9 +97,9 @@ def _guide_thresholds(findings: Findings) -> Iterator[Threshold]:
     )
     idle = [target.target for target in findings.targets if target.idles]
     yield Threshold(
-        "mape_left_out",
+        "mape_excluded_targets",
         idle,
-        f"Idle near zero: {', '.join(map(words, idle))}. The decision shows the WAPE instead, and the skill decides."
+        f"Idle near zero: {', '.join(map(display_name, idle))}. The decision shows the WAPE, and the skill decides."
         if idle
         else "No target idles near zero: the MAPE of each means something.",
     )
@@ -142,7 +142,7 @@ def _skill_thresholds(findings: Findings) -> Iterator[Threshold]:
         )
     if hard and len(hard) == len(findings.targets):
         reason += " That is every target: this policy also passes a model that only repeats the best baseline."
-    yield Threshold("minimum_skill_of", {target.target: -_margin(target.noise) for target in hard}, reason)
+    yield Threshold("minimum_skill_by_target", {target.target: -_margin(target.noise) for target in hard}, reason)
 
 
 def _margins(findings: Findings) -> Iterator[Threshold]:

@@ -20,12 +20,12 @@ Arm = Literal["production", "canary"]
 _BITS = 53
 
 
-def arm_of_link(node_id: int, peer_id: int, share: float) -> Arm:
+def assign_arm(node_id: int, peer_id: int, share: float) -> Arm:
     """The arm that serves the link; `share` 0 (no canary) is production for all, 1 the candidate for all."""
-    return "canary" if place_of_link(node_id, peer_id) < share else "production"
+    return "canary" if link_position(node_id, peer_id) < share else "production"
 
 
-def place_of_link(node_id: int, peer_id: int) -> float:
+def link_position(node_id: int, peer_id: int) -> float:
     """The link's place in [0, 1): uniform over links, the same for ever."""
     digest = hashlib.sha256(f"{node_id}:{peer_id}".encode("ascii")).digest()
     return (int.from_bytes(digest[:8], "big") >> (64 - _BITS)) / 2.0**_BITS

@@ -17,12 +17,12 @@ from bwpredict.errors import ObjectCorruptError
 _FIELD = "checksum"
 
 
-def seal(kind: str, document: Mapping[str, Any], *, name: str) -> bytes:
+def write_manifest(kind: str, document: Mapping[str, Any], *, name: str) -> bytes:
     """The checked document with its checksum, as UTF-8 JSON. Raises DocumentError."""
     return encode_document(kind, {**document, _FIELD: _checksum(document)}, name=name)
 
 
-def unseal(kind: str, content: bytes, *, name: str) -> dict[str, Any]:
+def delete_manifest(kind: str, content: bytes, *, name: str) -> dict[str, Any]:
     """The checked document in `content`, without its checksum.
 
     Raises:

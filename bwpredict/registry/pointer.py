@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from bwpredict.errors import ObjectCorruptError, ObjectMissingError
 from bwpredict.registry.layout import DECISION_NAME, PRODUCTION_KEY, model_key, onnx_name, record_key
-from bwpredict.registry.manifest import seal, unseal
+from bwpredict.registry.manifest import delete_manifest, write_manifest
 from bwpredict.store.base import Store
 
 Kind = Literal["bootstrap", "promotion", "rollback", "cleanup", "canary"]
@@ -109,7 +109,7 @@ def read_production(store: Store) -> Production | None:
 
 def encode(production: Production) -> bytes:
     """The move as it is written, with its checksum."""
-    return seal("production", production.document, name=PRODUCTION_KEY)
+    return write_manifest("production", production.document, name=PRODUCTION_KEY)
 
 
 def decode(store: Store, key: str, content: bytes, etag: str = "") -> Production:
@@ -120,7 +120,7 @@ def decode(store: Store, key: str, content: bytes, etag: str = "") -> Production
         ObjectCorruptError: not the document that was written, or its parts are about different versions.
     """
     name = f"{store.uri}/{key}"
-    made = Production(**unseal("production", content, name=name), etag=etag)
+    made = Production(**delete_manifest("production", content, name=name), etag=etag)
     files = (model_key(made.version, onnx_name(made.version)), model_key(made.version, DECISION_NAME))
     about_itself = {"cleanup": made.cleanup, "canary": made.canary}.get(made.kind, made.decision)
     if (made.onnx_key, made.decision["key"]) != files or not about_itself:

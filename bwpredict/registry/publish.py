@@ -23,7 +23,7 @@ from bwpredict.registry.layout import (
     onnx_name,
     required_files,
 )
-from bwpredict.registry.manifest import seal, unseal
+from bwpredict.registry.manifest import delete_manifest, write_manifest
 from bwpredict.registry.pointer import Kind, Production, read_production
 from bwpredict.registry.promotion import move, require_not_deleted
 from bwpredict.registry.versions import Manifest
@@ -175,8 +175,8 @@ def _write_manifest(store: Store, folder: Path, manifest: Manifest) -> None:
     ]
     document = {"version": manifest.version, "month": manifest.month, "files": files}
     try:
-        store.write(key, seal("manifest", document, name=key), if_etag=None)
+        store.write(key, write_manifest("manifest", document, name=key), if_etag=None)
     except ConflictError as error:
-        if unseal("manifest", store.read(key)[0], name=f"{store.uri}/{key}") != document:
+        if delete_manifest("manifest", store.read(key)[0], name=f"{store.uri}/{key}") != document:
             sentence = f"{store.uri}/{key}: {manifest.version} was published before, with other files; left as it is."
             raise ConflictError(sentence) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bwpredict.errors import ConfigError, ObjectCorruptError, ObjectMissingError
 from bwpredict.registry.layout import MANIFEST_NAME, model_key
-from bwpredict.registry.manifest import unseal
+from bwpredict.registry.manifest import delete_manifest
 from bwpredict.store.base import Store, explained_os_errors
 from bwpredict.store.files import atomic_path, sha256_of
 
@@ -51,7 +51,7 @@ def find_manifest(store: Store, version: str) -> Manifest | None:
         content, _ = store.read(key)
     except ObjectMissingError:
         return None
-    document = unseal("manifest", content, name=f"{store.uri}/{key}")
+    document = delete_manifest("manifest", content, name=f"{store.uri}/{key}")
     if document["version"] != version:
         raise ObjectCorruptError(f"{store.uri}/{key}: is the manifest of {document['version']}, not of {version}.")
     files = {file["name"]: file["sha256"] for file in document["files"]}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bwpredict import schema
-from bwpredict.core.formatting import words
+from bwpredict.core.formatting import display_name
 from bwpredict.reports.plots import BLUE, GREY, VERMILION, picture
 
 
@@ -25,7 +25,9 @@ def skill_by_month(path: Path, document: Mapping[str, Any]) -> Path:
                 label = f"frozen: trained on {document['frozen_month']}" if name == "frozen" else "retrained monthly"
                 axes.plot(places, values, color=colour, marker=mark, label=label)
             axes.axhline(0, color=GREY, linewidth=1, linestyle="--")
-            axes.set(title=words(target), ylabel="skill over the best baseline", xlabel="month that was forecast")
+            axes.set(
+                title=display_name(target), ylabel="skill over the best baseline", xlabel="month that was forecast"
+            )
             axes.set_xticks(places, months)
         figure.axes[0].legend(fontsize=9)
     return path

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bwpredict import schema
-from bwpredict.core.formatting import UNDEFINED, number, words
+from bwpredict.core.formatting import UNDEFINED, display_name, number
 
 Document = Mapping[str, Any]
 
@@ -20,7 +20,7 @@ def difference_rows(difference: Document | None) -> list[dict[str, Any]]:
     """A row for each target and the weighted mean: texts, and where its whisker is drawn."""
     if difference is None:
         return []
-    found = {words(name): figures for name, figures in difference["per_target"].items() if figures is not None}
+    found = {display_name(name): figures for name, figures in difference["per_target"].items() if figures is not None}
     found["Weighted mean"] = difference["weighted"]
     ends = [abs(figures[key]) for figures in found.values() for key in ("low", "high") if figures[key] is not None]
     widest = max([*ends, 1.0])
@@ -74,7 +74,7 @@ def slice_rows(comparison: Document) -> list[dict[str, Any]]:
     rows = comparison.get("slices", {}).get("rows", [])
     return [
         {
-            "attribute": words(row["attribute"]),
+            "attribute": display_name(row["attribute"]),
             "value": row["value"],
             "windows": number(row["windows"]),
             "supported": row["supported"],

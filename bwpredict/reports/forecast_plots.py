@@ -14,7 +14,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import MaxNLocator
 
 from bwpredict import schema
-from bwpredict.core.formatting import number, unit_of, words
+from bwpredict.core.formatting import display_name, number, unit_of
 from bwpredict.datasets.windows import DAY_SECONDS
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.inference.onnx_model import Bounds
@@ -105,7 +105,11 @@ def residuals(path: Path, forecasts: Forecasts) -> Path:
     """Draw how the errors (forecast less actual) of challenger and champion are distributed, one panel a target."""
     with picture(path, 10.5, 7.2) as figure:
         for target, axes in zip(schema.TARGETS, figure.subplots(2, 2).ravel(), strict=True):
-            axes.set(title=words(target), xlabel=f"forecast less actual ({unit_of(target)})", ylabel="share of windows")
+            axes.set(
+                title=display_name(target),
+                xlabel=f"forecast less actual ({unit_of(target)})",
+                ylabel="share of windows",
+            )
             if target not in forecasts.targets:
                 _nothing(axes)
                 continue
@@ -149,7 +153,7 @@ def horizon(path: Path, comparison: Mapping[str, Any], horizon_minutes: float) -
     minutes = comparison["horizon"]["minutes"]
     with picture(path, 10.5, 7.2) as figure:
         for target, axes in zip(schema.TARGETS, figure.subplots(2, 2).ravel(), strict=True):
-            axes.set(title=words(target), xlabel="minutes ahead", ylabel=f"MAE ({unit_of(target)})")
+            axes.set(title=display_name(target), xlabel="minutes ahead", ylabel=f"MAE ({unit_of(target)})")
             if target not in comparison["targets"]:
                 _nothing(axes)
                 continue

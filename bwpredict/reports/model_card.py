@@ -15,8 +15,8 @@ from typing import Any
 
 import jinja2
 
-from bwpredict.core.formatting import UNDEFINED, duration, number, unit_of, words
-from bwpredict.gate.decision import describe
+from bwpredict.core.formatting import UNDEFINED, display_name, duration, number, unit_of
+from bwpredict.gate.decision import check_rows
 from bwpredict.reports import champion_section
 from bwpredict.reports.tables import (
     INTERVAL_COLUMNS,
@@ -95,7 +95,7 @@ def model_card(
         difference_sentence=champion_section.difference_sentence(comparison.get("difference")),
         slice_rows=champion_section.slice_rows(comparison),
         slice_sentence=champion_section.slice_sentence(comparison),
-        slice_targets=[words(name) for name in metadata["targets"]],
+        slice_targets=[display_name(name) for name in metadata["targets"]],
         drift_rows=list(champion_section.drift_rows(profile, champion_profile)),
         horizon_sentence=_horizon_sentence(metadata),
         pictures=_pictures(pictures),
@@ -127,14 +127,14 @@ def _tiles(metadata: Document, comparison: Document) -> Iterator[dict[str, str]]
     known = {target: skill for target, skill in skills.items() if skill is not None}
     if known:
         weakest = min(known, key=lambda target: known[target])
-        yield {"name": "Weakest skill", "value": number(known[weakest], 3), "note": words(weakest)}
+        yield {"name": "Weakest skill", "value": number(known[weakest], 3), "note": display_name(weakest)}
 
 
 def _checks(decision: Document) -> list[dict[str, str]]:
     """The checks, those that failed first."""
     rows = [
         {"mark": check["verdict"], "sentence": sentence, "value": value, "threshold": threshold}
-        for check, (_, sentence, value, threshold) in zip(decision["checks"], describe(decision), strict=True)
+        for check, (_, sentence, value, threshold) in zip(decision["checks"], check_rows(decision), strict=True)
     ]
     return sorted(rows, key=lambda row: _ORDER.get(row["mark"], len(_ORDER)))
 
@@ -146,7 +146,7 @@ def _target(target: str, comparison: Document) -> dict[str, Any]:
     whole = [figures for name, figures in rows.items() if models[name]["share_scored"] == 1]
     best = {metric.key: best_of(metric, [figures.get(metric.key) for figures in whole]) for metric in METRICS}
     return {
-        "name": words(target),
+        "name": display_name(target),
         "unit": f"MAE and RMSE in {unit_of(target)}",
         "note": _target_note(target, comparison),
         "rows": [
@@ -284,7 +284,7 @@ def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
     for target, figures in comparison["models"]["challenger"]["per_target"].items():
         skill = figures.get("skill")
         if skill is not None and skill <= 0:
-            yield f"{words(target)}: no better than its baseline ({model_words(figures.get('baseline'))})."
+            yield f"{display_name(target)}: no better than its baseline ({model_words(figures.get('baseline'))})."
     if metadata["intervals"]["made"]:
         yield (
             "Its intervals presume that later telemetry is like that of the calibration span; where a network has"
@@ -304,7 +304,7 @@ def _groups(run: Document, metadata: Document) -> list[dict[str, Any]]:
     groups["Environment"] = metadata["environment"]
     groups["Floors of MAPE"] = metadata["mape_floors"]
     return [
-        {"name": name, "pairs": [(words(key), number(value, 6)) for key, value in values.items()]}
+        {"name": name, "pairs": [(display_name(key), number(value, 6)) for key, value in values.items()]}
         for name, values in groups.items()
     ]
 
@@ -321,7 +321,7 @@ def _horizon_sentence(metadata: Document) -> str:
 def _pictures(folder: Path | None) -> dict[str, Any]:
     """Each picture that there is, by its file's stem; those of the links as (target, picture)."""
     found = {path.stem: _data_uri(path) for path in sorted(folder.glob("*.png"))} if folder else {}
-    by_target = {words(name): found.get(f"link_forecasts_{name}") for name in TARGETS}
+    by_target = {display_name(name): found.get(f"link_forecasts_{name}") for name in TARGETS}
     return {name: found.get(name) for name in _PICTURES} | {
         "links": [(name, picture) for name, picture in by_target.items() if picture]
     }

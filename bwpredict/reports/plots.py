@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bwpredict import schema
-from bwpredict.core.formatting import number, unit_of, words
+from bwpredict.core.formatting import display_name, number, unit_of
 from bwpredict.store.files import atomic_path
 
 Values = npt.NDArray[np.float64]
@@ -116,7 +116,7 @@ def predictions_scatter(
         panels = figure.subplots(2, 2).ravel()
         for target, axes in zip(schema.TARGETS, panels, strict=True):
             _panel(figure, axes, target, *pairs.get(target, nothing))
-            axes.set_title(words(target), pad=24)
+            axes.set_title(display_name(target), pad=24)
             axes.annotate(
                 _figures(metrics.get(target, {})), (0, 1), (0, 8), "axes fraction", textcoords="offset points"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bwpredict.gate.decision import describe
+from bwpredict.gate.decision import check_rows
 from bwpredict.reports.champion_section import difference_rows
 
 _MOST_FAILED = 8
@@ -22,7 +22,7 @@ def summary_markdown(decision: Mapping[str, Any], comparison: Mapping[str, Any])
     lines = [f"**{_plain(decision['version'])}**: {_plain(decision['reason'])}", "", basis]
     failed = [
         f"- ✗ {_plain(sentence)} Value {_plain(value)}, threshold {_plain(threshold)}."
-        for verdict, sentence, value, threshold in describe(decision)
+        for verdict, sentence, value, threshold in check_rows(decision)
         if verdict == "fail"
     ]
     if failed:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rich import box
 from rich.table import Table
 
-from bwpredict.core.formatting import UNDEFINED, number, unit_of, words
+from bwpredict.core.formatting import UNDEFINED, display_name, number, unit_of
 from bwpredict.core.guide import GUIDE_ACCURACY_PERCENT, GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 
 
@@ -60,8 +60,10 @@ def tables(comparison: Mapping[str, Any], *, model: str = "challenger") -> tuple
     figures = comparison["models"][model]
     per_target = _table(f"{model_words(model)} on the test windows", ("Target", *(metric.label for metric in METRICS)))
     for target, row in figures["per_target"].items():
-        per_target.add_row(f"{words(target)}, {unit_of(target)}", *(metric.text(row) for metric in METRICS))
-    baselines = (f"{words(name)}: {model_words(row.get('baseline'))}" for name, row in figures["per_target"].items())
+        per_target.add_row(f"{display_name(target)}, {unit_of(target)}", *(metric.text(row) for metric in METRICS))
+    baselines = (
+        f"{display_name(name)}: {model_words(row.get('baseline'))}" for name, row in figures["per_target"].items()
+    )
     per_target.caption = f"Skill against: {'; '.join(baselines)}.{_left_out(figures['per_target'])}"
     overall = _table("Overall", ("Figure", "Value", "Guide"))
     for line in overall_rows(figures["overall"]):
@@ -78,7 +80,7 @@ def tables(comparison: Mapping[str, Any], *, model: str = "challenger") -> tuple
 def _left_out(per_target: Mapping[str, Any]) -> str:
     """In words, the share of each target's samples that lie below the floor of the MAPE; nothing if none does."""
     shares = {name: row.get("mape_share_left_out") for name, row in per_target.items()}
-    told = [f"{words(name)} {100 * share:.3g} %" for name, share in shares.items() if share]
+    told = [f"{display_name(name)} {100 * share:.3g} %" for name, share in shares.items() if share]
     return f" Below the floor and not in the MAPE: {', '.join(told)}." if told else ""
 
 
@@ -112,7 +114,7 @@ def interval_rows(intervals: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         extremes = (slices[0][1], slices[-1][1]) if slices else (UNDEFINED, UNDEFINED)
         share = figures["coverage"]
         covered = UNDEFINED if share is None else f"{share:.1%}"
-        yield f"{words(target)}, {unit_of(target)}", covered, number(figures["mean_width"], 3), *extremes
+        yield f"{display_name(target)}, {unit_of(target)}", covered, number(figures["mean_width"], 3), *extremes
 
 
 def model_names(comparison: Mapping[str, Any]) -> list[str]:

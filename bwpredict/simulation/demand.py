@@ -121,7 +121,9 @@ class Hidden:
     """Log factor of the slow drift, (n, minutes)."""
 
 
-def draw(keys: list[np.ndarray[tuple[int, ...], np.dtype[np.uint64]]], links: Links, day: int, regime: str) -> Draws:
+def draw_activity(
+    keys: list[np.ndarray[tuple[int, ...], np.dtype[np.uint64]]], links: Links, day: int, regime: str
+) -> Draws:
     """The random numbers of `day` for the links with these keys (of DAY_STREAM)."""
     activity = ACTIVITY[regime]
     normals = np.empty((len(keys), len(_NORMAL_PROCESSES) + NOISE_COLUMNS, MINUTES_PER_DAY), np.float32)

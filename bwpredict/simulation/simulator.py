@@ -56,8 +56,8 @@ class Simulation:
         links = (self._drifted if day >= self.config.drift_day else self._links).take(first, last)
         keys, cycles = self._keys[first:last], self._cycles[first:last]
         if day == self.config.first_day:
-            self._before[first] = demand.states_at_rest(demand.draw(keys, links, day - 1, regime))
-        draws = demand.draw(keys, links, day, regime)
+            self._before[first] = demand.states_at_rest(demand.draw_activity(keys, links, day - 1, regime))
+        draws = demand.draw_activity(keys, links, day, regime)
         offset = day - self.config.first_day
         hidden, left = demand.evolve(draws, self._before[first], self._slow[first:last, offset : offset + 2])
         self._before[first] = left

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bwpredict.config import TrainingConfig
-from bwpredict.datasets.sampling import draw
+from bwpredict.datasets.sampling import sample_windows
 from bwpredict.datasets.windows import Index
 from bwpredict.errors import DivergedError
 from bwpredict.models.network import Forecaster, load_checkpoint
@@ -201,7 +201,7 @@ def _train_epoch(
     """What is left of the epoch; returns the mean loss on the way, and the seconds it took."""
     config, ranks = progress.config, progress.ranks
     began, before = time.monotonic(), learning.seconds
-    order = draw(progress.train, budget, config.draw, seed=config.seed, epoch=learning.epoch)
+    order = sample_windows(progress.train, budget, config.draw, seed=config.seed, epoch=learning.epoch)
     learning.model.train()
     with _deterministic(progress.weights.device), memory.kept():
         for number, batch in enumerate(_batches(order, config.batch_size)):

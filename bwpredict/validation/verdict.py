@@ -52,10 +52,10 @@ def validate(
             check_shard(telemetry, snapshot, days, Path(folder, str(number)))
             for number, days in enumerate(plan_shards(telemetry, snapshot))
         ]
-        return judge(shards, snapshot, champion_profile, output)[0]
+        return aggregate_shards(shards, snapshot, champion_profile, output)[0]
 
 
-def judge(
+def aggregate_shards(
     shards: Sequence[Path], snapshot: dict[str, Any], champion_profile: Profile | None, output: Path
 ) -> tuple[dict[str, Any], Profile]:
     """The second half of `validate`, from what `check_shard` wrote: the result, and the profile of all days."""

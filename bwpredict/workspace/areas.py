@@ -23,31 +23,31 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def working_on(area: Path, part: str = "", *, alone: bool = False) -> Iterator[None]:
+def workspace_lock(area: Path, part: str = "", *, exclusive: bool = False) -> Iterator[None]:
     """Bring the area up to date; after the block, also one that failed, send what it changed in the folder `part`.
 
     Others see all that the block changed, or nothing. Blocks with different parts may run at once, on any machines;
-    the part "" is the whole area. `alone`: no other block may change the same files meanwhile.
+    the part "" is the whole area. `exclusive`: no other block may change the same files meanwhile.
 
     Raises:
         StoreUnreachableError: the store's.
-        OvertakenError: `alone`, and another machine changed the same file; nothing was sent.
+        OvertakenError: `exclusive`, and another machine changed the same file; nothing was sent.
     """
     copy = _copy_of(area)
     if copy is None:
         yield
         return
-    with hold(area / part / "alone.lock") if alone else nullcontext():
+    with hold(area / part / "exclusive.lock") if exclusive else nullcontext():
         before = copy.update(part)
         try:
             yield
         except BaseException:
             try:
-                copy.send(before, part, alone=alone)
+                copy.send(before, part, exclusive=exclusive)
             except BwPredictError as error:
                 logger.warning("%s What the step wrote before it failed is on this machine only.", error)
             raise
-        copy.send(before, part, alone=alone)
+        copy.send(before, part, exclusive=exclusive)
 
 
 def fetch(area: Path, *names: str) -> None:
@@ -75,7 +75,7 @@ def share(path: Path) -> None:
         logger.warning("%s Were this machine lost now, another would continue from an earlier point.", error)
 
 
-def newest(work: Path, limit: int) -> list[Path]:
+def newest_areas(work: Path, limit: int) -> list[Path]:
     """The latest areas in the folder `work`, those first that were changed last. Raises StoreUnreachableError."""
     if _is_shared(work):
         settings = Settings()
@@ -90,12 +90,12 @@ def newest(work: Path, limit: int) -> list[Path]:
     return sorted(areas, key=lambda path: (path / RUN).stat().st_mtime, reverse=True)[:limit]
 
 
-def portable(path: Path) -> str:
+def portable_path(path: Path) -> str:
     """The path as another machine understands it: below BWPREDICT_WORK, where that is each machine's own."""
     return path.absolute().relative_to(Settings().work.absolute()).as_posix() if _is_shared(path) else str(path)
 
 
-def local(path: str) -> Path:
+def local_path(path: str) -> Path:
     """Where a `portable` path is on this machine."""
     return Settings().work.absolute() / path
 

@@ -17,37 +17,37 @@ class Reference:
     """A file in a run's work area, by path and checksum: small enough for an XCom."""
 
     path: str
-    """The same on every machine: below BWPREDICT_WORK where each has its own. `file_of` tells where that is here."""
+    """Relative to BWPREDICT_WORK where each machine has its own; `local_file` gives the path on this machine."""
     sha256: str
 
 
-def refer(path: Path) -> Reference:
+def make_reference(path: Path) -> Reference:
     """The reference to a file that a step wrote."""
-    return Reference(areas.portable(path), sha256_of(path))
+    return Reference(areas.portable_path(path), sha256_of(path))
 
 
-def file_of(reference: Reference, name: str = "") -> Path:
+def local_file(reference: Reference, name: str = "") -> Path:
     """Where the file lies on this machine, or the one called `name` beside it, brought here if need be.
 
     For files of the work area itself, not of folders in it.
     """
-    written = areas.local(reference.path)
+    written = areas.local_path(reference.path)
     path = written.with_name(name or written.name)
     areas.fetch(path.parent, path.name)
     return path
 
 
 @contextmanager
-def working_on(*before: Reference, depth: int = 1, part: str = "", alone: bool = False) -> Iterator[Path]:
+def open_workspace(*before: Reference, depth: int = 1, part: str = "", exclusive: bool = False) -> Iterator[Path]:
     """The work area of references that lie `depth` levels down in it, for a step that may write into its `part`.
 
     Raises:
         WorkAreaError: a file is not the one that was written.
-        StoreUnreachableError, OvertakenError: as `work_areas.working_on`.
+        StoreUnreachableError, OvertakenError: as `areas.workspace_lock`.
     """
-    paths = [areas.local(reference.path) for reference in before]
+    paths = [areas.local_path(reference.path) for reference in before]
     area = paths[0].parents[depth - 1]
-    with areas.working_on(area, part, alone=alone):
+    with areas.workspace_lock(area, part, exclusive=exclusive):
         for path, reference in zip(paths, before, strict=True):
             _require_written(path, reference.sha256)
         yield area

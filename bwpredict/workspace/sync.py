@@ -81,14 +81,14 @@ class AreaCopy:
             raise ObjectMissingError(f"{self._where}: names a file that is gone; run again. {error}") from error
         return None if etag is None else files
 
-    def send(self, before: Known, part: str, *, alone: bool) -> None:
+    def send(self, before: Known, part: str, *, exclusive: bool) -> None:
         """Send the files in `part` that differ from `before`, and take out of the area what is no longer here."""
         here = self._local(part)
         changed = {name: path for name, path in here.items() if name not in before or _stamp(path) != before[name][1]}
         gone = before.keys() - here.keys()
         if not part and not (self.area / RESUME).exists():
             gone |= {name for name in self._read()[0] if name.startswith(f"{RESUME}/")}
-        expected = {name: before[name][0] if name in before else None for name in changed} if alone else {}
+        expected = {name: before[name][0] if name in before else None for name in changed} if exclusive else {}
         self.put(changed, gone, expected)
 
     def put(self, paths: Mapping[str, Path], gone: Collection[str], expected: Mapping[str, str | None]) -> None:

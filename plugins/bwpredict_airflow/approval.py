@@ -10,8 +10,8 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from bwpredict.errors import GateRejected
 from bwpredict.workspace.artifacts import SUMMARY
-from bwpredict.workspace.references import Reference, file_of
-from bwpredict_airflow.task_errors import kind_that_publishes_nothing, reason_in_one_line
+from bwpredict.workspace.references import Reference, local_file
+from bwpredict_airflow.task_errors import one_line_errors, skip_publish_reason
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,10 +39,10 @@ class Approval(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, or hand on at once."""
         params = context["params"]
-        if not params["human_approval"] or kind_that_publishes_nothing(cast("Mapping[str, Any]", context)):
+        if not params["human_approval"] or skip_publish_reason(cast("Mapping[str, Any]", context)):
             return self.decision
-        with reason_in_one_line():
-            summary = file_of(Reference(**self.decision), SUMMARY)
+        with one_line_errors():
+            summary = local_file(Reference(**self.decision), SUMMARY)
         self.body = summary.read_text("utf-8")
         self.response_timeout = timedelta(hours=params["approval_hours"])
         return super().execute(context)
@@ -53,7 +53,7 @@ class Approval(ApprovalOperator):
         Raises:
             Stopped: refused, or nobody answered in time.
         """
-        with reason_in_one_line():
+        with one_line_errors():
             if event.get("timedout") or event.get("error_type") == "timeout":
                 raise GateRejected("Nobody approved the model in time: nothing was published.")
             if event.get("chosen_options") != [self.APPROVE]:

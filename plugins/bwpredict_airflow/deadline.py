@@ -29,7 +29,7 @@ class RunCreated(BaseDeadlineReference):
         return datetime.now(UTC)
 
 
-async def tell_that_it_is_late(context: dict[str, Any] | None = None) -> None:
+async def send_deadline_alert(context: dict[str, Any] | None = None) -> None:
     """Send the alert, from the triggerer. A run that has ended is not late: it was told of when it failed."""
     run = (context or {}).get("dag_run") or {}
     if run.get("state") in _ENDED:

@@ -12,15 +12,15 @@ from airflow.sdk import get_current_context
 from bwpredict.config import Settings
 from bwpredict.core.code_version import code_version
 from bwpredict.pipeline import steps
-from bwpredict.pipeline.model_catalog import THE_ONE_MODEL, NamedModel
+from bwpredict.pipeline.model_catalog import DEFAULT_ENTRY, NamedModel
 from bwpredict.pipeline.run_config import run_config
-from bwpredict_airflow.task_errors import reason_in_one_line
+from bwpredict_airflow.task_errors import one_line_errors
 
 
-def plan_run(params: Mapping[str, Any], settings: Settings, model: NamedModel = THE_ONE_MODEL) -> dict[str, str]:
+def plan_run(params: Mapping[str, Any], settings: Settings, model: NamedModel = DEFAULT_ENTRY) -> dict[str, str]:
     """Write `run.json` of the task's DAG run, with these params; the task fails in one line where they are unusable."""
     run = get_current_context()["dag_run"]
-    with reason_in_one_line():
+    with one_line_errors():
         config = run_config(
             params,
             run_id=run.run_id,

@@ -52,7 +52,7 @@ def run_step(step: Callable[[Reference], Reference], before: Mapping[str, str]) 
     """Run one step of `bwpredict.pipeline.steps` on what the task before handed over; return what to hand on."""
     from bwpredict.workspace.references import Reference
 
-    with reason_in_one_line():
+    with one_line_errors():
         return asdict(step(Reference(**before)))
 
 
@@ -62,7 +62,7 @@ def require_pass(decision: Mapping[str, Any]) -> None:
     Raises:
         Stopped: the decision is a rejection.
     """
-    with reason_in_one_line():
+    with one_line_errors():
         if not decision["passed"]:
             raise GateRejected(decision["reason"])
 
@@ -73,11 +73,11 @@ def skip_unless_to_publish(context: Mapping[str, Any]) -> None:
     Raises:
         AirflowSkipException: with the reason.
     """
-    if kind := kind_that_publishes_nothing(context):
+    if kind := skip_publish_reason(context):
         raise AirflowSkipException(f"This is a {kind}: the challenger passed, and nothing was published.")
 
 
-def kind_that_publishes_nothing(context: Mapping[str, Any]) -> str | None:
+def skip_publish_reason(context: Mapping[str, Any]) -> str | None:
     """In words, what kind of run it is that publishes nothing; None: it publishes what passes."""
     params = context["params"]
     if params["dry_run"]:
@@ -88,7 +88,7 @@ def kind_that_publishes_nothing(context: Mapping[str, Any]) -> str | None:
 
 
 @contextmanager
-def reason_in_one_line() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
     """Let an error of bwpredict end the task with its sentence in the log and no stack trace.
 
     Raises:

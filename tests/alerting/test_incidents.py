@@ -71,7 +71,7 @@ def test_what_was_never_ill_does_not_recover(local_store, receiver):
 def test_an_alert_that_nobody_took_is_sent_again_and_its_recovery_is_not(local_store, receiver):
     receiver.status = 500
     assert not report(local_store, [receiver.url()], INCIDENT, now=NOW)
-    assert open_incident(local_store, INCIDENT.subject)["told_at"] is None
+    assert open_incident(local_store, INCIDENT.subject)["notified_at"] is None
     receiver.status = 200
     assert report(local_store, [receiver.url()], INCIDENT, now=NOW)
     receiver.status = 500

@@ -11,7 +11,7 @@ TOP = {"__init__", "__main__", "cli", "config", "schema", "errors"}
 
 def test_every_package_keeps_to_its_layer():
     linter = Path(sys.executable).with_name("lint-imports")
-    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
 
 

@@ -11,7 +11,19 @@ from whole_airflow import DAG, DAG_ID, LENIENT_POLICY, SMALL_TRAINING, contents,
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 
-STEPS = ["plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"]
+STEPS = [
+    "plan",
+    "pull",
+    "plan_shards",
+    "check",
+    "validate",
+    "train",
+    "export",
+    "compare",
+    "decide",
+    "approve",
+    "publish",
+]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

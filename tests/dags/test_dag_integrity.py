@@ -6,7 +6,7 @@ from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.gate.policies import policy_names
 
 STEPS = [
-    *("plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),
+    *("plan", "pull", "plan_shards", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),
 ]
 
 
@@ -190,15 +190,15 @@ def test_a_file_of_models_that_cannot_be_used_is_an_import_error_that_says_why(a
 
 def test_the_tasks_stand_in_groups_that_leave_their_names_alone(dag):
     assert dag["groups"] == {
-        "telemetry": ["check", "deal_out", "pull", "validate"],
+        "telemetry": ["check", "plan_shards", "pull", "validate"],
         "challenger": ["export", "train"],
-        "judgement": ["approve", "compare", "decide"],
+        "evaluation": ["approve", "compare", "decide"],
     }
 
 
 def test_a_month_that_is_late_is_told_of_before_its_run_is_ended(dag):
     (deadline,) = dag["deadlines"]
-    assert deadline["callback"] == "bwpredict_airflow.deadline.tell_that_it_is_late"
+    assert deadline["callback"] == "bwpredict_airflow.deadline.send_deadline_alert"
     assert deadline["reference"] == "RunCreated"
     assert 0 < deadline["interval_s"] < dag["run_timeout_s"]
 

@@ -10,7 +10,7 @@ from bwpredict.store.factory import open_store
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 STEPS = [
-    *("plan", "pull", "deal_out", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),
+    *("plan", "pull", "plan_shards", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),
 ]
 VERDICTS = ("reject", "broken_telemetry", "empty_month")
 

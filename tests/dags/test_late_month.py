@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
-from bwpredict_airflow.deadline import tell_that_it_is_late
+from bwpredict_airflow.deadline import send_deadline_alert
 from bwpredict_airflow.task_errors import skip_unless_to_publish
 from fixtures_alerts import running_receiver
 
@@ -21,7 +21,7 @@ def test_a_run_that_still_goes_on_is_told_of_with_its_address(monkeypatch):
     with running_receiver() as receiver:
         monkeypatch.setenv("BWPREDICT_ALERT_URLS", receiver.url())
         monkeypatch.setenv("BWPREDICT_BASE_URL", "https://airflow.example")
-        asyncio.run(tell_that_it_is_late({"dag_run": RUN}))
+        asyncio.run(send_deadline_alert({"dag_run": RUN}))
     (alert,) = receiver.received
     assert alert["title"] == "bandwidth_predictor_retrain: the month's model is late"
     assert "https://airflow.example/dags/bandwidth_predictor_retrain/runs/scheduled__2026-11-01" in alert["message"]
@@ -31,7 +31,7 @@ def test_a_run_that_still_goes_on_is_told_of_with_its_address(monkeypatch):
 def test_a_run_that_has_ended_is_not_late(monkeypatch, state):
     with running_receiver() as receiver:
         monkeypatch.setenv("BWPREDICT_ALERT_URLS", receiver.url())
-        asyncio.run(tell_that_it_is_late({"dag_run": RUN | {"state": state}}))
+        asyncio.run(send_deadline_alert({"dag_run": RUN | {"state": state}}))
     assert receiver.received == []
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.definitions.retry_policy import RetryAction
 from bwpredict_airflow.notifier import AlertNotifier, compose
-from bwpredict_airflow.task_errors import NO_RETRY_ON_A_VERDICT, Interrupted, Stopped, reason_in_one_line, run_step
+from bwpredict_airflow.task_errors import NO_RETRY_ON_A_VERDICT, Interrupted, Stopped, one_line_errors, run_step
 
 from bwpredict.config import RunConfig, Settings
 from bwpredict.errors import (
@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def stopped_by(error: BwPredictError) -> Stopped:
-    with pytest.raises(Stopped) as stop, reason_in_one_line():
+    with pytest.raises(Stopped) as stop, one_line_errors():
         raise error
     return stop.value
 
@@ -45,7 +45,7 @@ def test_a_store_that_did_not_answer_is_tried_again(error: type[BwPredictError])
 
 
 def test_any_other_error_keeps_its_stack_trace_and_airflows_own_retries():
-    with pytest.raises(ZeroDivisionError), reason_in_one_line():
+    with pytest.raises(ZeroDivisionError), one_line_errors():
         _ = 1 / 0
     decided = NO_RETRY_ON_A_VERDICT.evaluate(ZeroDivisionError(), try_number=1, max_tries=2)
     assert decided.action is RetryAction.DEFAULT

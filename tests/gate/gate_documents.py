@@ -8,7 +8,7 @@ from typing import Any
 from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.documents import encode_document
-from bwpredict.gate.decision import decide
+from bwpredict.gate.decision import make_decision
 
 VERSION, CHAMPION = "v20261101_000000", "v20261001_000000"
 SHA256 = "a" * 64
@@ -196,7 +196,7 @@ class Judgement:
             "snapshot_id": "snap-1",
             "decided_at": "2026-11-01T00:09:00+00:00",
         }
-        decision = decide(**self.documents, policy=policy or GatePolicy(), **(values | changes))
+        decision = make_decision(**self.documents, policy=policy or GatePolicy(), **(values | changes))
         return json.loads(encode_document("decision", decision, name="decision.json"))
 
     def _inner(self, keys: list[str]) -> dict[str, Any]:

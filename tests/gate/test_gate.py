@@ -7,7 +7,7 @@ from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.documents import encode_document
 from bwpredict.errors import DocumentError
-from bwpredict.gate.decision import describe, policy_digest, summary
+from bwpredict.gate.decision import check_rows, policy_digest, summary
 
 OVERALL = "comparison/models/challenger/overall"
 RTT = "comparison/models/challenger/per_target/rtt_ms"
@@ -234,7 +234,7 @@ def test_a_skill_over_no_named_baseline_fails(judged):
         )
 
 
-IDLE_LOSS = GatePolicy(name="idle loss", mape_left_out=["packet_loss"])
+IDLE_LOSS = GatePolicy(name="idle loss", mape_excluded_targets=["packet_loss"])
 
 
 def test_a_mape_is_left_out_only_where_the_policy_says_so_and_the_decision_says_it_too(judged):
@@ -258,7 +258,7 @@ def test_with_a_mape_left_out_the_others_are_still_judged(judged):
 
 
 def test_with_every_mape_left_out_each_says_so(judged):
-    policy = GatePolicy(name="no mape", mape_left_out=list(schema.TARGETS))
+    policy = GatePolicy(name="no mape", mape_excluded_targets=list(schema.TARGETS))
     decision = judged.decide(policy)
     assert decision["passed"]
     assert [one["id"] for one in decision["checks"] if one["verdict"] == "not_applicable"] == [
@@ -326,7 +326,7 @@ def test_the_summary_of_a_pass_is_its_reason(judged):
 
 def test_the_table_has_a_row_for_each_check(judged):
     decision = judged.without_champion().decide()
-    rows = describe(decision)
+    rows = check_rows(decision)
     assert len(rows) == len(decision["checks"])
     assert ("pass", check(decision, "latency_p99")["sentence"], "0.9 ms", "≤ 10 ms") in rows
     assert ("pass", check(decision, "onnx_checker")["sentence"], "yes", "= yes") in rows

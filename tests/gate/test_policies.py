@@ -34,7 +34,7 @@ def test_the_default_policy_is_the_guides():
     assert policy.maximum_average_mape_percent == 5
     assert policy.minimum_accuracy_percent == 98
     assert policy.minimum_skill == 0
-    assert policy.mape_left_out == []
+    assert policy.mape_excluded_targets == []
 
 
 def test_a_policy_of_another_name_may_ask_for_other_figures(tmp_path):
@@ -43,7 +43,7 @@ def test_a_policy_of_another_name_may_ask_for_other_figures(tmp_path):
     )
     policy = load_policy(tmp_path / "mine.yaml")
     assert (policy.name, policy.version, policy.minimum_average_correlation) == ("radio links", 3, 0.5)
-    assert policy.mape_left_out == ["packet_loss"]
+    assert policy.mape_excluded_targets == ["packet_loss"]
 
 
 def test_the_guide_may_be_made_stricter_only_in_what_it_does_not_say():
@@ -55,9 +55,9 @@ def test_the_guide_may_be_made_stricter_only_in_what_it_does_not_say():
 def test_a_policy_survives_the_run_document():
     policy = GatePolicy(
         name="mine",
-        mape_left_out=["rtt_ms"],
+        mape_excluded_targets=["rtt_ms"],
         minimum_skill=0.01,
-        minimum_skill_of={"rtt_ms": -0.02},
+        minimum_skill_by_target={"rtt_ms": -0.02},
         minimum_accuracy_percent=None,
     )
     assert GatePolicy.model_validate_json(policy.model_dump_json()) == policy

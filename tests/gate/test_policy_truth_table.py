@@ -126,7 +126,7 @@ def test_a_promotion_counts_the_checks_that_passed_and_no_others(judged):
 
 
 def test_a_target_may_have_a_minimum_skill_of_its_own(judged):
-    policy = GatePolicy(name="radio", minimum_skill=0.05, minimum_skill_of={"rtt_ms": -0.02})
+    policy = GatePolicy(name="radio", minimum_skill=0.05, minimum_skill_by_target={"rtt_ms": -0.02})
     assert failed(judged.set(f"{RTT}/skill", -0.019).decide(policy)) == []
     assert check(judged.decide(policy), "skill.rtt_ms")["threshold"] == -0.02
     assert failed(judged.set(f"{RTT}/skill", -0.02).decide(policy)) == ["skill.rtt_ms"]
@@ -137,7 +137,7 @@ def test_a_target_may_have_a_minimum_skill_of_its_own(judged):
 def test_where_the_mape_is_left_out_the_wape_stands_in_beside_that_of_the_baseline(judged):
     judged.set("comparison/models/challenger/per_target/packet_loss/wape", 93.0)
     judged.set("comparison/models/mean_15_minutes/per_target/packet_loss/wape", 103.0)
-    decision = judged.decide(GatePolicy(name="idle loss", mape_left_out=["packet_loss"]))
+    decision = judged.decide(GatePolicy(name="idle loss", mape_excluded_targets=["packet_loss"]))
     found = check(decision, "wape.packet_loss")
     assert (found["value"], found["threshold"], found["verdict"]) == (93.0, 103.0, "info")
     assert "mean 15 minutes" in found["sentence"]

@@ -7,7 +7,7 @@ from bwpredict.config import GatePolicy, RunConfig
 from bwpredict.evaluation.baselines import BASELINES, REFERENCES
 from bwpredict.evaluation.comparison import compare
 from bwpredict.evaluation.forecasts import Forecasts
-from bwpredict.gate.decision import decide
+from bwpredict.gate.decision import make_decision
 from bwpredict.inference.onnx_model import Bounds
 from bwpredict.reports.metadata import Artifact, measure_environment, model_metadata
 from bwpredict.schema import TARGETS
@@ -212,7 +212,7 @@ def sample_decision(comparison: dict) -> dict:
         "order_kept": True,
         "cases": [{}],
     }
-    return decide(
+    return make_decision(
         comparison,
         parity,
         {"p99_ms": 0.31},

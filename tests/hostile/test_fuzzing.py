@@ -19,7 +19,7 @@ from test_crafted_files import a_row
 from bwpredict.datasets.external import read_data_path
 from bwpredict.documents import decode_document
 from bwpredict.errors import BwPredictError
-from bwpredict.registry.manifest import seal, unseal
+from bwpredict.registry.manifest import delete_manifest, write_manifest
 
 FUZZ = settings(max_examples=300, deadline=5_000, suppress_health_check=list(HealthCheck))
 
@@ -47,7 +47,7 @@ def only_its_own_errors(read: Callable[[], object]) -> None:
     assert "\n" not in said
 
 
-MANIFEST = seal("manifest", {"version": "v20261101_000000", "month": "2026-10", "files": [
+MANIFEST = write_manifest("manifest", {"version": "v20261101_000000", "month": "2026-10", "files": [
     {"name": "a.json", "size_bytes": 3, "sha256": "0" * 64}]}, name="seed")  # fmt: skip
 
 
@@ -55,7 +55,7 @@ MANIFEST = seal("manifest", {"version": "v20261101_000000", "month": "2026-10", 
 @given(st.one_of(st.binary(max_size=500), mutated(MANIFEST)))
 @example(b'{"version": 1e999}')
 def test_documents(content: bytes) -> None:
-    only_its_own_errors(lambda: unseal("manifest", content, name="fuzzed"))
+    only_its_own_errors(lambda: delete_manifest("manifest", content, name="fuzzed"))
     only_its_own_errors(lambda: decode_document("dsse_envelope", content, name="fuzzed"))
 
 

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwpredict.monitoring.e_process import LEAST, MOST, NO_BET, NO_EVIDENCE, SHARES, bet, clipped, detect, total
+from bwpredict.monitoring.e_process import (
+    INITIAL_EVIDENCE,
+    INITIAL_WEALTH,
+    LEAST,
+    MOST,
+    SHARES,
+    clip_score,
+    mean_evidence,
+    update_evidence,
+    update_wealth,
+)
 
 PATHS, DAYS = 400, 150
 
@@ -38,10 +48,10 @@ WORST = {"fair coins": lambda: fair_coins, "rare disasters": lambda: rare_disast
 def test_false_alarms_are_no_more_frequent_than_stated(name):
     threshold, rng, alarms = 300.0, np.random.default_rng(1), 0
     for _ in range(PATHS):
-        draw, evidence = WORST[name](), NO_EVIDENCE
+        draw, evidence = WORST[name](), INITIAL_EVIDENCE
         for _ in range(DAYS):
-            evidence = detect(evidence, draw(rng), threshold)
-            if total(evidence) >= threshold:
+            evidence = update_evidence(evidence, draw(rng), threshold)
+            if mean_evidence(evidence) >= threshold:
                 alarms += 1
                 break
     bound = DAYS / threshold
@@ -53,10 +63,10 @@ def test_false_alarms_are_no_more_frequent_than_stated(name):
 def test_the_mean_time_to_a_false_alarm_is_at_least_the_threshold():
     threshold, rng, lengths = 30.0, np.random.default_rng(2), []
     for _ in range(PATHS):
-        evidence = NO_EVIDENCE
+        evidence = INITIAL_EVIDENCE
         length = 0
-        while total(evidence) < threshold:
-            evidence, length = detect(evidence, fair_coins(rng), threshold), length + 1
+        while mean_evidence(evidence) < threshold:
+            evidence, length = update_evidence(evidence, fair_coins(rng), threshold), length + 1
         lengths.append(length)
     assert np.mean(lengths) >= threshold - 3 * np.std(lengths) / PATHS**0.5
 
@@ -64,10 +74,10 @@ def test_the_mean_time_to_a_false_alarm_is_at_least_the_threshold():
 def test_a_bettor_wins_no_more_often_than_stated():
     rng, wins = np.random.default_rng(3), 0
     for _ in range(PATHS):
-        wealth = NO_BET
+        wealth = INITIAL_WEALTH
         for _ in range(DAYS):
-            wealth = bet(wealth, fair_coins(rng))
-            if total(wealth) >= 20:
+            wealth = update_wealth(wealth, fair_coins(rng))
+            if mean_evidence(wealth) >= 20:
                 wins += 1
                 break
     assert 0 < wins / PATHS <= 0.05 + 3 * (0.05 * 0.95 / PATHS) ** 0.5
@@ -77,23 +87,23 @@ def test_a_bettor_wins_no_more_often_than_stated():
 def test_a_worse_day_never_leaves_less_evidence(one, other, before):
     evidence = (before,) * len(SHARES)
     better, worse = sorted([one, other])
-    assert total(detect(evidence, better, 1e9)) <= total(detect(evidence, worse, 1e9))
+    assert mean_evidence(update_evidence(evidence, better, 1e9)) <= mean_evidence(update_evidence(evidence, worse, 1e9))
 
 
 @given(st.lists(st.one_of(st.none(), st.floats()), max_size=50))
 def test_evidence_is_a_number_whatever_the_days_bring(days):
-    evidence, wealth = NO_EVIDENCE, NO_BET
+    evidence, wealth = INITIAL_EVIDENCE, INITIAL_WEALTH
     for z in days:
-        evidence, wealth = detect(evidence, z, 1e4), bet(wealth, z)
+        evidence, wealth = update_evidence(evidence, z, 1e4), update_wealth(wealth, z)
         assert all(0 <= one <= 2e4 for one in evidence)
         assert all(0 <= one < float("inf") for one in wealth)
 
 
 @pytest.mark.parametrize("z", [None, float("nan"), float("inf"), -float("inf")])
 def test_a_day_that_tells_nothing_changes_nothing(z):
-    assert detect((1.0, 2.0, 3.0), z, 100) == (1.0, 2.0, 3.0)
-    assert bet((1.0, 2.0, 3.0), z) == (1.0, 2.0, 3.0)
+    assert update_evidence((1.0, 2.0, 3.0), z, 100) == (1.0, 2.0, 3.0)
+    assert update_wealth((1.0, 2.0, 3.0), z) == (1.0, 2.0, 3.0)
 
 
 def test_one_day_counts_no_more_than_its_bounds():
-    assert (clipped(1e9), clipped(-1e9)) == (MOST, LEAST)
+    assert (clip_score(1e9), clip_score(-1e9)) == (MOST, LEAST)

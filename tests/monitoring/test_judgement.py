@@ -10,8 +10,8 @@ from bwpredict.monitoring.sequential_tests import (
     FEWEST_WINDOWS,
     SKILL_MARGIN,
     THRESHOLD,
-    judge_canary,
-    judge_production,
+    evaluate_canary,
+    evaluate_production,
 )
 from bwpredict.schema import TARGETS
 
@@ -24,7 +24,9 @@ def run(skills, *, coverage=0.9, windows=10_000):
     for number, skill in enumerate(skills, 1):
         per_target = {target: {"skill": PUBLISHED[target] if target != "rtt_ms" else skill} for target in TARGETS}
         held = {"level": 0.9, "per_target": dict.fromkeys(TARGETS, coverage)}
-        made = judge_production(per_target, held, PUBLISHED, day=f"2026-11-{number:02}", windows=windows, before=before)
+        made = evaluate_production(
+            per_target, held, PUBLISHED, day=f"2026-11-{number:02}", windows=windows, before=before
+        )
         before = {"tests": made}
         days.append({test["id"]: test for test in made})
     return days
@@ -40,10 +42,10 @@ def test_a_model_as_good_as_when_it_was_published_never_alarms():
 
 def test_chance_of_the_usual_size_does_not_alarm_in_a_century():
     rng = np.random.default_rng(0)
-    grown = e_process.NO_EVIDENCE
+    grown = e_process.INITIAL_EVIDENCE
     for skill in rng.normal(0.10, SKILL_MARGIN, 36_500):
-        grown = e_process.detect(grown, (0.10 - SKILL_MARGIN - skill) / SKILL_MARGIN, THRESHOLD)
-        assert e_process.total(grown) < THRESHOLD
+        grown = e_process.update_evidence(grown, (0.10 - SKILL_MARGIN - skill) / SKILL_MARGIN, THRESHOLD)
+        assert e_process.mean_evidence(grown) < THRESHOLD
 
 
 def test_a_skill_within_what_is_tolerated_gives_no_evidence():
@@ -75,14 +77,16 @@ def test_intervals_that_hold_too_little_alarm():
 
 
 def test_a_day_with_few_windows_or_without_a_figure_tells_nothing():
-    assert run([-9.0] * 30, windows=FEWEST_WINDOWS - 1)[-1]["skill.rtt_ms"]["evidence"] == list(e_process.NO_EVIDENCE)
+    assert run([-9.0] * 30, windows=FEWEST_WINDOWS - 1)[-1]["skill.rtt_ms"]["evidence"] == list(
+        e_process.INITIAL_EVIDENCE
+    )
     assert run([None] * 30)[-1]["skill.rtt_ms"]["shortfall"] is None
 
 
 def trial(ratios, windows=10_000):
     before = None
     for ratio in ratios:
-        before = judge_canary(ratio, windows, before)
+        before = evaluate_canary(ratio, windows, before)
     return before["verdict"]
 
 

@@ -6,7 +6,7 @@ from sample_documents import sample_comparison, sample_decision, sample_run, sam
 from bwpredict.documents import write_document
 from bwpredict.errors import ConfigError, WorkAreaError
 from bwpredict.pipeline.run_history import recent_runs, run_summary, shown_file
-from bwpredict.workspace.areas import working_on
+from bwpredict.workspace.areas import workspace_lock
 
 
 def an_area(work, run_id, at=0):
@@ -29,7 +29,7 @@ def test_a_run_whose_files_have_expired_in_the_store_of_work_areas_is_left_out(t
     monkeypatch.setenv("BWPREDICT_WORK_STORE", local_store.uri)
     monkeypatch.setenv("BWPREDICT_WORK", str(tmp_path / "worker"))
     for name in ("kept", "expired"):
-        with working_on(tmp_path / "worker" / name):
+        with workspace_lock(tmp_path / "worker" / name):
             an_area(tmp_path / "worker", name)
     local_store.delete(next(local_store.keys("files/expired/")))
     monkeypatch.setenv("BWPREDICT_WORK", str(tmp_path / "server"))

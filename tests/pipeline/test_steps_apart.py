@@ -21,7 +21,7 @@ from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.store.factory import open_store
 from bwpredict.workspace import areas
-from bwpredict.workspace.references import file_of
+from bwpredict.workspace.references import local_file
 
 TINY = TrainingConfig(
     architecture="dense", highway_epochs=1, epochs=1, batch_size=64, windows_per_epoch=640, validation_windows=500
@@ -84,9 +84,9 @@ def validated(run, another_machine):
     for some in (days[0][:4], days[0][4:]):
         another_machine()
         shards.append(steps.check_shard(reference, some))
-        assert steps.label_of(shards[-1])
+        assert steps.shard_label(shards[-1])
     another_machine()
-    return steps.judge(shards)
+    return steps.aggregate_validation(shards)
 
 
 @pytest.mark.slow
@@ -152,7 +152,7 @@ def test_trials_of_a_search_are_run_one_by_one_on_any_machine(run, another_machi
     another_machine()
     assert "nothing to do" in steps.trial(study, 2)
     proposal = steps.propose(study, 2)
-    assert file_of(proposal).name == "training_study.yaml"
+    assert local_file(proposal).name == "training_study.yaml"
 
 
 def test_a_file_that_the_store_does_not_have_is_named(run, another_machine):

@@ -37,7 +37,7 @@ def test_where_the_guide_is_within_reach_its_thresholds_stand():
     assert policy.minimum_accuracy_percent == 98
     assert policy.maximum_average_mape_percent == 5
     assert policy.within_link_correlation_margin == 0.02
-    assert (policy.mape_left_out, policy.minimum_skill_of, policy.minimum_skill) == ([], {}, 0)
+    assert (policy.mape_excluded_targets, policy.minimum_skill_by_target, policy.minimum_skill) == ([], {}, 0)
     assert (policy.minimum_coverage, policy.maximum_coverage) == (0.85, 0.95)
 
 
@@ -58,7 +58,7 @@ def test_correlation_and_mape_are_judged_apart():
 
 def test_the_mape_of_an_idle_target_is_left_out_and_the_others_still_count():
     suggestion = suggest(everywhere(special=[found("packet_loss", mape=300.0, idle=0.6)]), SOURCE)
-    assert suggestion.policy.mape_left_out == ["packet_loss"]
+    assert suggestion.policy.mape_excluded_targets == ["packet_loss"]
     assert suggestion.policy.maximum_average_mape_percent == 5
     (sentence,) = (one for one in suggestion.sentences if one.startswith("Packet loss"))
     assert "Its MAPE means nothing: 60%" in sentence
@@ -67,7 +67,7 @@ def test_the_mape_of_an_idle_target_is_left_out_and_the_others_still_count():
 
 def test_with_every_target_idle_no_mape_is_demanded():
     policy = policy_for(everywhere(idle=0.5))
-    assert policy.mape_left_out == list(schema.TARGETS)
+    assert policy.mape_excluded_targets == list(schema.TARGETS)
     assert policy.maximum_average_mape_percent is None
 
 
@@ -80,11 +80,11 @@ def test_where_nothing_beats_the_baseline_by_more_than_chance_the_skill_may_lie_
 ):
     policy = policy_for(everywhere(special=[found("rtt_ms", skill=skill, noise=noise)]))
     assert policy.minimum_skill == 0
-    assert policy.minimum_skill_of == ({} if minimum is None else {"rtt_ms": minimum})
+    assert policy.minimum_skill_by_target == ({} if minimum is None else {"rtt_ms": minimum})
 
 
 def test_an_unknown_noise_gets_the_widest_margin_not_none():
-    assert policy_for(everywhere(special=[found("rtt_ms", noise=None)])).minimum_skill_of == {"rtt_ms": -0.05}
+    assert policy_for(everywhere(special=[found("rtt_ms", noise=None)])).minimum_skill_by_target == {"rtt_ms": -0.05}
 
 
 def test_a_network_where_nothing_can_be_learnt_is_warned_about():

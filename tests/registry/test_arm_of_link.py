@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwpredict.registry.canary_assignment import arm_of_link, place_of_link
+from bwpredict.registry.canary_assignment import assign_arm, link_position
 
 LINK = st.tuples(st.integers(0, 2**40), st.integers(0, 2**40))
 SHARE = st.floats(0, 1)
@@ -12,25 +12,25 @@ SHARE = st.floats(0, 1)
 
 @given(LINK)
 def test_without_a_share_production_serves_every_link_and_with_all_of_it_the_candidate(link):
-    assert arm_of_link(*link, 0.0) == "production"
-    assert arm_of_link(*link, 1.0) == "canary"
+    assert assign_arm(*link, 0.0) == "production"
+    assert assign_arm(*link, 1.0) == "canary"
 
 
 @given(LINK, SHARE, SHARE)
 def test_a_larger_share_only_adds_links(link, one, other):
     smaller, larger = sorted([one, other])
-    assert arm_of_link(*link, smaller) == "production" or arm_of_link(*link, larger) == "canary"
+    assert assign_arm(*link, smaller) == "production" or assign_arm(*link, larger) == "canary"
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
 def test_the_candidate_serves_its_share_of_many_links(share):
     links = 20_000
-    served = sum(arm_of_link(node, node + 1, share) == "canary" for node in range(links))
+    served = sum(assign_arm(node, node + 1, share) == "canary" for node in range(links))
     assert abs(served - links * share) < 4 * (links * share * (1 - share)) ** 0.5
 
 
 def test_the_direction_of_a_link_counts():
-    assert place_of_link(1, 2) != place_of_link(2, 1)
+    assert link_position(1, 2) != link_position(2, 1)
 
 
 def test_the_hash_is_the_documented_one_so_that_other_languages_agree():
@@ -38,4 +38,4 @@ def test_the_hash_is_the_documented_one_so_that_other_languages_agree():
     import subprocess
 
     printed = subprocess.run("printf 7:12 | sha256sum", shell=True, capture_output=True, text=True, check=True)  # noqa: S602
-    assert place_of_link(7, 12) == (int(printed.stdout[:16], 16) >> 11) / 2**53
+    assert link_position(7, 12) == (int(printed.stdout[:16], 16) >> 11) / 2**53

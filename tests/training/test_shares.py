@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_training import CONFIG, small_split
 
-from bwpredict.datasets.sampling import draw
+from bwpredict.datasets.sampling import sample_windows
 from bwpredict.datasets.windows import index_windows
 from bwpredict.errors import ConfigError
 from bwpredict.models.network import Contract, Forecaster
@@ -61,7 +61,7 @@ def test_machines_get_about_as_many_windows_to_compute(how):
     windows = np.random.default_rng(1).integers(100, 4_000, 50)
     windows[7] = windows.sum() // 10
     train = index_windows(make_frame([list(range(one + 34)) for one in windows]), 20, 15)
-    drawn = draw(train, 4_000, how, seed=1, epoch=1)
+    drawn = sample_windows(train, 4_000, how, seed=1, epoch=1)
     links = np.searchsorted(np.cumsum(windows), drawn, side="right")
     shares = np.histogram(links, deal_out(windows, 4, 4_000, how))[0] / len(drawn)
     assert shares == pytest.approx(np.full(4, 0.25), abs=0.05)

@@ -17,7 +17,7 @@ from bwpredict.documents import read_document
 from bwpredict.profiling.batches import parts_of_day, read_day
 from bwpredict.store.files import sha256_of
 from bwpredict.validation.shards import check_shard, gather, plan_shards
-from bwpredict.validation.verdict import judge, reported, summary, validate
+from bwpredict.validation.verdict import aggregate_shards, reported, summary, validate
 
 DAYS = ["2026-11-02", "2026-11-03", "2026-11-04", "2026-11-05"]
 
@@ -69,7 +69,7 @@ def test_the_result_of_any_number_of_shards_is_that_of_one(faulty, dealt_out, tm
 
 def test_shards_judged_together_give_the_document_of_the_whole(faulty, dealt_out, tmp_path):
     shards = [dealt_out[day,] for day in DAYS]
-    result, _ = judge(shards, pinned(faulty), None, tmp_path / "in shards")
+    result, _ = aggregate_shards(shards, pinned(faulty), None, tmp_path / "in shards")
     whole = validate(faulty, pinned(faulty), None, tmp_path / "whole")
     assert {check["id"]: check["passed"] for check in result["checks"]} == {
         check["id"]: check["passed"] for check in whole["checks"]

@@ -52,7 +52,7 @@ def write(area, **texts):
 
 
 def step(area, part="", **texts):
-    with areas.working_on(area, part):
+    with areas.workspace_lock(area, part):
         write(area, **texts)
 
 
@@ -68,7 +68,7 @@ def stored(uri):
 def test_what_a_step_wrote_on_one_machine_is_on_the_machine_of_the_next(uri, on):
     step(on("a"), run="plan", telemetry__day="rows")
     step(on("b"), run="another plan", model="weights")
-    with areas.working_on(on("c")):
+    with areas.workspace_lock(on("c")):
         assert files_in(on("c")) == {"run": "another plan", "telemetry/day": "rows", "model": "weights"}
 
 
@@ -106,7 +106,7 @@ def test_a_reader_gets_the_files_that_it_names_and_sends_nothing(uri, on):
 
 def test_a_step_that_failed_has_sent_what_it_wrote(uri, on):
     def failing_step(area):
-        with areas.working_on(area):
+        with areas.workspace_lock(area):
             write(area, verdict="no")
             raise KeyError("the step's own")
 
@@ -119,7 +119,7 @@ def test_a_step_that_failed_has_sent_what_it_wrote(uri, on):
 def test_what_a_step_deleted_is_gone_on_every_machine(uri, on):
     for name in ("b", "a"):
         step(on(name), old="1", kept="2")
-    with areas.working_on(on("a")):
+    with areas.workspace_lock(on("a")):
         (on("a") / "old").unlink()
     write(on("b"), left_by_a_killed_step="3")
     step(on("b"))
@@ -143,7 +143,7 @@ def test_parts_that_are_written_at_once_lose_nothing(store, tmp_path):
         copy = AreaCopy(store, tmp_path / name, "run")
         before = copy.update(f"shards/{name}")
         write(copy.area, **{f"shards__{name}__result": name})
-        copy.send(before, f"shards/{name}", alone=False)
+        copy.send(before, f"shards/{name}", exclusive=False)
 
     AreaCopy(store, tmp_path / "plan", "run").put({}, (), {})
     threads = [threading.Thread(target=check, args=[name]) for name in names]
@@ -167,7 +167,7 @@ def test_a_step_on_a_part_leaves_the_rest_of_the_area_alone(local_uri, on):
 
 def test_of_two_that_change_one_file_alone_the_later_is_told_and_sends_nothing(uri, on):
     def overtaken(area):
-        with areas.working_on(area, "study", alone=True):
+        with areas.workspace_lock(area, "study", exclusive=True):
             step(on("b"), study__journal="by b")
             write(on("a"), study__journal="by a", study__more="by a")
 
@@ -181,7 +181,7 @@ def test_of_two_that_change_one_file_alone_the_later_is_told_and_sends_nothing(u
 def test_a_file_that_is_shared_reaches_others_before_the_step_ends_and_goes_when_the_step_is_done(uri, on):
     area = on("a")
     step(area, **{"run.json": "plan"})
-    with areas.working_on(area):
+    with areas.workspace_lock(area):
         for state in ("epoch 1", "epoch 2"):
             on("a")
             write(area, **{"resume__train.pth": state})
@@ -275,15 +275,15 @@ def test_a_folder_elsewhere_is_not_shared(local_uri, on, tmp_path):
     elsewhere = tmp_path / "mine" / "run"
     step(elsewhere, run="plan")
     assert not list(open_store(local_uri).keys())
-    assert areas.portable(elsewhere / "run") == str(elsewhere / "run")
-    assert areas.local(str(elsewhere / "run")) == elsewhere / "run"
+    assert areas.portable_path(elsewhere / "run") == str(elsewhere / "run")
+    assert areas.local_path(str(elsewhere / "run")) == elsewhere / "run"
 
 
 def test_a_path_means_the_same_file_on_every_machine(local_uri, on):
-    path = areas.portable(on("a") / "shards" / "1" / "result.json")
+    path = areas.portable_path(on("a") / "shards" / "1" / "result.json")
     assert path == "run/shards/1/result.json"
     elsewhere = on("b")
-    assert areas.local(path) == elsewhere / "shards" / "1" / "result.json"
+    assert areas.local_path(path) == elsewhere / "shards" / "1" / "result.json"
 
 
 def test_without_a_store_a_path_is_the_file_s_own_and_nothing_is_copied(on, tmp_path, monkeypatch):
@@ -292,7 +292,7 @@ def test_without_a_store_a_path_is_the_file_s_own_and_nothing_is_copied(on, tmp_
     step(area, run="plan")
     areas.fetch(area, "other")
     areas.share(area / "run")
-    assert areas.portable(area / "run") == str(area / "run")
+    assert areas.portable_path(area / "run") == str(area / "run")
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {"a", "a/run", "a/run/run"}
 
 
@@ -302,5 +302,5 @@ def test_the_latest_areas_come_first_and_those_of_other_models_are_left_out(loca
         step(work / name, **{"run.json": name})
     on("b")
     work = tmp_path / "b"
-    assert areas.newest(work, 2) == [work / "third", work / "second"]
-    assert areas.newest(work / "eu-west", 2) == [work / "eu-west" / "other"]
+    assert areas.newest_areas(work, 2) == [work / "third", work / "second"]
+    assert areas.newest_areas(work / "eu-west", 2) == [work / "eu-west" / "other"]

@@ -15,7 +15,7 @@ from rich.table import Table
 from bwpredict.cli import options
 from bwpredict.config import RunConfig, Settings, TrainingConfig, load
 from bwpredict.core.code_version import code_version
-from bwpredict.core.formatting import number, words
+from bwpredict.core.formatting import display_name, number
 from bwpredict.store.files import on_disk
 
 logger = logging.getLogger(__name__)
@@ -73,5 +73,5 @@ def _table(document: dict[str, Any]) -> Table:
         for target, figures in row["per_target"].items():
             skills = (number(figures[f"{name}_skill"], 3) for name in ("frozen", "retrained"))
             interval = f"{number(figures['low'], 2)} to {number(figures['high'], 2)}"
-            table.add_row(row["month"], words(target), *skills, number(figures["percent"], 2), interval)
+            table.add_row(row["month"], display_name(target), *skills, number(figures["percent"], 2), interval)
     return table

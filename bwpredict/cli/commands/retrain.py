@@ -96,14 +96,14 @@ def _run_all_steps(run: RunConfig, work: Path) -> None:
     from bwpredict.documents import read_document
     from bwpredict.errors import GateRejected
     from bwpredict.pipeline import steps
-    from bwpredict.workspace.references import file_of
+    from bwpredict.workspace.references import local_file
 
     reference = steps.plan(run, work)
     for step in (steps.pull, steps.validate, steps.train, steps.export, steps.compare, steps.decide):
         logger.info("-- %s", step.__name__)
         reference = step(reference)
-    decision = read_document(file_of(reference), "decision")
+    decision = read_document(local_file(reference), "decision")
     if not decision["passed"]:
-        raise GateRejected(f"Nothing was published. Report: {file_of(reference, MODEL_CARD)}")
+        raise GateRejected(f"Nothing was published. Report: {local_file(reference, MODEL_CARD)}")
     if not run.dry_run:
         steps.publish(reference)

@@ -42,7 +42,7 @@ def tune(
         Path | None, typer.Option(help="Folder of the study, which bears its name; one that is there is taken up.")
     ] = None,
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Finished trials to reach, in all.")] = 20,
-    epochs: Annotated[int, typer.Option(help="Most epochs of each trial.")] = options.DEFAULTS.epochs,
+    epochs: Annotated[int, typer.Option(help="Maximum epochs of each trial.")] = options.DEFAULTS.epochs,
     windows_per_epoch: options.WindowsPerEpoch = options.DEFAULTS.windows_per_epoch,
     split_by: options.SplitBy = "calendar",
     pruner: Annotated[str, typer.Option(help="How hopeless trials end early: median, hyperband or none.")] = "median",

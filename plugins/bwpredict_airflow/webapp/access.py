@@ -27,7 +27,7 @@ _TOKEN_LIVES_SECONDS = 4 * 3600
 
 
 @dataclass(frozen=True)
-class Here:
+class ModelContext:
     """The model that a page is about: its settings, and the DAG whose permissions count."""
 
     model: str
@@ -36,14 +36,16 @@ class Here:
     asset: str
 
 
-def find_here(model: str) -> Here:
+def find_model_context(model: str) -> ModelContext:
     """The model of this name in the address. Raises ConfigError."""
     installation = Settings()
     found = find_model(model, installation)
-    return Here(found.name, found.settings(installation), found.named(RETRAIN_DAG), found.named("bandwidth_model"))
+    return ModelContext(
+        found.name, found.settings(installation), found.named(RETRAIN_DAG), found.named("bandwidth_model")
+    )
 
 
-HereDep = Annotated[Here, Depends(find_here)]
+HereDep = Annotated[ModelContext, Depends(find_model_context)]
 
 
 def may_read(request: Request, user: GetUserDep, here: HereDep) -> None:
@@ -61,7 +63,7 @@ def may_retrain(request: Request, user: GetUserDep, here: HereDep) -> None:
     requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=here.dag_id)(request, user)
 
 
-def allowed(request: Request, user: BaseUser, here: Here) -> dict[str, bool]:
+def allowed(request: Request, user: BaseUser, here: ModelContext) -> dict[str, bool]:
     """Which actions a page offers to this user; the actions themselves ask again."""
     return {
         name: _passes(partial(require, request, user, here))

@@ -25,22 +25,22 @@ from bwpredict.errors import ConfigError
 from bwpredict.registry.promotion import Production, promote, rollback
 from bwpredict.registry_views.announcement import announcement
 from bwpredict.store.base import Store
-from bwpredict_airflow.webapp.access import Here
+from bwpredict_airflow.webapp.access import ModelContext
 
 
 def promote_by_hand(
-    here: Here, store: Store, user: BaseUser, *, version: str, expected: str, reason: str
+    here: ModelContext, store: Store, user: BaseUser, *, version: str, expected: str, reason: str
 ) -> Production:
     """Put a version into production, if what the person saw there is still there. Raises as `promote`."""
     return _moved(here, store, user, reason, "promote", lambda **who: promote(store, version, **who), expected)
 
 
-def roll_back_by_hand(here: Here, store: Store, user: BaseUser, *, expected: str, reason: str) -> Production:
+def roll_back_by_hand(here: ModelContext, store: Store, user: BaseUser, *, expected: str, reason: str) -> Production:
     """Put back what served before, if what the person saw is still in production. Raises as `rollback`."""
     return _moved(here, store, user, reason, "roll_back", lambda **who: rollback(store, **who), expected)
 
 
-def retrain(here: Here, user: BaseUser, *, month: str, dry_run: bool, reason: str) -> str:
+def retrain(here: ModelContext, user: BaseUser, *, month: str, dry_run: bool, reason: str) -> str:
     """Trigger a retraining and return its run id.
 
     Raises:
@@ -64,7 +64,13 @@ def retrain(here: Here, user: BaseUser, *, month: str, dry_run: bool, reason: st
 
 
 def _moved(
-    here: Here, store: Store, user: BaseUser, reason: str, event: str, move: Callable[..., Production], expected: str
+    here: ModelContext,
+    store: Store,
+    user: BaseUser,
+    reason: str,
+    event: str,
+    move: Callable[..., Production],
+    expected: str,
 ) -> Production:
     _audit(here, user, f"{event}_asked", {"expected": expected, "reason": reason})
     made = move(
@@ -83,7 +89,7 @@ def _moved(
     return made
 
 
-def _audit(here: Here, user: BaseUser, event: str, extra: dict[str, Any]) -> None:
+def _audit(here: ModelContext, user: BaseUser, event: str, extra: dict[str, Any]) -> None:
     with create_session() as session:
         session.add(
             Log(

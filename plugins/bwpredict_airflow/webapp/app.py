@@ -41,13 +41,13 @@ from bwpredict.registry_views.overview import overview, version_documents
 from bwpredict.registry_views.version_diff import differences
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
-from bwpredict.workspace.areas import newest
+from bwpredict.workspace.areas import newest_areas
 from bwpredict_airflow.extra_links import model_page, run_page
 from bwpredict_airflow.webapp import actions, render
 from bwpredict_airflow.webapp.access import (
     RETRAIN_DAG,
-    Here,
     HereDep,
+    ModelContext,
     allowed,
     form_token,
     may_move,
@@ -313,17 +313,17 @@ async def show_static(name: str) -> Response:
     return render.static(name)
 
 
-async def _latest_runs(here: Here) -> tuple[list[RunSummary], str]:
+async def _latest_runs(here: ModelContext) -> tuple[list[RunSummary], str]:
     """The latest runs; or none and why, if the store of the work areas does not tell within a moment what it has."""
     work = here.settings.work
     try:
-        await _soon(partial(newest, work, 1), ANSWER_WITHIN_SECONDS, "the store of the work areas")
+        await _soon(partial(newest_areas, work, 1), ANSWER_WITHIN_SECONDS, "the store of the work areas")
         return await _soon(partial(recent_runs, work, _RUNS), READ_WITHIN_SECONDS, "the work areas"), ""
     except BwPredictError as error:
         return [], str(error)
 
 
-async def _answering_store(here: Here) -> Store:
+async def _answering_store(here: ModelContext) -> Store:
     """The registry, if it tells within a moment what is in production. Raises StoreUnreachableError."""
     uri = here.settings.registry
 

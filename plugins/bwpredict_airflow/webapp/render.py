@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bwpredict.core.formatting import number, unit_of, words
+from bwpredict.core.formatting import display_name, number, unit_of
 from bwpredict.gate import decision
 from bwpredict.registry_views.overview import Overview
 from bwpredict.reports.svg_chart import Chart, timeline
@@ -67,7 +67,7 @@ def charts(seen: Overview) -> list[Chart]:
     """Accuracy over the versions that are shown, oldest first."""
     rows = [row for row in reversed(seen.versions) if row.problem is None]
     versions = [row.version for row in rows]
-    skill = {words(target): [row.skill.get(target) for row in rows] for target in TARGETS}
+    skill = {display_name(target): [row.skill.get(target) for row in rows] for target in TARGETS}
     made = (
         timeline("Skill over the best simple baseline (above 0 is better)", versions, skill),
         timeline("Average MAPE, %", versions, {"Average MAPE": [row.average_mape for row in rows]}, unit="%"),
@@ -86,11 +86,11 @@ def rivals(comparison: dict[str, Any]) -> list[dict[str, Any]]:
         mae = {name: models[name]["per_target"][target]["mae"] for name in models}
         rows.append(
             {
-                "target": f"{words(target)} [{unit_of(target)}]",
+                "target": f"{display_name(target)} [{unit_of(target)}]",
                 "challenger": number(mae["challenger"]),
                 "champion": number(mae.get("champion")),
                 "baseline": number(mae.get(best)) if best else number(None),
-                "baseline_name": words(best or "no baseline"),
+                "baseline_name": display_name(best or "no baseline"),
                 "skill": number(skill.get(target, {}).get("challenger", {}).get("best_baseline"), 3),
             }
         )
@@ -122,9 +122,9 @@ def _environment() -> Environment:
     }
     environment.filters |= {
         "number": number,
-        "words": words,
+        "words": display_name,
         "moment": _moment,
-        "describe": decision.describe,
+        "describe": decision.check_rows,
         "breakable": _breakable,
     }
     return environment
