@@ -3,7 +3,7 @@
 Every step reads and writes the run's work area (one folder), so a step that is run again with the
 same inputs writes the same outputs. Between steps only a `Reference` travels, and each step checks
 that the file it was handed is the one that was written. Where machines do not share the folder, each step
-begins with an area that is up to date, and ends with sending what it changed: see `work_areas`.
+begins with an area that is up to date, and ends with sending what it changed: see `workspace.areas`.
 """
 
 from __future__ import annotations

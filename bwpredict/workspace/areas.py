@@ -2,7 +2,7 @@
 
 With `BWPREDICT_WORK_STORE`, the folder `BWPREDICT_WORK` is each machine's own scratch: before a step, the run's area is
 brought up to date from the store; after it, what the step changed is sent there. How the store is laid out is told in
-`area_copies`. Without the setting, or for a folder elsewhere, nothing is copied: all machines see one folder.
+`workspace.sync`. Without the setting, or for a folder elsewhere, nothing is copied: all machines see one folder.
 """
 
 from __future__ import annotations

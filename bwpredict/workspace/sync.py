@@ -1,4 +1,4 @@
-"""One work area in the store and its copy on this machine: what `work_areas` is made of.
+"""One workspace in the object store and its copy on this machine; `workspace.areas` uses it.
 
 The store has
 
