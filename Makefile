@@ -3,9 +3,11 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ROOT ?= data
 export ROOT
+FRESH ?= bookworm trixie
+WITHOUT_TORCH_TESTS := core store registry gate alerting ingestion telemetry simulation workspace
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-integration lint types format up down secrets lock audit sbom clean
+.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration check lint types format up down secrets lock audit sbom clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z.%-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +25,17 @@ test: setup ## The tests, but for the slow ones
 	@bash scripts/services.sh prometheus postgresql || echo "The tests of telemetry sources will be skipped"
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not integration"
 
+test-without-torch: setup ## The tests of the packages that never import torch (after make setup WITHOUT_TORCH=1)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not integration" $(addprefix tests/,$(WITHOUT_TORCH_TESTS))
+
+test-fresh: ## The README's two commands on a bare Debian 12 and 13, as root and as a user (FRESH=bookworm-demo: the least)
+	@bash scripts/test_fresh.sh $(FRESH)
+
+check: setup ## Before a commit: style, types, and the tests of what changed since main
+	@$(MAKE) --no-print-directory lint types
+	$(BIN)/python scripts/changed_tests.py | xargs --no-run-if-empty $(BIN)/pytest -n 2 --dist loadfile -q \
+		-m "not slow and not integration"
+
 test-slow: setup ## The slow tests
 	@bash scripts/browser.sh
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not integration"
@@ -34,6 +47,7 @@ test-integration: setup ## The production stack as local processes: a month's ru
 lint: setup ## Style of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache | grep -A1000 Contracts:
 
 types: setup ## Types of the code
 	$(BIN)/mypy
@@ -54,11 +68,14 @@ secrets: .env ## Random secrets for docker-compose.yaml, in .env
 .env:
 	@python3 scripts/make_env.py
 
-lock: setup ## Write requirements.txt anew from pyproject.toml
-	$(BIN)/pip-compile --quiet --strip-extras --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
-		--extra airflow --extra benchmarks --extra dev --output-file requirements.txt pyproject.toml
-	@# The plain version: each machine takes the build (CPU or CUDA) that its package index offers.
-	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
+# Every line would repeat the platforms of [tool.uv] in pyproject.toml. torch is the plain version, without the CUDA
+# packages of one of its builds: the build that a machine's index offers (CPU or CUDA) names its own.
+lock: setup ## Write requirements.txt anew from pyproject.toml, for every supported Python
+	bash scripts/uv.sh pip compile --quiet --universal --python-version 3.11.2 --strip-extras --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --extra all --extra benchmarks --extra dev \
+		--output-file requirements.txt pyproject.toml
+	sed -i -E -e "s/ ; python_full_version < '3.14' and sys_platform == 'linux'$$//" -e 's/^(torch==[0-9.]*)\+.*/\1/' \
+		-e '/^(nvidia|cuda)-|^triton==/d' requirements.txt
 
 audit: setup build/release-tools/.ready ## Dependencies: they fit, they are those of the lock, known vulnerabilities (OFFLINE=1: without these)
 	$(BIN)/pip check

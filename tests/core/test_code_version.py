@@ -13,7 +13,7 @@ def checkout(tmp_path, monkeypatch):
     """A committed checkout of some code."""
     monkeypatch.delenv("BWPREDICT_CODE_VERSION", raising=False)
     (tmp_path / "bwpredict").mkdir()
-    (tmp_path / "bwpredict/models/network.py").write_text("")
+    (tmp_path / "bwpredict/model.py").write_text("")
     identity = ("-c", "user.name=a", "-c", "user.email=a@localhost")
     for arguments in (("init", "-q"), ("add", "."), (*identity, "commit", "-qm", "code")):
         subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True)

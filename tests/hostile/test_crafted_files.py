@@ -172,7 +172,7 @@ class TestJson:
         with (tmp_path / "production.json").open("wb") as file:
             file.truncate(20 << 30)
         call = (
-            "from bwpredict.registry.pointer import read_production; from bwpredict.store import open_store;"
+            "from bwpredict.registry.pointer import read_production; from bwpredict.store.factory import open_store;"
             " read_production(open_store(str(path)))"
         )
         assert "production.json: has 21,474,836,480 bytes" in refusal(call, tmp_path)

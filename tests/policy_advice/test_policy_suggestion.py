@@ -101,7 +101,7 @@ def test_the_margin_to_the_champion_is_what_chance_does_to_the_noisiest_target(n
 
 def test_a_target_that_the_telemetry_lacks_is_said_to_be_unjudged():
     sentences = suggest(everywhere(absent=["throughput_mbps"]), SOURCE).sentences
-    assert any(one.startswith("Throughput: the telemetry lacks it") for one in sentences)
+    assert any(one.startswith("Throughput: missing from the telemetry") for one in sentences)
 
 
 def test_each_target_gets_a_sentence_on_correlation_mape_and_skill():

@@ -26,7 +26,7 @@ def study(tmp_path_factory):
     """A finished study in which the smaller learning rate is the better one."""
     study = study_in(tmp_path_factory.mktemp("study"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bwpredict.tuning.study.training.train", Script().train)
+        patch.setattr("bwpredict.training.trainer.train", Script().train)
         run_trials(study, NO_SPLIT, 8)
     return study
 

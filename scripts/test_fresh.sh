@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Run the README's two commands on a bare Debian, without Docker: a root made by debootstrap, with only the packages
+# that the README names, and a clone of this checkout in it. Run as root.
+#   scripts/test_fresh.sh bookworm          make demo and make test, as root and as an ordinary user
+#   scripts/test_fresh.sh bookworm-demo     make demo as root
+#   scripts/test_fresh.sh trixie            as bookworm
+# Roots are kept in $FRESH_ROOTS (default: ~/.cache/bwpredict/fresh), so that later runs take minutes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+checkout="$PWD"
+roots="${FRESH_ROOTS:-$HOME/.cache/bwpredict/fresh}"
+packages=python3,python3-venv,ca-certificates,make,git
+mounted=()
+
+fail() {
+    echo "$1" >&2
+    exit 2
+}
+[ "$(id -u)" = 0 ] || fail "test-fresh makes a Debian root and enters it: run it as root."
+
+unmount_all() {
+    local index
+    for ((index = ${#mounted[@]} - 1; index >= 0; index--)); do umount --lazy "${mounted[index]}" || true; done
+    mounted=()
+}
+trap unmount_all EXIT
+
+bind() {
+    mkdir -p "$2"
+    mount --bind "$1" "$2"
+    mounted+=("$2")
+}
+
+make_root() { # suite
+    [ -e "$roots/$1/.complete" ] && return
+    command -v debootstrap >/dev/null || bash scripts/services.sh debootstrap
+    local mirror
+    mirror="$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)"
+    echo "Making a bare Debian ($1) in $roots/$1 (once; two minutes)"
+    mkdir -p "$roots"
+    rm -rf "${roots:?}/$1"
+    debootstrap --variant=minbase --include="$packages" "$1" "$roots/$1" "$mirror" >"$roots/$1.log" 2>&1 ||
+        fail "debootstrap failed; its log is $roots/$1.log."
+    chroot "$roots/$1" useradd --create-home --shell /bin/bash engineer
+    touch "$roots/$1/.complete"
+}
+
+# What this machine's pip is configured for, as environment variables for the root; local wheel folders are mounted.
+adopt_network() { # root
+    local root="$1" name value folder
+    cp /etc/resolv.conf "$root/etc/resolv.conf"
+    settings=(LANG=C.UTF-8)
+    while IFS='=' read -r name value; do
+        value="${value//\'/}"
+        case "$name" in
+            *.index-url) settings+=("PIP_INDEX_URL=$value") ;;
+            *.find-links)
+                settings+=("PIP_FIND_LINKS=$value")
+                for folder in $value; do [ ! -d "$folder" ] || bind "$folder" "$root/$folder"; done
+                ;;
+            *.cert)
+                settings+=("PIP_CERT=$value" "SSL_CERT_FILE=$value")
+                install -D -m 644 "$value" "$root/$value"
+                ;;
+        esac
+    done < <(python3 -m pip config list 2>/dev/null)
+}
+
+enter() { # root user command
+    local home=/root
+    [ "$2" = root ] || home="/home/$2"
+    chroot --userspec="$2" "$1" env -i "${settings[@]}" HOME="$home" PATH=/usr/sbin:/usr/bin:/sbin:/bin CI="${CI:-}" \
+        bash -c "cd /project && $3" </dev/null
+}
+
+timed() { # label root user command
+    local started=$SECONDS
+    echo "== $1 ($3): $4"
+    enter "$2" "$3" "$4" || fail "$1 ($3): \`$4\` failed."
+    echo "== $1 ($3): \`$4\` took $((SECONDS - started)) s"
+}
+
+run_case() { # suite user [test]
+    local suite="$1" user="$2" root="$roots/$1" torch
+    make_root "$suite"
+    adopt_network "$root"
+    bind /proc "$root/proc"
+    bind /dev "$root/dev"
+    bind /dev/shm "$root/dev/shm"
+    rm -rf "$root/project"
+    git clone --quiet "file://$checkout" "$root/project"
+    chroot "$root" chown -R "$user:" /project
+    torch="$(grep -E '^torch==' requirements.txt)"
+    if ! cpu_build_is_offered "$root" "$user" "$torch"; then
+        echo "$suite: no CPU build of $torch is offered for its Python; only the tests that need no torch run"
+        timed "$suite" "$root" "$user" "make setup WITHOUT_TORCH=1"
+        timed "$suite" "$root" "$user" "make test-without-torch"
+    else
+        timed "$suite" "$root" "$user" "make setup"
+        timed "$suite" "$root" "$user" "make demo"
+        [ "${3:-}" != test ] || timed "$suite" "$root" "$user" "make test"
+    fi
+    rm -rf "$root/project"
+    unmount_all
+}
+
+# A build of torch that needs CUDA's packages is gigabytes; FRESH_CUDA=1 takes it all the same.
+cpu_build_is_offered() { # root user torch
+    [ -z "${FRESH_CUDA:-}" ] || return 0
+    enter "$1" "$2" "python3 -m venv /tmp/probe && /tmp/probe/bin/pip install --quiet --dry-run --report /tmp/probe/report \
+        $3 && ! grep --quiet nvidia /tmp/probe/report" >/dev/null 2>&1
+}
+
+for case in "${@:-bookworm trixie}"; do
+    for each in $case; do
+        case "$each" in
+            bookworm-demo) run_case bookworm root ;;
+            bookworm | trixie) for user in root engineer; do run_case "$each" "$user" test; done ;;
+            *) fail "$each: unknown; choose from bookworm, bookworm-demo, trixie." ;;
+        esac
+    done
+done
