@@ -1,4 +1,4 @@
-"""Print the test folders of what changed since main: the package's own for a source file, the file itself for a test."""
+"""Print the tests of what changed since main: a package's folder of tests, or the test file itself."""
 
 from __future__ import annotations
 

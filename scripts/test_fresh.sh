@@ -108,7 +108,7 @@ run_case() { # suite user [test]
 cpu_build_is_offered() { # root user torch
     [ -z "${FRESH_CUDA:-}" ] || return 0
     enter "$1" "$2" "python3 -m venv /tmp/probe && /tmp/probe/bin/pip install --quiet --dry-run --report /tmp/probe/report \
-        $3 && ! grep --quiet nvidia /tmp/probe/report" >/dev/null 2>&1
+        $3 && ! grep --quiet '\"name\": \"nvidia' /tmp/probe/report" >/dev/null 2>&1
 }
 
 for case in "${@:-bookworm trixie}"; do
