@@ -23,6 +23,13 @@ from bwpredict.cli.commands.retrain import retrain
 from bwpredict.cli.commands.train import train
 from bwpredict.errors import BwPredictError, Verdict
 
+_EXTRA_OF_MODULE = dict.fromkeys(
+    (
+        *("apprise", "great_expectations", "matplotlib", "onnxscript", "optuna", "psutil", "requests"),
+        *("scipy", "sklearn", "sqlalchemy", "torch"),
+    ),
+    "train",
+)
 _NOISY = ("botocore", "boto3", "urllib3", "great_expectations", "matplotlib", "fontTools")
 
 app = typer.Typer(
@@ -51,6 +58,15 @@ def main() -> None:
     except BwPredictError as error:
         print(f"{'' if isinstance(error, Verdict) else 'error: '}{error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF_MODULE.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        print(
+            f"error: this command needs the package {error.name}, which `pip install 'bwpredict[{extra}]'` brings.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except OSError as error:  # a folder that is a file, a full disk, no permission
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
         sys.exit(2)
