@@ -86,10 +86,10 @@ def _view(folder: Path, versions: int) -> Callable[[], None]:
         if seen.count != versions or seen.production is None:
             raise AssertionError("the view is not complete")
         health = version_documents(store, seen.production.version)
-        render.page(
+        render.render_page(
             "default", "overview.html", may={"move": True, "retrain": True}, models=["default"], seen=seen, problem="",
             runs=[], no_runs="", registry=store.uri, charts=render.charts(seen), drift=render.drift(health.validation),
-            rivals=render.rivals(health.comparison), below="",
+            rivals=render.model_comparison(health.comparison), below="",
         )  # fmt: skip
 
     return view

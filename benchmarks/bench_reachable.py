@@ -195,7 +195,7 @@ def _supposed(known: demand.Hidden, slow: Floats, states: Floats, ends: Integers
 def _forecasts(chunk: LinkDay, ahead: demand.Hidden, regime: RegimeName) -> Floats:
     """[links, minutes, targets], what the links do in the states `ahead`, `HORIZON_MINUTES` after each minute."""
     wanted = demand.demand_mbps(chunk.links, chunk.cycles, ahead, chunk.day, regime, schema.HORIZON_MINUTES)
-    response = queueing.respond(chunk.links, wanted, ahead.states["incident"], ahead.states["quality"])
+    response = queueing.simulate_response(chunk.links, wanted, ahead.states["incident"], ahead.states["quality"])
     return np.stack([getattr(response, name) for name in schema.TARGETS], axis=-1)
 
 
@@ -205,7 +205,7 @@ def _respond(
     """What the links would do now with a little more demand, or another quality of the medium."""
     states = chunk.hidden.states
     wanted = demand.demand_mbps(chunk.links, chunk.cycles, chunk.hidden, chunk.day, regime) * np.exp(demand_shift)
-    return queueing.respond(chunk.links, wanted, states["incident"], states["quality"] + quality_shift)
+    return queueing.simulate_response(chunk.links, wanted, states["incident"], states["quality"] + quality_shift)
 
 
 def _relative(response: queueing.Response, true: queueing.Response, name: str) -> Floats:

@@ -29,8 +29,8 @@ from bwpredict.datasets.frame import load_frame
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.store.factory import open_store
-from bwpredict.telemetry.day_copy import WANTED
-from bwpredict.telemetry.files import read_in_turn
+from bwpredict.telemetry.day_copy import COLUMNS_READ
+from bwpredict.telemetry.files import prefetch_tables
 from bwpredict.telemetry.snapshot import pull
 from bwpredict.telemetry.sources import list_keys, open_file
 
@@ -49,7 +49,7 @@ def ours(store: Path, work: Path) -> int:
     filesystem, span = open_store(str(store)).arrow_filesystem(), (int(START.timestamp()), int(END.timestamp()))
     keys = [item.key for item in list_keys(open_store(str(store)), "")]
     files = (open_file(filesystem, key, key, schema.OLD_NAMES) for key in keys)
-    return sum(table.num_rows for _, tables in read_in_turn(files, WANTED, span) for table in tables)
+    return sum(table.num_rows for _, tables in prefetch_tables(files, COLUMNS_READ, span) for table in tables)
 
 
 def same_work(store: Path, work: Path) -> int:

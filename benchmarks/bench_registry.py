@@ -26,7 +26,7 @@ from bwpredict.registry.layout import (
     required_files,
 )
 from bwpredict.registry.pointer import Production, encode, read_production
-from bwpredict.registry.retention import Policy, plan
+from bwpredict.registry.retention import RetentionPolicy, plan_retention
 from bwpredict.registry.versions import list_versions
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
@@ -52,8 +52,8 @@ def main() -> None:
             "list_versions": lambda: list_versions(store),
             "all keys": lambda: list(store.keys("models/")),
             "status": lambda: _status(store),
-            "gc --dry-run, nothing to delete": lambda: plan(store, Policy(12), now=later),
-            "gc --dry-run, most to delete": lambda: plan(store, Policy(12, 12), now=later),
+            "gc --dry-run, nothing to delete": lambda: plan_retention(store, RetentionPolicy(12), now=later),
+            "gc --dry-run, most to delete": lambda: plan_retention(store, RetentionPolicy(12, 12), now=later),
             "the whole history": lambda: read_history(store),
         }
         rows = [{"what": what, "versions": count, "seconds": median_seconds(action)} for what, action in cases.items()]

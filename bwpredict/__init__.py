@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Torch's threads (GNU OpenMP) wait for one another in a busy loop. Where another process wants the same
 # core, that loop burns the very time the other thread needs: on two shared cores, training fell from 1,100

@@ -88,7 +88,11 @@ FEATURES: tuple[str, ...] = (
 """The model's input columns, in the order of the input tensor's last axis."""
 
 TARGETS: tuple[str, ...] = ("throughput_mbps", "rtt_ms", "packet_loss", "jitter_ms")
-"""The model's outputs, in order. They are the first four features."""
+"""The model's outputs, in order; each is a feature too."""
+TARGET_FEATURES: slice = slice(FEATURES.index(TARGETS[0]), FEATURES.index(TARGETS[-1]) + 1)
+"""The targets' columns on the feature axis: consecutive, in the order of `TARGETS`."""
+if FEATURES[TARGET_FEATURES] != TARGETS:
+    raise AssertionError("TARGETS must be consecutive features, in the same order")
 
 INTERVAL_LEVEL = 0.9
 """Share of what comes true that a forecast's interval is made to hold."""

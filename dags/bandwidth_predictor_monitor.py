@@ -51,10 +51,10 @@ def monitor_dag(model: NamedModel) -> None:
         doc_md=__doc__,
         tags=["bandwidth", "monitoring", model.name],
     ):
-        recipe(model)
+        build_tasks(model)
 
 
-def recipe(model: NamedModel) -> None:
+def build_tasks(model: NamedModel) -> None:
     """Score, tell, and announce what began."""
     event = Asset(model.named("bandwidth_model_degraded"))
 

@@ -45,7 +45,7 @@ from bwpredict_airflow.deadline import RunCreated, send_deadline_alert
 from bwpredict_airflow.default_args import TASK_DEFAULTS
 from bwpredict_airflow.extra_links import DataDocsLink, RegistryLink, ReportLink, add_links
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
-from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS
+from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS, training_param
 from bwpredict_airflow.run_setup import plan_run
 from bwpredict_airflow.task_errors import one_line_errors, require_pass, run_step, skip_unless_to_publish
 from bwpredict_airflow.task_groups import validate_in_shards
@@ -61,41 +61,23 @@ from bwpredict.workspace.references import Reference, local_file
 PARAMS = {
     "month": MONTH,
     "history_months": HISTORY_MONTHS,
-    "architecture": Param(
-        "guide",
-        type="string",
-        enum=["guide", "dense"],
+    "architecture": training_param(
+        "architecture",
         title="Architecture",
         description="guide: the training guide's LSTM layers, with a highway beside them. dense: the highway alone, "
         "trained and served in a fraction of the time.",
-        section="Training",
     ),
-    "epochs": Param(
-        6,
-        type="integer",
-        minimum=1,
-        maximum=1000,
+    "epochs": training_param(
+        "epochs",
         title="Max epochs",
         description="Of the guide's layers. Training ends earlier when the validation loss stops falling.",
-        section="Training",
     ),
-    "windows_per_epoch": Param(
-        20_000,
-        type="integer",
-        minimum=64,
+    "windows_per_epoch": training_param(
+        "windows_per_epoch",
         title="Windows for each epoch",
         description="Training windows drawn at random for each epoch; time grows with epochs times windows.",
-        section="Training",
     ),
-    "seed": Param(
-        42,
-        type="integer",
-        minimum=0,
-        maximum=2**31 - 1,
-        title="Seed",
-        description="The same telemetry, code and seed give the same model.",
-        section="Training",
-    ),
+    "seed": training_param("seed", title="Seed", description="The same telemetry, code and seed give the same model."),
     "training_config": Param(
         None,
         type=["null", "string"],
@@ -163,7 +145,7 @@ def retrain_dag(model: NamedModel) -> None:
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=timedelta(hours=60),
-        params=with_defaults(model),
+        params=params_with_defaults(model),
         default_args=TASK_DEFAULTS,
         on_failure_callback=AlertNotifier(),
         on_success_callback=RecoveryNotifier(),
@@ -177,10 +159,10 @@ def retrain_dag(model: NamedModel) -> None:
         doc_md=__doc__,
         tags=["bandwidth", "training", model.name],
     ):
-        recipe(model)
+        build_tasks(model)
 
 
-def with_defaults(model: NamedModel) -> dict[str, Param]:
+def params_with_defaults(model: NamedModel) -> dict[str, Param]:
     """The form, filled in as the model's entry says."""
     params = {name: copy(param) for name, param in PARAMS.items()}
     for name in params.keys() & model.defaults.keys():
@@ -243,8 +225,8 @@ def decide(comparison: dict[str, str]) -> dict[str, str]:
     return written
 
 
-def recipe(model: NamedModel) -> None:
-    """One task for each arrow of the design, handing on a path and a checksum."""
+def build_tasks(model: NamedModel) -> None:
+    """The tasks of a run; each hands the next one a path and a checksum."""
     asset = Asset(model.named("bandwidth_model"))
 
     @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)

@@ -168,7 +168,7 @@ def propose(studies: list[dict[str, str]]) -> dict[str, str]:
     tags=["bandwidth", "training"],
 )
 def bandwidth_predictor_tune() -> None:
-    """The recipe: telemetry as for a retraining, a study on it, its trials, and the proposal."""
+    """Build the tasks: telemetry as for a retraining, a study on it, its trials, and the proposal."""
     studies = open_study(validate(pull(plan())))  # type: ignore[arg-type]
     # Airflow takes a task's docs from its docstring, but not a mapped task's.
     trials = trial.override(doc_md=trial.function.__doc__).expand(study=studies)

@@ -15,9 +15,9 @@ from bwpredict.gate.decision import check_rows
 
 logger = logging.getLogger(__name__)
 
-MOST_FINDINGS = 3
+MAX_FINDINGS = 3
 """An alert lists this many findings and counts the rest: the report has them all."""
-MOST_ERROR_CHARACTERS = 600
+MAX_ERROR_CHARACTERS = 600
 
 _SCHEMES_WITH_A_HOST = {"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "apprise", "apprises"}
 """Where the part after `://` is a host. Elsewhere it may be a token (`tgram://TOKEN`, `slack://TOKEN`)."""
@@ -99,17 +99,17 @@ def compose(
         title=f"{dag_id}: {failure.headline}",
         what=f"run {run_id} of {dag_id} stopped at the step {failed_step}: {failure.sentence}",
         since=since,
-        measured="; ".join(first_few(failure.findings)) or "nothing, the step did not get that far",
+        measured="; ".join(limit_findings(failure.findings)) or "nothing, the step did not get that far",
         production=production,
         to_do=" ".join([failure.to_do, *links]),
     )
 
 
-def first_few(findings: Sequence[str]) -> list[str]:
+def limit_findings(findings: Sequence[str]) -> list[str]:
     """The first findings, and how many more there are."""
-    left_out = len(findings) - MOST_FINDINGS
+    left_out = len(findings) - MAX_FINDINGS
     more = [f"and {left_out} more, see the report"] if left_out > 0 else []
-    return [*findings[:MOST_FINDINGS], *more]
+    return [*findings[:MAX_FINDINGS], *more]
 
 
 def served(version: str | None, *, promoted_by: str | None, run_id: str) -> str:
@@ -214,7 +214,7 @@ def _error_text(error: BaseException | str | None) -> str:
         return "no reason was given; see the step's log."
     text = str(error) or "no message"
     text = text if isinstance(error, str) else f"{type(error).__name__}: {text}"
-    return text if len(text) <= MOST_ERROR_CHARACTERS else f"{text[:MOST_ERROR_CHARACTERS]} …"
+    return text if len(text) <= MAX_ERROR_CHARACTERS else f"{text[:MAX_ERROR_CHARACTERS]} …"
 
 
 def _deliver(url: str, name: str, alert: Alert, *, well: bool) -> bool:

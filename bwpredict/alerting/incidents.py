@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 REMIND_AFTER = timedelta(days=7)
 
-Open = dict[str, Any]
+OpenIncidents = dict[str, Any]
 
 
 def report(store: Store, urls: Sequence[str], incident: Incident, *, now: datetime) -> bool:
@@ -69,7 +69,7 @@ def recover(store: Store, urls: Sequence[str], subject: str, what: str, *, now: 
     return taken
 
 
-def open_incident(store: Store, subject: str) -> Open | None:
+def open_incident(store: Store, subject: str) -> OpenIncidents | None:
     """The document of what is open about the subject (kind `incident`), or None."""
     return _look_up(store, subject)[0]
 
@@ -78,7 +78,7 @@ def _key(subject: str) -> str:
     return f"alerts/{subject}.json"
 
 
-def _look_up(store: Store, subject: str) -> tuple[Open | None, str | None]:
+def _look_up(store: Store, subject: str) -> tuple[OpenIncidents | None, str | None]:
     """What is open, and its ETag: None if there is none; "" if that cannot be told."""
     key = _key(subject)
     try:

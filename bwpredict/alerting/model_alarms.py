@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bwpredict.alerting import incidents
-from bwpredict.alerting.alerts import Incident, first_few
+from bwpredict.alerting.alerts import Incident, limit_findings
 from bwpredict.store.base import Store
 
 SUBJECT = "bandwidth_model"
@@ -37,7 +37,7 @@ def incident(document: Mapping[str, Any], link: str) -> Incident:
         title=f"{version} has got worse: {', '.join(names)}",
         what=f"a sustained drop, by a sequential test, of {version} in production: {', '.join(names)}",
         since=datetime.fromisoformat(since).replace(tzinfo=UTC),
-        measured="; ".join(first_few([_measured(test) for test in alarms])),
+        measured="; ".join(limit_findings([_measured(test) for test in alarms])),
         production=f"{version} since {production['since']}, unchanged: monitoring moves nothing",
         to_do=f"look at drift and figures of {document['day']}; if the network has changed, retrain, "
         f"if only the model is at fault, `bwpredict rollback`. {link}",

@@ -1,9 +1,11 @@
-"""Options of the commands that train, the same for all of them."""
+"""Options of the commands that train. Those of the training itself are generated from `TrainingConfig`."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,30 +13,9 @@ from bwpredict.config import TrainingConfig
 
 DEFAULTS = TrainingConfig()
 
-Architecture = Annotated[str, typer.Option(help="guide: LSTM layers and highway; dense: the highway alone.")]
-HighwayEpochs = Annotated[int, typer.Option(help="Maximum epochs of the highway; each sees three times the windows.")]
-Epochs = Annotated[int, typer.Option(help="Maximum epochs of the guide's layers; training stops early.")]
-WindowsPerEpoch = Annotated[int, typer.Option(help="Windows drawn for each epoch.")]
-BatchSize = Annotated[int, typer.Option(help="Windows for each step.")]
-LearningRate = Annotated[float, typer.Option(help="Highest learning rate.")]
-WindowSize = Annotated[int, typer.Option(help="Samples the model sees.")]
-HorizonMinutes = Annotated[int, typer.Option(help="How far ahead it forecasts.")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same result, bit for bit.")]
-Prune = Annotated[
-    float, typer.Option("--prune", help="Share of each weight matrix to prune to zero, and fine-tune after; 0: none.")
-]
-FineTuneEpochs = Annotated[int, typer.Option(help="Maximum epochs of fine-tuning after pruning.")]
 Quantize = Annotated[bool, typer.Option("--quantize", help="Export with int8 weights, for ONNX Runtime only.")]
-Ranks = Annotated[int, typer.Option(help="Processes that train together, each on its share of every batch.")]
-WarmStart = Annotated[
-    bool, typer.Option("--warm-start", help="Also train the champion further, and keep the better of the two.")
-]
 WarmStartFile = Annotated[
     Path | None, typer.Option(help="A best_model.pth: also train it further, and keep the better model.")
-]
-AccumulationSteps = Annotated[int, typer.Option(help="Parts of a batch computed one after another: less memory.")]
-ActivationCheckpointing = Annotated[
-    bool, typer.Option("--activation-checkpointing", help="Compute the layers twice: less memory.")
 ]
 TelemetryStore = Annotated[str | None, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")]
 SplitBy = Annotated[
@@ -47,6 +28,52 @@ TrainingFile = Annotated[
         help="Hyperparameters: a YAML file, or a name approved in the registry. Options given here win over it.",
     ),
 ]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result, bit for bit.")]
+WindowsPerEpoch = Annotated[int, typer.Option(help="Windows drawn for each epoch.")]
+
+_NAMES = {"prune_share": "--prune"}
+"""Options that are not called as their field."""
+_HELP = {
+    "architecture": "guide: LSTM layers and highway; dense: the highway alone.",
+    "batch_size": "Windows for each step.",
+    "learning_rate": "Highest learning rate.",
+    "window_size": "Samples the model sees.",
+    "horizon_minutes": "How far ahead it forecasts.",
+    "draw": "How the windows of an epoch are drawn.",
+    "seed": "The same seed gives the same result, bit for bit.",
+}
+"""Of fields without a description of their own."""
+
+
+def training_options(*, leave_out: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field of `TrainingConfig`; it receives them as the dict `training`."""
+    names = [name for name in TrainingConfig.model_fields if name not in leave_out]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def run(**values: Any) -> None:
+            training = {name: values.pop(name) for name in names}
+            command(**values, training=training)
+
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "training"]
+        parameters = [*own, *(_training_option(name) for name in names)]
+        run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _training_option(name: str) -> inspect.Parameter:
+    field = TrainingConfig.model_fields[name]
+    kind = field.annotation if field.annotation in (bool, int, float) else str
+    description = field.description or ""
+    text = _HELP.get(name) or description[:1].upper() + description[1:]
+    option = typer.Option(_NAMES.get(name, f"--{name.replace('_', '-')}"), help=text, rich_help_panel="Training")
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[kind, option]
+    )
 
 
 def is_given(context: typer.Context, option: str) -> bool:

@@ -29,7 +29,7 @@ Integers = npt.NDArray[np.int64]
 UNIT_FACTORS = {8: 1.15, 1_000: 2.0, 1_000_000: 2.0}
 """Factors between units that collectors mix up (bits and bytes, thousands, millions); and how many times more or less
 a quartile's jump may be, since traffic is never quite the same: less for 8, which a busy day comes near."""
-FEWEST_SAMPLES = 30
+MIN_SAMPLES = 30
 """Of a link: with fewer it is not constant but short, and has no quartiles in a stretch."""
 SHORT_SPAN_DAYS = 3
 """Telemetry of fewer days is cut into hours, since days would be too few to compare."""
@@ -90,14 +90,14 @@ def stretch_levels(start: int, node: Integers, peer: Integers, values: npt.NDArr
         samples[:, place] = counts
         minimum[there, place] = column[first[there]]
         maximum[there, place] = column[(first + counts - 1)[there]]
-        enough = counts >= FEWEST_SAMPLES
+        enough = counts >= MIN_SAMPLES
         for number, share in enumerate(_QUARTILES):
             at = first + np.round((counts - 1) * share).astype(np.int64)
             quartiles[0, enough, place, number] = column[at[enough]]
     return Levels(tuple((int(n), int(p)) for n, p in keys), (start,), samples, minimum, maximum, quartiles)
 
 
-def joined(stretches: Sequence[Levels]) -> Levels:
+def merge_levels(stretches: Sequence[Levels]) -> Levels:
     """The levels of all stretches together, in order of time; they may hold different links.
 
     A stretch may come in several parts, each with other links.
@@ -123,7 +123,7 @@ def constant_links(levels: Levels, target: str) -> list[ConstantLink]:
     """The links on which the target never changed."""
     place = schema.TARGETS.index(target)
     low, high, counts = levels.minimum[:, place], levels.maximum[:, place], levels.samples[:, place]
-    at = np.flatnonzero((low == high) & (counts >= FEWEST_SAMPLES))
+    at = np.flatnonzero((low == high) & (counts >= MIN_SAMPLES))
     return [ConstantLink(levels.links[each], float(low[each])) for each in at]
 
 
@@ -147,7 +147,9 @@ def frame_levels(frame: TelemetryFrame) -> Levels:
     days = (int(frame.timestamps.max()) - int(frame.timestamps.min())) / DAY_SECONDS
     length_s = HOUR_SECONDS if days < SHORT_SPAN_DAYS else DAY_SECONDS
     keys = frame.links[list(schema.LINK_KEY)].to_numpy(np.int64)[frame.link]
-    return joined(levels_of_rows(frame.timestamps, keys[:, 0], keys[:, 1], frame.values[:, :_TARGETS], length_s))
+    return merge_levels(
+        levels_of_rows(frame.timestamps, keys[:, 0], keys[:, 1], frame.values[:, schema.TARGET_FEATURES], length_s)
+    )
 
 
 def levels_of_rows(
@@ -164,7 +166,7 @@ def levels_of_rows(
     ]
 
 
-def oddities(frame: TelemetryFrame) -> list[str]:
+def find_anomalies(frame: TelemetryFrame) -> list[str]:
     """What is odd about the telemetry, in sentences for people: at most two for a target, one for another feature."""
     filled, names = frame.filled or {}, _link_names(frame.links)
     told = [
@@ -176,18 +178,24 @@ def oddities(frame: TelemetryFrame) -> list[str]:
     for name in (name for name in schema.TARGETS if name not in filled):
         constant, changed = constant_links(levels, name), unit_changes(levels, name)
         if constant:
-            told.append(f"{name} {constant_words(constant, len(levels.links), names)}; no skill can be told there.")
+            told.append(f"{name} {constant_sentence(constant, len(levels.links), names)}; no skill can be told there.")
         if changed:
-            told.append(f"{name} {change_words(changed, len(levels.links), names)}; expected one unit throughout.")
+            told.append(
+                f"{name} {unit_change_sentence(changed, len(levels.links), names)}; expected one unit throughout."
+            )
     return told
 
 
-def constant_words(found: Sequence[ConstantLink], links: int, names: dict[tuple[int, int], str] | None = None) -> str:
+def constant_sentence(
+    found: Sequence[ConstantLink], links: int, names: dict[tuple[int, int], str] | None = None
+) -> str:
     """ "never changes on 2 of 40 links: 1→2 (always 5), 3→4 (always 0)"."""
     return f"never changes on {_listed([(each.link, f'always {each.value:g}') for each in found], links, names)}"
 
 
-def change_words(found: Sequence[UnitChange], links: int, names: dict[tuple[int, int], str] | None = None) -> str:
+def unit_change_sentence(
+    found: Sequence[UnitChange], links: int, names: dict[tuple[int, int], str] | None = None
+) -> str:
     """ "jumps as if its unit changed on 1 of 40 links: 1→2 (about 1,000 times as much from 2026-10-12T00:00Z)"."""
     told = [(each.link, f"about {_times(each.factor)} from {_moment(each.timestamp_s)}") for each in found]
     return f"jumps as if its unit changed on {_listed(told, links, names)}"

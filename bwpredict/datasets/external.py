@@ -35,7 +35,7 @@ import pyarrow.fs
 
 from bwpredict import schema
 from bwpredict.datasets.frame import TelemetryFrame
-from bwpredict.datasets.resampling import CALENDAR_FEATURES, Samples, cadence, minute_means, ordered
+from bwpredict.datasets.resampling import CALENDAR_FEATURES, Samples, estimate_cadence, minute_means, sort_samples
 from bwpredict.errors import TelemetryError
 from bwpredict.telemetry import columns, sources
 
@@ -69,8 +69,8 @@ def read_data_path(path: Path, *, aggregate: bool = True) -> TelemetryFrame:
     ]
     found = _common_columns(files)
     _report_columns(path, files[0], found)
-    samples = ordered(_gather(files, found), str(path))
-    cadence_s = cadence(samples)
+    samples = sort_samples(_gather(files, found), str(path))
+    cadence_s = estimate_cadence(samples)
     if cadence_s < schema.CADENCE_SECONDS and aggregate:
         logger.info("%s: samples are %.1f s apart; they become means of the minute", path, cadence_s)
         samples, cadence_s = minute_means(samples), float(schema.CADENCE_SECONDS)
@@ -108,7 +108,7 @@ def _common_columns(files: list[sources.TelemetryFile]) -> list[str]:
     known = [*schema.COLUMN_NAMES, "link"]
     found = [name for name in known if name in files[0].found]
     for file in files:
-        columns.require(file.found, ["timestamp", *found], file.name)
+        columns.require_columns(file.found, ["timestamp", *found], file.name)
         added = [name for name in known if name in file.found and name not in found]
         if added:
             raise TelemetryError(f"{files[0].name}: lacks the column {added[0]!r} that {file.name} has.")

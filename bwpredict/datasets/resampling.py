@@ -32,7 +32,7 @@ class Samples:
     """Text of each row, for the `schema.LINK_ATTRIBUTES` that are there."""
 
 
-def ordered(samples: Samples, origin: str) -> Samples:
+def sort_samples(samples: Samples, origin: str) -> Samples:
     """Sorted by (link, time), without exact duplicates.
 
     Raises:
@@ -57,7 +57,7 @@ def ordered(samples: Samples, origin: str) -> Samples:
     return _take(samples, np.flatnonzero(~np.concatenate(([False], same))))
 
 
-def cadence(samples: Samples) -> float:
+def estimate_cadence(samples: Samples) -> float:
     """Seconds between samples: the median step over all links; a minute if that is near, or if no link has two."""
     steps = np.diff(samples.time)[np.diff(samples.link) == 0]
     if len(steps) == 0:

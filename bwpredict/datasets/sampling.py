@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bwpredict import schema
 from bwpredict.datasets.windows import Index
 
-How = Literal["uniform", "stratified"]
+SamplingMethod = Literal["uniform", "stratified"]
 
 CANDIDATES_PER_WINDOW = 2
 """Of so many windows that are drawn over the links, one is taken over hours and congestion."""
@@ -41,7 +41,7 @@ class Windows(Protocol):
         ...
 
 
-def sample_windows(train: Windows, budget: int, how: How, *, seed: int, epoch: int) -> Index:
+def sample_windows(train: Windows, budget: int, how: SamplingMethod, *, seed: int, epoch: int) -> Index:
     """[budget] positions in `train`, each at most once, in random order; the same for the same seed.
 
     stratified: each link gives as many candidates as any other, or all that it has, evenly spread over its time. Of
@@ -59,7 +59,7 @@ def sample_windows(train: Windows, budget: int, how: How, *, seed: int, epoch: i
     return rng.permutation(candidates[taken.clip(max=len(candidates) - 1)])
 
 
-def expected_draws(windows_of_links: Index, budget: int, how: How) -> npt.NDArray[np.floating]:
+def expected_draws(windows_of_links: Index, budget: int, how: SamplingMethod) -> npt.NDArray[np.floating]:
     """[links], of the windows of an epoch, how many each link gives on average."""
     gives = windows_of_links if how == "uniform" else _quotas(windows_of_links, budget, np.random.default_rng(0))
     return gives * (budget / int(gives.sum()))

@@ -22,8 +22,8 @@ Index = npt.NDArray[np.int64]
 
 PARTS = ("train", "validation", "calibration", "test")
 DAY_SECONDS = 86_400
-FEWEST_DAYS_FOR_WHOLE_DAYS = 7
-ROWS_AT_A_TIME = 1 << 20
+MIN_DAYS_FOR_WHOLE_DAYS = 7
+BLOCK_ROWS = 1 << 20
 """Looked at at a time: it bounds the memory, and is enough for numpy to be quick."""
 
 
@@ -110,7 +110,7 @@ class WindowIndex:
 
     def targets(self, which: Index | slice = slice(None)) -> npt.NDArray[np.float32]:
         """[n, targets] of the chosen windows, raw units."""
-        targets = self.frame.values[self.positions.rows(which) + self.steps_to_target, : len(schema.TARGETS)]
+        targets = self.frame.values[self.positions.rows(which) + self.steps_to_target, schema.TARGET_FEATURES]
         self.frame.release()
         return targets
 
@@ -120,7 +120,7 @@ class WindowIndex:
         All of them are targets of this index, without a gap between them; where some would not be, the window's own
         target stands in their place.
         """
-        targets = self.frame.values[self.target_rows_around(which, steps), : len(schema.TARGETS)]
+        targets = self.frame.values[self.target_rows_around(which, steps), schema.TARGET_FEATURES]
         self.frame.release()
         return targets
 
@@ -205,7 +205,7 @@ def index_windows(
 
 def _emptiest(frame: TelemetryFrame) -> str:
     """In words, the column with the most missing values; nothing where none is missing."""
-    blocks = (frame.values[begin : begin + ROWS_AT_A_TIME] for begin in range(0, frame.rows, ROWS_AT_A_TIME))
+    blocks = (frame.values[begin : begin + BLOCK_ROWS] for begin in range(0, frame.rows, BLOCK_ROWS))
     missing = sum((np.isnan(block).sum(axis=0) for block in blocks), np.zeros(frame.values.shape[1], np.int64))
     worst = int(missing.argmax())
     return (
@@ -216,9 +216,9 @@ def _emptiest(frame: TelemetryFrame) -> str:
 def _gap_free(frame: TelemetryFrame) -> tuple[Index, Index]:
     """First row of each stretch of a link's samples one cadence apart, none with a missing value; and past its last."""
     found = []
-    for begin in range(0, frame.rows, ROWS_AT_A_TIME):
+    for begin in range(0, frame.rows, BLOCK_ROWS):
         # With the row before, so that a stretch may reach over from it.
-        rows = slice(max(0, begin - 1), begin + ROWS_AT_A_TIME)
+        rows = slice(max(0, begin - 1), begin + BLOCK_ROWS)
         whole = np.asarray(np.isfinite(frame.values[rows]).all(axis=1))
         step = np.diff(frame.timestamps[rows])
         follows = (np.diff(frame.link[rows]) == 0) & (np.abs(step - frame.cadence_seconds) * 2 <= frame.cadence_seconds)
@@ -332,7 +332,7 @@ def _edges(frame: TelemetryFrame, config: SplitConfig) -> tuple[Index, bool]:
     first_s, last_s = _span_s(frame)
     begin_s, end_s = first_s, last_s + frame.cadence_seconds
     first_day, past_last_day = begin_s // DAY_SECONDS, -(-end_s // DAY_SECONDS)
-    whole_days = past_last_day - first_day >= FEWEST_DAYS_FOR_WHOLE_DAYS
+    whole_days = past_last_day - first_day >= MIN_DAYS_FOR_WHOLE_DAYS
     if whole_days:
         lengths = np.maximum(1, np.round(shares * (past_last_day - first_day))) * (shares > 0)
         days = past_last_day - np.cumsum(lengths[::-1])[::-1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,13 +14,15 @@ from bwpredict.datasets.windows import DAY_SECONDS, WindowIndex
 Array = npt.NDArray[np.float32]
 
 AVERAGED_MINUTES = 15
-BASELINES = ("last_value", "mean_15_minutes", "median_15_minutes", "same_minute_yesterday")
-REFERENCES = ("last_value", "mean_15_minutes", "median_15_minutes")
-"""Skill is measured against the best of these, target by target."""
-PARTIAL = ("same_minute_yesterday",)
-"""Baselines that have no forecast (NaN) for some windows, and are scored on the others."""
 BATCH_WINDOWS = 8192
 _TARGETS = len(schema.TARGETS)
+
+RECENT: dict[str, Callable[[Array], npt.NDArray[np.floating[Any]]]] = {
+    "last_value": lambda recent: recent[:, -1],
+    "mean_15_minutes": lambda recent: recent.mean(axis=1, dtype=np.float64),
+    "median_15_minutes": lambda recent: np.median(recent, axis=1),
+}
+"""Baselines of a window's last quarter of an hour: [windows, steps, targets] → [windows, targets]."""
 
 
 def baseline_forecasts(index: WindowIndex, *, batch_windows: int = BATCH_WINDOWS) -> dict[str, Array]:
@@ -27,14 +32,13 @@ def baseline_forecasts(index: WindowIndex, *, batch_windows: int = BATCH_WINDOWS
     result, only `batch_windows` windows are in memory at a time.
     """
     steps = max(1, min(index.window_size, round(AVERAGED_MINUTES * 60 / index.frame.cadence_seconds)))
-    forecasts = {name: np.empty((len(index), _TARGETS), np.float32) for name in BASELINES[:3]}
+    forecasts = {name: np.empty((len(index), _TARGETS), np.float32) for name in RECENT}
     for begin in range(0, len(index), batch_windows):
         batch = slice(begin, begin + batch_windows)
-        recent = index.inputs(batch)[:, -steps:, :_TARGETS]
-        forecasts["last_value"][batch] = recent[:, -1]
-        forecasts["mean_15_minutes"][batch] = recent.mean(axis=1, dtype=np.float64)
-        forecasts["median_15_minutes"][batch] = np.median(recent, axis=1)
-    return forecasts | {"same_minute_yesterday": _yesterday(index)}
+        recent = index.inputs(batch)[:, -steps:, schema.TARGET_FEATURES]
+        for name, forecast in RECENT.items():
+            forecasts[name][batch] = forecast(recent)
+    return forecasts | {name: forecast(index) for name, forecast in WHOLE.items()}
 
 
 def _yesterday(index: WindowIndex) -> Array:
@@ -47,7 +51,7 @@ def _yesterday(index: WindowIndex) -> Array:
         wanted = frame.timestamps[targets[chosen]] - DAY_SECONDS
         nearest, distance = _nearest(frame.timestamps[first:last], wanted)
         found = distance * 2 <= frame.cadence_seconds
-        forecasts[chosen[found]] = frame.values[first + nearest[found], :_TARGETS]
+        forecasts[chosen[found]] = frame.values[first + nearest[found]][:, schema.TARGET_FEATURES]
     forecasts[~np.isfinite(forecasts).all(axis=1)] = np.nan
     return forecasts
 
@@ -62,3 +66,17 @@ def _nearest(
     closer = distances.argmin(axis=0)
     columns = np.arange(len(wanted))
     return around[closer, columns], distances[closer, columns]
+
+
+WHOLE: dict[str, Callable[[WindowIndex], Array]] = {"same_minute_yesterday": _yesterday}
+"""Baselines of a link's earlier rows."""
+BASELINES = (*RECENT, *WHOLE)
+REFERENCES = tuple(RECENT)
+"""Skill is measured against the best of these, target by target."""
+PARTIAL = tuple(WHOLE)
+"""Baselines that have no forecast (NaN) for some windows, and are scored on the others."""
+
+
+def baseline_label(name: str) -> str:
+    """The baseline's name for people: "mean of 15 minutes"."""
+    return name.replace("_15_", " of 15 ").replace("_", " ")

@@ -30,7 +30,7 @@ ReadDay = Callable[[int, int], pa.Table]
 
 
 @dataclass
-class Landed:
+class IngestResult:
     """What became of the days."""
 
     written: list[date] = field(default_factory=list)
@@ -51,7 +51,7 @@ def days_between(start: date, end: date, now: datetime) -> list[date]:
     return [start + timedelta(days=number) for number in range((end - start).days + 1)]
 
 
-def land(store: Store, days: list[date], read_day: ReadDay) -> Landed:
+def ingest_days(store: Store, days: list[date], read_day: ReadDay) -> IngestResult:
     """Write each day that is not in the store yet as `date=<day>/part-0.parquet`; days without a row are left out.
 
     A day that is there already is neither asked for nor changed, so a collection that was interrupted is run again.
@@ -60,7 +60,7 @@ def land(store: Store, days: list[date], read_day: ReadDay) -> Landed:
         TelemetryError: a day's rows do not fit the schema; days before it stay.
         StoreError: as the store.
     """
-    landed = Landed()
+    landed = IngestResult()
     for day in days:
         key = day_file(Path(), day).as_posix()
         if any(store.keys(f"{Path(key).parent.as_posix()}/")):

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import requests
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
@@ -29,7 +29,7 @@ from bwpredict.ingestion.mapping import check_mapped, read_mapping
 
 TOKEN_VARIABLE = "BWPREDICT_PROMETHEUS_TOKEN"  # noqa: S105 - the variable's name
 """Environment variable with a bearer token, where the server asks for one."""
-MOST_POINTS = 11_000
+MAX_POINTS = 11_000
 """A server answers with at most so many points for each series."""
 _TRIES, _BACKOFF_S = 4, 0.5
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -66,7 +66,8 @@ class PrometheusMapping(BaseModel):
     """Column → the one value of all rows."""
     step_seconds: int = Field(schema.CADENCE_SECONDS, ge=1, le=3600)
     timeout_seconds: float = Field(60, gt=0)
-    most_points: int = Field(MOST_POINTS, ge=1)
+    max_points: int = Field(MAX_POINTS, ge=1, validation_alias=AliasChoices("max_points", "most_points"))
+    """Points that one query asks for at most; mappings written for 0.1 say `most_points`."""
 
     @model_validator(mode="after")
     def _maps_the_link(self) -> Self:
@@ -137,8 +138,8 @@ class PrometheusSource:
         step = self.mapping.step_seconds
         expression = f"{metric.function}({metric.metric}[{step * 1000 - 1}ms])"
         parts: dict[tuple[int, int], list[list[Any]]] = {}
-        for begin in range(first, past, step * self.mapping.most_points):
-            end = min(begin + step * (self.mapping.most_points - 1), past - step)
+        for begin in range(first, past, step * self.mapping.max_points):
+            end = min(begin + step * (self.mapping.max_points - 1), past - step)
             asked = {"query": expression, "start": begin, "end": end, "step": step}
             links = set()
             for series in self._get("query_range", asked)["result"]:

@@ -19,7 +19,7 @@ from bwpredict import schema
 from bwpredict.errors import ConfigError, StoreUnreachableError, TelemetryError
 from bwpredict.ingestion.landing import with_constants
 from bwpredict.ingestion.mapping import check_mapped, read_mapping
-from bwpredict.telemetry.columns import cast
+from bwpredict.telemetry.columns import cast_column
 
 URL_VARIABLE = "BWPREDICT_SQL_URL"
 """Environment variable with the database's URL, which may hold a password."""
@@ -103,7 +103,7 @@ class SqlSource:
         made = {}
         for name, values in zip(names, columns, strict=True):
             kind = schema.COLUMN[name].arrow_type
-            made[name] = cast(pa.chunked_array([_array(name, values, self.where)]), kind, name, self.where, None)
+            made[name] = cast_column(pa.chunked_array([_array(name, values, self.where)]), kind, name, self.where, None)
         return pa.table(made)
 
     def _columns(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def figures(forecasts: Forecasts, model: str, rows: Rows | None = None) -> Docum
     return document
 
 
-def on_canary(forecasts: Forecasts, share: float) -> Rows:
+def canary_rows(forecasts: Forecasts, share: float) -> Rows:
     """[n], whether the window's link is served by the canary."""
     keys = forecasts.links[list(schema.LINK_KEY)].to_numpy()
     served = np.array([assign_arm(int(node), int(peer), share) == "canary" for node, peer in keys], dtype=bool)

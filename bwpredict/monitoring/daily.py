@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 Document = dict[str, Any]
 
 FOLDER = "monitoring/days/"
-MOST_WINDOWS = 100_000
+MAX_WINDOWS = 100_000
 """Windows that are scored, evenly spread over links and time."""
 LOOK_BACK_DAYS = 31
 """The evidence of a version goes on from its latest document within this many days."""
@@ -174,7 +174,7 @@ def _windows_of(index: WindowIndex, day: date) -> WindowIndex:
     index = index.take((times >= first) & (times < past))
     if len(index) == 0:
         raise TelemetryError(f"{day}: no link has a window whose target lies in this day; look for gaps.")
-    return index.spread(MOST_WINDOWS)
+    return index.spread(MAX_WINDOWS)
 
 
 def _load(telemetry: Store, day: date, scratch: Path) -> TelemetryFrame:
@@ -280,7 +280,7 @@ def _canary(
     earlier = before["canary"] if before else None
     if earlier and (earlier["version"], earlier["since"]) != (candidate.version, candidate.since):
         earlier = None
-    rows = accuracy.on_canary(scored.forecasts, candidate.share)
+    rows = accuracy.canary_rows(scored.forecasts, candidate.share)
     runs = "canary" not in scored.problems
     arms = {
         "production": _arm(scored.forecasts, "production", ~rows),

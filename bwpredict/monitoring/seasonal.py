@@ -34,7 +34,7 @@ def measure(frame: TelemetryFrame, span: tuple[int, int]) -> Histograms:
         column = values[:, schema.FEATURES.index(name)]
         usable = np.isfinite(column) & (name not in (frame.filled or {}))
         made[name] = {
-            label: [list(pair) for pair in sorted(histogram.count(column[usable & (bands == band)]).items())]
+            label: [list(pair) for pair in sorted(histogram.count_bins(column[usable & (bands == band)]).items())]
             for band, label in enumerate(BANDS)
             if (usable & (bands == band)).any()
         }

@@ -25,7 +25,7 @@ CALM = 0.1
 """An alarm ends when the evidence has fallen below this share of the threshold."""
 RESTING = 2.0
 """Evidence stays below this while all is well."""
-FEWEST_WINDOWS = 500
+MIN_WINDOWS = 500
 """A day with fewer windows tells nothing."""
 
 CANARY_MARGIN = 0.01
@@ -62,7 +62,7 @@ def evaluate_production(
             value = coverage["per_target"][target] if coverage else None
             limit, margin = (coverage["level"] if coverage else None), COVERAGE_MARGIN
         shortfall = None
-        if value is not None and limit is not None and windows >= FEWEST_WINDOWS:
+        if value is not None and limit is not None and windows >= MIN_WINDOWS:
             shortfall = (limit - margin - value) / margin
         made.append(_test(name, value, limit, margin, shortfall, day, earlier.get(name)))
     return made
@@ -74,7 +74,7 @@ def evaluate_canary(ratio: float | None, windows: int, before: Mapping[str, Any]
     `before` is the canary's part of the document of an earlier day of the same trial. A verdict stays.
     """
     wealth = before["evidence"] if before else {"better": e_process.INITIAL_WEALTH, "worse": e_process.INITIAL_WEALTH}
-    told = ratio if windows >= FEWEST_WINDOWS else None
+    told = ratio if windows >= MIN_WINDOWS else None
     better = e_process.update_wealth(wealth["better"], None if told is None else -told / CANARY_SCALE)
     worse = e_process.update_wealth(wealth["worse"], None if told is None else (told - CANARY_MARGIN) / CANARY_SCALE)
     verdict = before["verdict"] if before else "undecided"

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 Document = dict[str, Any]
 
 DOCUMENT, PLOT = "backtest.json", "backtest.png"
-FEWEST_MONTHS = 2
+MIN_MONTHS = 2
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def backtest(run: RunConfig, months: int, folder: Path) -> Document:
         ConfigError: fewer than two months.
         TelemetryError: a month's telemetry is missing, or too little.
     """
-    if months < FEWEST_MONTHS:
+    if months < MIN_MONTHS:
         raise ConfigError(f"months={months}: in the first month both models are the same; expected 2 or more.")
     names = list(_months(run.month, months + 1))
     frames = {name: _pull(run, name, folder) for name in names}

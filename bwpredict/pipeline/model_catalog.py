@@ -24,7 +24,7 @@ MONTHLY = "0 0 1 * *"
 _SEPARATOR = "__"
 _NOT_A_NAME = ("alerts", "history", "models", "monitoring", "training")
 """Folders of a registry: a model of that name would lie inside the registry of `default`."""
-_MOST_CHARACTERS = 1_000_000
+_MAX_CHARACTERS = 1_000_000
 
 
 class NamedModel(BaseModel):
@@ -133,8 +133,8 @@ def model_of_dag(dag_id: str, installation: Settings) -> NamedModel:
 def _entries(path: Path) -> list[Any]:
     try:
         with path.open(encoding="utf-8") as file:
-            text = file.read(_MOST_CHARACTERS + 1)
-        content = yaml.safe_load(text) if len(text) <= _MOST_CHARACTERS else None
+            text = file.read(_MAX_CHARACTERS + 1)
+        content = yaml.safe_load(text) if len(text) <= _MAX_CHARACTERS else None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         why = " ".join(str(error).split()).rstrip(".")
         raise ConfigError(f"BWPREDICT_MODELS={path}: cannot be read as a YAML file of models: {why}.") from error

@@ -1,4 +1,4 @@
-"""From what a person or the schedule asked for to the configuration of one run."""
+"""Build a RunConfig from DAG params or CLI options."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bwpredict.config import GatePolicy, RunConfig, Settings, load
+from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig, load
 from bwpredict.errors import ConfigError
 from bwpredict.gate.policies import find_policy
 from bwpredict.pipeline.model_catalog import DEFAULT_ENTRY, NamedModel
 from bwpredict.tuning import config_files
 
-TRAINING_PARAMS = (
-    *("architecture", "highway_epochs", "epochs", "windows_per_epoch", "seed"),
-    *("prune_share", "fine_tune_epochs", "ranks", "warm_start"),
-)
+TRAINING_PARAMS = tuple(TrainingConfig.model_fields)
 RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run", "quantize", "backfill", "publish_past_months")
 TRAINING_FILE_PARAM = "training_config"
 POLICY_PARAM = "policy"

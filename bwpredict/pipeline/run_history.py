@@ -93,7 +93,7 @@ def run_summary(work: Path, run_id: str) -> RunSummary:
     )
 
 
-def shown_file(work: Path, run_id: str, name: str) -> Path:
+def downloadable_file(work: Path, run_id: str, name: str) -> Path:
     """The path of a page or picture of a run that people may look at, and of nothing else.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any
 from bwpredict import schema
 from bwpredict.config import Cut, RunConfig, SplitConfig, TrainingConfig, TrainingSource
 from bwpredict.datasets import external
-from bwpredict.datasets.anomalies import oddities
+from bwpredict.datasets.anomalies import find_anomalies
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.datasets.windows import Split, index_windows
 from bwpredict.errors import TelemetryError
@@ -79,7 +79,7 @@ def prepare(
         ConfigError: the horizon does not fit.
     """
     frame = drop_constant_targets(external.read_data_path(data_path), training)
-    for sentence in oddities(frame):
+    for sentence in find_anomalies(frame):
         logger.warning("%s", sentence)
     data = _describe(frame, data_path)
     run = RunConfig(

@@ -1,4 +1,4 @@
-"""The retraining run, one function for each arrow of the design: files in, files out.
+"""Pipeline steps; each reads and writes files of the run's workspace.
 
 Every step reads and writes the run's work area (one folder), so a step that is run again with the
 same inputs writes the same outputs. Between steps only a `Reference` travels, and each step checks
@@ -89,7 +89,7 @@ def check_shard(snapshot: Reference, days: list[str]) -> Reference:
     part = f"{VALIDATION_SHARDS}/{days[0] if days else 'no days'}"
     with open_workspace(snapshot, part=part) as area:
         path = shards.check_shard(area / TELEMETRY, read_document(area / SNAPSHOT, "snapshot"), days, area / part)
-        logger.info("%s", shards.summary_of(path))
+        logger.info("%s", shards.shard_summary(path))
         return make_reference(path)
 
 
@@ -97,7 +97,7 @@ def shard_label(shard: Reference) -> str:
     """In few words, what came of a shard: its days, and how many checks failed."""
     from bwpredict.validation import shards
 
-    return shards.summary_of(areas.local_path(shard.path))
+    return shards.shard_summary(areas.local_path(shard.path))
 
 
 def aggregate_validation(shards: list[Reference]) -> Reference:

@@ -33,7 +33,7 @@ IDLE_SHARE = 0.1
 CHANCE = 2.0
 """A difference is more than chance from this many standard deviations on."""
 RESAMPLES = 500
-FEWEST_BLOCKS = 10
+MIN_BLOCKS = 10
 """With fewer (link, day) blocks, hours are taken instead of days."""
 _SEED = 0
 
@@ -70,9 +70,9 @@ class TargetFindings:
         """Whether something that was measured beats the best simple baseline by more than chance."""
         return self.skill is not None and self.noise is not None and self.skill > CHANCE * self.noise
 
-    def best(self, metric: str, *, largest: bool = False) -> tuple[str | None, float | None]:
+    def best(self, metric: str, *, maximize: bool = False) -> tuple[str | None, float | None]:
         """The model with the best figure, and the figure; None and None where no model has one."""
-        return _best({name: figures[metric] for name, figures in self.models.items()}, largest=largest)
+        return _best({name: figures[metric] for name, figures in self.models.items()}, maximize=maximize)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Findings:
     """What was measured, on which windows."""
 
     targets: tuple[TargetFindings, ...]
-    absent: tuple[str, ...]
+    missing_targets: tuple[str, ...]
     """Targets that the telemetry lacks."""
     overall: dict[str, tuple[float | None, float | None]]
     """Each of `MODELS` → average correlation and average MAPE over the targets that are there."""
@@ -95,7 +95,7 @@ class Findings:
     @property
     def best_average_correlation(self) -> tuple[str | None, float | None]:
         """The model with the best average correlation, and the figure."""
-        return _best({name: averages[0] for name, averages in self.overall.items()}, largest=True)
+        return _best({name: averages[0] for name, averages in self.overall.items()}, maximize=True)
 
     @property
     def best_average_mape(self) -> tuple[str | None, float | None]:
@@ -113,7 +113,7 @@ def measure(split: Split) -> Findings:
     blocks, block = _blocks(forecasts)
     return Findings(
         targets=tuple(_target(forecasts, models, place, blocks) for place in range(len(forecasts.targets))),
-        absent=tuple(document["absent_targets"]),
+        missing_targets=tuple(document["absent_targets"]),
         overall={name: _averages(figures["overall"]) for name, figures in models.items()},
         windows=len(index),
         links=document["test"]["links"],
@@ -143,11 +143,11 @@ def skill_noise(
     return float(np.std(1 - mine / theirs, ddof=1))
 
 
-def _best(figures: Mapping[str, float | None], *, largest: bool = False) -> tuple[str | None, float | None]:
+def _best(figures: Mapping[str, float | None], *, maximize: bool = False) -> tuple[str | None, float | None]:
     known = {name: figure for name, figure in figures.items() if figure is not None}
     if not known:
         return None, None
-    best = (max if largest else min)(known, key=lambda name: known[name])
+    best = (max if maximize else min)(known, key=lambda name: known[name])
     return best, known[best]
 
 
@@ -160,7 +160,7 @@ def _measured(split: Split) -> WindowIndex:
 def _blocks(forecasts: Forecasts) -> tuple[npt.NDArray[np.int64], str]:
     """[n], number of each window's block of one link and day (or hour, where days are too few)."""
     blocks = _numbered(forecasts, DAY_SECONDS)
-    return (blocks, "day") if blocks.max() + 1 >= FEWEST_BLOCKS else (_numbered(forecasts, 3600), "hour")
+    return (blocks, "day") if blocks.max() + 1 >= MIN_BLOCKS else (_numbered(forecasts, 3600), "hour")
 
 
 def _numbered(forecasts: Forecasts, seconds: int) -> npt.NDArray[np.int64]:

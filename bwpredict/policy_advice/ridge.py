@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from bwpredict import schema
 from bwpredict.datasets.windows import WindowIndex
@@ -26,7 +29,7 @@ WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the correction that are tried; 0 is the baseline itself."""
 HELD_OUT_SHARE = 0.25
 ROUNDS = 8
-SMALLEST_ERROR = 0.1
+MIN_ERROR = 0.1
 """Errors under this share of the mean one weigh no more than it."""
 _TARGETS = len(schema.TARGETS)
 _FLOORS = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
@@ -43,8 +46,8 @@ def ridge_forecasts(train: WindowIndex, test: WindowIndex) -> Array:
         errors = [np.abs(known.baselines[name][:, place] - actual[:, place]).mean() for name in REFERENCES]
         anchor = REFERENCES[int(np.argmin(errors))]
         shrinkage, weight = _chosen(known, actual, later, place, anchor)
-        coefficients = _fit(known.inputs, known.change(actual, place, anchor), shrinkage)
-        forecasts[:, place] = asked.forecast(coefficients, weight, place, anchor)
+        model = _fit(known.inputs, known.change(actual, place, anchor), shrinkage)
+        forecasts[:, place] = asked.forecast(model, weight, place, anchor)
     return forecasts
 
 
@@ -53,17 +56,17 @@ class _Prepared:
     """What the regression needs of some windows."""
 
     inputs: Floats
-    """[n, inputs], the last column ones; not standardised."""
+    """[n, inputs]; not standardised."""
     baselines: dict[str, Array]
 
     @classmethod
     def of(cls, index: WindowIndex) -> _Prepared:
         baselines = baseline_forecasts(index)
         windows = index.inputs()
-        samples = np.log(windows[:, :, :_TARGETS] + _FLOORS).reshape(len(index), -1)
+        samples = np.log(windows[:, :, schema.TARGET_FEATURES] + _FLOORS).reshape(len(index), -1)
         averages = [np.log(baselines[name] + _FLOORS) for name in REFERENCES[1:]]
         hour = windows[:, -1, schema.FEATURES.index("time_of_day")].astype(np.float64) * (2 * np.pi / 24)
-        daily = np.stack([np.sin(hour), np.cos(hour), np.ones(len(index))], axis=1)
+        daily = np.stack([np.sin(hour), np.cos(hour)], axis=1)
         return cls(np.concatenate([samples, *averages, daily], axis=1), baselines)
 
     def anchor(self, place: int, name: str) -> Column:
@@ -74,12 +77,12 @@ class _Prepared:
         """What is to be forecast: the actual value over the baseline's, in logs."""
         return np.asarray(np.log(actual[:, place] + _FLOORS[place]) - self.anchor(place, name))
 
-    def forecast(self, coefficients: Column, weight: float, place: int, name: str) -> Column:
+    def forecast(self, model: Pipeline, weight: float, place: int, name: str) -> Column:
         """[n], raw units; the baseline to the bit where the weight is 0."""
         if weight == 0:
             return self.baselines[name][:, place].astype(np.float64)
         column = schema.COLUMN[schema.TARGETS[place]]
-        level = self.anchor(place, name) + weight * (self.inputs @ coefficients)
+        level = self.anchor(place, name) + weight * model.predict(self.inputs)
         # No forecast beyond e**20 of its unit: a steep fit must not become infinite.
         return np.asarray(np.clip(np.exp(np.minimum(level, 20)) - _FLOORS[place], column.minimum, column.maximum))
 
@@ -92,30 +95,21 @@ def _chosen(
     def tried() -> Iterator[tuple[float, float, float]]:
         change = known.change(actual, place, anchor)
         for shrinkage in SHRINKAGE:
-            coefficients = _fit(known.inputs[~later], change[~later], shrinkage)
+            model = _fit(known.inputs[~later], change[~later], shrinkage)
             for weight in WEIGHTS:
-                error = np.abs(known.forecast(coefficients, weight, place, anchor) - actual[:, place])[later].mean()
+                error = np.abs(known.forecast(model, weight, place, anchor) - actual[:, place])[later].mean()
                 yield float(error), shrinkage, weight
 
     _, shrinkage, weight = min(tried(), key=lambda one: one[0])
     return shrinkage, weight
 
 
-def _fit(inputs: Floats, change: Column, shrinkage: float) -> Column:
-    """Coefficients of the raw inputs for the least absolute error, by least squares with weights 1 / |error|.
-
-    Those of the standardised inputs are shrunk, the constant is not.
-    """
-    centre, spread = inputs[:, :-1].mean(axis=0), inputs[:, :-1].std(axis=0)
-    spread = np.where(spread > 1e-9, spread, np.inf)  # a constant input gets no weight
-    scaled = np.append((inputs[:, :-1] - centre) / spread, np.ones((len(inputs), 1)), axis=1)
-    penalty = np.append(np.full(len(centre), shrinkage), 1e-9) * len(inputs)
+def _fit(inputs: Floats, change: Column, shrinkage: float) -> Pipeline:
+    """Ridge regression on standardised inputs for the least absolute error: reweighted with 1 / |error|."""
+    model = make_pipeline(StandardScaler(), Ridge(alpha=shrinkage * len(inputs)))
     weights = np.ones(len(inputs))
     for _ in range(ROUNDS):
-        weighted = scaled * weights[:, None]
-        solution = np.linalg.solve(weighted.T @ scaled + np.diag(penalty), weighted.T @ change)
-        errors = np.abs(change - scaled @ solution)
-        weights = 1 / np.maximum(errors, SMALLEST_ERROR * errors.mean() + 1e-12)
+        errors = np.abs(change - model.fit(inputs, change, ridge__sample_weight=weights).predict(inputs))
+        weights = 1 / np.maximum(errors, MIN_ERROR * errors.mean() + 1e-12)
         weights /= weights.mean()
-    slopes = solution[:-1] / spread
-    return np.append(slopes, solution[-1] - centre @ slopes)
+    return model

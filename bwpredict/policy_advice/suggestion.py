@@ -18,12 +18,12 @@ from bwpredict.config import GatePolicy, load
 from bwpredict.core.formatting import display_name, number
 from bwpredict.core.guide import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 from bwpredict.policy_advice.attainable import CHANCE, MODELS, Findings, TargetFindings
-from bwpredict.policy_advice.findings import finding_sentences, in_words
+from bwpredict.policy_advice.findings import finding_sentences, model_label
 
 GUIDE = GatePolicy()
 EQUALS_PASS = 2.8
 """Margin in standard deviations under which the upper end of a 95 % interval stays, four times in five, of equals."""
-MARGIN_STEP, SMALLEST_MARGIN, LARGEST_MARGIN = 0.005, 0.01, 0.05
+MARGIN_STEP, MIN_MARGIN, MAX_MARGIN = 0.005, 0.01, 0.05
 """Of the skill: margins are rounded up to a step. Beyond the largest, more telemetry is needed, not a wider margin."""
 FOLLOWED = 0.5
 """A baseline whose correlation within links is at least this follows the links: a model must not do so less."""
@@ -84,7 +84,7 @@ def _guide_thresholds(findings: Findings) -> Iterator[Threshold]:
     """The guide's demands, each where something that was measured meets it, and none where nothing does."""
     name, correlation = findings.best_average_correlation
     reached = correlation is not None and correlation >= GUIDE_CORRELATION
-    measured = f"The best average correlation measured is {number(correlation)} ({in_words(name)})."
+    measured = f"The best average correlation measured is {number(correlation)} ({model_label(name)})."
     yield Threshold(
         "minimum_average_correlation",
         GUIDE.minimum_average_correlation if reached else None,
@@ -113,7 +113,9 @@ def _mape_threshold(counted: list[TargetFindings]) -> Threshold:
     averages = {model: fmean(_or_infinite(target.models[model]["mape"]) for target in counted) for model in MODELS}
     best = min(averages, key=lambda model: averages[model])
     reached = averages[best] < GUIDE_MAPE_PERCENT
-    measured = f"Over the targets that count the best average MAPE is {number(averages[best], 3)} % ({in_words(best)})."
+    measured = (
+        f"Over the targets that count the best average MAPE is {number(averages[best], 3)} % ({model_label(best)})."
+    )
     return Threshold(
         "maximum_average_mape_percent",
         GUIDE.maximum_average_mape_percent if reached else None,
@@ -156,13 +158,13 @@ def _margins(findings: Findings) -> Iterator[Threshold]:
         else f"On some target the best baseline's correlation within links is under {FOLLOWED:g} or undefined: mostly"
         " chance, so nothing is demanded.",
     )
-    widest = max((_margin(target.peer_noise, EQUALS_PASS) for target in findings.targets), default=SMALLEST_MARGIN)
+    widest = max((_margin(target.peer_noise, EQUALS_PASS) for target in findings.targets), default=MIN_MARGIN)
     yield Threshold(
         "champion_margin_percent",
         round(100 * widest, 1),
         "Of two forecasts of like quality, one passes against the other four times in five, interval and all: 2.8"
         " standard deviations of the closest pair that was measured, on the noisiest target, within"
-        f" {100 * SMALLEST_MARGIN:g} to {100 * LARGEST_MARGIN:g} %.",
+        f" {100 * MIN_MARGIN:g} to {100 * MAX_MARGIN:g} %.",
     )
     reasons = {
         "champion_rule": "No worse than the champion within the margin. `superior`: better in the weighted mean, too.",
@@ -198,9 +200,9 @@ def _constants(findings: Findings) -> Iterator[Threshold]:
 def _margin(noise: float | None, deviations: float = CHANCE) -> float:
     """That many standard deviations, rounded up; the largest where the noise is unknown."""
     if noise is None:
-        return LARGEST_MARGIN
+        return MAX_MARGIN
     rounded = math.ceil(deviations * noise / MARGIN_STEP - 1e-9) * MARGIN_STEP
-    return round(min(max(rounded, SMALLEST_MARGIN), LARGEST_MARGIN), 6)
+    return round(min(max(rounded, MIN_MARGIN), MAX_MARGIN), 6)
 
 
 def _or_infinite(figure: float | None) -> float:

@@ -85,7 +85,7 @@ def batches(
     `read` gives the rows of a day's folder in parts, nothing to leave the day out.
     """
     days = [day for day, _ in partitions(telemetry)] if days is None else days
-    for group in grouped(telemetry, days, rows=rows):
+    for group in group_batches(telemetry, days, rows=rows):
         if len(group) == 1:
             yield from _batches_of_day(group[0], read(telemetry / f"date={group[0]}", rows))
             continue
@@ -102,7 +102,7 @@ def _batches_of_day(day: str, parts: Iterable[pd.DataFrame]) -> Iterator[Batch]:
         yield Batch(day if number == 1 else f"{day}, part {number}", _with_derived_columns(part))
 
 
-def grouped(telemetry: Path, days: Sequence[str], *, rows: int = ROWS_PER_BATCH) -> list[list[str]]:
+def group_batches(telemetry: Path, days: Sequence[str], *, rows: int = ROWS_PER_BATCH) -> list[list[str]]:
     """The days in the groups that make up one batch each: as many as have at most so many rows, but at least one."""
     groups: list[list[str]] = []
     room = 0

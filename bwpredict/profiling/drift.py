@@ -14,7 +14,7 @@ from scipy.spatial.distance import jensenshannon
 
 from bwpredict.profiling.profile import CALENDAR_COLUMNS, CATEGORICAL, NUMERIC
 
-LEAST_SHARE = 1e-4
+MIN_SHARE = 1e-4
 """Stands for the share of an empty group in the PSI, which would be infinite otherwise."""
 GROUPS = 10
 
@@ -40,7 +40,7 @@ LIMITS: dict[str, Limit] = {
 """By column: of the PSI for numeric columns, of the Jensen–Shannon distance for categorical ones."""
 
 
-FEWEST_DAYS = 7
+MIN_DAYS = 7
 SHORT_SPAN_FACTOR = 3
 """In less than a week one span has the weekend and the other has not: only what lies this far out is drift."""
 
@@ -48,7 +48,7 @@ SHORT_SPAN_FACTOR = 3
 def limit_of(column: str, days: int) -> Limit:
     """The column's limit, where the shorter of the two spans holds this many days."""
     limit = LIMITS[column]
-    if days >= FEWEST_DAYS:
+    if days >= MIN_DAYS:
         return limit
     error = None if limit.error is None else round(limit.error * SHORT_SPAN_FACTOR, 3)
     reason = f"{SHORT_SPAN_FACTOR} times the usual, since less than a week is compared"
@@ -87,7 +87,7 @@ def psi(counts: dict[int, int], reference: dict[int, int]) -> float:
     # A little less than each tenth, so that rounding does not move a cut to the next bin.
     tenths = np.arange(1, GROUPS) / GROUPS - 1e-9
     cuts = np.unique(bins[np.searchsorted(cumulative, tenths)])
-    p, q = (np.maximum(_grouped(side, cuts), LEAST_SHARE) for side in (counts, reference))
+    p, q = (np.maximum(_grouped(side, cuts), MIN_SHARE) for side in (counts, reference))
     return float(((p - q) * np.log(p / q)).sum())
 
 

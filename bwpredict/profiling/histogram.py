@@ -12,32 +12,30 @@ import numpy.typing as npt
 BINS_PER_DECADE = 32
 """Bins 7 % wide: finer than any drift that matters, and few enough to store."""
 
-LEAST, MOST = -9 * BINS_PER_DECADE, 15 * BINS_PER_DECADE - 1
+MIN_BIN, MAX_BIN = -9 * BINS_PER_DECADE, 15 * BINS_PER_DECADE - 1
 """Smaller and larger values count in these bins."""
-ZERO, NEGATIVE = LEAST - 1, LEAST - 2
+ZERO, NEGATIVE = MIN_BIN - 1, MIN_BIN - 2
 
 BINNING = {
     "rule": "floor(bins_per_decade * log10 x)",
     "bins_per_decade": BINS_PER_DECADE,
-    "least": LEAST,
-    "most": MOST,
+    "least": MIN_BIN,
+    "most": MAX_BIN,
     "zero": ZERO,
     "negative": NEGATIVE,
 }
 """The rule, as every profile states it: profiles with another rule cannot be compared."""
 
 
-def bins_of(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """The bin of each finite value; same shape."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logarithmic = np.floor(BINS_PER_DECADE * np.log10(values)).clip(LEAST, MOST)
-    bins: npt.NDArray[np.int64] = np.select([values > 0, values == 0], [logarithmic, ZERO], NEGATIVE).astype(np.int64)
-    return bins
+_EDGES = np.concatenate(
+    # Below zero, zero itself, then bins whose upper edge belongs to the next one; the outermost take all beyond them.
+    [[-np.inf, 0, np.nextafter(0, 1)], 10 ** (np.arange(MIN_BIN + 1, MAX_BIN + 1) / BINS_PER_DECADE), [np.inf]]
+)
 
 
-def count(values: npt.NDArray[np.float64]) -> dict[int, int]:
+def count_bins(values: npt.NDArray[np.float64]) -> dict[int, int]:
     """{bin: number of the finite values in it}."""
-    counts = np.bincount(bins_of(values) - NEGATIVE)
+    counts = np.histogram(values, _EDGES)[0]
     return {int(index) + NEGATIVE: int(counts[index]) for index in np.flatnonzero(counts)}
 
 

@@ -115,7 +115,7 @@ def _numeric(column: pd.Series[Any]) -> dict[str, Any]:
         std=float(finite.std()) if len(finite) else None,
         minimum=float(finite.min()) if len(finite) else None,
         maximum=float(finite.max()) if len(finite) else None,
-        counts=histogram.count(finite),
+        counts=histogram.count_bins(finite),
     )
 
 

@@ -19,7 +19,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass
-class Inspection:
+class AuditReport:
     """What was found: `problems` are sentences that each name a key; `unfinished` are uploads without MANIFEST.json."""
 
     problems: list[str] = field(default_factory=list)
@@ -29,13 +29,13 @@ class Inspection:
     moves: int = 0
 
 
-def inspect(store: Store) -> Inspection:
+def audit_registry(store: Store) -> AuditReport:
     """Read everything under `models/` and `history/`, and `production.json`. Changes nothing.
 
     Raises:
         StoreUnreachableError: the store does not answer; that is no finding about what it holds.
     """
-    found = Inspection()
+    found = AuditReport()
     production = _attempt(found, partial(read_production, store))
     history = _inspect_history(store, found)
     manifests = _inspect_versions(store, found)
@@ -50,7 +50,7 @@ def inspect(store: Store) -> Inspection:
     return found
 
 
-def _inspect_history(store: Store, found: Inspection) -> list[Production]:
+def _inspect_history(store: Store, found: AuditReport) -> list[Production]:
     """Every record on its own, so that each bad one is named, then all of them together."""
     attempts = [_attempt(found, partial(read_record, store, key)) for key in store.keys("history/")]
     _attempt(found, partial(read_history, store))
@@ -58,7 +58,7 @@ def _inspect_history(store: Store, found: Inspection) -> list[Production]:
     return [made for made in attempts if made]
 
 
-def _inspect_versions(store: Store, found: Inspection) -> dict[str, Manifest]:
+def _inspect_versions(store: Store, found: AuditReport) -> dict[str, Manifest]:
     """Hold each version against its manifest; returns the manifests that can be trusted."""
     names: dict[str, list[str]] = defaultdict(list)
     for key in store.keys("models/"):
@@ -80,7 +80,7 @@ def _inspect_versions(store: Store, found: Inspection) -> dict[str, Manifest]:
     return manifests
 
 
-def _inspect_files(store: Store, manifest: Manifest, present: list[str], found: Inspection) -> None:
+def _inspect_files(store: Store, manifest: Manifest, present: list[str], found: AuditReport) -> None:
     for name in manifest.sha256:
         found.files += 1
         _attempt(found, partial(verify_file, store, manifest, name))
@@ -112,7 +112,7 @@ def _wrong_candidate(store: Store, made: Production, manifests: dict[str, Manife
         yield f"{store.uri}/{PRODUCTION_KEY}: its canary {tried.version} is not published with those bytes; end it."
 
 
-def _attempt(found: Inspection, check: Callable[[], _Result]) -> _Result | None:
+def _attempt(found: AuditReport, check: Callable[[], _Result]) -> _Result | None:
     """The result of a check; what it refuses becomes a problem."""
     try:
         return check()

@@ -14,7 +14,7 @@ from bwpredict.errors import ConfigError, GateRejected
 from bwpredict.registry.history import complete_history
 from bwpredict.registry.layout import model_key, onnx_name
 from bwpredict.registry.pointer import Candidate, Production, read_production
-from bwpredict.registry.promotion import require_expected, require_not_deleted, swap
+from bwpredict.registry.promotion import require_expected, require_not_deleted, swap_pointer
 from bwpredict.registry.versions import verify_version
 from bwpredict.store.base import Store
 
@@ -57,7 +57,7 @@ def begin_canary(
         sha256=manifest.sha256[onnx_name(version)],
         since=tried.since if tried else _utc(now),
     )
-    return swap(store, current, _moved(current, candidate, made_by, now, reason))
+    return swap_pointer(store, current, _moved(current, candidate, made_by, now, reason))
 
 
 def end_canary(
@@ -72,7 +72,7 @@ def end_canary(
     current = _serving(store, expected_version)
     if current.candidate is None:
         return complete_history(store, current)
-    return swap(store, current, _moved(current, None, made_by, now, reason))
+    return swap_pointer(store, current, _moved(current, None, made_by, now, reason))
 
 
 def _serving(store: Store, expected_version: str | None) -> Production:

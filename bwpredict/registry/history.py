@@ -37,12 +37,12 @@ def read_history(store: Store) -> list[Production]:
     production = read_production(store)
     moves = {key: decode(store, key, store.read(key)[0]) for key in store.keys("history/")}
     if production and moves.setdefault(production.record_key, production) != production:
-        raise altered(store, production.sequence)
+        raise altered_record_error(store, production.sequence)
     history = [moves[key] for key in sorted(moves)]
     for sequence, (key, made) in enumerate(zip(sorted(moves), history, strict=True), start=1):
         if key != made.record_key or made.sequence != sequence:
-            raise altered(store, sequence)
-    require_not_put_back(store, production, len(history))
+            raise altered_record_error(store, sequence)
+    require_not_reverted(store, production, len(history))
     return history
 
 
@@ -58,8 +58,8 @@ def record_names(store: Store, production: Production | None) -> list[RecordName
     names = [_parsed(store, key) for key in sorted(keys)]
     for sequence, name in enumerate(names, start=1):
         if name.sequence != sequence:
-            raise altered(store, sequence)
-    require_not_put_back(store, production, len(names))
+            raise altered_record_error(store, sequence)
+    require_not_reverted(store, production, len(names))
     return names
 
 
@@ -81,7 +81,7 @@ def complete_history(store: Store, production: Production) -> Production:
         store.write(key, encode(production), if_etag=None)
     except ConflictError as error:
         if read_record(store, key) != production:
-            raise altered(store, production.sequence) from error
+            raise altered_record_error(store, production.sequence) from error
     return production
 
 
@@ -107,7 +107,7 @@ def champion_of_month(history: list[Production], month: str) -> str | None:
     return max((pair for pair in served if pair[0] < month), default=(month, None))[1]
 
 
-def require_not_put_back(store: Store, production: Production | None, recorded: int) -> None:
+def require_not_reverted(store: Store, production: Production | None, recorded: int) -> None:
     """Refuse a pointer that lags behind a recorded move; one that was only moved meanwhile has caught up by now.
 
     Raises ObjectCorruptError.
@@ -122,7 +122,7 @@ def require_not_put_back(store: Store, production: Production | None, recorded: 
             )
 
 
-def altered(store: Store, sequence: int) -> ObjectCorruptError:
+def altered_record_error(store: Store, sequence: int) -> ObjectCorruptError:
     """The error that names a move whose record cannot be trusted."""
     return ObjectCorruptError(
         f"{store.uri}/history: the record of move {sequence} is gone or was altered; restore it "

@@ -21,7 +21,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from bwpredict.errors import ConfigError, ConflictError, ObjectMissingError, UnknownOutcomeError
-from bwpredict.registry.history import complete_history, read_history, read_record, require_not_put_back, rollback_stack
+from bwpredict.registry.history import complete_history, read_history, read_record, require_not_reverted, rollback_stack
 from bwpredict.registry.layout import DECISION_NAME, PRODUCTION_KEY, model_key, onnx_name, record_prefix
 from bwpredict.registry.pointer import Kind, Production, encode, read_production
 from bwpredict.registry.versions import Manifest, verify_version
@@ -29,7 +29,7 @@ from bwpredict.store.base import Store
 
 __all__ = [
     "Production",
-    "move",
+    "move_pointer",
     "promote",
     "read_history",
     "read_production",
@@ -37,7 +37,7 @@ __all__ = [
     "require_expected",
     "require_not_deleted",
     "rollback",
-    "swap",
+    "swap_pointer",
 ]
 
 
@@ -68,7 +68,7 @@ def promote(
     require_not_deleted(store, current, version)
     manifest = verify_version(store, version)
     previous = current.version if current else None
-    return move(
+    return move_pointer(
         store, manifest, current, kind="promotion", previous=previous, promoted_by=promoted_by, now=now, reason=reason
     )
 
@@ -98,12 +98,12 @@ def rollback(
     manifest = verify_version(store, current.previous)
     stack = rollback_stack(read_history(store))
     previous = stack[-3] if len(stack) > 2 else None
-    return move(
+    return move_pointer(
         store, manifest, current, kind="rollback", previous=previous, promoted_by=promoted_by, now=now, reason=reason
     )
 
 
-def move(
+def move_pointer(
     store: Store,
     manifest: Manifest,
     current: Production | None,
@@ -136,7 +136,7 @@ def move(
         decision={"key": model_key(version, DECISION_NAME), "sha256": manifest.sha256[DECISION_NAME]},
         cleanup=current.cleanup if current else None,
     )
-    return swap(store, current, moved)
+    return swap_pointer(store, current, moved)
 
 
 def record_cleanup(
@@ -149,7 +149,7 @@ def record_cleanup(
 
     Raises:
         ConflictError: the pointer is no longer `current`.
-        UnknownOutcomeError: as `move`.
+        UnknownOutcomeError: as `move_pointer`.
     """
     at = now.astimezone(UTC).isoformat(timespec="seconds")
     moved = replace(
@@ -161,7 +161,7 @@ def record_cleanup(
         cleanup={"at": at, "by": made_by, "deleted": list(deleted)},
         canary=current.canary if current.candidate else None,
     )
-    return swap(store, current, moved)
+    return swap_pointer(store, current, moved)
 
 
 def require_not_deleted(store: Store, made: Production | None, version: str) -> None:
@@ -173,7 +173,7 @@ def require_not_deleted(store: Store, made: Production | None, version: str) -> 
         )
 
 
-def swap(store: Store, current: Production | None, moved: Production) -> Production:
+def swap_pointer(store: Store, current: Production | None, moved: Production) -> Production:
     """Move the pointer from `current` (as read) to `moved`, and complete the history before and after.
 
     Raises:
@@ -184,7 +184,7 @@ def swap(store: Store, current: Production | None, moved: Production) -> Product
     if current:
         complete_history(store, current)
     if any(store.keys(record_prefix(moved.sequence))):
-        require_not_put_back(store, current, moved.sequence)
+        require_not_reverted(store, current, moved.sequence)
     _compare_and_swap(store, moved, current.etag if current else None)
     return complete_history(store, moved)
 

@@ -25,7 +25,7 @@ from bwpredict.registry.layout import (
 )
 from bwpredict.registry.manifest import delete_manifest, write_manifest
 from bwpredict.registry.pointer import Kind, Production, read_production
-from bwpredict.registry.promotion import move, require_not_deleted
+from bwpredict.registry.promotion import move_pointer, require_not_deleted
 from bwpredict.registry.versions import Manifest
 from bwpredict.store.base import Store
 from bwpredict.store.files import sha256_of
@@ -81,7 +81,9 @@ def publish(
     _upload(store, folder, manifest)
     kind: Kind = "bootstrap" if decision["outcome"] == "bootstrap" else "promotion"
     previous = current.version if current else None
-    return move(store, manifest, current, kind=kind, previous=previous, promoted_by=promoted_by, now=now, reason=None)
+    return move_pointer(
+        store, manifest, current, kind=kind, previous=previous, promoted_by=promoted_by, now=now, reason=None
+    )
 
 
 def _names(folder: Path, version: str, files: Sequence[str] | None) -> list[str]:

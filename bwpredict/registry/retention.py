@@ -26,7 +26,7 @@ _BATCH = 100
 
 
 @dataclass(frozen=True)
-class Policy:
+class RetentionPolicy:
     """What stays: the `keep` newest versions, production, and the `predecessors` that rollbacks lead to (None: all).
 
     Whatever changed within `minimum_age` stays too.
@@ -43,7 +43,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RetentionPlan:
     """What a cleanup deletes, oldest first: published `versions`, `leftovers` of uploads that were never finished,
     and what an earlier cleanup that died left over (`unfinished`).
     """
@@ -59,7 +59,7 @@ class Plan:
         return sorted([*self.versions, *self.leftovers])
 
 
-def plan(store: Store, policy: Policy, *, now: datetime) -> Plan:
+def plan_retention(store: Store, policy: RetentionPolicy, *, now: datetime) -> RetentionPlan:
     """What a cleanup would delete now; changes nothing.
 
     Where nothing is in production yet, nothing is deleted.
@@ -70,7 +70,7 @@ def plan(store: Store, policy: Policy, *, now: datetime) -> Plan:
     """
     current = read_production(store)
     if current is None:
-        return Plan([], [], [], None)
+        return RetentionPlan([], [], [], None)
     moves = record_names(store, current)
     condemned = _condemned(store, moves, current)
     files = _times_by_version(store)
@@ -81,7 +81,7 @@ def plan(store: Store, policy: Policy, *, now: datetime) -> Plan:
     safe = {current.version, *tried, *_last(whole, policy.keep), *stays}
     old = {version for version, found in files.items() if max(found.values()) <= now - policy.minimum_age}
     doomed = sorted(old - safe - condemned)
-    return Plan(
+    return RetentionPlan(
         versions=[version for version in doomed if MANIFEST_NAME in files[version]],
         leftovers=[version for version in doomed if MANIFEST_NAME not in files[version]],
         unfinished=sorted((condemned & files.keys()) - {current.version}),
@@ -89,14 +89,14 @@ def plan(store: Store, policy: Policy, *, now: datetime) -> Plan:
     )
 
 
-def clean_up(store: Store, policy: Policy, *, made_by: str, now: datetime) -> Plan:
-    """Delete what `plan` names, and the temporary files of writers that died; returns what was deleted.
+def delete_old_versions(store: Store, policy: RetentionPolicy, *, made_by: str, now: datetime) -> RetentionPlan:
+    """Delete what `plan_retention` names, and the temporary files of writers that died; returns what was deleted.
 
     Raises:
         ConflictError: production was moved meanwhile; what was recorded before that is deleted. Run again.
         StoreError: as the store; run again.
     """
-    planned = plan(store, policy, now=now)
+    planned = plan_retention(store, policy, now=now)
     for version in planned.unfinished:
         _delete(store, version)
     current = complete_history(store, planned.current) if planned.current else None

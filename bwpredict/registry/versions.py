@@ -10,7 +10,7 @@ from pathlib import Path
 from bwpredict.errors import ConfigError, ObjectCorruptError, ObjectMissingError
 from bwpredict.registry.layout import MANIFEST_NAME, model_key
 from bwpredict.registry.manifest import delete_manifest
-from bwpredict.store.base import Store, explained_os_errors
+from bwpredict.store.base import Store, translate_os_errors
 from bwpredict.store.files import atomic_path, sha256_of
 
 
@@ -126,7 +126,7 @@ def _fetch_file(store: Store, manifest: Manifest, name: str, path: Path) -> Path
     if path.is_file() and sha256_of(path) == manifest.sha256[name]:
         return path
     key = model_key(manifest.version, name)
-    with explained_os_errors(path), atomic_path(path) as temporary:
+    with translate_os_errors(path), atomic_path(path) as temporary:
         store.download(key, temporary)
         _check_bytes(store, key, sha256_of(temporary), manifest.sha256[name])
     return path

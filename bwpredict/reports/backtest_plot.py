@@ -10,14 +10,14 @@ import numpy as np
 
 from bwpredict import schema
 from bwpredict.core.formatting import display_name
-from bwpredict.reports.plots import BLUE, GREY, VERMILION, picture
+from bwpredict.reports.plots import BLUE, GREY, VERMILION, figure_file
 
 
 def skill_by_month(path: Path, document: Mapping[str, Any]) -> Path:
     """Draw a `backtest` document: a panel for each target, a line for each of the two models; up is better."""
     months = [row["month"] for row in document["months"]]
     places = range(len(months))
-    with picture(path, 10.5, 7.2) as figure:
+    with figure_file(path, 10.5, 7.2) as figure:
         for target, axes in zip(schema.TARGETS, figure.subplots(2, 2).ravel(), strict=True):
             for name, colour, mark in (("frozen", VERMILION, "s"), ("retrained", BLUE, "o")):
                 skills = [row["per_target"].get(target, {}).get(f"{name}_skill") for row in document["months"]]

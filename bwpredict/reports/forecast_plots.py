@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,16 @@ from matplotlib.ticker import MaxNLocator
 from bwpredict import schema
 from bwpredict.core.formatting import display_name, number, unit_of
 from bwpredict.datasets.windows import DAY_SECONDS
+from bwpredict.evaluation.baselines import baseline_label
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.inference.onnx_model import Bounds
-from bwpredict.reports.plots import BLUE, GREEN, GREY, VERMILION, picture
+from bwpredict.reports.plots import BLUE, GREEN, GREY, VERMILION, figure_file
 
 Values = npt.NDArray[np.float64]
 
 RANKS = {"best": "Good link", "median": "Median link", "worst": "Worst link"}
 _MODELS = {"challenger": (BLUE, "challenger"), "champion": (VERMILION, "champion")}
-_BASELINES = {
-    "last_value": (GREY, "-", "last value"),
-    "mean_15_minutes": (GREEN, "--", "mean of 15 minutes"),
-    "median_15_minutes": ("#CC79A7", ":", "median of 15 minutes"),
-}
+_BASELINE_STYLES = ((GREY, "-"), (GREEN, "--"), ("#CC79A7", ":"))
 _GAP_STEPS = 3
 """Lines are broken where this many usual steps are missing."""
 _SHOWN_SHARE = 0.99
@@ -49,7 +47,7 @@ def link_forecasts(
     """
     place = forecasts.targets.index(target)
     shown = [rank for rank in RANKS if rank in links]
-    with picture(path, 10.5, 2.6 * max(1, len(shown)) + 0.4) as figure:
+    with figure_file(path, 10.5, 2.6 * max(1, len(shown)) + 0.4) as figure:
         panels = figure.subplots(max(1, len(shown)), 1, squeeze=False)[:, 0]
         for rank, axes in zip(shown, panels, strict=False):
             link = links[rank]
@@ -103,7 +101,7 @@ def _broken(times: npt.NDArray[np.int64], values: Any) -> tuple[Any, Values]:
 
 def residuals(path: Path, forecasts: Forecasts) -> Path:
     """Draw how the errors (forecast less actual) of challenger and champion are distributed, one panel a target."""
-    with picture(path, 10.5, 7.2) as figure:
+    with figure_file(path, 10.5, 7.2) as figure:
         for target, axes in zip(schema.TARGETS, figure.subplots(2, 2).ravel(), strict=True):
             axes.set(
                 title=display_name(target),
@@ -151,15 +149,15 @@ def _distribution(axes: Axes, errors: Mapping[str, Values]) -> None:
 def horizon(path: Path, comparison: Mapping[str, Any], horizon_minutes: float) -> Path:
     """Draw the simple forecasts' MAE by how far ahead the target lies, and the models' at their one horizon."""
     minutes = comparison["horizon"]["minutes"]
-    with picture(path, 10.5, 7.2) as figure:
+    with figure_file(path, 10.5, 7.2) as figure:
         for target, axes in zip(schema.TARGETS, figure.subplots(2, 2).ravel(), strict=True):
             axes.set(title=display_name(target), xlabel="minutes ahead", ylabel=f"MAE ({unit_of(target)})")
             if target not in comparison["targets"]:
                 _nothing(axes)
                 continue
-            for name, (colour, line, label) in _BASELINES.items():
+            for name, (colour, line) in zip(comparison["horizon"]["mae"], cycle(_BASELINE_STYLES), strict=False):
                 mae = [np.nan if one is None else one for one in comparison["horizon"]["mae"][name][target]]
-                axes.plot(minutes, mae, color=colour, linestyle=line, label=label)
+                axes.plot(minutes, mae, color=colour, linestyle=line, label=baseline_label(name))
             for name, (colour, label) in reversed(_MODELS.items()):
                 mae_there = comparison["models"].get(name, {}).get("per_target", {}).get(target, {}).get("mae")
                 if mae_there is not None:

@@ -23,8 +23,8 @@ from bwpredict.reports.tables import (
     METRICS,
     best_of,
     interval_rows,
+    model_label,
     model_names,
-    model_words,
     overall_rows,
 )
 from bwpredict.schema import TARGETS
@@ -151,7 +151,7 @@ def _target(target: str, comparison: Document) -> dict[str, Any]:
         "note": _target_note(target, comparison),
         "rows": [
             {
-                "name": model_words(name) + _scored_on(models[name]["share_scored"]),
+                "name": model_label(name) + _scored_on(models[name]["share_scored"]),
                 "emphasised": name == "challenger",
                 "cells": [
                     {"text": metric.text(figures), "best": figures.get(metric.key, UNDEFINED) == best[metric.key]}
@@ -172,7 +172,7 @@ def _target_note(target: str, comparison: Document) -> str:
     if target in comparison["absent_targets"]:
         return "The telemetry lacks this target: nothing was measured."
     figures = comparison["models"]["challenger"]["per_target"][target]
-    notes = [f"Best baseline: {model_words(figures['baseline']).lower()}."]
+    notes = [f"Best baseline: {model_label(figures['baseline']).lower()}."]
     if figures["mape_share_left_out"]:
         notes.append(f"{figures['mape_share_left_out']:.1%} of the samples lie below the floor of MAPE.")
     links = comparison["links"].get(target, {})
@@ -284,7 +284,7 @@ def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
     for target, figures in comparison["models"]["challenger"]["per_target"].items():
         skill = figures.get("skill")
         if skill is not None and skill <= 0:
-            yield f"{display_name(target)}: no better than its baseline ({model_words(figures.get('baseline'))})."
+            yield f"{display_name(target)}: no better than its baseline ({model_label(figures.get('baseline'))})."
     if metadata["intervals"]["made"]:
         yield (
             "Its intervals presume that later telemetry is like that of the calibration span; where a network has"

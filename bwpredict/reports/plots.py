@@ -28,7 +28,7 @@ Values = npt.NDArray[np.float64]
 
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5F6670"
 DOTS_PER_INCH = 120
-MOST_POINTS = 2_000
+MAX_POINTS = 2_000
 """More than this, and the density of points is drawn instead of each point."""
 LOG_SCALE_FROM_RATIO = 50.0
 """A range whose high end is this many times its low end is drawn on logarithmic axes."""
@@ -61,7 +61,7 @@ def training_history(path: Path, history: Mapping[str, Any]) -> Path:
         np.array([record[key] for record in records], dtype=float)
         for key in ("epoch", "train_loss", "validation_loss", "learning_rate")
     )
-    with picture(path, 9, 5.6) as figure:
+    with figure_file(path, 9, 5.6) as figure:
         losses, steps = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         losses.plot(epochs, train, color=BLUE, marker="o", markersize=4, label="training")
         losses.plot(epochs, validation, color=VERMILION, marker="s", markersize=4, label="validation")
@@ -112,7 +112,7 @@ def predictions_scatter(
     columns = [np.asarray(values, dtype=float).reshape(-1, len(targets)).T for values in (actual, forecast)]
     pairs = dict(zip(targets, zip(*columns, strict=True), strict=True))
     nothing = (np.empty(0), np.empty(0))
-    with picture(path, 10.5, 9.6) as figure:
+    with figure_file(path, 10.5, 9.6) as figure:
         panels = figure.subplots(2, 2).ravel()
         for target, axes in zip(schema.TARGETS, panels, strict=True):
             _panel(figure, axes, target, *pairs.get(target, nothing))
@@ -149,7 +149,7 @@ def _panel(figure: Figure, axes: Axes, target: str, actual: Values, forecast: Va
         actual, forecast = np.maximum(actual, floor), np.maximum(forecast, floor)
         axes.set(xscale="log", yscale="log")
     low, high = _limits(actual, forecast, logarithmic=logarithmic)
-    if len(actual) > MOST_POINTS:
+    if len(actual) > MAX_POINTS:
         _draw_density(figure, axes, actual, forecast, (low, high), logarithmic=logarithmic)
     else:
         axes.plot(actual, forecast, "o", markersize=4, alpha=0.5, color=BLUE, markeredgewidth=0)
@@ -199,7 +199,7 @@ def _limits(actual: Values, forecast: Values, *, logarithmic: bool) -> tuple[flo
 
 
 @contextmanager
-def picture(path: Path, width_inches: float, height_inches: float) -> Iterator[Figure]:
+def figure_file(path: Path, width_inches: float, height_inches: float) -> Iterator[Figure]:
     """A figure in the house style that is written to `path`, whole or not at all, after the block."""
     with style.context(_STYLE, after_reset=True):
         figure = Figure(figsize=(width_inches, height_inches), layout="constrained")

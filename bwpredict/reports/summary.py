@@ -8,7 +8,7 @@ from typing import Any
 from bwpredict.gate.decision import check_rows
 from bwpredict.reports.champion_section import difference_rows
 
-_MOST_FAILED = 8
+_MAX_FAILED = 8
 
 
 def summary_markdown(decision: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
@@ -26,9 +26,9 @@ def summary_markdown(decision: Mapping[str, Any], comparison: Mapping[str, Any])
         if verdict == "fail"
     ]
     if failed:
-        lines += ["", *failed[:_MOST_FAILED]]
-        if len(failed) > _MOST_FAILED:
-            lines.append(f"- and {len(failed) - _MOST_FAILED} more")
+        lines += ["", *failed[:_MAX_FAILED]]
+        if len(failed) > _MAX_FAILED:
+            lines.append(f"- and {len(failed) - _MAX_FAILED} more")
     rows = difference_rows(comparison.get("difference"))
     if rows:
         lines += ["", "| MAE against the champion's | difference | 95 % interval | better with probability |"]

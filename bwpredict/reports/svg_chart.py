@@ -47,7 +47,7 @@ class Chart:
     right: int = WIDTH - _RIGHT
 
 
-def timeline(
+def line_chart(
     title: str, versions: Sequence[str], values: Mapping[str, Sequence[float | None]], *, unit: str = ""
 ) -> Chart | None:
     """The chart of one value for each version and series, oldest first; None if no value is defined."""

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bwpredict.core.formatting import UNDEFINED, display_name, number, unit_of
 from bwpredict.core.guide import GUIDE_ACCURACY_PERCENT, GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
+from bwpredict.evaluation.baselines import baseline_label
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,19 @@ METRICS = (
 )
 """The guide's five, the correlation within links (median), and the skill against the best baseline."""
 
-
-_MODEL_WORDS = {
-    "last_value": "Last value",
-    "mean_15_minutes": "Mean of 15 min",
-    "median_15_minutes": "Median of 15 min",
-}
-
-
 INTERVAL_COLUMNS = ("Target", "Coverage", "Mean width", "Lowest slice", "Highest slice")
-FEWEST_SLICE_WINDOWS = 100
+MIN_SLICE_WINDOWS = 100
 """A slice with fewer windows says little of its coverage."""
 
 
 def tables(comparison: Mapping[str, Any], *, model: str = "challenger") -> tuple[Table, ...]:
     """One model's tables, to print with rich on 80 columns: per target, overall, and its intervals if it has any."""
     figures = comparison["models"][model]
-    per_target = _table(f"{model_words(model)} on the test windows", ("Target", *(metric.label for metric in METRICS)))
+    per_target = _table(f"{model_label(model)} on the test windows", ("Target", *(metric.label for metric in METRICS)))
     for target, row in figures["per_target"].items():
         per_target.add_row(f"{display_name(target)}, {unit_of(target)}", *(metric.text(row) for metric in METRICS))
     baselines = (
-        f"{display_name(name)}: {model_words(row.get('baseline'))}" for name, row in figures["per_target"].items()
+        f"{display_name(name)}: {model_label(row.get('baseline'))}" for name, row in figures["per_target"].items()
     )
     per_target.caption = f"Skill against: {'; '.join(baselines)}.{_left_out(figures['per_target'])}"
     overall = _table("Overall", ("Figure", "Value", "Guide"))
@@ -109,7 +102,7 @@ def interval_rows(intervals: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             (row[target], f"{value} {row[target]:.1%}")
             for values in intervals["slices"].values()
             for value, row in values.items()
-            if row[target] is not None and row["windows"] >= FEWEST_SLICE_WINDOWS
+            if row[target] is not None and row["windows"] >= MIN_SLICE_WINDOWS
         )
         extremes = (slices[0][1], slices[-1][1]) if slices else (UNDEFINED, UNDEFINED)
         share = figures["coverage"]
@@ -123,9 +116,9 @@ def model_names(comparison: Mapping[str, Any]) -> list[str]:
     return first + [name for name in comparison["models"] if name not in first]
 
 
-def model_words(name: str | None) -> str:
+def model_label(name: str | None) -> str:
     """A model's or baseline's name for people."""
-    return UNDEFINED if name is None else _MODEL_WORDS.get(name, name.replace("_", " ").capitalize())
+    return UNDEFINED if name is None else baseline_label(name).capitalize().replace("minutes", "min")
 
 
 def best_of(metric: Metric, values: list[float | None]) -> float | None:

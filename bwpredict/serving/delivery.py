@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import BwPredictError, ConfigError, ModelError, ObjectCorruptError
 from bwpredict.inference.guard import check_onnx
@@ -34,7 +36,6 @@ from bwpredict.serving import conformance
 from bwpredict.serving.contract import contract_of, require_same
 from bwpredict.store.base import Store
 from bwpredict.store.files import sha256_of
-from bwpredict.store.locks import hold
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def deliver(store: Store, dest: Path, *, accept_contract: bool = False, trusted:
         raise ConfigError(f"{store.uri}: nothing is in production yet, so there is nothing to pull.")
     version = production.version
     folder = dest.absolute() / VERSIONS / version
-    with hold(dest / _LOCK):
+    with FileLock(dest / _LOCK):
         if _current(dest) == folder and _is_whole(folder, production.sha256):
             _require_signature(folder, trusted)
             return Delivery(version, folder, changed=False)

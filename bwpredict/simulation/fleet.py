@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 RegimeName = Literal["calm", "congested", "drifting"]
 
-MOST_LINKS, MOST_DAYS = 100_000, 3660
+MAX_LINKS, MAX_DAYS = 100_000, 3660
 # The slow drift looks some weeks back, and days before 1970 have no number.
 _EARLIEST, _LATEST = date(1971, 1, 1), date(2199, 12, 31)
 MINUTES_PER_DAY = 86400 // schema.CADENCE_SECONDS
@@ -68,8 +68,8 @@ class FleetConfig:
             object.__setattr__(self, "drift_from", _as_date("drift_from", self.drift_from))
         if not _EARLIEST <= start <= _LATEST:
             raise ConfigError(f"start: must be from {_EARLIEST} to {_LATEST} (given: {start}).")
-        _check_bounds("links", self.links, 1, MOST_LINKS)
-        _check_bounds("days", self.days, 1, MOST_DAYS)
+        _check_bounds("links", self.links, 1, MAX_LINKS)
+        _check_bounds("days", self.days, 1, MAX_DAYS)
         _check_bounds("seed", self.seed, 0, 2**63 - 1)
         for name in ("gap_share", "late_share", "duplicate_share"):
             _check_bounds(name, getattr(self, name), 0.0, 0.5)

@@ -30,7 +30,7 @@ class Response:
     utilisation: Floats
 
 
-def respond(links: Links, demand_mbps: Floats, incident: Floats, quality: Floats) -> Response:
+def simulate_response(links: Links, demand_mbps: Floats, incident: Floats, quality: Floats) -> Response:
     """The mean behaviour of n links, without measurement noise.
 
     Args:

@@ -82,4 +82,4 @@ def _respond(
     links: Links, cycles: Floats, hidden: demand.Hidden, day: int, regime: str, ahead_minutes: int = 0
 ) -> queueing.Response:
     wanted = demand.demand_mbps(links, cycles, hidden, day, regime, ahead_minutes)
-    return queueing.respond(links, wanted, hidden.states["incident"], hidden.states["quality"])
+    return queueing.simulate_response(links, wanted, hidden.states["incident"], hidden.states["quality"])

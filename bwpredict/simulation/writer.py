@@ -35,7 +35,7 @@ _COUNTERS = {"bytes_tx", "bytes_rx", "retransmits", "congestion_window", "queue_
 _PLAIN_SCHEMA = pa.schema([(column.name, column.arrow_type) for column in schema.COLUMNS])
 _CSV_OPTIONS = pyarrow.csv.WriteOptions(quoting_style="none", quoting_header="none")
 _CSV_LINKS, _CSV_MINUTES, _CSV_START = 20, 3000, date(2026, 10, 1)
-MOST_SAMPLES = 100_000_000
+MAX_SAMPLES = 100_000_000
 
 
 def write_partitioned(
@@ -77,8 +77,8 @@ def write_csv(samples: int, seed: int, output: Path, *, start: date = _CSV_START
     Raises:
         ConfigError: `samples` or `seed` is out of bounds, or `output` has another suffix.
     """
-    if not 1 <= samples <= MOST_SAMPLES:
-        raise ConfigError(f"samples: must be from 1 to {MOST_SAMPLES} (given: {samples}).")
+    if not 1 <= samples <= MAX_SAMPLES:
+        raise ConfigError(f"samples: must be from 1 to {MAX_SAMPLES} (given: {samples}).")
     if not output.name.endswith((".csv", ".csv.gz")):
         raise ConfigError(f"{output}: the output must end in .csv or .csv.gz.")
     links = min(max(samples // _CSV_MINUTES, 1), _CSV_LINKS)

@@ -53,10 +53,10 @@ class Store(Protocol):
     def read(self, key: str) -> tuple[bytes, str]:
         """The bytes and the ETag of one object, from one version of it. Raises ObjectMissingError."""
 
-    def download(self, key: str, path: Path, most_bytes: int = OBJECT_BYTES) -> None:
+    def download(self, key: str, path: Path, max_bytes: int = OBJECT_BYTES) -> None:
         """Write one object to `path`, whole or not at all.
 
-        Raises ObjectMissingError; ObjectCorruptError if it has more than `most_bytes`.
+        Raises ObjectMissingError; ObjectCorruptError if it has more than `max_bytes`.
         """
 
     def upload(self, path: Path, key: str) -> str:
@@ -96,14 +96,14 @@ def check_key(key: str, uri: str) -> None:
         )
 
 
-def check_size(key: str, uri: str, size_bytes: int, most_bytes: int = OBJECT_BYTES) -> None:
+def check_size(key: str, uri: str, size_bytes: int, max_bytes: int = OBJECT_BYTES) -> None:
     """Refuse an object that is too large to be read or downloaded. Raises ObjectCorruptError."""
-    if size_bytes > most_bytes:
-        raise ObjectCorruptError(f"{uri}/{key}: has {size_bytes:,} bytes; expected {most_bytes:,} at most.")
+    if size_bytes > max_bytes:
+        raise ObjectCorruptError(f"{uri}/{key}: has {size_bytes:,} bytes; expected {max_bytes:,} at most.")
 
 
 @contextmanager
-def explained_os_errors(path: Path) -> Iterator[None]:
+def translate_os_errors(path: Path) -> Iterator[None]:
     """Turn what the file system refuses inside the block into one sentence with path and reason.
 
     Raises:

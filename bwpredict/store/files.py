@@ -12,7 +12,7 @@ from pathlib import Path
 from bwpredict.errors import ConfigError
 
 
-def on_disk(path: Path) -> Path:
+def require_local_path(path: Path) -> Path:
     """The path, unless it is the address of a bucket, which would be written as a folder of that odd name.
 
     Raises:

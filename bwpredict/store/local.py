@@ -6,7 +6,6 @@ swap cannot interleave; readers need no lock, since every write is a rename.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -17,10 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.fs
+from filelock import FileLock
 
 from bwpredict.core.limits import OBJECT_BYTES
 from bwpredict.errors import ConflictError, ObjectCorruptError, ObjectMissingError, StoreUnreachableError
-from bwpredict.store.base import ObjectInfo, check_key, check_size, explained_os_errors
+from bwpredict.store.base import ObjectInfo, check_key, check_size, translate_os_errors
 from bwpredict.store.files import atomic_path, sha256_of, write_atomically
 
 _LOCK_NAME = ".lock"
@@ -46,14 +46,14 @@ class LocalStore:
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """The keys that start with `prefix`, in order; only folders are read."""
-        with explained_os_errors(self.root):
+        with translate_os_errors(self.root):
             self._refuse_a_file()
             keys = sorted((key for key in self._keys(prefix) if key.startswith(prefix)), key=str.encode)
         yield from keys
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """The names of the visible folders in the folder `prefix`; none of them is opened."""
-        with explained_os_errors(self.root):
+        with translate_os_errors(self.root):
             self._refuse_a_file()
             if (start := self._deepest_folder(prefix)) is None:
                 return ()
@@ -61,34 +61,34 @@ class LocalStore:
 
     def times(self, prefix: str = "") -> Iterator[tuple[str, datetime]]:
         """The keys that start with `prefix`, in order, each with its last change; no file is opened."""
-        with explained_os_errors(self.root):
+        with translate_os_errors(self.root):
             for key in self.keys(prefix):
                 with suppress(FileNotFoundError):  # deleted since the folder was read
                     yield key, datetime.fromtimestamp(os.stat(f"{self.root}/{key}").st_mtime, UTC)  # noqa: PTH116 - many
 
     def info(self, key: str) -> ObjectInfo:
         """Size and ETag of one object."""
-        with explained_os_errors(self.root), self._opened(key) as path, path.open("rb") as file:
+        with translate_os_errors(self.root), self._opened(key) as path, path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return ObjectInfo(key, file.tell(), digest)
 
     def read(self, key: str) -> tuple[bytes, str]:
         """The bytes and the ETag of one object."""
-        with explained_os_errors(self.root), self._opened(key) as path:
+        with translate_os_errors(self.root), self._opened(key) as path:
             check_size(key, self.uri, path.stat().st_size)
             content = path.read_bytes()
         return content, hashlib.sha256(content).hexdigest()
 
-    def download(self, key: str, path: Path, most_bytes: int = OBJECT_BYTES) -> None:
+    def download(self, key: str, path: Path, max_bytes: int = OBJECT_BYTES) -> None:
         """Copy one object to `path`, whole or not at all."""
-        with explained_os_errors(self.root), self._opened(key) as source, atomic_path(path) as temporary:
-            check_size(key, self.uri, source.stat().st_size, most_bytes)
+        with translate_os_errors(self.root), self._opened(key) as source, atomic_path(path) as temporary:
+            check_size(key, self.uri, source.stat().st_size, max_bytes)
             shutil.copyfile(source, temporary)
 
     def upload(self, path: Path, key: str) -> str:
         """Copy the file at `path` to a new key, and compare the copy's sha256 before it is seen."""
         target = self._path(key)
-        with explained_os_errors(self.root), self._locked():
+        with translate_os_errors(self.root), self._locked():
             sha256 = sha256_of(path)
             if target.exists():
                 if sha256_of(target) != sha256:
@@ -103,7 +103,7 @@ class LocalStore:
     def write(self, key: str, content: bytes, *, if_etag: str | None) -> str:
         """Write by compare-and-swap under the store's lock; return the new ETag."""
         target = self._path(key)
-        with explained_os_errors(self.root), self._locked():
+        with translate_os_errors(self.root), self._locked():
             current = sha256_of(target) if target.exists() else None
             if current != if_etag:
                 raise ConflictError(f"{self.uri}/{key}: {_what_happened(current, if_etag)}; read it again.")
@@ -113,7 +113,7 @@ class LocalStore:
     def delete(self, key: str) -> None:
         """Remove one object, and the folders that it leaves empty."""
         target = self._path(key)
-        with explained_os_errors(self.root), self._locked():
+        with translate_os_errors(self.root), self._locked():
             target.unlink(missing_ok=True)
             for folder in target.relative_to(self.root).parents[:-1]:
                 if (self.root / folder).is_dir() and not any((self.root / folder).iterdir()):
@@ -124,7 +124,7 @@ class LocalStore:
         removed = 0
         if not self.root.is_dir():
             return removed
-        with explained_os_errors(self.root), self._locked():
+        with translate_os_errors(self.root), self._locked():
             for path in self.root.rglob(".*"):
                 if _TEMPORARY.fullmatch(path.name) and path.is_file() and path.stat().st_mtime < before.timestamp():
                     path.unlink()
@@ -172,8 +172,7 @@ class LocalStore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / _LOCK_NAME).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(self.root / _LOCK_NAME, poll_interval=0.002):
             yield
 
 

@@ -23,9 +23,9 @@ from botocore.parsers import ResponseParserError
 
 from bwpredict.core.limits import OBJECT_BYTES
 from bwpredict.errors import ConflictError, ObjectCorruptError, ObjectMissingError
-from bwpredict.store.base import ObjectInfo, check_key, check_size, explained_os_errors
+from bwpredict.store.base import ObjectInfo, check_key, check_size, translate_os_errors
 from bwpredict.store.files import atomic_path, sha256_of
-from bwpredict.store.s3_errors import explained, may_pass, without_credentials
+from bwpredict.store.s3_errors import is_retryable, translate_error, without_credentials
 from bwpredict.store.s3_writes import ATTEMPTS, ConditionalWrites
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class S3Store:
             self._session = boto3.session.Session()
             self._client = self._session.client("s3", config=_config(timeout_seconds))
         except (BotoCoreError, ValueError) as error:
-            raise explained(error, where="", bucket=bucket, endpoint=self._endpoint) from error
+            raise translate_error(error, where="", bucket=bucket, endpoint=self._endpoint) from error
         self._endpoint = without_credentials(self._client.meta.endpoint_url)
         self._writes = ConditionalWrites(
             self._client, bucket, prefix, self.uri, self._endpoint, backoff_seconds, self._stored
@@ -114,25 +114,25 @@ class S3Store:
 
         return self._asked(key, ask)
 
-    def download(self, key: str, path: Path, most_bytes: int = OBJECT_BYTES) -> None:
+    def download(self, key: str, path: Path, max_bytes: int = OBJECT_BYTES) -> None:
         """Write one object to `path`, whole or not at all."""
         check_key(key, self.uri)
 
         def ask() -> None:
             answer = self._client.get_object(Bucket=self.bucket, Key=self._full_key(key))
-            check_size(key, self.uri, answer["ContentLength"], most_bytes)
+            check_size(key, self.uri, answer["ContentLength"], max_bytes)
             body = answer["Body"]
             with atomic_path(path) as temporary, temporary.open("wb") as copy:
                 for block in body.iter_chunks(_BLOCK_BYTES):
                     copy.write(block)
 
-        with explained_os_errors(path):
+        with translate_os_errors(path):
             self._asked(key, ask)
 
     def upload(self, path: Path, key: str) -> str:
         """Store the file at `path` under a new key, read it back and compare; return the sha256."""
         check_key(key, self.uri)
-        with explained_os_errors(path):
+        with translate_os_errors(path):
             sha256 = sha256_of(path)
         try:
             self._writes.put(key, path, sha256, if_etag=None)
@@ -228,9 +228,9 @@ class S3Store:
             try:
                 return ask()
             except (ClientError, BotoCoreError, ResponseParserError) as error:
-                if attempt == ATTEMPTS or not may_pass(error):
+                if attempt == ATTEMPTS or not is_retryable(error):
                     where = f"{self.uri}/{key}" if key else ""
-                    raise explained(error, where=where, bucket=self.bucket, endpoint=self._endpoint) from error
+                    raise translate_error(error, where=where, bucket=self.bucket, endpoint=self._endpoint) from error
             time.sleep(self._backoff_seconds * attempt)
         raise AssertionError("the last attempt returns or raises")
 

@@ -37,40 +37,40 @@ _PASSING = ("SlowDown", "Throttling", "TooManyRequests", "RequestTimeout", "Requ
 _CUT_SHORT = (NotConnectedError, AnswerLostError, ResponseParserError, IncompleteReadError, FlexibleChecksumError)
 
 
-def may_pass(error: Exception) -> bool:
+def is_retryable(error: Exception) -> bool:
     """Whether the same request may succeed a moment later: the network, a busy server, an answer cut short."""
     if isinstance(error, ClientError):
-        code = code_of(error)
-        return code not in ADVICE and (status_of(error) >= 500 or code in _PASSING)
+        code = error_code(error)
+        return code not in ADVICE and (http_status(error) >= 500 or code in _PASSING)
     return isinstance(error, _CUT_SHORT)
 
 
-def explained(error: Exception, *, where: str, bucket: str, endpoint: str) -> StoreError:
+def translate_error(error: Exception, *, where: str, bucket: str, endpoint: str) -> StoreError:
     """What boto3 raised while the object at `where` was read, or the bucket if it is empty, as an error of ours."""
-    if where and isinstance(error, ClientError) and code_of(error) in NO_OBJECT:
+    if where and isinstance(error, ClientError) and error_code(error) in NO_OBJECT:
         return ObjectMissingError(f"{where}: no such object.")
     if isinstance(error, FlexibleChecksumError):
         return ObjectCorruptError(f"{where}: the bytes do not match the stored checksum; restore the object.")
     if isinstance(error, IncompleteReadError):
         return ObjectCorruptError(f"{where}: the server sent only a part of it, again and again; restore the object.")
-    return StoreUnreachableError(f"s3 bucket {bucket!r} at {endpoint}: {reason_of(error)}.")
+    return StoreUnreachableError(f"s3 bucket {bucket!r} at {endpoint}: {error_reason(error)}.")
 
 
-def code_of(error: ClientError) -> str:
+def error_code(error: ClientError) -> str:
     """The server's error code, such as `NoSuchKey`."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def status_of(error: ClientError) -> int:
+def http_status(error: ClientError) -> int:
     """The HTTP status of the answer; 0 if there is none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def reason_of(error: Exception) -> str:
+def error_reason(error: Exception) -> str:
     """Why boto3 or the server refused, without a full stop at the end."""
     if isinstance(error, ClientError):
-        answer = f"the server answered {code_of(error)}: {error.response.get('Error', {}).get('Message', '')}"
-        return ADVICE.get(code_of(error), answer.rstrip(". "))
+        answer = f"the server answered {error_code(error)}: {error.response.get('Error', {}).get('Message', '')}"
+        return ADVICE.get(error_code(error), answer.rstrip(". "))
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return "no complete credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     if isinstance(error, NotConnectedError | AnswerLostError):

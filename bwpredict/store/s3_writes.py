@@ -21,7 +21,7 @@ from botocore.exceptions import HTTPClientError as AnswerLostError
 from botocore.parsers import ResponseParserError
 
 from bwpredict.errors import ConflictError, ObjectMissingError, StoreError, StoreUnreachableError, UnknownOutcomeError
-from bwpredict.store.s3_errors import NO_OBJECT, code_of, explained, may_pass, status_of
+from bwpredict.store.s3_errors import NO_OBJECT, error_code, http_status, is_retryable, translate_error
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -120,12 +120,12 @@ class ConditionalWrites:
             with _opened(body) as data:
                 return self._send(key, data, if_etag)
         except ClientError as error:
-            code, status = code_of(error), status_of(error)
+            code, status = error_code(error), http_status(error)
             if status == 412 or (if_etag is not None and code in NO_OBJECT):
                 raise ConflictError(f"{where}: another writer came first; read it again.") from error
             if status == 409:
                 raise _SendAgainError from error
-            if may_pass(error):
+            if is_retryable(error):
                 raise UnknownOutcomeError(f"{where}: the server answered {code} to a write.") from error
             raise self._refused(error) from error
         except (AnswerLostError, ResponseParserError) as error:
@@ -155,7 +155,7 @@ class ConditionalWrites:
             raise UnknownOutcomeError(sentence) from error
 
     def _refused(self, error: Exception) -> StoreError:
-        return explained(error, where="", bucket=self.bucket, endpoint=self.endpoint)
+        return translate_error(error, where="", bucket=self.bucket, endpoint=self.endpoint)
 
 
 class _SendAgainError(Exception):

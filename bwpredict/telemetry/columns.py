@@ -18,7 +18,7 @@ TEXT = pa.dictionary(pa.int32(), pa.string())
 """Text while it is in memory: a few distinct values, each kept once."""
 
 
-def resolve(physical: Iterable[str], names: Mapping[str, str], origin: str) -> dict[str, str]:
+def resolve_columns(physical: Iterable[str], names: Mapping[str, str], origin: str) -> dict[str, str]:
     """{schema name: name in the file} of the columns that are known, read through the aliases in `names`.
 
     Raises:
@@ -35,7 +35,7 @@ def resolve(physical: Iterable[str], names: Mapping[str, str], origin: str) -> d
     return found
 
 
-def require(found: Mapping[str, str], wanted: Iterable[str], origin: str) -> None:
+def require_columns(found: Mapping[str, str], wanted: Iterable[str], origin: str) -> None:
     """Raise a TelemetryError that names the file, the columns it lacks, and likely misspellings."""
     missing = [name for name in wanted if name not in found]
     if not missing:
@@ -50,7 +50,9 @@ def require(found: Mapping[str, str], wanted: Iterable[str], origin: str) -> Non
     raise TelemetryError(f"{origin}: lacks the {_columns(missing)}{meant}.")
 
 
-def cast(values: pa.ChunkedArray, to: pa.DataType, column: str, origin: str, first_line: int | None) -> pa.ChunkedArray:
+def cast_column(
+    values: pa.ChunkedArray, to: pa.DataType, column: str, origin: str, first_line: int | None
+) -> pa.ChunkedArray:
     """The values as type `to`, or an error about the first value that is none.
 
     `first_line` is the line in the file of the first value, None where lines mean nothing (Parquet).

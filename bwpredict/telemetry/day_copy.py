@@ -15,11 +15,11 @@ import pyarrow as pa
 from bwpredict import schema
 from bwpredict.store.base import Store
 from bwpredict.telemetry import columns, sources
-from bwpredict.telemetry.day_files import WrittenDay, date_of, write_day
+from bwpredict.telemetry.day_files import WrittenDay, partition_date, write_day
 from bwpredict.telemetry.days import DAY_SECONDS, DayBuckets
-from bwpredict.telemetry.files import read_in_turn
+from bwpredict.telemetry.files import prefetch_tables
 
-WANTED: dict[str, pa.DataType] = {
+COLUMNS_READ: dict[str, pa.DataType] = {
     column.name: columns.TEXT if column.kind in ("category", "text") else column.arrow_type for column in schema.COLUMNS
 }
 """The columns that are copied, as they are in memory."""
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Tally:
+class CopyStatistics:
     """What a copy counts while it runs."""
 
     rows_of: Counter[str] = field(default_factory=Counter)
@@ -60,32 +60,35 @@ class Tally:
 
 def copy_days(
     store: Store, objects: list[sources.TelemetryKey], window: tuple[datetime, datetime], folder: Path, scratch: Path
-) -> Tally:
+) -> CopyStatistics:
     """Write one file for each day. A day is written as soon as no later partition can hold rows of it.
 
     One day is written while the next is read. Memory holds the rows of `DayBuckets`, and a part of the day that is
     written, however many rows a day has.
     """
-    tally, buckets, filesystem = Tally(), DayBuckets(scratch), store.arrow_filesystem()
+    tally, buckets, filesystem = CopyStatistics(), DayBuckets(scratch), store.arrow_filesystem()
     span = int(window[0].timestamp()), int(window[1].timestamp())
     opened = (
-        sources.open_file(filesystem, item.key, sources.location(store, item.key), schema.OLD_NAMES) for item in objects
+        sources.open_file(filesystem, item.key, sources.display_uri(store, item.key), schema.OLD_NAMES)
+        for item in objects
     )
-    read = read_in_turn(opened, WANTED, span)
+    read = prefetch_tables(opened, COLUMNS_READ, span)
     written: Future[WrittenDay] | None = None
     with ThreadPoolExecutor(1) as writer:
         for (file, tables), item, following in zip(read, objects, [*objects[1:], None], strict=False):
-            tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in WANTED}
+            tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in COLUMNS_READ}
             for table in tables:
                 kept = _in_reach(table, item, tally)
                 tally.rows_of[item.key] += kept.num_rows
                 for day, rows in buckets.add(kept).items():
-                    tally.late_of[day] += rows if item.day and date_of(day) < item.day else 0
+                    tally.late_of[day] += rows if item.day and partition_date(day) < item.day else 0
             for day in buckets.open_days():
-                if following is None or (following.day and date_of(day) + timedelta(sources.LATE_DAYS) < following.day):
+                if following is None or (
+                    following.day and partition_date(day) + timedelta(sources.LATE_DAYS) < following.day
+                ):
                     if written:
                         tally.add(written.result())
-                    written = writer.submit(write_day, date_of(day), buckets.take(day), folder)
+                    written = writer.submit(write_day, partition_date(day), buckets.take(day), folder)
         if written:
             tally.add(written.result())
     for key, rows in tally.misplaced_of.items():
@@ -93,7 +96,7 @@ def copy_days(
     return tally
 
 
-def _in_reach(table: pa.Table, item: sources.TelemetryKey, tally: Tally) -> pa.Table:
+def _in_reach(table: pa.Table, item: sources.TelemetryKey, tally: CopyStatistics) -> pa.Table:
     """The rows that this partition may hold: those of its day, and late ones. The others are counted."""
     if item.day is None or table.num_rows == 0:
         return table

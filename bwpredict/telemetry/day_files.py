@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from bwpredict import schema
 from bwpredict.store.files import sha256_of
 from bwpredict.telemetry import columns
-from bwpredict.telemetry.days import DAY_SECONDS, arrange
+from bwpredict.telemetry.days import DAY_SECONDS, sort_and_deduplicate
 
 GROUP_ROWS = 1 << 18
 """Rows of a row group. The bytes of a file, and so a snapshot's digest, depend on it."""
@@ -46,13 +46,13 @@ def day_file(folder: Path, day: date) -> Path:
     return folder / f"date={day.isoformat()}" / "part-0.parquet"
 
 
-def date_of(day: int) -> date:
+def partition_date(day: int) -> date:
     """The date that is `day` days after 1970-01-01."""
     return datetime.fromtimestamp(day * DAY_SECONDS, UTC).date()
 
 
 def write_day(day: date, parts: Iterator[pa.Table], folder: Path) -> WrittenDay:
-    """Write a day's rows, which come in parts of whole links in order, each arranged by `arrange`."""
+    """Write a day's rows, which come in parts of whole links in order, each sorted by `sort_and_deduplicate`."""
     written, path = WrittenDay(day), day_file(folder, day)
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(
@@ -71,7 +71,7 @@ def write_day(day: date, parts: Iterator[pa.Table], folder: Path) -> WrittenDay:
 
 def _arranged(parts: Iterator[pa.Table], written: WrittenDay) -> Iterator[pa.Table]:
     for part in parts:
-        arranged = arrange(part)
+        arranged = sort_and_deduplicate(part)
         written.links |= arranged.links
         written.duplicates += arranged.duplicates
         written.conflicts += arranged.conflicts

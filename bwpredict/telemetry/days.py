@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bwpredict.telemetry.sorted_runs import Run, merged, run_of, written
+from bwpredict.telemetry.sorted_runs import Run, make_run, merge_runs, spill
 
 Integers = npt.NDArray[np.int64]
 
@@ -66,14 +66,14 @@ class DayBuckets:
     def _spill(self, day: int) -> None:
         path = self.scratch / f"{day}-{len(self._runs[day])}.arrow"
         del self._bytes[day]
-        self._runs[day].append(written(_sorted(self._tables.pop(day)), path))
+        self._runs[day].append(spill(_sorted(self._tables.pop(day)), path))
 
 
 def _parts(runs: list[Run], tables: list[pa.Table], rows: int) -> Iterator[pa.Table]:
     if not runs and sum(table.num_rows for table in tables) <= rows:
         yield pa.concat_tables(tables).unify_dictionaries()
         return
-    yield from merged([*runs, run_of(_sorted(tables))] if tables else runs, rows)
+    yield from merge_runs([*runs, make_run(_sorted(tables))] if tables else runs, rows)
 
 
 def _sorted(tables: list[pa.Table]) -> pa.Table:
@@ -84,7 +84,7 @@ def _sorted(tables: list[pa.Table]) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class Arranged:
+class SortedDay:
     """A day's rows, unique and in order."""
 
     table: pa.Table
@@ -95,7 +95,7 @@ class Arranged:
     """Rows that share link and timestamp with another but differ from it, kept."""
 
 
-def arrange(table: pa.Table) -> Arranged:
+def sort_and_deduplicate(table: pa.Table) -> SortedDay:
     """Sort a day's rows by (node_id, peer_id, timestamp), and drop those equal in every column.
 
     The result depends on the set of rows alone, not on their order. Missing keys come last.
@@ -110,7 +110,7 @@ def arrange(table: pa.Table) -> Arranged:
         order, conflicts = _settle(table, order, key, same)
     if len(order) < table.num_rows or not (step > 0).all():
         table = table.take(pa.array(order))
-    return Arranged(table, _links(table), len(key) - len(order), conflicts)
+    return SortedDay(table, _links(table), len(key) - len(order), conflicts)
 
 
 def _key(table: pa.Table) -> Integers:

@@ -10,25 +10,25 @@ import pyarrow as pa
 
 from bwpredict.telemetry.sources import TelemetryFile, read_tables
 
-FILES = 3
+PREFETCH_FILES = 3
 
 Tables = Iterator[pa.Table]
 
 
-def read_in_turn(
+def prefetch_tables(
     files: Iterable[TelemetryFile], wanted: Mapping[str, pa.DataType], span: tuple[int, int] | None = None
 ) -> Iterator[tuple[TelemetryFile, Tables]]:
     """Each file with its tables, as `read_tables` gives them; a file's errors are raised where its tables are used.
 
-    Arrow reads the first block of a CSV on one core, so `FILES` are under way at a time. Beside what Arrow reads ahead,
-    one table of each is in memory.
+    Arrow reads the first block of a CSV on one core, so `PREFETCH_FILES` are under way at a time. Beside what Arrow
+    reads ahead, one table of each is in memory.
     """
     coming: deque[tuple[TelemetryFile, Tables, Future[pa.Table | None]]] = deque()
-    with ThreadPoolExecutor(FILES) as pool:
+    with ThreadPoolExecutor(PREFETCH_FILES) as pool:
         for file in files:
             tables = read_tables(file, wanted, span)
             coming.append((file, tables, pool.submit(next, tables, None)))
-            if len(coming) == FILES:
+            if len(coming) == PREFETCH_FILES:
                 now = coming.popleft()
                 yield now[0], _ahead(*now[1:], pool)
         for now in coming:

@@ -21,7 +21,7 @@ _PLAINLY = {
 
 
 @contextmanager
-def named_errors(name: str, form: str) -> Iterator[None]:
+def translate_read_errors(name: str, form: str) -> Iterator[None]:
     """Turn what goes wrong while `name` is read as `form` (Parquet, CSV) into one sentence.
 
     Raises:

@@ -21,8 +21,8 @@ from bwpredict.errors import ConfigError, ObjectMissingError, SnapshotError, Tel
 from bwpredict.store.base import ObjectInfo, Store
 from bwpredict.store.files import sha256_of
 from bwpredict.telemetry import sources
-from bwpredict.telemetry.day_copy import Tally, copy_days
-from bwpredict.telemetry.day_files import date_of, day_file
+from bwpredict.telemetry.day_copy import CopyStatistics, copy_days
+from bwpredict.telemetry.day_files import day_file, partition_date
 from bwpredict.telemetry.days import DAY_SECONDS
 from bwpredict.telemetry.months import month_of
 
@@ -94,7 +94,7 @@ def _copy(
     work: Path,
     expected: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    objects = {item: store.info(item.key) for item in sources.within(found, *window)}
+    objects = {item: store.info(item.key) for item in sources.keys_in_span(found, *window)}
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pull-", dir=work) as name:
         scratch = Path(name)
@@ -126,7 +126,7 @@ def _document(
     prefix: str,
     window: tuple[datetime, datetime],
     objects: list[ObjectInfo],
-    tally: Tally,
+    tally: CopyStatistics,
 ) -> dict[str, Any]:
     days = sorted(tally.days, key=lambda day: str(day["date"]))
     present = {day["date"] for day in days}
@@ -135,7 +135,7 @@ def _document(
         "contract_version": CONTRACT_VERSION,
         "start": window[0].isoformat(),
         "end": window[1].isoformat(),
-        "telemetry_uri": sources.location(store, prefix),
+        "telemetry_uri": sources.display_uri(store, prefix),
         "prefix": prefix,
         "objects": [{**_pin(info), "rows": tally.rows_of[info.key]} for info in objects],
         "rows": sum(day["rows"] for day in days),
@@ -188,12 +188,12 @@ def _check_window(start: datetime, end: datetime) -> None:
 
 
 def _check_last_month(
-    store: Store, prefix: str, end: datetime, tally: Tally, found: list[sources.TelemetryKey]
+    store: Store, prefix: str, end: datetime, tally: CopyStatistics, found: list[sources.TelemetryKey]
 ) -> None:
     month = month_of(end - timedelta(seconds=1))
     if any(day["date"].startswith(month) for day in tally.days):
         return
-    where, there = sources.location(store, prefix), first_and_last_day(store, found)
+    where, there = sources.display_uri(store, prefix), first_and_last_day(store, found)
     instead = f"it holds {there[0]} to {there[1]}" if there else "its files hold no rows"
     raise TelemetryError(f"month={month}: {where} holds no telemetry of that month; {instead}.")
 
@@ -205,16 +205,18 @@ def first_and_last_day(store: Store, found: list[sources.TelemetryKey]) -> tuple
     for item in found:
         if item.day is None or item.day in (min(partitions), max(partitions)):
             file = sources.open_file(
-                store.arrow_filesystem(), item.key, sources.location(store, item.key), schema.OLD_NAMES
+                store.arrow_filesystem(), item.key, sources.display_uri(store, item.key), schema.OLD_NAMES
             )
             for table in sources.read_tables(file, {"timestamp": pa.int64()}):
                 seconds += [each for each in pc.min_max(table["timestamp"]).as_py().values() if each is not None]
-    return (date_of(min(seconds) // DAY_SECONDS), date_of(max(seconds) // DAY_SECONDS)) if seconds else None
+    return (
+        (partition_date(min(seconds) // DAY_SECONDS), partition_date(max(seconds) // DAY_SECONDS)) if seconds else None
+    )
 
 
 def _check_unchanged(store: Store, pinned: Iterable[ObjectInfo]) -> None:
     for then in pinned:
-        name = sources.location(store, then.key)
+        name = sources.display_uri(store, then.key)
         try:
             now = store.info(then.key)
         except ObjectMissingError as error:

@@ -46,7 +46,7 @@ class Run:
             self.rows.unlink(missing_ok=True)
 
 
-def run_of(table: pa.Table) -> Run:
+def make_run(table: pa.Table) -> Run:
     """A run of rows that are sorted by link."""
     columns = _link_columns(table)
     changes = np.zeros(max(0, table.num_rows - 1), dtype=bool)
@@ -57,9 +57,9 @@ def run_of(table: pa.Table) -> Run:
     return Run(links, np.append(begins, table.num_rows), table)
 
 
-def written(table: pa.Table, path: Path) -> Run:
+def spill(table: pa.Table, path: Path) -> Run:
     """A run of rows that are sorted by link, in the new file `path`."""
-    run, table = run_of(table), table.unify_dictionaries()
+    run, table = make_run(table), table.unify_dictionaries()
     with pa.ipc.new_file(path, table.schema) as writer:
         for first in range(0, table.num_rows, SCRATCH_ROWS):
             # One block each, so that a row's block follows from its number; the whole is never copied.
@@ -67,7 +67,7 @@ def written(table: pa.Table, path: Path) -> Run:
     return Run(run.links, run.begins, path)
 
 
-def merged(runs: list[Run], rows: int) -> Iterator[pa.Table]:
+def merge_runs(runs: list[Run], rows: int) -> Iterator[pa.Table]:
     """All rows of all runs, in parts that hold whole links, links ascending over the parts.
 
     A part has at most `rows` rows, more only where one link has more. Each run's scratch file is deleted at the end.

@@ -17,7 +17,7 @@ from bwpredict.errors import TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry import columns
 from bwpredict.telemetry.input_guards import TextCheck, check_rows
-from bwpredict.telemetry.read_errors import named_errors
+from bwpredict.telemetry.read_errors import translate_read_errors
 
 LATE_DAYS = 1
 """A late row lies in a partition at most this many days after the day of its timestamp."""
@@ -74,19 +74,19 @@ def list_keys(store: Store, prefix: str) -> list[TelemetryKey]:
     found = [_partitioned(key) for key in _keys(store, folder) if _is_telemetry(key, folder)] if anything else []
     if not found:
         raise TelemetryError(
-            f"{location(store, prefix)}: holds no telemetry; expected {', '.join(FORMATS)} files,"
+            f"{display_uri(store, prefix)}: holds no telemetry; expected {', '.join(FORMATS)} files,"
             " flat or in date=YYYY-MM-DD folders."
         )
     return sorted(found, key=lambda item: (item.day or date.min, item.key))
 
 
-def within(keys: list[TelemetryKey], start: datetime, end: datetime) -> list[TelemetryKey]:
+def keys_in_span(keys: list[TelemetryKey], start: datetime, end: datetime) -> list[TelemetryKey]:
     """The files that can hold rows of [start, end): partitions up to `LATE_DAYS` later, and those without one."""
     first, last = start.date(), (end - timedelta(seconds=1)).date() + timedelta(days=LATE_DAYS)
     return [item for item in keys if item.day is None or first <= item.day <= last]
 
 
-def location(store: Store, prefix: str) -> str:
+def display_uri(store: Store, prefix: str) -> str:
     """What people call this place: the store's URI and the prefix."""
     return f"{store.uri.rstrip('/')}/{prefix.strip('/')}".rstrip("/")
 
@@ -103,10 +103,10 @@ def open_file(filesystem: pyarrow.fs.FileSystem, key: str, name: str, aliases: M
         TelemetryError: it is corrupt, or two of its columns mean the same.
     """
     form = _form(key) or "Parquet"
-    with named_errors(name, form):
+    with translate_read_errors(name, form):
         stored = _header(key, filesystem) if form == "CSV" else _parquet().inspect(key, filesystem)
         names = stored.names  # Arrow finds out here whether they are text.
-    found = columns.resolve(names, aliases, name)
+    found = columns.resolve_columns(names, aliases, name)
     return TelemetryFile(filesystem, key, name, form, found, dict(zip(names, stored.types, strict=True)))
 
 
@@ -122,7 +122,7 @@ def read_tables(
             too many rows.
         SnapshotError: the file has gone.
     """
-    columns.require(file.found, wanted, file.name)
+    columns.require_columns(file.found, wanted, file.name)
     tables = _read_csv(file, wanted) if file.form == "CSV" else _read_parquet(file, wanted, span)
     rows, check_texts = 0, TextCheck(file.name)
     for table in tables:
@@ -172,7 +172,7 @@ def _scan_csv(
 ) -> Iterator[pa.Table]:
     """The wanted columns, read as `types` (by the names in the file)."""
     with (
-        named_errors(file.name, file.form),
+        translate_read_errors(file.name, file.form),
         file.filesystem.open_input_stream(file.key) as stream,
         # Not as a dataset: its scanner takes half as long again.
         pyarrow.csv.open_csv(
@@ -198,7 +198,7 @@ def _scan_parquet(
     rows: pyarrow.dataset.Expression | None,
 ) -> Iterator[pa.Table]:
     """The wanted columns, read as `types` (by the names in the file)."""
-    with named_errors(file.name, file.form):
+    with translate_read_errors(file.name, file.form):
         # With the schema said, Arrow does not look at the file once more to find it.
         stored = pa.schema(list(types.items()))
         dataset = pyarrow.dataset.dataset(file.key, filesystem=file.filesystem, format=_parquet(types), schema=stored)
@@ -238,7 +238,9 @@ def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def _cast(table: pa.Table, wanted: Mapping[str, pa.DataType], name: str, line: int | None) -> pa.Table:
-    return pa.table({column: columns.cast(table[column], kind, column, name, line) for column, kind in wanted.items()})
+    return pa.table(
+        {column: columns.cast_column(table[column], kind, column, name, line) for column, kind in wanted.items()}
+    )
 
 
 def _between(table: pa.Table, span: tuple[int, int], name: str) -> pa.Table:
@@ -266,7 +268,7 @@ def _parquet(types: Mapping[str, pa.DataType] | None = None) -> pyarrow.dataset.
 
 def _keys(store: Store, folder: str) -> list[str]:
     filesystem = store.arrow_filesystem()
-    with named_errors(location(store, folder), "telemetry"):
+    with translate_read_errors(display_uri(store, folder), "telemetry"):
         itself = filesystem.get_file_info(folder)
         if itself.is_file:
             return [folder]

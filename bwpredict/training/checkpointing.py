@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from bwpredict.config import TrainingConfig
-from bwpredict.datasets.windows import ROWS_AT_A_TIME, Split
+from bwpredict.datasets.windows import BLOCK_ROWS, Split
 from bwpredict.models.network import Contract, Forecaster, load_checkpoint
 from bwpredict.store.files import write_atomically
 from bwpredict.training.progress import Progress, Training
@@ -134,8 +134,8 @@ def identity(split: Split, config: TrainingConfig, absent: frozenset[str], start
     """What two processes must agree on to work on one training, each part by name."""
     windows = hashlib.sha256()
     frame = split["train"].frame
-    for begin in range(0, frame.rows, ROWS_AT_A_TIME):
-        windows.update(np.ascontiguousarray(frame.values[begin : begin + ROWS_AT_A_TIME]).data)
+    for begin in range(0, frame.rows, BLOCK_ROWS):
+        windows.update(np.ascontiguousarray(frame.values[begin : begin + BLOCK_ROWS]).data)
         frame.release()
     for part in ("train", "validation"):
         windows.update(split[part].positions.first.tobytes() + split[part].positions.past.tobytes())

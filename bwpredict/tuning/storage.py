@@ -6,13 +6,11 @@ Optuna's own file locks are files that a killed process leaves, and are broken b
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO
 
 import optuna
+from filelock import FileLock
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.storages.journal._file import BaseJournalFileLock
-
-from bwpredict.store.locks import hold
 
 JOURNAL = "journal.log"
 
@@ -35,18 +33,17 @@ class _Lock(BaseJournalFileLock):
 
     def __init__(self, journal: Path) -> None:
         self._journal = journal
-        self._held: IO[bytes] | None = None
+        self._lock = FileLock(journal.with_suffix(".lock"), poll_interval=0.01)
 
     def acquire(self) -> bool:
         """Wait for the lock; then take away what a process that died in the middle of a line left of it."""
-        self._held = hold(self._journal.with_suffix(".lock"))
+        self._lock.acquire()
         _drop_torn_line(self._journal)
         return True
 
     def release(self) -> None:
         """Give the lock back."""
-        if self._held is not None:
-            self._held.close()
+        self._lock.release()
 
 
 def _drop_torn_line(journal: Path) -> None:

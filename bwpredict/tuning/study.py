@@ -17,13 +17,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import optuna
+from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,7 +34,6 @@ from bwpredict.config import Pruner, SplitConfig, TrainingConfig, load
 from bwpredict.datasets.windows import Split
 from bwpredict.errors import DivergedError, StudyError
 from bwpredict.store.files import write_atomically
-from bwpredict.store.locks import hold, is_held
 from bwpredict.training import trainer
 from bwpredict.training.progress import Record
 from bwpredict.tuning.config_files import NAME
@@ -105,7 +106,7 @@ def open_study(folder: Path, spec: StudySpec) -> Study:
     Raises:
         StudyError: the study there is about something else; names what differs.
     """
-    with hold(_lock(folder)):
+    with FileLock(_lock(folder)):
         if (folder / SPEC).exists():
             study = read_study(folder)
             _require_same(study, spec)
@@ -208,9 +209,9 @@ def shown(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _claim(study: Study, trials: int) -> tuple[optuna.Trial, IO[bytes]] | None:
+def _claim(study: Study, trials: int) -> tuple[optuna.Trial, AbstractContextManager[object]] | None:
     """The next trial and the lock that says that this process runs it, in one step as others see it."""
-    with hold(_lock(study.folder)):
+    with FileLock(_lock(study.folder)):
         optuna_study = _optuna_study(study)
         _enter_again(study, optuna_study)
         existing = optuna_study.get_trials(deepcopy=False)
@@ -219,7 +220,7 @@ def _claim(study: Study, trials: int) -> tuple[optuna.Trial, IO[bytes]] | None:
             return None
         optuna_study.sampler = _sampler(study.spec.training.seed, taken)
         trial = optuna_study.ask(SPACE)
-        return trial, hold(_trial_lock(study, trial.number))
+        return trial, FileLock(_trial_lock(study, trial.number)).acquire()
 
 
 def _train(study: Study, split: Split, trial: optuna.Trial) -> float:
@@ -254,7 +255,7 @@ def _enter_again(study: Study, optuna_study: optuna.Study) -> None:
     trials = optuna_study.get_trials(deepcopy=False)
     retried = {trial.user_attrs.get(_RETRY_OF) for trial in trials}
     for trial in trials:
-        if trial.state is not TrialState.RUNNING or is_held(_trial_lock(study, trial.number)):
+        if trial.state is not TrialState.RUNNING or _is_held(_trial_lock(study, trial.number)):
             continue
         attempt = trial.user_attrs.get(_ATTEMPT, 1)
         logger.warning("trial %d died (attempt %d of %d)", trial.number, attempt, ATTEMPTS)
@@ -331,6 +332,15 @@ def _brief(value: object) -> str:
 
 def _lock(folder: Path) -> Path:
     return folder / "study.lock"
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a living process holds the lock: the kernel frees a `flock` when its holder ends, however it ends."""
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
 
 
 def _trial_lock(study: Study, number: int) -> Path:

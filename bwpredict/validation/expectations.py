@@ -17,11 +17,11 @@ DISTRIBUTION_SUITE = "telemetry_distributions"
 
 CADENCE_TOLERANCE_SECONDS = 5
 """Collectors start a little late; more than this, and a sample belongs to no minute for sure."""
-LEAST_BYTES_RATIO, MOST_BYTES_RATIO = 0.8, 1.25
+MIN_BYTES_RATIO, MAX_BYTES_RATIO = 0.8, 1.25
 """Headers and retransmissions put `bytes_tx` some percent above the payload; a wrong unit is out by 8 or more."""
 BYTES_AGREE_SHARE = 0.999
 """Share of the rows that must agree: a minute may end between the two counters' readings."""
-LARGEST_NUMBER = 1e300
+MAX_NUMBER = 1e300
 """Stands for "finite" in an expectation, since JSON has no infinity."""
 
 _TYPES: dict[schema.Kind, tuple[str, str]] = {
@@ -112,7 +112,7 @@ def _column_checks(column: schema.Column) -> list[Check]:
         ),
     ]
     if column.kind == "number":
-        bounds = {"min_value": -LARGEST_NUMBER, "max_value": LARGEST_NUMBER}
+        bounds = {"min_value": -MAX_NUMBER, "max_value": MAX_NUMBER}
         finding = "{count} of {total} values are infinite"
         checks.append(_of(column, "finite", "ExpectColumnValuesToBeBetween", bounds, finding, "finite numbers"))
     if column.minimum is not None:
@@ -182,12 +182,12 @@ def _agreement_checks() -> tuple[Check, ...]:
             "ExpectColumnValuesToBeBetween",
             {
                 "column": derived.BYTES_RATIO,
-                "min_value": LEAST_BYTES_RATIO,
-                "max_value": MOST_BYTES_RATIO,
+                "min_value": MIN_BYTES_RATIO,
+                "max_value": MAX_BYTES_RATIO,
                 "mostly": BYTES_AGREE_SHARE,
             },
             "{count} of {total} values do not agree with bytes_tx (its rate as a multiple of throughput_mbps)",
-            f"a rate of bytes_tx of {LEAST_BYTES_RATIO} to {MOST_BYTES_RATIO} times throughput_mbps"
+            f"a rate of bytes_tx of {MIN_BYTES_RATIO} to {MAX_BYTES_RATIO} times throughput_mbps"
             f" in {BYTES_AGREE_SHARE:.1%} of the rows",
         ),
     )

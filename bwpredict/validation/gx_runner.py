@@ -15,7 +15,7 @@ import pandas as pd
 from bwpredict import schema
 from bwpredict.profiling.batches import Batch
 from bwpredict.validation.expectations import Check, Severity
-from bwpredict.validation.messages import figure, moment
+from bwpredict.validation.messages import format_number, format_timestamp
 
 # Before the import: it logs hundreds of lines at INFO, which a root logger at that level (Airflow's) would keep.
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -75,7 +75,7 @@ class Session:
         outcomes: list[Outcome] = []
         for batch in batches:
             found = _outcomes(checks, _evaluate(definition, batch), batch.frame)
-            outcomes = merged(outcomes, found) if outcomes else found
+            outcomes = merge_outcomes(outcomes, found) if outcomes else found
         return outcomes or not_evaluated(checks)
 
     def write_data_docs(self) -> None:
@@ -96,7 +96,7 @@ def not_evaluated(checks: Sequence[Check]) -> list[Outcome]:
     return [Outcome(check, evaluated=False, passed=False, reason="there was nothing to check") for check in checks]
 
 
-def merged(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[Outcome]:
+def merge_outcomes(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes of the same checks on two spans, one after the other; associative."""
     return [_merge(*pair) for pair in zip(before, after, strict=True)]
 
@@ -223,7 +223,7 @@ def _examples(check: Check, rows: pd.DataFrame) -> Iterable[dict[str, Any]]:
 
 
 def _time(value: Any) -> str | None:
-    return moment(value) if isinstance(value, int | float) and not pd.isna(value) else None
+    return format_timestamp(value) if isinstance(value, int | float) and not pd.isna(value) else None
 
 
 def _plain(value: Any) -> Any:
@@ -244,4 +244,4 @@ def _hint(check: Check, found: dict[str, Any]) -> str:
     if check.column == "day_of_week":
         first = ("Sunday", "Saturday", "Friday", "Thursday", "Wednesday", "Tuesday", "Monday")[int(offset)]
         return f"the values look as if 0 = {first}"
-    return f"the values look like a clock {figure(offset)} h ahead of {schema.CALENDAR.time_zone}"
+    return f"the values look like a clock {format_number(offset)} h ahead of {schema.CALENDAR.time_zone}"

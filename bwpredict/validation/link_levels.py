@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bwpredict import schema
-from bwpredict.datasets.anomalies import Levels, joined, levels_of_rows
+from bwpredict.datasets.anomalies import Levels, levels_of_rows, merge_levels
 from bwpredict.profiling.batches import Batch
 from bwpredict.telemetry.days import DAY_SECONDS
 
@@ -28,7 +28,7 @@ class LinkLevels:
 
     def levels(self) -> Levels:
         """The levels of all days that passed."""
-        return joined(self._days)
+        return merge_levels(self._days)
 
 
 def _measured(frame: pd.DataFrame) -> list[Levels]:

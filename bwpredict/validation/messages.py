@@ -9,7 +9,7 @@ from typing import Any
 from bwpredict import schema
 
 
-def figure(value: float) -> str:
+def format_number(value: float) -> str:
     """A number for reading: 17,280 or 0.0123."""
     if not math.isfinite(value):
         return str(value)
@@ -21,16 +21,16 @@ def unit_of(column: schema.Column) -> str:
     return "" if column.unit in ("", "share", "h", "d") else f" {column.unit}"
 
 
-def moment(timestamp_s: float) -> str:
+def format_timestamp(timestamp_s: float) -> str:
     """A unix second as 2026-10-01T04:05Z, with seconds if it has any; as a number if it is no time."""
     try:
         time = datetime.fromtimestamp(timestamp_s, tz=UTC)
     except (ValueError, OverflowError, OSError):
-        return figure(timestamp_s)
+        return format_number(timestamp_s)
     return time.strftime("%Y-%m-%dT%H:%MZ" if time.second == 0 else "%Y-%m-%dT%H:%M:%SZ")
 
 
-def example(row: dict[str, Any]) -> str:
+def format_row(row: dict[str, Any]) -> str:
     """An offending row: "link 3→7 at 2026-10-01T04:05Z: -12.0"."""
     where = f"link {row['node_id']}→{row['peer_id']} at {row['timestamp']}"
     value = row["value"]

@@ -6,21 +6,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from bwpredict import schema
-from bwpredict.datasets.anomalies import Levels, change_words, constant_links, constant_words, unit_changes
+from bwpredict.datasets.anomalies import Levels, constant_links, constant_sentence, unit_change_sentence, unit_changes
 from bwpredict.profiling.drift import LIMITS, drift_of, figure_name, limit_of, statistic_of
 from bwpredict.profiling.profile import NUMERIC, Profile, gap_share
 from bwpredict.validation.expectations import DISTRIBUTION_SUITE, Check, Severity
-from bwpredict.validation.messages import figure, unit_of
+from bwpredict.validation.messages import format_number, unit_of
 
-MOST_GAPS: dict[Severity, float] = {"error": 0.30, "warning": 0.05}
+MAX_GAPS: dict[Severity, float] = {"error": 0.30, "warning": 0.05}
 """Share of missing minutes. Windows skip gaps: at 5 % some are lost, at 30 % too few whole windows stay."""
-LEAST_DAYS_COVERED = 0.9
+MIN_DAYS_COVERED = 0.9
 """Share of the period's days that hold rows."""
 RATIOS: dict[Severity, tuple[float, float]] = {"error": (0.5, 2.0), "warning": (0.8, 1.25)}
 """Of row count and link count to the champion's: a fifth is worth a look, half of the network is another one."""
 
 
-def figures_of(profile: Profile, reference: Profile | None, days: int) -> dict[str, float]:
+def month_figures(profile: Profile, reference: Profile | None, days: int) -> dict[str, float]:
     """What `figure_checks` checks, by column name; a figure that cannot be computed is left out.
 
     `days` is the number of days in the period; rows are compared per day, so that months of different
@@ -70,18 +70,18 @@ def link_checks(levels: Levels) -> Iterator[Check]:
 
 def _oddities() -> Iterator[tuple[str, str, Any, Any, str]]:
     for target in schema.TARGETS:
-        yield f"constant_links_{target}", target, constant_links, constant_words, "values that change on every link"
-        yield f"unit_changes_{target}", target, unit_changes, change_words, "one unit throughout"
+        yield f"constant_links_{target}", target, constant_links, constant_sentence, "values that change on every link"
+        yield f"unit_changes_{target}", target, unit_changes, unit_change_sentence, "one unit throughout"
 
 
 def _coverage_checks() -> Iterator[Check]:
-    for severity, most in MOST_GAPS.items():
+    for severity, most in MAX_GAPS.items():
         finding = "{percent} of the links' minutes hold no sample"
         yield _check(
             f"gaps.{severity}", "gap_share", severity, (None, most), finding, f"{most:.0%} or less", "timestamp"
         )
-    finding, expected = "{percent} of the period's days hold rows", f"{LEAST_DAYS_COVERED:.0%} or more"
-    yield _check("days", "days_covered", "warning", (LEAST_DAYS_COVERED, None), finding, expected, "timestamp")
+    finding, expected = "{percent} of the period's days hold rows", f"{MIN_DAYS_COVERED:.0%} or more"
+    yield _check("days", "days_covered", "warning", (MIN_DAYS_COVERED, None), finding, expected, "timestamp")
 
 
 def _constant_check(name: str) -> Check:
@@ -112,7 +112,7 @@ def _drift_checks(name: str, profile: Profile, reference: Profile) -> Iterator[C
     bounds: dict[Severity, float | None] = {"error": limit.error, "warning": limit.warning}
     for severity, most in bounds.items():
         if most is not None:
-            expected = f"{figure(most)} or less ({limit.reason})"
+            expected = f"{format_number(most)} or less ({limit.reason})"
             yield _check(f"drift.{name}.{severity}", figure_name(name), severity, (None, most), finding, expected, name)
 
 
@@ -146,7 +146,7 @@ def _movement(name: str, profile: Profile, reference: Profile) -> str:
         return (
             ""
             if old is None or new is None
-            else f" (median {figure(old)} → {figure(new)}{unit_of(schema.COLUMN[name])})"
+            else f" (median {format_number(old)} → {format_number(new)}{unit_of(schema.COLUMN[name])})"
         )
     old, new = (_category_shares(side, name) for side in (reference, profile))
     if not old or not new:

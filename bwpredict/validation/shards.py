@@ -20,24 +20,24 @@ import numpy.typing as npt
 import pandas as pd
 
 from bwpredict import schema
-from bwpredict.datasets.anomalies import Levels, joined
+from bwpredict.datasets.anomalies import Levels, merge_levels
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import SnapshotError, TelemetryError
-from bwpredict.profiling.batches import ROWS_PER_BATCH, batches, grouped, partitions, parts_of_day
+from bwpredict.profiling.batches import ROWS_PER_BATCH, batches, group_batches, partitions, parts_of_day
 from bwpredict.profiling.profile import Profile, measure_day, merge
 from bwpredict.store.files import sha256_of
 from bwpredict.validation.expectations import READABLE, SCHEMA_SUITE, Check, schema_checks
-from bwpredict.validation.gx_runner import EXAMPLES, Outcome, Session, merged, not_evaluated
+from bwpredict.validation.gx_runner import EXAMPLES, Outcome, Session, merge_outcomes, not_evaluated
 from bwpredict.validation.link_levels import LinkLevels
 
-MOST_SHARDS = 400
+MAX_SHARDS = 400
 """As many tasks as a scheduler likes; more days share a shard."""
 SHARD = "shard.json"
 RESULTS = "results"
 
 
 @dataclass(frozen=True)
-class Checked:
+class ShardResult:
     """What the shards found together."""
 
     outcomes: list[Outcome]
@@ -49,8 +49,8 @@ class Checked:
 def plan_shards(telemetry: Path, snapshot: dict[str, Any], *, rows: int = ROWS_PER_BATCH) -> list[list[str]]:
     """Days (YYYY-MM-DD) of each shard, in order: those that are there, and those that the snapshot says should be."""
     days = sorted({day for day, _ in partitions(telemetry)} | {day["date"] for day in snapshot.get("days", ())})
-    groups = grouped(telemetry, days, rows=rows)
-    several = max(1, -(-len(groups) // MOST_SHARDS))
+    groups = group_batches(telemetry, days, rows=rows)
+    several = max(1, -(-len(groups) // MAX_SHARDS))
     shards = [list(chain(*groups[first : first + several])) for first in range(0, len(groups), several)]
     return shards or [[]]
 
@@ -79,7 +79,7 @@ def check_shard(
 
     watched = LinkLevels()
     frames = watched.watch(batches(telemetry, days, rows=rows, read=read))
-    outcomes = Session(folder / RESULTS).run(SCHEMA_SUITE, schema_checks(*period(snapshot)), frames)
+    outcomes = Session(folder / RESULTS).run(SCHEMA_SUITE, schema_checks(*snapshot_period(snapshot)), frames)
     document = {
         "days": list(days),
         "unreadable": unreadable,
@@ -90,9 +90,9 @@ def check_shard(
     return write_document(folder / SHARD, "validation_shard", document)
 
 
-def gather(shards: Iterable[Path], snapshot: dict[str, Any], results: Path) -> Checked:
+def merge_shards(shards: Iterable[Path], snapshot: dict[str, Any], results: Path) -> ShardResult:
     """Put the shards' documents, in order of time, together, and their results into the folder `results`."""
-    checks = schema_checks(*period(snapshot))
+    checks = schema_checks(*snapshot_period(snapshot))
     outcomes: list[Outcome] = []
     unreadable: dict[str, str] = {}
     profiles, levels, days = [], [], 0
@@ -100,17 +100,19 @@ def gather(shards: Iterable[Path], snapshot: dict[str, Any], results: Path) -> C
         document = read_document(path, "validation_shard")
         if len(document["unreadable"]) < max(1, len(document["days"])):
             found = [_outcome(*pair) for pair in zip(checks, document["outcomes"], strict=True)]
-            outcomes = merged(outcomes, found) if outcomes else found
+            outcomes = merge_outcomes(outcomes, found) if outcomes else found
         unreadable |= document["unreadable"]
         days += len(document["days"])
         profiles.append(document["profile"])
         levels.append(_levels(document["levels"]))
         if (path.parent / RESULTS).is_dir():
             shutil.copytree(path.parent / RESULTS, results, dirs_exist_ok=True)
-    return Checked([_readable(unreadable, days), *(outcomes or not_evaluated(checks))], merge(profiles), joined(levels))
+    return ShardResult(
+        [_readable(unreadable, days), *(outcomes or not_evaluated(checks))], merge(profiles), merge_levels(levels)
+    )
 
 
-def summary_of(shard: Path) -> str:
+def shard_summary(shard: Path) -> str:
     """In few words, what came of a shard: "2026-10-04: 2 errors"."""
     document = read_document(shard, "validation_shard")
     failed = sum(not outcome["passed"] for outcome in document["outcomes"]) + len(document["unreadable"])
@@ -119,7 +121,7 @@ def summary_of(shard: Path) -> str:
     return f"{name}: {failed} failed" if failed else f"{name}: passed"
 
 
-def period(snapshot: dict[str, Any]) -> tuple[datetime, datetime]:
+def snapshot_period(snapshot: dict[str, Any]) -> tuple[datetime, datetime]:
     """[start, end) in UTC of the snapshot.
 
     Raises:

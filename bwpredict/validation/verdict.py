@@ -17,9 +17,9 @@ from bwpredict.profiling.profile import Profile
 from bwpredict.validation.data_docs import DATA_DOCS_INDEX, finish_data_docs
 from bwpredict.validation.expectations import DISTRIBUTION_SUITE, SCHEMA_SUITE, schema_checks
 from bwpredict.validation.gx_runner import Outcome, Session
-from bwpredict.validation.messages import example, figure
-from bwpredict.validation.month_checks import figure_checks, figures_of, link_checks, link_figures
-from bwpredict.validation.shards import check_shard, gather, period, plan_shards
+from bwpredict.validation.messages import format_number, format_row
+from bwpredict.validation.month_checks import figure_checks, link_checks, link_figures, month_figures
+from bwpredict.validation.shards import check_shard, merge_shards, plan_shards, snapshot_period
 
 FIRST_MONTH_NOTE = (
     "There is no profile of a champion's training data, so this is the first month: drift, row count and"
@@ -45,7 +45,7 @@ def validate(
     Raises:
         SnapshotError: the snapshot document lacks start, end or rows.
     """
-    period(snapshot)
+    snapshot_period(snapshot)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
         shards = [
@@ -59,13 +59,15 @@ def aggregate_shards(
     shards: Sequence[Path], snapshot: dict[str, Any], champion_profile: Profile | None, output: Path
 ) -> tuple[dict[str, Any], Profile]:
     """The second half of `validate`, from what `check_shard` wrote: the result, and the profile of all days."""
-    start, end = period(snapshot)
+    start, end = snapshot_period(snapshot)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
         staging, results = Path(temporary) / output.name, Path(temporary) / "results"
         session = Session(results, staging / DATA_DOCS_INDEX.parent)
-        found = gather(shards, snapshot, results)
+        found = merge_shards(shards, snapshot, results)
         session.declare(SCHEMA_SUITE, schema_checks(start, end))
-        month = figures_of(found.profile, champion_profile, days=max(1, round((end - start).total_seconds() / 86400)))
+        month = month_figures(
+            found.profile, champion_profile, days=max(1, round((end - start).total_seconds() / 86400))
+        )
         month |= link_figures(found.levels)
         checks = (
             *figure_checks(found.profile, champion_profile, rows=snapshot["rows"]),
@@ -167,12 +169,12 @@ def _sentence(outcome: Outcome) -> str:
         return f"{name}: as expected, {check.expected}."
     observed = outcome.observed
     finding = check.finding.format(
-        observed=figure(observed) if isinstance(observed, int | float) else observed,
+        observed=format_number(observed) if isinstance(observed, int | float) else observed,
         percent=f"{observed:.1%}" if isinstance(observed, int | float) else "",
         count=f"{outcome.unexpected or 0:,}",
         total=f"{outcome.total or 0:,}",
     )
-    instance = f" (for instance {example(outcome.examples[0])})" if outcome.examples else ""
+    instance = f" (for instance {format_row(outcome.examples[0])})" if outcome.examples else ""
     hint = f"; {outcome.hint}" if outcome.hint else ""
     return f"{name}: {finding}{instance}{hint}; expected {check.expected}."
 

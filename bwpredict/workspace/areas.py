@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from filelock import FileLock
+
 from bwpredict.config import Settings
 from bwpredict.errors import BwPredictError
 from bwpredict.store.factory import open_store
-from bwpredict.store.locks import hold
 from bwpredict.workspace.artifacts import RUN
 from bwpredict.workspace.sync import AreaCopy
 
@@ -37,7 +38,7 @@ def workspace_lock(area: Path, part: str = "", *, exclusive: bool = False) -> It
     if copy is None:
         yield
         return
-    with hold(area / part / "exclusive.lock") if exclusive else nullcontext():
+    with FileLock(area / part / "exclusive.lock") if exclusive else nullcontext():
         before = copy.update(part)
         try:
             yield

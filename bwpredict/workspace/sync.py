@@ -145,7 +145,7 @@ class AreaCopy:
         name, entry = wanted
         path = self.area / name
         if not path.is_file() or sha256_of(path) != entry["sha256"]:
-            self.store.download(entry["object"], path, most_bytes=entry["size_bytes"])
+            self.store.download(entry["object"], path, max_bytes=entry["size_bytes"])
             if sha256_of(path) != entry["sha256"]:
                 path.unlink()
                 raise ObjectCorruptError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
+from bwpredict.config import TrainingConfig
+
 MONTH = Param(
     None,
     type=["null", "string"],
@@ -29,3 +31,12 @@ PUBLISH_PAST_MONTHS = Param(
     "back-fill tells what each month would have given (judged against the champion of its time) and publishes nothing.",
     section="Back-fill",
 )
+
+
+def training_param(name: str, *, title: str, description: str) -> Param:
+    """A param with the type, default and bounds of that field of `TrainingConfig`."""
+    field = dict(TrainingConfig.model_json_schema()["properties"][name])
+    if field["type"] == "integer" and "exclusiveMaximum" in field:
+        field["maximum"] = field.pop("exclusiveMaximum") - 1
+    field |= {"title": title, "description": description}
+    return Param(field.pop("default"), **field, section="Training")

@@ -1,4 +1,4 @@
-"""How a step's end becomes a task's end: an error that a person must act on is one line, not a stack trace.
+"""Map errors to task states with a one-line log.
 
 Airflow logs every exception of a task with its traceback, except `SystemExit`, which it logs by its code
 and otherwise treats alike: the task fails, its retry policy is asked, its callbacks run. So the errors of

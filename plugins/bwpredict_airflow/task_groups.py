@@ -1,4 +1,4 @@
-"""The tasks of validation: the snapshot's days are dealt out, checked one by one on any worker, and judged together."""
+"""Validate the snapshot in parallel shards, then aggregate."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bwpredict.alerting.alerts import MOST_FINDINGS, Alert, compose, send, served
+from bwpredict.alerting.alerts import MAX_FINDINGS, Alert, compose, send, served
 
 ALERT = Alert("bandwidth_predictor_retrain: publish failed", "Run r1 stopped.")
 NOW = datetime(2026, 11, 1, 0, 14, tzinfo=UTC)
@@ -96,9 +96,9 @@ def test_an_unknown_reason_points_to_the_log():
 
 def test_many_findings_are_counted_not_listed(decision):
     failed = next(check for check in decision["checks"] if check["verdict"] == "fail")
-    decision["checks"] = [failed] * (MOST_FINDINGS + 5)
+    decision["checks"] = [failed] * (MAX_FINDINGS + 5)
     body = told(failed_step="publish", decision=decision).body
-    assert body.count("The average MAPE over") == MOST_FINDINGS
+    assert body.count("The average MAPE over") == MAX_FINDINGS
     assert "; and 5 more, see the report" in body
 
 

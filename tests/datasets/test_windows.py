@@ -179,5 +179,5 @@ def test_windows_do_not_depend_on_how_many_rows_are_looked_at_at_a_time(monkeypa
     frame = make_frame([minutes, list(range(90)), minutes])
     frame.values[[0, 99, 100, 200, len(frame.values) - 1], 2] = np.nan
     expected = index_windows(frame, 20, 15).starts.tolist()
-    monkeypatch.setattr("bwpredict.datasets.windows.ROWS_AT_A_TIME", rows_at_a_time)
+    monkeypatch.setattr("bwpredict.datasets.windows.BLOCK_ROWS", rows_at_a_time)
     assert index_windows(frame, 20, 15).starts.tolist() == expected

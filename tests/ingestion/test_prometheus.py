@@ -10,7 +10,7 @@ import yaml
 from monitored_links import DAY, GAP, LINKS, MAPPING, at, minutes, value
 
 from bwpredict.errors import ConfigError, StoreUnreachableError, TelemetryError
-from bwpredict.ingestion.landing import land
+from bwpredict.ingestion.landing import ingest_days
 from bwpredict.ingestion.prometheus import PrometheusMapping, PrometheusSource, load_mapping
 from bwpredict.schema import COLUMN_NAMES
 from bwpredict.store.factory import open_store
@@ -45,10 +45,10 @@ def test_a_gap_stays_a_gap_though_prometheus_would_fill_it(rows):
     assert missing <= set(rows.loc[LINKS[1]]["timestamp"])
 
 
-@pytest.mark.parametrize("most_points", [1440, 1000, 7])
-def test_queries_are_cut_to_what_the_server_allows_and_give_the_same(prometheus, rows, most_points):
-    span = (FIRST, FIRST + 3600) if most_points == 7 else (FIRST, PAST)
-    chunked = source(prometheus, most_points=most_points).read_day(*span).to_pandas().set_index(["node_id", "peer_id"])
+@pytest.mark.parametrize("max_points", [1440, 1000, 7])
+def test_queries_are_cut_to_what_the_server_allows_and_give_the_same(prometheus, rows, max_points):
+    span = (FIRST, FIRST + 3600) if max_points == 7 else (FIRST, PAST)
+    chunked = source(prometheus, max_points=max_points).read_day(*span).to_pandas().set_index(["node_id", "peer_id"])
     expected = rows[rows["timestamp"] < span[1]]
     assert chunked.equals(expected)
 
@@ -58,14 +58,14 @@ def test_a_step_of_seconds_needs_more_points_than_the_server_gives_at_once(prome
     by_seconds = source(prometheus, step_seconds=5)
     assert by_seconds.read_day(FIRST, PAST).num_rows == len(rows)
     with pytest.raises(TelemetryError, match="exceeded maximum resolution of 11,000 points"):
-        source(prometheus, step_seconds=5, most_points=100_000).read_day(FIRST, PAST)
+        source(prometheus, step_seconds=5, max_points=100_000).read_day(FIRST, PAST)
 
 
 def test_a_day_lands_whole_once_and_can_be_pulled_when_prometheus_forgot(prometheus, store, tmp_path):
     days = [DAY.date()]
-    assert land(store, days, source(prometheus).read_day).written == days
+    assert ingest_days(store, days, source(prometheus).read_day).written == days
     content = store.read("date=2026-11-02/part-0.parquet")[0]
-    assert land(store, days, forgotten).there_already == days
+    assert ingest_days(store, days, forgotten).there_already == days
     assert store.read("date=2026-11-02/part-0.parquet")[0] == content
     snapshot.pull(store, "", DAY, DAY.replace(day=3), tmp_path / "work")
     pulled = pq.read_table(tmp_path / "work" / "telemetry" / "date=2026-11-02" / "part-0.parquet", partitioning=None)
@@ -79,7 +79,7 @@ def forgotten(_first, _past):
 
 def test_a_day_without_samples_is_not_written(prometheus, local_store):
     before = DAY.date().replace(day=1)
-    assert land(local_store, [before], source(prometheus).read_day).empty == [before]
+    assert ingest_days(local_store, [before], source(prometheus).read_day).empty == [before]
     assert list(local_store.keys()) == []
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import yaml
 
 from bwpredict.errors import BwPredictError, ConfigError, StoreUnreachableError, TelemetryError
-from bwpredict.ingestion.landing import land
+from bwpredict.ingestion.landing import ingest_days
 from bwpredict.ingestion.sql import FETCH_ROWS, URL_VARIABLE, SqlMapping, SqlSource, load_mapping
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
@@ -73,7 +73,7 @@ def test_a_day_of_postgresql_lands_as_it_was(filled_postgresql, made, local_stor
 
     one = source(filled_postgresql, time)
     one.check()
-    assert land(local_store, [DAY], one.read_day).written == [DAY]
+    assert ingest_days(local_store, [DAY], one.read_day).written == [DAY]
     landed = pd.read_parquet(day_file(tmp_path / "root", DAY)).drop(columns="date", errors="ignore")
     expected = made[made["timestamp"] < FIRST + 86_400].sort_values(["node_id", "peer_id", "timestamp"])
     assert set(landed["dwcp_mode"]) == {"turbo"}
@@ -97,7 +97,7 @@ def test_a_day_of_sqlite_is_the_same(sqlite, made):
 
 
 def test_a_day_without_rows_is_not_written(sqlite, local_store):
-    assert land(local_store, [date(2020, 1, 1)], source(sqlite).read_day).empty == [date(2020, 1, 1)]
+    assert ingest_days(local_store, [date(2020, 1, 1)], source(sqlite).read_day).empty == [date(2020, 1, 1)]
 
 
 def test_two_rows_of_one_link_and_minute_are_refused_and_nothing_lands(made, local_store, tmp_path):
@@ -105,7 +105,7 @@ def test_two_rows_of_one_link_and_minute_are_refused_and_nothing_lands(made, loc
 
     url = fill(f"sqlite:///{tmp_path}/twice.db", pd.concat([made, made.head(1)]))
     with pytest.raises(TelemetryError, match="two rows of one link"):
-        land(local_store, [DAY], source(url).read_day)
+        ingest_days(local_store, [DAY], source(url).read_day)
     assert list(local_store.keys()) == []
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from monitored import DAY, FIRST, NOW, publish_three
 
-from bwpredict.alerting.alerts import MOST_FINDINGS
+from bwpredict.alerting.alerts import MAX_FINDINGS
 from bwpredict.alerting.incidents import open_incident
 from bwpredict.alerting.model_alarms import SUBJECT, incident, notify
 from bwpredict.monitoring.daily import monitor_day, summary
@@ -36,7 +36,7 @@ def test_the_alarm_has_five_lines_with_its_beginning_and_its_threshold(worse):
     assert "sustained drop" in lines[0]
     assert lines[1] == f"Since: {FIRST + timedelta(days=1)} 00:00 UTC"
     assert "(tolerated -0.050), evidence" in lines[2]
-    assert lines[2].count("tolerated") <= MOST_FINDINGS
+    assert lines[2].count("tolerated") <= MAX_FINDINGS
     assert "unchanged: monitoring moves nothing" in lines[3]
     assert "rollback" in lines[4]
     assert LINK in lines[4]

@@ -7,7 +7,7 @@ import pytest
 
 from bwpredict.monitoring import e_process
 from bwpredict.monitoring.sequential_tests import (
-    FEWEST_WINDOWS,
+    MIN_WINDOWS,
     SKILL_MARGIN,
     THRESHOLD,
     evaluate_canary,
@@ -77,9 +77,7 @@ def test_intervals_that_hold_too_little_alarm():
 
 
 def test_a_day_with_few_windows_or_without_a_figure_tells_nothing():
-    assert run([-9.0] * 30, windows=FEWEST_WINDOWS - 1)[-1]["skill.rtt_ms"]["evidence"] == list(
-        e_process.INITIAL_EVIDENCE
-    )
+    assert run([-9.0] * 30, windows=MIN_WINDOWS - 1)[-1]["skill.rtt_ms"]["evidence"] == list(e_process.INITIAL_EVIDENCE)
     assert run([None] * 30)[-1]["skill.rtt_ms"]["shortfall"] is None
 
 
@@ -106,4 +104,4 @@ def test_a_trial_concludes_when_the_evidence_suffices_and_its_verdict_stays(rati
 
 
 def test_a_trial_of_days_with_few_windows_concludes_nothing():
-    assert trial([-0.5] * 60, windows=FEWEST_WINDOWS - 1) == "undecided"
+    assert trial([-0.5] * 60, windows=MIN_WINDOWS - 1) == "undecided"

@@ -5,7 +5,7 @@ from sample_documents import sample_comparison, sample_decision, sample_run, sam
 
 from bwpredict.documents import write_document
 from bwpredict.errors import ConfigError, WorkAreaError
-from bwpredict.pipeline.run_history import recent_runs, run_summary, shown_file
+from bwpredict.pipeline.run_history import downloadable_file, recent_runs, run_summary
 from bwpredict.workspace.areas import workspace_lock
 
 
@@ -65,11 +65,11 @@ def test_pages_are_shown_and_nothing_else(tmp_path):
     for name in [*shown, *hidden[1:]]:
         (area / name).touch()
     for name in shown:
-        assert shown_file(tmp_path, "run", name) == area / name
+        assert downloadable_file(tmp_path, "run", name) == area / name
     outside = ["../secret.html", "validation/data_docs/../../../secret.html", "validation/data_docs/link.html"]
     for name in [*hidden, *outside, "", ".", str(tmp_path / "secret.html"), "gone.html"]:
         with pytest.raises(ConfigError, match="is no page"):
-            shown_file(tmp_path, "run", name)
+            downloadable_file(tmp_path, "run", name)
 
 
 @pytest.mark.parametrize("run_id", ["..", ".", "", "run/.."])
@@ -79,4 +79,4 @@ def test_a_page_outside_every_run_is_not_shown(tmp_path, run_id):
     (tmp_path / "model_card.html").touch()
     (work / "model_card.html").touch()
     with pytest.raises(ConfigError, match="is no page"):
-        shown_file(work, run_id, "model_card.html")
+        downloadable_file(work, run_id, "model_card.html")

@@ -15,7 +15,7 @@ from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import StoreUnreachableError, WorkAreaError
 from bwpredict.pipeline import steps
-from bwpredict.pipeline.run_history import recent_runs, run_summary, shown_file
+from bwpredict.pipeline.run_history import downloadable_file, recent_runs, run_summary
 from bwpredict.registry.promotion import read_production
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
@@ -106,7 +106,7 @@ def test_a_retraining_comes_to_production_and_is_seen_by_machines_that_ran_none_
     (seen,) = recent_runs(work, 5)
     assert (seen.verdict, len(seen.files)) == ("bootstrap", 2)
     assert run_summary(another_machine(), run.run_id) == seen
-    assert shown_file(another_machine(), run.run_id, "predictions_scatter.png").stat().st_size > 10_000
+    assert downloadable_file(another_machine(), run.run_id, "predictions_scatter.png").stat().st_size > 10_000
     with pytest.raises(WorkAreaError, match="has no run"):
         run_summary(another_machine(), "another")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from challengers import NOW, V1, V2, V3, a_challenger, published
 
-from bwpredict.registry.audit import inspect
+from bwpredict.registry.audit import audit_registry
 from bwpredict.registry.promotion import promote, read_history, read_production, rollback
 from bwpredict.store.base import Store
 
@@ -26,7 +26,7 @@ def test_moves_made_while_the_clock_steps_back_stay_in_the_order_in_which_they_w
     assert sorted(made.promoted_at for made in history) == [made.promoted_at for made in history[::-1]]
     assert read_production(store) == history[-1]
     assert rollback(store, promoted_by="me", now=NOW).version == V2
-    assert inspect(store).problems == []
+    assert audit_registry(store).problems == []
 
 
 def test_a_version_whose_name_is_older_than_that_of_production_may_follow_it(

@@ -12,7 +12,7 @@ import pytest
 from challengers import NOW, V1, a_challenger, published
 
 from bwpredict.errors import ConflictError
-from bwpredict.registry.audit import inspect
+from bwpredict.registry.audit import audit_registry
 from bwpredict.registry.promotion import read_history, read_production
 from bwpredict.store.factory import open_store
 
@@ -42,7 +42,7 @@ def test_eight_publishers_lose_nothing(tmp_path: Path, rounds: int) -> None:
     assert [made.sequence for made in history] == list(range(1, len(won) + 2))
     assert [made.replaced for made in history[1:]] == [made.version for made in history[:-1]]
     assert len(won) >= rounds
-    assert inspect(store).problems == []
+    assert audit_registry(store).problems == []
 
 
 def _publish_rounds(folder: Path, number: int, rounds: int, barrier: object, results: object) -> None:

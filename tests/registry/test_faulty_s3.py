@@ -14,9 +14,9 @@ from faulty_s3 import LANDED, LOST, Asked, FaultyS3
 from fixtures_s3 import KEYS_PER_PAGE
 
 from bwpredict.errors import BwPredictError, ObjectCorruptError, StoreUnreachableError
-from bwpredict.registry.audit import inspect
+from bwpredict.registry.audit import audit_registry
 from bwpredict.registry.promotion import promote, read_history, read_production, rollback
-from bwpredict.registry.retention import Policy, clean_up, plan
+from bwpredict.registry.retention import RetentionPolicy, delete_old_versions, plan_retention
 from bwpredict.registry.versions import fetch, list_versions, verify_version
 from bwpredict.store.s3 import S3Store
 
@@ -39,7 +39,7 @@ CLEANUP_REQUESTS: dict[str, Wanted] = {
     "deleting the manifest": lambda asked: asked.method == "DELETE" and "MANIFEST" in asked.key,
     "deleting a file": lambda asked: asked.method == "DELETE" and "snapshot.json" in asked.key,
 }
-NOTHING = Policy(keep=0)
+NOTHING = RetentionPolicy(keep=0)
 SOON = datetime.now(UTC) + timedelta(days=30)
 """When everything that a test writes is old."""
 
@@ -81,7 +81,7 @@ def test_a_publication_outlives_a_fault_at_each_kind_of_request(
     assert not pending
     faulty_s3.choose = None
     assert [(made.sequence, made.version) for made in read_history(quick_store)] == [(1, V1), (2, V2)]
-    assert inspect(quick_store).problems == []
+    assert audit_registry(quick_store).problems == []
 
 
 @pytest.mark.slow
@@ -94,7 +94,7 @@ def test_a_publication_outlives_one_fault_at_any_kind_of_request(
     faulty_s3.choose = once(REQUESTS[what], fault)
     _publish_until_done(quick_store, a_challenger(tmp_path, V2, champion=V1), fault)
     assert [(made.sequence, made.version) for made in read_history(quick_store)] == [(1, V1), (2, V2)]
-    assert inspect(quick_store).problems == []
+    assert audit_registry(quick_store).problems == []
 
 
 def _publish_until_done(store: S3Store, challenger: Challenger, fault: str) -> None:
@@ -183,10 +183,10 @@ def test_planning_a_cleanup_takes_the_pointer_two_listings_and_the_records_of_cl
 ) -> None:
     three_published(quick_store, tmp_path)
     rollback(quick_store, promoted_by="me", now=NOW)
-    clean_up(quick_store, NOTHING, made_by="me", now=SOON)
+    delete_old_versions(quick_store, NOTHING, made_by="me", now=SOON)
     objects = sum(1 for _ in quick_store.keys("models/"))
     faulty_s3.asked.clear()
-    assert plan(quick_store, NOTHING, now=SOON).doomed == []
+    assert plan_retention(quick_store, NOTHING, now=SOON).doomed == []
     read = [asked.key for asked in faulty_s3.asked if not asked.is_list]
     assert [key.rpartition("/")[2] for key in read] == ["production.json"]  # which is the record of the cleanup too
     assert len(faulty_s3.asked) == 1 + 1 + math.ceil(objects / KEYS_PER_PAGE)
@@ -202,13 +202,13 @@ def test_a_cleanup_outlives_one_fault_at_any_kind_of_request(
     rollback(quick_store, promoted_by="me", now=NOW)
     faulty_s3.choose = once(CLEANUP_REQUESTS[what], fault)
     try:
-        clean_up(quick_store, NOTHING, made_by="me", now=SOON)
+        delete_old_versions(quick_store, NOTHING, made_by="me", now=SOON)
     except BwPredictError as error:
         assert fault in ("409", "412", "stale"), f"{fault} at {what}: {error}"  # noqa: PT017
     faulty_s3.choose = None
-    assert inspect(quick_store).problems == []
-    clean_up(quick_store, NOTHING, made_by="me", now=SOON)
+    assert audit_registry(quick_store).problems == []
+    delete_old_versions(quick_store, NOTHING, made_by="me", now=SOON)
     assert list_versions(quick_store) == [V1, V2]
     assert not list(quick_store.keys(f"models/{V3}/"))
     assert [made.kind for made in read_history(quick_store)[3:]] == ["rollback", "cleanup"]
-    assert inspect(quick_store).problems == []
+    assert audit_registry(quick_store).problems == []

@@ -11,7 +11,7 @@ import pytest
 from challengers import V1, V2, a_challenger, contents, published
 
 from bwpredict.errors import StoreError, StoreUnreachableError
-from bwpredict.registry.audit import inspect
+from bwpredict.registry.audit import audit_registry
 from bwpredict.registry.promotion import read_history, read_production
 from bwpredict.store.factory import open_store
 
@@ -58,7 +58,7 @@ def test_a_publication_on_a_full_disk_is_refused_whole_and_finished_once_there_i
             refused += 1
             assert "No space left on device; free some space and run again" in str(error)  # noqa: PT017
         ballast.unlink()
-        assert inspect(store).problems == []
+        assert audit_registry(store).problems == []
         assert {key: content for key, content in contents(store).items() if key in before} == before or _moved(store)
         assert not [path for path in small_disk.rglob(".*") if path.name != ".lock"]
         if _moved(store):
@@ -85,4 +85,4 @@ def test_a_read_only_disk_is_said_and_still_serves(small_disk: Path, tmp_path: P
         with pytest.raises(StoreUnreachableError, match="Read-only file system; check the path"):
             attempt()
     assert read_production(store) == made
-    assert inspect(store).problems == []
+    assert audit_registry(store).problems == []

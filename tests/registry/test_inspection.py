@@ -1,4 +1,4 @@
-"""A damaged file is refused by every reader with its name, and `inspect` names all of them."""
+"""A damaged file is refused by every reader with its name, and `audit_registry` names all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bwpredict.errors import DocumentError, ObjectCorruptError
-from bwpredict.registry.audit import inspect
+from bwpredict.registry.audit import audit_registry
 from bwpredict.registry.layout import onnx_name
 from bwpredict.registry.promotion import promote, read_history, read_production
 from bwpredict.registry.versions import fetch, read_manifest, verify_version
@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_registry_as_it_was_written_has_no_problems(root: Path) -> None:
-    found = inspect(open_store(str(root)))
+    found = audit_registry(open_store(str(root)))
     assert found.problems == []
     assert (found.versions, found.files, found.moves) == (3, 36, 3)
 
@@ -45,10 +45,10 @@ def test_every_damaged_file_is_named(root: Path, damage: Callable[[bytes], bytes
         path = root / key
         before = path.read_bytes()
         path.write_bytes(damage(before))
-        problems = inspect(store).problems
+        problems = audit_registry(store).problems
         assert any(key in problem for problem in problems), key
         path.write_bytes(before)
-    assert inspect(store).problems == []
+    assert audit_registry(store).problems == []
 
 
 def test_files_that_were_swapped_are_named(root: Path) -> None:
@@ -63,7 +63,7 @@ def test_files_that_were_swapped_are_named(root: Path) -> None:
         contents_ = (root / first).read_bytes(), (root / second).read_bytes()
         for key, content in zip((second, first), contents_, strict=True):
             (root / key).write_bytes(content)
-        problems = "\n".join(inspect(store).problems)
+        problems = "\n".join(audit_registry(store).problems)
         assert first in problems or "move 1 is gone or was altered" in problems
         assert second in problems or "move 1 is gone or was altered" in problems
         for key, content in zip((first, second), contents_, strict=True):
@@ -77,7 +77,7 @@ def test_what_is_gone_or_too_much_is_named(root: Path) -> None:
     (root / "models" / "stray").write_bytes(b"x")
     (root / "models" / "v20260101_000000").mkdir()
     (root / "models" / "v20260101_000000" / "best_model.pth").write_bytes(b"half an upload")
-    found = inspect(store)
+    found = audit_registry(store)
     assert len(found.problems) == 3
     for named in (f"{V1}/profile.json: is gone", f"{V2}/extra.bin: is not listed", "stray: belongs to no version"):
         assert any(named in problem for problem in found.problems)
@@ -87,13 +87,14 @@ def test_what_is_gone_or_too_much_is_named(root: Path) -> None:
 def test_a_version_that_serves_and_is_not_whole_is_named(root: Path) -> None:
     (root / "models" / V1 / "MANIFEST.json").unlink()
     assert any(
-        f"{V1}_bootstrap.json: {V1} is not published whole" in problem for problem in inspect(_open(root)).problems
+        f"{V1}_bootstrap.json: {V1} is not published whole" in problem
+        for problem in audit_registry(_open(root)).problems
     )
 
 
 def test_inspecting_changes_nothing(root: Path) -> None:
     before = contents(_open(root))
-    inspect(_open(root))
+    audit_registry(_open(root))
     assert contents(_open(root)) == before
 
 
@@ -111,7 +112,7 @@ def test_any_flipped_bit_is_refused_by_every_reader_of_the_file_with_its_name(ro
         for read in _readers(store, key, root.parent):
             with pytest.raises((ObjectCorruptError, DocumentError), match=key.rpartition("/")[2]):
                 read()
-        assert any(key in problem for problem in inspect(store).problems)
+        assert any(key in problem for problem in audit_registry(store).problems)
     finally:
         (root / key).write_bytes(before)
 

@@ -18,10 +18,10 @@ import pytest
 from challengers import NOW, V1, V2, V3, a_challenger, contents, published, three_published
 from killing import killed_after, operations_of
 
-from bwpredict.registry.audit import inspect
+from bwpredict.registry.audit import audit_registry
 from bwpredict.registry.canary import begin_canary, end_canary
 from bwpredict.registry.promotion import promote, read_history, read_production, rollback
-from bwpredict.registry.retention import Policy, clean_up
+from bwpredict.registry.retention import RetentionPolicy, delete_old_versions
 from bwpredict.registry.versions import list_versions, verify_version
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
@@ -79,7 +79,7 @@ CHANGES = {
     ),
     "a cleanup": Change(
         _begin_with_a_loser,
-        lambda folder, store: clean_up(store, Policy(0, 1, timedelta()), made_by="me", now=LATER),
+        lambda folder, store: delete_old_versions(store, RetentionPolicy(0, 1, timedelta()), made_by="me", now=LATER),
         V3,
     ),
 }
@@ -132,7 +132,7 @@ def _kill_everywhere(change: Change, folder: Path, place: Callable[[str], str], 
 
 def _check_whole(store: Store, before: dict[str, bytes], after: str) -> None:
     """A reader finds the pointer and history of before or of one move more, and every version listed whole."""
-    assert inspect(store).problems == []
+    assert audit_registry(store).problems == []
     history, production = read_history(store), read_production(store)
     moves = sum(key.startswith("history/") for key in before)
     assert len(history) in (moves, moves + 1)

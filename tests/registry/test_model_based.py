@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from bwpredict.errors import BwPredictError, UnknownOutcomeError
-from bwpredict.registry.audit import inspect
+from bwpredict.registry.audit import audit_registry
 from bwpredict.registry.promotion import promote, read_history, read_production, rollback
-from bwpredict.registry.retention import Policy, clean_up
+from bwpredict.registry.retention import RetentionPolicy, delete_old_versions
 from bwpredict.registry.versions import list_versions
 from bwpredict.store.factory import open_store
 
@@ -80,7 +80,7 @@ class RegistryBesideAModel(RuleBasedStateMachine):
     def clean_up(self, keep: int) -> None:
         """Without a fault: those are in `test_killed` and `test_cleanup`."""
         later = self.clock + timedelta(days=36_500)
-        deleted = clean_up(self.store, Policy(keep), made_by="me", now=later).doomed
+        deleted = delete_old_versions(self.store, RetentionPolicy(keep), made_by="me", now=later).doomed
         newest = sorted(self.whole)[max(len(self.whole) - keep, 0) :]
         if self.stack:
             assert set(deleted) >= self.whole - {*self.stack, *newest}
@@ -127,7 +127,7 @@ class RegistryBesideAModel(RuleBasedStateMachine):
         assert (production.previous if production else None) == (self.stack[-2] if len(self.stack) > 1 else None)
         assert [(made.kind, made.version) for made in read_history(self.store)] == self.moves
         assert set(list_versions(self.store)) == self.whole
-        assert inspect(self.store).problems == []
+        assert audit_registry(self.store).problems == []
         assert not any(key.split("/")[1] in self.gone for key in contents(self.store) if key.startswith("models/"))
 
 

@@ -23,7 +23,7 @@ from bwpredict.errors import (
 from bwpredict.registry.layout import onnx_name
 from bwpredict.registry.pointer import encode
 from bwpredict.registry.promotion import promote, read_history, read_production, rollback
-from bwpredict.registry.retention import Policy, clean_up
+from bwpredict.registry.retention import RetentionPolicy, delete_old_versions
 from bwpredict.registry.versions import fetch, list_versions, read_manifest, verify_version
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
@@ -219,7 +219,7 @@ def test_a_pointer_that_was_put_back_is_told_by_the_history(local_store: Store, 
         lambda: read_history(local_store),
         lambda: promote(local_store, V2, **ME),
         lambda: published(local_store, a_challenger(tmp_path, V3, champion=V1)),
-        lambda: clean_up(local_store, Policy(keep=0), made_by="me", now=NOW),
+        lambda: delete_old_versions(local_store, RetentionPolicy(keep=0), made_by="me", now=NOW),
     ):
         with pytest.raises(ObjectCorruptError, match=r"production\.json: is move 1, but the history goes on to move 2"):
             attempt()

@@ -10,7 +10,7 @@ from challengers import NOW, V1, V2, V3, a_challenger, published, three_publishe
 
 from bwpredict.errors import BwPredictError, ConfigError, ConflictError, GateRejected, ObjectMissingError
 from bwpredict.registry import retention
-from bwpredict.registry.audit import inspect
+from bwpredict.registry.audit import audit_registry
 from bwpredict.registry.canary import begin_canary, end_canary
 from bwpredict.registry.history import read_history
 from bwpredict.registry.layout import model_key
@@ -71,8 +71,8 @@ def test_a_cleanup_keeps_the_candidate_and_goes_on_with_the_trial(tmp_path: Path
     published(store, a_challenger(tmp_path, "v20261102_000000", champion=V2), allow_older=True)
     rollback(store, promoted_by="me", now=NOW)
     begin_canary(store, V3, 0.1, **BY)
-    policy = retention.Policy(0, minimum_age=timedelta())
-    cleaned = retention.clean_up(store, policy, made_by="me", now=NOW + timedelta(days=3650))
+    policy = retention.RetentionPolicy(0, minimum_age=timedelta())
+    cleaned = retention.delete_old_versions(store, policy, made_by="me", now=NOW + timedelta(days=3650))
     assert cleaned.versions == ["v20261102_000000"]
     assert read_production(store).kind == "cleanup"
     assert read_production(store).candidate.version == V3
@@ -111,6 +111,6 @@ def test_a_candidate_that_is_not_published_is_refused(store: Store, tmp_path: Pa
 
 
 def test_verify_tells_of_a_candidate_whose_file_is_not_the_one_that_began(tried: Store) -> None:
-    assert inspect(tried).problems == []
+    assert audit_registry(tried).problems == []
     tried.delete(model_key(V3, "MANIFEST.json"))
-    assert any(f"its canary {V3} is not published" in problem for problem in inspect(tried).problems)
+    assert any(f"its canary {V3} is not published" in problem for problem in audit_registry(tried).problems)

@@ -1,14 +1,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bwpredict.reports.svg_chart import HEIGHT, WIDTH, timeline
+from bwpredict.reports.svg_chart import HEIGHT, WIDTH, line_chart
 
 FIGURES = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=1, max_size=30)
 
 
 @given(FIGURES)
 def test_every_defined_value_is_a_point_within_the_box_and_higher_values_stand_higher(values):
-    chart = timeline("Skill", [f"v{number}" for number in range(len(values))], {"Skill": values})
+    chart = line_chart("Skill", [f"v{number}" for number in range(len(values))], {"Skill": values})
     defined = [value for value in values if value is not None]
     assert (chart is None) == (not defined)
     if chart is None:
@@ -21,11 +21,11 @@ def test_every_defined_value_is_a_point_within_the_box_and_higher_values_stand_h
 
 
 def test_a_line_is_broken_where_a_value_is_undefined():
-    chart = timeline("Skill", ["v1", "v2", "v3", "v4"], {"Skill": [0.1, 0.2, None, 0.3]})
+    chart = line_chart("Skill", ["v1", "v2", "v3", "v4"], {"Skill": [0.1, 0.2, None, 0.3]})
     assert [part[0] for part in chart.series[0].path.split(" ") if part[0] in "ML"] == ["M", "L", "M"]
 
 
 def test_a_single_version_has_a_chart():
-    chart = timeline("MAPE", ["v1"], {"MAPE": [4.2]}, unit="%")
+    chart = line_chart("MAPE", ["v1"], {"MAPE": [4.2]}, unit="%")
     assert chart.series[0].points[0].label == "MAPE, v1: 4.2 %"
     assert [text for _, text in chart.columns] == ["v1"]

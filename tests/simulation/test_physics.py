@@ -39,7 +39,7 @@ LINKS = draw_links(3, 50)
 
 def respond(load: float, *, incident: float = 0.0) -> queueing.Response:
     demand = load * LINKS.capacity_mbps[:, None]
-    return queueing.respond(LINKS, demand, np.full_like(demand, incident), np.zeros_like(demand))
+    return queueing.simulate_response(LINKS, demand, np.full_like(demand, incident), np.zeros_like(demand))
 
 
 @given(st.floats(0.01, 3), st.floats(0, 3))
@@ -90,4 +90,4 @@ def test_capacity_decides_utilisation() -> None:
     demand = 0.5 * LINKS.capacity_mbps[:, None]
     twice = replace(LINKS, capacity_mbps=2 * LINKS.capacity_mbps)
     calm = np.zeros_like(demand)
-    assert np.all(queueing.respond(twice, demand, calm, calm).utilisation < 0.26)
+    assert np.all(queueing.simulate_response(twice, demand, calm, calm).utilisation < 0.26)

@@ -150,9 +150,9 @@ def test_an_uploaded_file_is_downloaded_again_byte_for_byte(store: Store, tmp_pa
 
 def test_an_object_larger_than_was_said_is_not_downloaded(store: Store, tmp_path: Path) -> None:
     store.upload(a_file(tmp_path, b"123456"), "key")
-    store.download("key", tmp_path / "out", most_bytes=6)
+    store.download("key", tmp_path / "out", max_bytes=6)
     with pytest.raises(ObjectCorruptError, match="has 6 bytes; expected 5 at most"):
-        store.download("key", tmp_path / "other", most_bytes=5)
+        store.download("key", tmp_path / "other", max_bytes=5)
     assert not (tmp_path / "other").exists()
 
 

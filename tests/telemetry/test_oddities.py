@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from bwpredict import schema
 from bwpredict.datasets.anomalies import (
-    FEWEST_SAMPLES,
+    MIN_SAMPLES,
     UNIT_FACTORS,
     constant_links,
+    find_anomalies,
     frame_levels,
-    joined,
-    oddities,
+    merge_levels,
     stretch_levels,
     unit_changes,
 )
@@ -54,14 +54,14 @@ def others_of(find, levels, target):
 
 
 def test_ordinary_telemetry_has_nothing_odd():
-    assert oddities(whole_days(4)) == []
+    assert find_anomalies(whole_days(4)) == []
 
 
 @pytest.mark.parametrize("regime", ["calm", "congested", "drifting"])
 @pytest.mark.parametrize("days", [2, 8])
 def test_no_regime_of_the_generator_is_odd(tmp_path, regime, days):
     fleet = FleetConfig(links=20, days=days, regime=regime, gap_share=0.02)
-    assert oddities(read_data_path(write_partitioned(fleet, tmp_path))) == []
+    assert find_anomalies(read_data_path(write_partitioned(fleet, tmp_path))) == []
 
 
 @given(target=TARGETS, link=st.integers(0, 2), value=st.sampled_from([0.0, 1.0, 0.25]))
@@ -113,7 +113,7 @@ def test_levels_do_not_depend_on_the_order_of_rows_and_leave_out_what_is_missing
         own = values[(node == node_id) & (peer == peer_id), 0]
         assert one.minimum[number, 0] == own.min()
         assert one.maximum[number, 0] == own.max()
-        if len(own) >= FEWEST_SAMPLES:
+        if len(own) >= MIN_SAMPLES:
             assert own.min() <= one.quartiles[0, number, 0, 1] <= own.max()
 
 
@@ -121,15 +121,15 @@ def test_stretches_with_different_links_join():
     values = np.ones((40, len(schema.TARGETS)))
     first = stretch_levels(0, np.full(40, 1), np.full(40, 2), values)
     second = stretch_levels(DAY, np.full(40, 3), np.full(40, 4), 2 * values)
-    both = joined([first, second, first])
+    both = merge_levels([first, second, first])
     assert both.links == ((1, 2), (3, 4))
     assert both.samples[:, 0].tolist() == [80, 40]
     assert np.isnan(both.quartiles[1, 0]).all()
-    assert joined([]).links == ()
+    assert merge_levels([]).links == ()
 
 
 def test_a_short_link_is_not_called_constant():
-    frame = make_frame([list(range(FEWEST_SAMPLES - 1)), list(range(100))])
+    frame = make_frame([list(range(MIN_SAMPLES - 1)), list(range(100))])
     frame = changed(frame, "rtt_ms", 0, lambda column: np.full_like(column, 5.0))
     assert constant_links(frame_levels(frame), "rtt_ms") == []
 
@@ -138,7 +138,7 @@ def test_few_days_are_compared_by_the_hour():
     frame = changed(
         steady(make_frame([list(range(600))])), "throughput_mbps", 0, lambda column: column * 1000, 300 * 60
     )
-    (told,) = oddities(frame)
+    (told,) = find_anomalies(frame)
     assert told == (
         "throughput_mbps jumps as if its unit changed on 1 of 1 links: 0→100"
         " (about 1,000 times as much from 2025-09-01T05:00Z); expected one unit throughout."
@@ -150,7 +150,7 @@ def test_many_odd_links_are_one_sentence_for_each_target():
     for link in range(8):
         frame = changed(frame, "rtt_ms", link, lambda column: np.full_like(column, 5.0))
         frame = changed(frame, "packet_loss", link, np.ones_like)
-    told = oddities(frame)
+    told = find_anomalies(frame)
     assert [sentence.split()[0] for sentence in told] == ["rtt_ms", "packet_loss"]
     assert "8 of 9 links: 0→100 (always 5), 1→101 (always 5), 2→102 (always 5) … and 5 more;" in told[0]
 
@@ -159,7 +159,7 @@ def test_a_feature_that_is_constant_everywhere_is_told():
     frame = whole_days(4, links=3)
     values = frame.values.copy()
     values[:, schema.FEATURES.index("queue_depth")] = 5
-    assert oddities(replace(frame, values=values)) == [
+    assert find_anomalies(replace(frame, values=values)) == [
         "queue_depth is 5 in every row, so nothing can be learnt from it."
     ]
-    assert oddities(replace(frame, values=values, filled={"queue_depth": 5.0})) == []
+    assert find_anomalies(replace(frame, values=values, filled={"queue_depth": 5.0})) == []

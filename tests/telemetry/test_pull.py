@@ -101,7 +101,7 @@ def test_arranging_keeps_each_distinct_row_once_in_an_order_of_its_own(values):
     rows = [
         one.set_column(one.column_names.index("rtt_ms"), "rtt_ms", pa.array([value], pa.float64())) for value in values
     ]
-    forward, backward = (days.arrange(pa.concat_tables(each)) for each in (rows, rows[::-1]))
+    forward, backward = (days.sort_and_deduplicate(pa.concat_tables(each)) for each in (rows, rows[::-1]))
     distinct = {repr(value) for value in values}
     assert {repr(value) for value in forward.table["rtt_ms"].to_pylist()} == distinct
     assert forward.table.num_rows == len(distinct)

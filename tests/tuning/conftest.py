@@ -8,5 +8,5 @@ from small_study import Script
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     """A stand-in for training whose losses and deaths the test decides: what is tested is the study's bookkeeping."""
     written = Script()
-    monkeypatch.setattr("bwpredict.training.trainer.train", written.train)
+    monkeypatch.setattr("bwpredict.tuning.study.trainer.train", written.train)
     return written

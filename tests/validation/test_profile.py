@@ -72,13 +72,15 @@ def test_minutes_without_a_sample_are_counted_between_a_links_first_and_last(hea
 
 @given(st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=50), st.floats(0.01, 0.99))
 def test_a_quantile_lies_within_a_bin_of_one_of_the_values(numbers, share):
-    found = histogram.quantile(histogram.count(np.array(numbers)), share)
+    found = histogram.quantile(histogram.count_bins(np.array(numbers)), share)
     assert np.min(np.abs(np.log10(found) - np.log10(numbers))) <= 1 / histogram.BINS_PER_DECADE + 1e-9
 
 
 def test_negative_zero_and_tiny_values_have_bins_of_their_own():
-    bins = histogram.bins_of(np.array([-5.0, 0.0, 1e-30, 1.0, 10.0]))
-    assert bins.tolist() == [histogram.NEGATIVE, histogram.ZERO, histogram.LEAST, 0, histogram.BINS_PER_DECADE]
+    bins = histogram.count_bins(np.array([-5.0, 0.0, 1e-30, 1.0, 10.0, 1e30]))
+    assert bins == dict.fromkeys(
+        [histogram.NEGATIVE, histogram.ZERO, histogram.MIN_BIN, 0, histogram.BINS_PER_DECADE, histogram.MAX_BIN], 1
+    )
 
 
 counted = st.dictionaries(st.integers(-20, 20), st.integers(1, 1000), min_size=1, max_size=30)

@@ -16,7 +16,7 @@ from quality_telemetry import FIRST, SECOND, generate, rewrite, snapshot_of
 from bwpredict.documents import read_document
 from bwpredict.profiling.batches import parts_of_day, read_day
 from bwpredict.store.files import sha256_of
-from bwpredict.validation.shards import check_shard, gather, plan_shards
+from bwpredict.validation.shards import check_shard, merge_shards, plan_shards
 from bwpredict.validation.verdict import aggregate_shards, reported, summary, validate
 
 DAYS = ["2026-11-02", "2026-11-03", "2026-11-04", "2026-11-05"]
@@ -56,7 +56,8 @@ def test_the_result_of_any_number_of_shards_is_that_of_one(faulty, dealt_out, tm
     edges = [0, *sorted(cuts), len(DAYS)]
     shards = [dealt_out[tuple(DAYS[first:past])] for first, past in itertools.pairwise(edges)]
     one, several = (
-        gather(each, pinned(faulty), tmp_path_factory.mktemp("results")) for each in ([dealt_out[tuple(DAYS)]], shards)
+        merge_shards(each, pinned(faulty), tmp_path_factory.mktemp("results"))
+        for each in ([dealt_out[tuple(DAYS)]], shards)
     )
     assert several.outcomes == one.outcomes
     assert several.profile == one.profile | {"numeric": several.profile["numeric"]}
@@ -139,7 +140,7 @@ def test_a_day_in_parts_of_whole_links_is_judged_as_the_day(faulty, tmp_path, ro
         check_shard(faulty, pinned(faulty), DAYS, tmp_path / str(number), rows=most)
         for number, most in enumerate((rows, 10**6))
     ]
-    parts, whole = (gather([shard], pinned(faulty), tmp_path / "results") for shard in shards)
+    parts, whole = (merge_shards([shard], pinned(faulty), tmp_path / "results") for shard in shards)
     assert [outcome.passed for outcome in parts.outcomes] == [outcome.passed for outcome in whole.outcomes]
     assert [(each.unexpected, each.total) for each in parts.outcomes] == [
         (each.unexpected, each.total) for each in whole.outcomes

@@ -16,34 +16,25 @@ from bwpredict.cli import options
 from bwpredict.config import RunConfig, Settings, TrainingConfig, load
 from bwpredict.core.code_version import code_version
 from bwpredict.core.formatting import display_name, number
-from bwpredict.store.files import on_disk
+from bwpredict.store.files import require_local_path
 
 logger = logging.getLogger(__name__)
 
 
+@options.training_options(leave_out=("warm_start",))
 def backtest(
+    training: dict[str, Any],
     month: Annotated[str, typer.Option(help="Last month that is forecast, YYYY-MM (UTC).")],
     output: Annotated[
-        Path, typer.Option(help="Folder for the document, the plot and the months' models.", callback=on_disk)
+        Path,
+        typer.Option(help="Folder for document, plot and the months' models.", callback=require_local_path),
     ],
     months: Annotated[int, typer.Option(help="Months that are forecast; the one before them is read, too.")] = 3,
     telemetry: Annotated[str, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")] = "",
-    architecture: options.Architecture = options.DEFAULTS.architecture,
-    epochs: options.Epochs = options.DEFAULTS.epochs,
-    highway_epochs: options.HighwayEpochs = options.DEFAULTS.highway_epochs,
-    windows_per_epoch: options.WindowsPerEpoch = options.DEFAULTS.windows_per_epoch,
-    seed: options.Seed = options.DEFAULTS.seed,
 ) -> None:
     """Show whether retraining each month was worth it: a frozen model against retrained ones, month by month."""
     from bwpredict.pipeline import backtest as backtests
 
-    training = {
-        "architecture": architecture,
-        "epochs": epochs,
-        "highway_epochs": highway_epochs,
-        "windows_per_epoch": windows_per_epoch,
-        "seed": seed,
-    }
     now = datetime.now(UTC)
     values = {
         "run_id": "backtest",

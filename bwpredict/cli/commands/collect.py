@@ -43,13 +43,13 @@ def sql(mapping: Mapping, start: Start, end: End = "", telemetry: Telemetry = ""
 
 
 def _collect(source: PrometheusSource | SqlSource, start: str, end: str, telemetry: str) -> None:
-    from bwpredict.ingestion.landing import days_between, land
+    from bwpredict.ingestion.landing import days_between, ingest_days
     from bwpredict.store.factory import open_store
 
     days = days_between(parse_day(start), parse_day(end or start), datetime.now(UTC))
     source.check()
     store = open_store(telemetry)
-    landed = land(store, days, source.read_day)
+    landed = ingest_days(store, days, source.read_day)
     logger.info(
         "%s: %d days written, %d were there already, %d without a row in %s.",
         store.uri, len(landed.written), len(landed.there_already), len(landed.empty), source.where,

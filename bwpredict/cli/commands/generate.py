@@ -10,7 +10,7 @@ import typer
 
 from bwpredict.cli import options
 from bwpredict.errors import ConfigError
-from bwpredict.store.files import on_disk
+from bwpredict.store.files import require_local_path
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ _GUIDE_SAMPLES = 15_000
 
 def generate(
     output: Annotated[
-        Path, typer.Option(help="CSV file, or with --days the folder of daily partitions.", callback=on_disk)
+        Path, typer.Option(help="CSV file, or with --days the folder of daily partitions.", callback=require_local_path)
     ],
     samples: Annotated[int | None, typer.Option(help=f"Rows of one CSV file (default: {_GUIDE_SAMPLES:,}).")] = None,
     links: Annotated[int | None, typer.Option(help="Links of the fleet, with --days (default: 20).")] = None,

@@ -12,14 +12,15 @@ import typer
 
 from bwpredict.config import Settings
 from bwpredict.errors import ConfigError
-from bwpredict.store.files import on_disk
+from bwpredict.store.files import require_local_path
 
 logger = logging.getLogger(__name__)
 
 
 def predict(
     output: Annotated[
-        Path, typer.Option(help="Folder for the forecasts: date=YYYY-MM-DD/part-0.parquet.", callback=on_disk)
+        Path,
+        typer.Option(help="Folder for date=YYYY-MM-DD/part-0.parquet.", callback=require_local_path),
     ],
     telemetry: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix (default: $BWPREDICT_TELEMETRY).")] = "",
     model: Annotated[Path | None, typer.Option(help="ONNX file (default: what is in production).")] = None,

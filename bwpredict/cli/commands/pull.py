@@ -12,14 +12,14 @@ import typer
 from bwpredict.cli.registry_option import Model, Registry, open_registry
 from bwpredict.config import Settings
 from bwpredict.errors import ConfigError
-from bwpredict.store.files import on_disk
+from bwpredict.store.files import require_local_path
 
 logger = logging.getLogger(__name__)
 
 
 def pull(
     dest: Annotated[
-        Path, typer.Option(help="Folder that the consumer reads; made if it is not there.", callback=on_disk)
+        Path, typer.Option(help="Folder that the consumer reads; made if it is not there.", callback=require_local_path)
     ],
     registry: Registry = "",
     model: Model = "",

@@ -101,11 +101,11 @@ def gc(
     from bwpredict.registry import retention
 
     store, now = open_registry(registry, model), datetime.now(UTC)
-    policy = retention.Policy(keep, predecessors, timedelta(days=older_than_days))
+    policy = retention.RetentionPolicy(keep, predecessors, timedelta(days=older_than_days))
     if dry_run:
-        planned = retention.plan(store, policy, now=now)
+        planned = retention.plan_retention(store, policy, now=now)
     else:
-        planned = retention.clean_up(store, policy, made_by=user(), now=now)
+        planned = retention.delete_old_versions(store, policy, made_by=user(), now=now)
     verb = "would be deleted" if dry_run else "deleted"
     for what, versions in (
         ("versions", planned.versions),
@@ -117,10 +117,10 @@ def gc(
 
 def verify(registry: Registry = "", model: Model = "") -> None:
     """Read and re-hash everything in the registry. Exit code 1 if anything is not as it was written."""
-    from bwpredict.registry.audit import inspect
+    from bwpredict.registry.audit import audit_registry
 
     store = open_registry(registry, model)
-    found = inspect(store)
+    found = audit_registry(store)
     for problem in found.problems:
         logger.info("PROBLEM %s", problem)
     for version in found.unfinished:

@@ -20,28 +20,21 @@ from bwpredict.workspace.artifacts import MODEL_CARD
 logger = logging.getLogger(__name__)
 
 
+@options.training_options()
 def retrain(
     context: typer.Context,
+    training: dict[str, Any],
     month: Annotated[str, typer.Option(help="Month of telemetry, YYYY-MM (UTC).")],
     model: Model = "",
     telemetry: options.TelemetryStore = None,
     registry: Annotated[str | None, typer.Option(help="Store with the models (default: $BWPREDICT_REGISTRY).")] = None,
     work: Annotated[Path | None, typer.Option(help="Folder of work areas (default: $BWPREDICT_WORK).")] = None,
     history_months: Annotated[int, typer.Option(help="Months to read, the last one included.")] = 1,
-    architecture: options.Architecture = options.DEFAULTS.architecture,
-    highway_epochs: options.HighwayEpochs = options.DEFAULTS.highway_epochs,
-    epochs: options.Epochs = options.DEFAULTS.epochs,
-    windows_per_epoch: options.WindowsPerEpoch = options.DEFAULTS.windows_per_epoch,
-    prune_share: options.Prune = options.DEFAULTS.prune_share,
-    fine_tune_epochs: options.FineTuneEpochs = options.DEFAULTS.fine_tune_epochs,
     quantize: options.Quantize = False,
-    ranks: options.Ranks = options.DEFAULTS.ranks,
-    warm_start: options.WarmStart = options.DEFAULTS.warm_start,
     force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
     training_config: options.TrainingFile = "",
     policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")] = DEFAULT,
-    seed: options.Seed = options.DEFAULTS.seed,
 ) -> None:
     """Run the whole retraining, as the DAG does: pull, validate, train, export, compare, decide, publish.
 
@@ -55,20 +48,12 @@ def retrain(
     params = {
         "month": month,
         "history_months": history_months,
-        "architecture": architecture,
-        "highway_epochs": highway_epochs,
-        "epochs": epochs,
-        "windows_per_epoch": windows_per_epoch,
-        "prune_share": prune_share,
-        "fine_tune_epochs": fine_tune_epochs,
         "quantize": quantize,
-        "ranks": ranks,
-        "warm_start": warm_start,
-        "seed": seed,
         "force_bootstrap": force_bootstrap,
         "dry_run": dry_run,
         "training_config": training_config,
         "policy": policy,
+        **training,
     }
     _retrain({name: value for name, value in params.items() if options.is_given(context, name)}, settings, named)
 

@@ -13,35 +13,23 @@ from rich.console import Console
 from bwpredict.cli import options
 from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
 from bwpredict.core.code_version import code_version
-from bwpredict.store.files import on_disk
+from bwpredict.store.files import require_local_path
 
 logger = logging.getLogger(__name__)
 
 
+@options.training_options(leave_out=("warm_start",))
 def train(
     context: typer.Context,
-    data_path: Annotated[Path, typer.Option(help="CSV or Parquet file, or a folder of them.", callback=on_disk)],
-    output_dir: Annotated[Path, typer.Option(help="Folder for the artifacts.", callback=on_disk)] = Path(
+    training: dict[str, Any],
+    data_path: Annotated[Path, typer.Option(help="CSV or Parquet, a file or folder.", callback=require_local_path)],
+    output_dir: Annotated[Path, typer.Option(help="Folder for the artifacts.", callback=require_local_path)] = Path(
         "checkpoints/bandwidth_predictor"
     ),
-    architecture: options.Architecture = options.DEFAULTS.architecture,
-    highway_epochs: options.HighwayEpochs = options.DEFAULTS.highway_epochs,
-    epochs: options.Epochs = options.DEFAULTS.epochs,
-    batch_size: options.BatchSize = options.DEFAULTS.batch_size,
-    learning_rate: options.LearningRate = options.DEFAULTS.learning_rate,
-    window_size: options.WindowSize = options.DEFAULTS.window_size,
-    horizon_minutes: options.HorizonMinutes = options.DEFAULTS.horizon_minutes,
-    windows_per_epoch: options.WindowsPerEpoch = options.DEFAULTS.windows_per_epoch,
-    prune_share: options.Prune = options.DEFAULTS.prune_share,
-    fine_tune_epochs: options.FineTuneEpochs = options.DEFAULTS.fine_tune_epochs,
     quantize: options.Quantize = False,
-    ranks: options.Ranks = options.DEFAULTS.ranks,
-    accumulation_steps: options.AccumulationSteps = options.DEFAULTS.accumulation_steps,
-    activation_checkpointing: options.ActivationCheckpointing = options.DEFAULTS.activation_checkpointing,
     warm_start: options.WarmStartFile = None,
     split_by: options.SplitBy = "calendar",
     training_config: options.TrainingFile = "",
-    seed: options.Seed = options.DEFAULTS.seed,
 ) -> None:
     """Train on a file or folder and write the guide's artifacts. Exit code 1 if the guide's target is not met.
 
@@ -52,23 +40,7 @@ def train(
     from bwpredict.tuning import config_files
 
     from_file, source = config_files.resolve(training_config, Settings().registry)
-    training = {
-        "architecture": architecture,
-        "highway_epochs": highway_epochs,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "window_size": window_size,
-        "horizon_minutes": horizon_minutes,
-        "windows_per_epoch": windows_per_epoch,
-        "prune_share": prune_share,
-        "fine_tune_epochs": fine_tune_epochs,
-        "ranks": ranks,
-        "accumulation_steps": accumulation_steps,
-        "activation_checkpointing": activation_checkpointing,
-        "warm_start": warm_start is not None,
-        "seed": seed,
-    }
+    training = training | {"warm_start": warm_start is not None}
     training |= {name: value for name, value in from_file.items() if not options.is_given(context, name)}
     comparison = standalone.train_on(
         data_path,

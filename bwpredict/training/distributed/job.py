@@ -168,7 +168,7 @@ def fetch_share(address: str, folder: Path, machine: int) -> None:
 
 def _download(store: Store, items: list[ObjectInfo], folder: Path) -> None:
     for item in items:
-        store.download(item.key, folder / item.key, most_bytes=item.size_bytes)
+        store.download(item.key, folder / item.key, max_bytes=item.size_bytes)
 
 
 def _write_index(folder: Path, index: WindowIndex) -> None:

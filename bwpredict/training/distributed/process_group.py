@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from bwpredict import schema
-from bwpredict.datasets.sampling import How, expected_draws
+from bwpredict.datasets.sampling import SamplingMethod, expected_draws
 from bwpredict.datasets.windows import Index, WindowIndex
 from bwpredict.errors import ConfigError
 from bwpredict.models.network import Forecaster
@@ -135,7 +135,7 @@ class TrainingWindows:
         return (which >= fleet.before) & (which < fleet.before + len(self.held))
 
 
-def deal_out(windows_of_links: Index, machines: int, budget: int, how: How) -> list[int]:
+def deal_out(windows_of_links: Index, machines: int, budget: int, how: SamplingMethod) -> list[int]:
     """[machines + 1], the link with which each machine's share begins: about as many windows are drawn from each.
 
     Raises:

@@ -45,20 +45,20 @@ def find_model_context(model: str) -> ModelContext:
     )
 
 
-HereDep = Annotated[ModelContext, Depends(find_model_context)]
+ModelContextDep = Annotated[ModelContext, Depends(find_model_context)]
 
 
-def may_read(request: Request, user: GetUserDep, here: HereDep) -> None:
+def may_read(request: Request, user: GetUserDep, here: ModelContextDep) -> None:
     """Whoever sees the DAG. Raises HTTPException."""
     requires_access_dag("GET", param_dag_id=here.dag_id)(request, user)
 
 
-def may_move(request: Request, user: GetUserDep, here: HereDep) -> None:
+def may_promote(request: Request, user: GetUserDep, here: ModelContextDep) -> None:
     """Whoever may change the DAG. Raises HTTPException."""
     requires_access_dag("PUT", param_dag_id=here.dag_id)(request, user)
 
 
-def may_retrain(request: Request, user: GetUserDep, here: HereDep) -> None:
+def may_retrain(request: Request, user: GetUserDep, here: ModelContextDep) -> None:
     """Whoever may make a run of the DAG. Raises HTTPException."""
     requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=here.dag_id)(request, user)
 
@@ -67,7 +67,7 @@ def allowed(request: Request, user: BaseUser, here: ModelContext) -> dict[str, b
     """Which actions a page offers to this user; the actions themselves ask again."""
     return {
         name: _passes(partial(require, request, user, here))
-        for name, require in (("move", may_move), ("retrain", may_retrain))
+        for name, require in (("move", may_promote), ("retrain", may_retrain))
     }
 
 

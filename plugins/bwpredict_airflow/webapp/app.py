@@ -33,7 +33,7 @@ from bwpredict.errors import (
     WorkAreaError,
 )
 from bwpredict.pipeline.model_catalog import model_of_dag, read_models
-from bwpredict.pipeline.run_history import RunSummary, recent_runs, run_summary, shown_file
+from bwpredict.pipeline.run_history import RunSummary, downloadable_file, recent_runs, run_summary
 from bwpredict.registry.layout import is_version
 from bwpredict.registry.promotion import read_production
 from bwpredict.registry.versions import read_file, read_manifest
@@ -46,11 +46,11 @@ from bwpredict_airflow.extra_links import model_page, run_page
 from bwpredict_airflow.webapp import actions, render
 from bwpredict_airflow.webapp.access import (
     RETRAIN_DAG,
-    HereDep,
     ModelContext,
+    ModelContextDep,
     allowed,
     form_token,
-    may_move,
+    may_promote,
     may_read,
     may_retrain,
     require_own_form,
@@ -114,7 +114,7 @@ async def show_dag_run(dag_id: str, run_id: str) -> Response:
 
 @pages.get("/")
 async def show_overview(
-    request: Request, user: GetUserDep, here: HereDep, below: Annotated[str, Query(max_length=40)] = ""
+    request: Request, user: GetUserDep, here: ModelContextDep, below: Annotated[str, Query(max_length=40)] = ""
 ) -> Response:
     """What is in production, the versions and how accurate they were, and the latest runs."""
     runs, no_runs = await _latest_runs(here)
@@ -129,7 +129,7 @@ async def show_overview(
         problem = ""
     except BwPredictError as error:
         seen, health, problem = None, None, str(error)
-    return render.page(
+    return render.render_page(
         here.model,
         "overview.html",
         may=allowed(request, user, here),
@@ -141,30 +141,30 @@ async def show_overview(
         registry=here.settings.registry,
         charts=render.charts(seen) if seen else [],
         drift=render.drift(health.validation) if health else [],
-        rivals=render.rivals(health.comparison) if health else [],
+        rivals=render.model_comparison(health.comparison) if health else [],
         below=below,
     )
 
 
 @pages.get("/versions/{version}")
-async def show_version(request: Request, user: GetUserDep, here: HereDep, version: str) -> Response:
+async def show_version(request: Request, user: GetUserDep, here: ModelContextDep, version: str) -> Response:
     """One version: decision and checks, champion against challenger, drift, and its files."""
     store = await _answering_store(here)
     found = await _soon(partial(version_documents, store, version), READ_WITHIN_SECONDS, store.uri)
     production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
-    return render.page(
+    return render.render_page(
         here.model,
         "version.html",
         may=allowed(request, user, here),
         found=found,
         production=production,
-        rivals=render.rivals(found.comparison),
+        rivals=render.model_comparison(found.comparison),
         drift=render.drift(found.validation),
     )
 
 
 @pages.get("/versions/{version}/files/{name}")
-async def show_version_file(here: HereDep, version: str, name: str) -> Response:
+async def show_version_file(here: ModelContextDep, version: str, name: str) -> Response:
     """One page, picture or document of a version, held against its manifest."""
     media_type = _MEDIA.get(name[name.rfind(".") :])
     if media_type is None or not is_version(version):
@@ -178,7 +178,7 @@ async def show_version_file(here: HereDep, version: str, name: str) -> Response:
 
 
 @pages.get("/diff")
-async def show_differences(here: HereDep, left: str, right: str) -> Response:
+async def show_differences(here: ModelContextDep, left: str, right: str) -> Response:
     """What differs between two versions."""
     store = await _answering_store(here)
     both = [
@@ -186,19 +186,19 @@ async def show_differences(here: HereDep, left: str, right: str) -> Response:
         for version in (left, right)
     ]
     sections = [(name, list(rows)) for name, rows in groupby(differences(*both), key=attrgetter("section"))]
-    return render.page(here.model, "diff.html", left=left, right=right, sections=sections)
+    return render.render_page(here.model, "diff.html", left=left, right=right, sections=sections)
 
 
 @pages.get("/runs/{run_id}")
-async def show_run(here: HereDep, run_id: str) -> Response:
+async def show_run(here: ModelContextDep, run_id: str) -> Response:
     """What a run came to: the verdict with every check, and its pages."""
     work = here.settings.work
     run = await _soon(partial(run_summary, work, run_id), READ_WITHIN_SECONDS, str(work))
-    return render.page(here.model, "run.html", run=run, drift=render.drift(run.validation))
+    return render.render_page(here.model, "run.html", run=run, drift=render.drift(run.validation))
 
 
 @pages.get("/runs/{run_id}/version")
-async def find_version_of_run(here: HereDep, run_id: str) -> Response:
+async def find_version_of_run(here: ModelContextDep, run_id: str) -> Response:
     """The registry's entry of a run's version; the run's own page while it has none."""
     work = here.settings.work
     run = await _soon(partial(run_summary, work, run_id), READ_WITHIN_SECONDS, str(work))
@@ -211,19 +211,19 @@ async def find_version_of_run(here: HereDep, run_id: str) -> Response:
 
 
 @pages.get("/runs/{run_id}/files/{name:path}")
-async def show_run_file(here: HereDep, run_id: str, name: str) -> Response:
+async def show_run_file(here: ModelContextDep, run_id: str, name: str) -> Response:
     """One page of a run: its model card, or a page of its Data Docs."""
-    path = await _soon(partial(shown_file, here.settings.work, run_id, name), READ_WITHIN_SECONDS, name)
+    path = await _soon(partial(downloadable_file, here.settings.work, run_id, name), READ_WITHIN_SECONDS, name)
     return render.stored(path.read_bytes(), _MEDIA.get(path.suffix, "text/plain"))
 
 
-@pages.get("/promote", dependencies=[Depends(may_move)])
-async def confirm_promotion(here: HereDep, user: GetUserDep, version: str) -> Response:
+@pages.get("/promote", dependencies=[Depends(may_promote)])
+async def confirm_promotion(here: ModelContextDep, user: GetUserDep, version: str) -> Response:
     """Say what a promotion would change, and ask."""
     store = await _answering_store(here)
     manifest = await _soon(partial(read_manifest, store, version), READ_WITHIN_SECONDS, store.uri)
     production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
-    return render.page(
+    return render.render_page(
         here.model,
         "confirm.html",
         action="promote",
@@ -233,14 +233,14 @@ async def confirm_promotion(here: HereDep, user: GetUserDep, version: str) -> Re
     )
 
 
-@pages.get("/rollback", dependencies=[Depends(may_move)])
-async def confirm_rollback(here: HereDep, user: GetUserDep) -> Response:
+@pages.get("/rollback", dependencies=[Depends(may_promote)])
+async def confirm_rollback(here: ModelContextDep, user: GetUserDep) -> Response:
     """Say where a rollback would lead, and ask."""
     store = await _answering_store(here)
     production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
     if production is None or production.previous is None:
         raise ConfigError(f"{store.uri}: there is no earlier version to roll back to.")
-    return render.page(
+    return render.render_page(
         here.model,
         "confirm.html",
         action="rollback",
@@ -251,16 +251,16 @@ async def confirm_rollback(here: HereDep, user: GetUserDep) -> Response:
 
 
 @pages.get("/retrain", dependencies=[Depends(may_retrain)])
-async def confirm_retraining(here: HereDep, user: GetUserDep) -> Response:
+async def confirm_retraining(here: ModelContextDep, user: GetUserDep) -> Response:
     """Ask which month to train on."""
-    return render.page(
+    return render.render_page(
         here.model, "confirm.html", action="retrain", version="", production=None, token=form_token(user)
     )
 
 
-@pages.post("/promote", dependencies=[Depends(may_move), Depends(require_own_form)])
+@pages.post("/promote", dependencies=[Depends(may_promote), Depends(require_own_form)])
 async def do_promote(
-    here: HereDep,
+    here: ModelContextDep,
     user: GetUserDep,
     version: Annotated[str, Form()],
     reason: Reason,
@@ -274,9 +274,9 @@ async def do_promote(
     return RedirectResponse(f"{model_page(here.model)}/", 303)
 
 
-@pages.post("/rollback", dependencies=[Depends(may_move), Depends(require_own_form)])
+@pages.post("/rollback", dependencies=[Depends(may_promote), Depends(require_own_form)])
 async def do_roll_back(
-    here: HereDep, user: GetUserDep, expected: Annotated[str, Form(min_length=1)], reason: Reason
+    here: ModelContextDep, user: GetUserDep, expected: Annotated[str, Form(min_length=1)], reason: Reason
 ) -> Response:
     """Roll back once."""
     store = await _answering_store(here)
@@ -286,7 +286,7 @@ async def do_roll_back(
 
 @pages.post("/retrain", dependencies=[Depends(may_retrain), Depends(require_own_form)])
 async def do_retrain(
-    here: HereDep,
+    here: ModelContextDep,
     user: GetUserDep,
     reason: Reason,
     month: Annotated[str, Form(max_length=7)] = "",
@@ -300,9 +300,9 @@ async def do_retrain(
 
 
 @pages.get("/triggered/{run_id}")
-async def show_triggered(here: HereDep, run_id: str) -> Response:
+async def show_triggered(here: ModelContextDep, run_id: str) -> Response:
     """Where to watch the run that was just triggered."""
-    return render.page(here.model, "triggered.html", run_id=run_id, dag_id=here.dag_id)
+    return render.render_page(here.model, "triggered.html", run_id=run_id, dag_id=here.dag_id)
 
 
 @front.get("/static/{name}")
@@ -356,7 +356,9 @@ def _model_of(dag_id: str) -> str:
 
 
 def _not_ours(dag_id: str) -> Response:
-    return render.page("", "error.html", title="Not a retraining", sentence=f"{dag_id} trains no bandwidth model.")
+    return render.render_page(
+        "", "error.html", title="Not a retraining", sentence=f"{dag_id} trains no bandwidth model."
+    )
 
 
 async def _explained(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI passes both
@@ -369,4 +371,4 @@ async def _explained(request: Request, error: Exception) -> Response:  # noqa: A
     else:
         status = next(code for kind, code in _STATUS if isinstance(error, kind))
         sentence = str(error)
-    return render.page("", "error.html", status=status, title=f"Nothing was done ({status})", sentence=sentence)
+    return render.render_page("", "error.html", status=status, title=f"Nothing was done ({status})", sentence=sentence)

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from bwpredict.core.formatting import display_name, number, unit_of
 from bwpredict.gate import decision
 from bwpredict.registry_views.overview import Overview
-from bwpredict.reports.svg_chart import Chart, timeline
+from bwpredict.reports.svg_chart import Chart, line_chart
 from bwpredict.schema import TARGETS
 from bwpredict_airflow.extra_links import PREFIX, model_page, run_page
 
@@ -45,7 +45,7 @@ _MARKS = {
 }
 
 
-def page(model: str, template: str, *, status: int = 200, **values: Any) -> Response:
+def render_page(model: str, template: str, *, status: int = 200, **values: Any) -> Response:
     """The template as an answer, with every value escaped; `model` is the one that the page is about, if any."""
     ours = {"model": model, "prefix": model_page(model) if model else PREFIX, "run_page": partial(run_page, model)}
     html = _environment().get_template(template).render(**ours, **values)
@@ -69,13 +69,13 @@ def charts(seen: Overview) -> list[Chart]:
     versions = [row.version for row in rows]
     skill = {display_name(target): [row.skill.get(target) for row in rows] for target in TARGETS}
     made = (
-        timeline("Skill over the best simple baseline (above 0 is better)", versions, skill),
-        timeline("Average MAPE, %", versions, {"Average MAPE": [row.average_mape for row in rows]}, unit="%"),
+        line_chart("Skill over the best simple baseline (above 0 is better)", versions, skill),
+        line_chart("Average MAPE, %", versions, {"Average MAPE": [row.average_mape for row in rows]}, unit="%"),
     )
     return [chart for chart in made if chart]
 
 
-def rivals(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+def model_comparison(comparison: dict[str, Any]) -> list[dict[str, Any]]:
     """A row for each target: mean absolute error of challenger, champion and best baseline."""
     if not comparison:
         return []
