@@ -13,14 +13,14 @@ COPY bwpredict bwpredict
 
 # requirements.txt pins; what is installed is what the product and Airflow need, without the tools of development.
 FROM source AS build-cuda
-RUN pip install --constraint requirements.txt ".[airflow]"
+RUN pip install --constraint requirements.txt ".[all]"
 
 # The index of CPU builds of torch: a tenth of the size of those with CUDA.
 FROM source AS build-cpu
 ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 RUN torch="$(grep '^torch==' requirements.txt)" \
     && pip install --constraint requirements.txt --index-url "${TORCH_CPU_INDEX}" "${torch}" \
-    && pip install --constraint requirements.txt ".[airflow]"
+    && pip install --constraint requirements.txt ".[all]"
 
 FROM python:3.11.11-slim-bookworm AS runtime
 RUN useradd --uid 50000 --create-home airflow \
