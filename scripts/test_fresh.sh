@@ -17,6 +17,11 @@ fail() {
     exit 2
 }
 [ "$(id -u)" = 0 ] || fail "test-fresh makes a Debian root and enters it: run it as root."
+# In a mount namespace of its own: however this run ends, no mount of the machine's /dev stays behind in a root.
+[ -n "${FRESH_NAMESPACE:-}" ] || FRESH_NAMESPACE=1 exec unshare --mount --propagation private bash scripts/test_fresh.sh "$@"
+mkdir -p "$roots"
+exec 9>"$roots/.lock"
+flock --nonblock 9 || fail "Another test-fresh is using $roots; wait for it, or name another folder in FRESH_ROOTS."
 
 unmount_all() {
     local index
@@ -70,7 +75,7 @@ enter() { # root user command
     local home=/root
     [ "$2" = root ] || home="/home/$2"
     chroot --userspec="$2" "$1" env -i "${settings[@]}" HOME="$home" PATH=/usr/sbin:/usr/bin:/sbin:/bin CI="${CI:-}" \
-        bash -c "cd /project && $3" </dev/null
+        bash -c "cd /project && $3" </dev/null 9>&-
 }
 
 timed() { # label root user command
