@@ -17,11 +17,10 @@ from torch import Tensor
 from bwpredict import schema
 from bwpredict.config import TrainingConfig
 from bwpredict.datasets.windows import Split, WindowIndex
-from bwpredict.models.checkpoint import save_checkpoint
-from bwpredict.models.network import Forecaster, parameter_count
-from bwpredict.training.batches import Sequences
-from bwpredict.training.distributed.process_group import ProcessGroup
-from bwpredict.training.validation import validation_losses
+from bwpredict.models.network import Forecaster, parameter_count, save_checkpoint
+from bwpredict.training.batches import Samples, samples_of
+from bwpredict.training.distributed.process_group import Ranks, TrainingWindows
+from bwpredict.training.loss import evaluate_loss
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,6 @@ class Record(TypedDict):
     validation_loss: float
     learning_rate: float
     windows: int
-    """Cold starts; a chunk of a stream for every fourth of them comes on top."""
     seconds: float
     best: bool
 
@@ -63,15 +61,17 @@ class Progress:
     config: TrainingConfig
     weights: Tensor
     """[targets], of each target in the loss; 0 where it is absent."""
-    train: Sequences
+    train: TrainingWindows
+    samples: Samples
+    """Of the training windows that this machine holds."""
     validation: WindowIndex
     checkpoint: Path
-    """The best model so far; each process has a file of its own."""
+    """The best model so far; each rank has a file of its own."""
     on_epoch: OnEpoch | None
-    group: ProcessGroup
+    ranks: Ranks
     records: list[Record] = field(default_factory=list)
     best_epoch: int = 0
-    """0: none was better than the start, which forecasts its anchor."""
+    """0: none was better than the start, the solved linear forecast."""
     best_loss: float = math.inf
     notes: dict[str, float] = field(default_factory=dict)
     """Further figures for the history."""
@@ -81,15 +81,8 @@ class Progress:
     interruptions: int = 0
 
     def validation_loss(self, model: Forecaster) -> float:
-        """The loss on the validation part: the mean of that of windows and that of streams."""
-        found = validation_losses(
-            model, self.validation, self.config.validation_windows, self.weights, self.config.raw_error_share
-        )
-        means = []
-        for total, count in found:
-            everywhere = self.group.total(count)
-            means += [self.group.total(total) / everywhere] if everywhere else []
-        return sum(means) / len(means)
+        """The loss on the validation windows, over all ranks."""
+        return evaluate_loss(model, self.validation, self.weights, self.ranks, self.config.raw_error_share)
 
     def keep(self, model: Forecaster, epoch: int, validation_loss: float) -> None:
         """Make the model of this epoch the best one."""
@@ -104,7 +97,7 @@ class Progress:
 
     def save(self, model: Forecaster) -> None:
         """Write the model to the checkpoint, as that of the best epoch."""
-        save(model, self.checkpoint, self.best_epoch, self.config)
+        save_checkpoint(model, self.checkpoint, {"epoch": self.best_epoch, "training": self.config.model_dump()})
 
     @property
     def seconds(self) -> float:
@@ -120,24 +113,21 @@ def begin(
     absent: frozenset[str],
     on_epoch: OnEpoch | None,
     device: torch.device,
-    group: ProcessGroup,
+    ranks: Ranks,
 ) -> Progress:
-    """A training that has not seen any sample yet."""
+    """A training that has not seen any window yet."""
+    validation = split["validation"].spread(config.validation_windows)
     return Progress(
         split,
         config,
         weights=target_weights(absent, device),
-        train=Sequences.of(split["train"]),
-        validation=split["validation"],
+        train=TrainingWindows(split["train"], ranks, device),
+        samples=samples_of(split["train"], device),
+        validation=validation,
         checkpoint=checkpoint,
         on_epoch=on_epoch,
-        group=group,
+        ranks=ranks,
     )
-
-
-def save(model: Forecaster, checkpoint: Path, epoch: int, config: TrainingConfig) -> None:
-    """Write the model as that of an epoch."""
-    save_checkpoint(model, checkpoint, {"epoch": epoch, "training": config.model_dump()})
 
 
 def target_weights(absent: frozenset[str], device: torch.device) -> Tensor:
@@ -149,6 +139,10 @@ def target_weights(absent: frozenset[str], device: torch.device) -> Tensor:
 def history(progress: Progress, model: Forecaster, device: torch.device) -> dict[str, Any]:
     """The history document of a training that is over."""
     records = progress.records
+    rates = {
+        stage: _windows_per_second([record for record in records if record["stage"] == stage])
+        for stage in dict.fromkeys(record["stage"] for record in records)
+    }
     return {
         "records": records,
         "best_epoch": progress.best_epoch,
@@ -156,12 +150,14 @@ def history(progress: Progress, model: Forecaster, device: torch.device) -> dict
         "duration_seconds": round(progress.seconds, 3),
         "interruptions": progress.interruptions,
         "windows_per_second": _windows_per_second(records),
+        "windows_per_second_by_stage": rates,
         "parameters": parameter_count(model),
+        "layer_parameters": 0 if model.layers is None else parameter_count(model.layers),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
-        "ranks": progress.group.count,
+        "ranks": progress.ranks.count,
         "seed": progress.config.seed,
-        "loss": "absolute error of the median and pinball loss of the bounds, in log space, in typical changes",
+        "loss": "mean absolute error in log space, in units of the typical change, by importance",
         "windows": {name: len(part) for name, part in progress.split.parts.items()},
         **progress.notes,
     }
