@@ -1,4 +1,4 @@
-# Everything sets itself up: `make demo` and `make test` work on a fresh clone with Python 3.11.
+# `make demo` and `make test` work on a fresh clone with Python 3.11.2 to 3.13: they set up what they need.
 SHELL := /bin/bash
 BIN := .venv/bin
 ROOT ?= data
