@@ -8,7 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-_FOLDERS = {"plugins": ("plugin", "dags"), "dags": ("dags",), "scripts": ("compose",), "docs": ("docs",)}
+_FOLDERS = {"plugins": ("plugin", "dags"), "dags": ("dags",), "scripts": ("setup",), "docs": ("docs",)}
+_TESTED_ELSEWHERE = {
+    "config": ("gate", "pipeline"),
+    "documents": ("pipeline",),
+    "errors": ("cli",),
+    "profiling": ("validation",),
+    "provenance": ("serving",),
+    "registry_views": ("registry",),
+    "schema": ("datasets", "gate"),
+}
+"""Modules and packages without a folder of tests of the same name."""
 
 
 def changed_files(base: str) -> set[str]:
@@ -24,7 +34,8 @@ def tests_of(path: str) -> Iterator[str]:
         if Path(path).name.startswith("test_"):
             yield path
     elif top == "bwpredict" and rest:
-        yield f"tests/{Path(rest[0]).stem}"
+        package = Path(rest[0]).stem
+        yield from (f"tests/{folder}" for folder in _TESTED_ELSEWHERE.get(package, (package,)))
     else:
         yield from (f"tests/{folder}" for folder in _FOLDERS.get(top, ()))
 
