@@ -35,7 +35,10 @@ LENIENT = GatePolicy(
     within_link_correlation_margin=2,
     maximum_latency_p99_ms=10_000,
 )
-TRAIN = "import sys; from bwpredict import steps; steps.train(steps.Reference(*sys.argv[1:]))"
+TRAIN = (
+    "import sys; from bwpredict.pipeline import steps; from bwpredict.workspace.references import Reference;"
+    " steps.train(Reference(*sys.argv[1:]))"
+)
 
 
 @pytest.fixture(scope="module")

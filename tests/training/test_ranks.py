@@ -27,6 +27,7 @@ from bwpredict.training.loss import BatchLoss
 from bwpredict.training.trainer import train
 
 HERE = Path(__file__).parent
+HELPERS = HERE.parent / "helpers"
 STOPPED_WITHIN_SECONDS = 60
 SAME_LOSS = 2e-3
 """Relative, between one rank and two: sums in another order, which Adam's first steps enlarge."""
@@ -45,7 +46,7 @@ def free_port():
 @pytest.mark.slow
 def test_two_ranks_have_the_gradient_and_the_statistics_of_one_with_the_whole_batch(tmp_path):
     port = str(free_port())
-    environment = os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parent}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{HELPERS}:{HERE.parents[1]}", "OMP_NUM_THREADS": "1"}
     paths = [tmp_path / f"{rank}.pth" for rank in (0, 1)]
     processes = [
         subprocess.Popen([sys.executable, str(HERE / "two_ranks.py"), str(rank), port, str(path)], env=environment)

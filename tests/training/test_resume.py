@@ -15,6 +15,7 @@ from bwpredict.training.checkpointing import Resume
 from bwpredict.training.trainer import train
 
 HERE = Path(__file__).parent
+HELPERS = HERE.parent / "helpers"
 TIMES = ("seconds", "duration_seconds", "windows_per_second", "windows_per_second_by_stage", "interruptions")
 
 
@@ -27,8 +28,8 @@ def one_thread():
 
 
 def train_until_killed(folder, point):
-    environment = os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parent}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(HERE / "small_training.py"), str(folder), point]
+    environment = os.environ | {"PYTHONPATH": f"{HELPERS}:{HERE.parents[1]}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(HELPERS / "small_training.py"), str(folder), point]
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=600)
 
 
