@@ -21,7 +21,6 @@ from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from accuracy import options, product
 from accuracy.data import TEST, Dataset, datasets
 from accuracy.run import Terms
@@ -33,57 +32,32 @@ from bwpredict.core.code_version import code_version
 from bwpredict.datasets.windows import WindowIndex
 from bwpredict.errors import ConfigError
 from bwpredict.evaluation.baselines import baseline_forecasts
-from bwpredict.models import layers, least_absolute, network
-from bwpredict.models.network import Forecaster
-from bwpredict.training import post_fit
+from bwpredict.training import batches, loop
 
 Floats = npt.NDArray[np.float64]
 
 
-def _last_value_alone(anchors: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:
-    """Instead of `model._best_blend`: [anchors, targets], all weight on the last value."""
-    weights = torch.zeros(anchors.shape[1], actual.shape[1])
-    weights[network.ANCHORS.index("last_value")] = 1
-    return weights
-
-
-def _no_linear_part(inputs: Floats, targets: Floats) -> tuple[Floats, Floats]:
-    """Instead of `least_absolute.fit`."""
-    return np.zeros((targets.shape[1], inputs.shape[1])), np.zeros(targets.shape[1])
-
-
-def _no_bound(model: Forecaster, validation: WindowIndex) -> None:
-    """Instead of `confirmation.bound_members_difference`."""
-
-
 NAME = "ablations"
 AS_IT_IS = "as it is"
-DENSE: dict[str, Any] = {"architecture": "dense"}
 VARIANTS: dict[str, dict[str, Any]] = {
-    AS_IT_IS: DENSE,
-    "with the guide's layers": {},
-    "no dropout": DENSE | {"highway_dropout": 0.0},
-    "no doubted levels": DENSE | {"doubted_share": 0.0},
-    "no drifting levels": DENSE | {"drift_scale": 0.0},
-    "relative errors alone": DENSE | {"raw_error_share": 0.0},
-    "raw errors alone": DENSE | {"raw_error_share": 1.0},
-    "the target's minute alone": DENSE | {"target_smoothing": 0},
-    "30 epochs": DENSE | {"highway_epochs": 30},
-    "batch 128": DENSE | {"batch_size": 128},
-    "learning rate 1e-3": DENSE | {"learning_rate": 1e-3},
-    "no weight decay": DENSE | {"weight_decay": 0.0},
-    "uniform windows": DENSE | {"draw": "uniform"},
+    AS_IT_IS: {},
+    "the guide's layers": {"architecture": "guide"},
+    "relative errors alone": {"raw_error_share": 0.0},
+    "raw errors alone": {"raw_error_share": 1.0},
+    "the target's minute alone": {"target_smoothing": 0},
+    "30 epochs": {"epochs": 30},
+    "batch 256": {"batch_size": 256},
+    "learning rate 1e-3": {"learning_rate": 1e-3},
+    "no weight decay": {"weight_decay": 0.0},
 }
-"""Name → what differs from the default TrainingConfig. Add rows here. Without the guide's layers a training takes a
-fraction of the time, and the choices are about what stands around them."""
+"""Name → what differs from the default TrainingConfig. Add rows here."""
 REPLACED: dict[str, tuple[Any, str, Any]] = {
-    "the last value as anchor": (network, "_best_blend", _last_value_alone),
-    "no solved autoregression": (least_absolute, "fit", _no_linear_part),
-    "nets that may differ by any amount": (post_fit, "bound_members_difference", _no_bound),
-    "the net that knows links alone": (layers, "KNOWING_SHARE", 1.0),
-    "the net that doubts alone": (layers, "KNOWING_SHARE", 0.0),
+    "no jumps": (batches, "JUMP_SHARE", 0.0),
+    "no gaps": (batches, "GAP_SHARE", 0.0),
+    "no doubted levels": (batches, "DOUBT_SHARE", 0.0),
+    "few streams": (loop, "STREAMS_SHARE", 1 / 16),
 }
-"""Name → what stands in the place of a part of the model that has no setting: module, name and substitute."""
+"""Name → what stands in the place of a part of training that has no setting: module, name and substitute."""
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -158,7 +132,7 @@ def run_variant(
 
 def overrides_of(name: str) -> dict[str, Any]:
     """What the variant changes in the configuration."""
-    return VARIANTS.get(name, DENSE)
+    return VARIANTS.get(name, {})
 
 
 def _skill(index: WindowIndex, forecasts: npt.NDArray[np.float32], measured: Sequence[int]) -> Floats:

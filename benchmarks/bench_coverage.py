@@ -23,8 +23,8 @@ from accuracy.task import Budget, Task
 from common import RESULTS, report
 
 from bwpredict import schema
-from bwpredict.models.intervals import Served, calibrate
-from bwpredict.models.layers import ARCHITECTURES
+from bwpredict.models.network import ARCHITECTURES, predict_all
+from bwpredict.training.intervals import calibrate
 from bwpredict.training.trainer import train
 
 BATCH_WINDOWS = 4096
@@ -46,13 +46,13 @@ def coverage_rows(dataset: Dataset, task: Task, architecture: str) -> list[dict[
     config = training_config(task, {"architecture": architecture})
     with tempfile.TemporaryDirectory() as folder:
         model = train(task.split, config, Path(folder, "best.pth")).model
-    served = Served(model, calibrate(model, task.split)).eval()
+    calibrate(model, task.split)
     rows = []
     for name, index in dataset.tests.items():
         inside = []
         for begin in range(0, len(index), BATCH_WINDOWS):
             batch = slice(begin, begin + BATCH_WINDOWS)
-            forecast, actual = served.predict(index.inputs(batch)), index.targets(batch)
+            forecast, actual = predict_all(model, index.inputs(batch)), index.targets(batch)
             inside.append((forecast["lower"] <= actual) & (actual <= forecast["upper"]))
         shares = np.concatenate(inside).mean(axis=0)
         targets = dict(zip(schema.TARGETS, map(float, shares), strict=True))
@@ -64,7 +64,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command's options."""
     parser = options.parser(__doc__)
     parser.set_defaults(seeds=(1,))
-    parser.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="dense")
+    parser.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="compact")
     return parser.parse_args(arguments)
 
 

@@ -64,7 +64,7 @@ def compiled(model: Forecaster) -> Run:
 
     def run(batch: np.ndarray) -> object:
         with torch.inference_mode():
-            return fast(torch.from_numpy(batch))
+            return fast(torch.from_numpy(batch), model.empty_state(len(batch)))
 
     return run
 

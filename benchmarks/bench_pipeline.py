@@ -82,7 +82,7 @@ def window(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
 
 
 def train(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
-    """One epoch of the guide's layers, on a budget of windows."""
+    """One epoch, on a budget of windows."""
     from common import flops_per_window
 
     from bwpredict.config import SplitConfig, TrainingConfig
@@ -91,7 +91,7 @@ def train(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
 
     del links, days
     split = split_windows(index_windows(_frame(work), 20, 15), SplitConfig())
-    config = TrainingConfig(epochs=1, highway_epochs=0, windows_per_epoch=windows, validation_windows=1000)
+    config = TrainingConfig(epochs=1, windows_per_epoch=windows, validation_windows=1000)
     trained = trainer.train(split, config, work / "model.pth")
     record = trained.history["records"][-1]
     seen, features = record["windows"], split["train"].frame.values.shape[1]
@@ -102,7 +102,7 @@ def train(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
 def predict(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     """The last day, a forecast every quarter of an hour; its rows are forecasts, its bytes the telemetry read."""
     from bwpredict.inference import batch
-    from bwpredict.models.network import load_checkpoint
+    from bwpredict.models.checkpoint import load_checkpoint
     from bwpredict.models.onnx_export import export_onnx, model_properties
     from bwpredict.store.factory import open_store
 

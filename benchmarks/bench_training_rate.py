@@ -28,7 +28,6 @@ def main() -> None:
     rows = []
     for batch_size in arguments.batch_sizes:
         config = TrainingConfig(
-            highway_epochs=0,
             epochs=2,
             batch_size=batch_size,
             windows_per_epoch=arguments.windows,

@@ -20,10 +20,10 @@ from common import report, synthetic_frame
 
 from bwpredict.config import SplitConfig, TrainingConfig
 from bwpredict.datasets.windows import Split, index_windows, split_windows
-from bwpredict.models.network import load_checkpoint
-from bwpredict.training.loss import served_loss
+from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.training.progress import Record, target_weights
 from bwpredict.training.trainer import continue_champion, train
+from bwpredict.training.validation import served_loss
 
 FIRST, LATER = "2026-09-01", "2026-10-01"
 Course = list[tuple[int, float]]
@@ -37,11 +37,10 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=14)
     parser.add_argument("--windows", type=int, default=10_000, help="training windows per epoch")
     parser.add_argument("--validation-windows", type=int, default=4_000)
-    parser.add_argument("--epochs", type=int, nargs=2, default=[6, 6], help="of the highway, of the layers")
+    parser.add_argument("--epochs", type=int, default=9)
     arguments = parser.parse_args()
     config = TrainingConfig(
-        highway_epochs=arguments.epochs[0],
-        epochs=arguments.epochs[1],
+        epochs=arguments.epochs,
         windows_per_epoch=arguments.windows,
         validation_windows=arguments.validation_windows,
     )
@@ -83,8 +82,7 @@ def _courses(later: Split, config: TrainingConfig, folder: Path) -> tuple[dict[s
     continue_champion(champion, later, config, warm_path, on_epoch=lambda record: note("warm start", warm_path, record))
 
     def loss_of(model: Any, split: Split) -> float:
-        validation = split["validation"].spread(config.validation_windows)
-        return served_loss(model, validation, weights, scratch.typical_change)
+        return served_loss(model, split["validation"], config.validation_windows, weights, scratch.typical_change)
 
     courses: dict[str, Course] = {
         "scratch": [],

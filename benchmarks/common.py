@@ -18,7 +18,7 @@ from rich.table import Table
 
 from bwpredict.datasets.external import read_data_path
 from bwpredict.datasets.frame import TelemetryFrame
-from bwpredict.models.network import LAYER_INPUTS, Forecaster
+from bwpredict.models.network import Forecaster
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.store.files import atomic_path
@@ -60,9 +60,10 @@ def lstm_flops_per_window(inputs: int, window_size: int) -> int:
 
 
 def flops_per_window(model: Forecaster) -> int:
-    """Of one forward pass: 2 for each weight used, of the highway's linear layers and of the guide's."""
-    highway = sum(2 * layer.weight.numel() for layer in model.highway.modules() if isinstance(layer, torch.nn.Linear))
-    return highway + (lstm_flops_per_window(LAYER_INPUTS, model.contract.window_size) if model.layers else 0)
+    """Of one window from an empty state: 2 for each weight used, those of the LSTM once for each sample."""
+    recurrent = sum(2 * weight.numel() for weight in model.lstm.parameters() if weight.dim() == 2)
+    dense = sum(2 * weight.numel() for part in (model.head, model.direct) for weight in part.parameters())
+    return model.contract.window_size * recurrent + dense
 
 
 def peak_memory_mb() -> float:

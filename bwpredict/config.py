@@ -84,29 +84,21 @@ class _Strict(BaseModel):
 class TrainingConfig(_Strict):
     """Everything that decides the weights, beside the snapshot and the code."""
 
-    epochs: int = Field(6, ge=1, le=1000, description="most passes over the window budget")
-    batch_size: int = Field(256, ge=8, le=65536)
+    epochs: int = Field(9, ge=1, le=1000, description="most passes over the window budget")
+    batch_size: int = Field(
+        128, ge=8, le=65536, description="windows for each step; a chunk of a stream comes with every fourth"
+    )
     learning_rate: float = Field(2e-3, gt=0, le=1)
     window_size: int = Field(schema.WINDOW_SIZE, ge=schema.MINIMUM_WINDOW_SIZE, le=schema.MAXIMUM_WINDOW_SIZE)
     horizon_minutes: int = Field(schema.HORIZON_MINUTES, ge=1, le=60)
     seed: int = Field(42, ge=0, lt=2**31)
     windows_per_epoch: int = Field(20_000, ge=64, description="training windows drawn for each epoch")
-    draw: Literal["uniform", "stratified"] = "stratified"
-    """How the windows of an epoch are drawn: `sampling.draw`."""
-    validation_windows: int = Field(8_000, ge=64, description="validation windows, evenly spread")
-    patience_epochs: int = Field(
-        10, ge=1, description="epochs without a better validation loss before the rate goes down, then stopping"
-    )
+    validation_windows: int = Field(4_000, ge=64, description="validation windows, evenly spread")
+    patience_epochs: int = Field(4, ge=1, description="epochs without a better validation loss before training stops")
     gradient_clip_norm: float = Field(1.0, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    architecture: Literal["guide", "dense"] = "guide"
-    """One of `layers.ARCHITECTURES`; `epochs` are those of the guide's layers."""
-    highway_epochs: int = Field(60, ge=0, le=1000, description="most epochs of the highway, before the layers join")
-    highway_dropout: float = Field(0.2, ge=0, lt=1)
-    doubted_share: float = Field(0.7, ge=0, le=1, description="windows whose levels one of two nets must not trust")
-    drift_scale: float = Field(
-        1.0, ge=0, le=10, description="levels are moved in training by so many times a link's drift from day to day"
-    )
+    weight_decay: float = Field(1e-4, ge=0)
+    architecture: Literal["compact", "guide"] = "compact"
+    """One of `models.network.ARCHITECTURES`."""
     raw_error_share: float = Field(0.4, ge=0, le=1, description="of the loss in raw units; the rest is relative")
     target_smoothing: int = Field(
         2, ge=0, le=30, description="minutes around a target that training learns the mean of"
@@ -114,20 +106,12 @@ class TrainingConfig(_Strict):
     prune_share: float = Field(0.0, ge=0, lt=1, description="share of each weight matrix that is pruned to zero")
     fine_tune_epochs: int = Field(3, ge=1, le=1000, description="most epochs of fine-tuning after pruning")
     ranks: int = Field(1, ge=1, le=1024, description="processes that train together, each on its share of a batch")
-    accumulation_steps: int = Field(1, ge=1, le=1024, description="parts of a rank's batch, computed one after another")
-    activation_checkpointing: bool = Field(default=False, description="compute layers twice, to need less memory")
     warm_start: bool = Field(default=False, description="also train the champion further, and keep the better model")
 
     @model_validator(mode="after")
     def _each_rank_has_windows(self) -> Self:
         if self.batch_size < 2 * self.ranks:
             raise ValueError(f"batch_size {self.batch_size} is less than two windows for each of {self.ranks} ranks")
-        return self
-
-    @model_validator(mode="after")
-    def _something_is_trained(self) -> Self:
-        if self.architecture == "dense" and self.highway_epochs == 0:
-            raise ValueError("architecture 'dense' is the highway alone, so highway_epochs must be at least 1")
         return self
 
 

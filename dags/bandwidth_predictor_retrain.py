@@ -64,13 +64,13 @@ PARAMS = {
     "architecture": training_param(
         "architecture",
         title="Architecture",
-        description="guide: the training guide's LSTM layers, with a highway beside them. dense: the highway alone, "
-        "trained and served in a fraction of the time.",
+        description="compact: one LSTM layer of 96 units. guide: the training guide's layers, LSTM 256, 128 and 64, "
+        "for large fleets on a GPU.",
     ),
     "epochs": training_param(
         "epochs",
         title="Max epochs",
-        description="Of the guide's layers. Training ends earlier when the validation loss stops falling.",
+        description="Training ends earlier when the validation loss stops falling.",
     ),
     "windows_per_epoch": training_param(
         "windows_per_epoch",

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from accuracy.data import Dataset
+from accuracy.guide_layers import GuideLayers
 from accuracy.task import Array, Budget, Entry
-from bwpredict.models.network import GuideLayers
 from bwpredict.store.files import atomic_path
 
 LIBRARIES = ("torch", "numpy", "scikit-learn", "lightgbm", "neuralforecast")

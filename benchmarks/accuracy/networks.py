@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from accuracy import features
+from accuracy.guide_layers import GuideLayers
 from accuracy.task import OFFSETS, TARGETS, Array, Fitted, Task, bounded, choose, described
 from bwpredict import schema
 from bwpredict.datasets.windows import Index, WindowIndex
-from bwpredict.models.network import GuideLayers, parameter_count
+from bwpredict.models.network import parameter_count
 
 BATCH_SIZE = 256
 LEARNING_RATE = 1e-3

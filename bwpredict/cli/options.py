@@ -34,12 +34,11 @@ WindowsPerEpoch = Annotated[int, typer.Option(help="Windows drawn for each epoch
 _NAMES = {"prune_share": "--prune"}
 """Options that are not called as their field."""
 _HELP = {
-    "architecture": "guide: LSTM layers and highway; dense: the highway alone.",
+    "architecture": "compact: one LSTM layer; guide: the training guide's layers.",
     "batch_size": "Windows for each step.",
     "learning_rate": "Highest learning rate.",
     "window_size": "Samples the model sees.",
     "horizon_minutes": "How far ahead it forecasts.",
-    "draw": "How the windows of an epoch are drawn.",
     "seed": "The same seed gives the same result, bit for bit.",
 }
 """Of fields without a description of their own."""

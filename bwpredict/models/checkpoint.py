@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,30 @@ import torch
 
 from bwpredict.core.limits import CHECKPOINT_BYTES
 from bwpredict.errors import ModelError
+from bwpredict.models.network import Contract, Forecaster
+from bwpredict.store.files import atomic_path
+
+
+def save_checkpoint(model: Forecaster, path: Path, extra: dict[str, Any]) -> None:
+    """Write weights, contract, architecture and `extra` (plain values) to `path`, whole or not at all."""
+    described = {"contract": asdict(model.contract), "architecture": model.architecture}
+    with atomic_path(path) as temporary:
+        torch.save({**described, "state": model.state_dict(), **extra}, temporary)
+
+
+def load_checkpoint(path: Path) -> Forecaster:
+    """The model in a checkpoint; never runs code from the file (`weights_only=True`).
+
+    Raises:
+        ModelError: not a checkpoint of this model.
+    """
+    checkpoint = read_checkpoint(path)
+    try:
+        model = Forecaster(Contract(**checkpoint["contract"]), checkpoint["architecture"])
+        model.load_state_dict(checkpoint["state"])
+    except Exception as error:  # torch raises whatever a damaged file makes it raise
+        raise ModelError(f"{path}: not a checkpoint of this model ({type(error).__name__}).") from error
+    return model.eval()
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

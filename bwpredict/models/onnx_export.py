@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,16 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
+from torch import Tensor, nn
 
 from bwpredict import schema
 from bwpredict.core.guide import GUIDE_LATENCY_MS
 from bwpredict.errors import ModelError
-from bwpredict.inference.session import BATCH_SIZES
+from bwpredict.inference.session import BATCH_SIZES, open_session
 from bwpredict.models.compression import is_quantized
-from bwpredict.models.intervals import Served
-from bwpredict.models.network import Forecaster
+from bwpredict.models.features import LONGEST_STEP
+from bwpredict.models.network import QUANTILES, STATE_VERSION, Forecast, Forecaster, predict_all
+from bwpredict.registry.layout import stream_onnx_name
 from bwpredict.store.files import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -36,28 +41,119 @@ QUANTIZED_PARITY_TOLERANCE = 0.05
 """The same for int8 weights: 3.5 times the largest error measured, of 0.014 (5 models of calm fleets 0.002 to
 0.014, one on Starlink recordings 0.006). What it costs in accuracy is for the comparison to tell."""
 PROBE_TIMEOUT_SECONDS = 300
+OPSET = 18
+WARM_UP_MINUTES = 240
+"""Until a stream's skill is within a point of what it is after days (docs/accuracy.md)."""
 
 
-def export_onnx(model: Forecaster | Served, path: Path, properties: dict[str, Any]) -> Path:
-    """Write the model as one ONNX file with a free batch size; `properties` become metadata_props.
+class _Windows(nn.Module):
+    """The network over a whole window, from an empty state."""
 
-    Its outputs are `output`, and `lower` and `upper` where the model has intervals.
+    nothing: Tensor
+
+    def __init__(self, model: Forecaster) -> None:
+        super().__init__()
+        self.model, self.outputs = model, len(outputs_of(model))
+        self.register_buffer("nothing", model.empty_state(1))
+
+    def forward(self, window: Tensor) -> tuple[Tensor, ...]:
+        state = self.nothing.expand(window.shape[0], -1)
+        return tuple(self.model(window, state)[: self.outputs])
+
+
+class _LSTM(nn.Module):
+    """An LSTM as the one operator that ONNX has for it; torch's exporter would unroll it over a fixed t."""
+
+    w: Tensor
+    r: Tensor
+    b: Tensor
+
+    def __init__(self, layer: nn.LSTM) -> None:
+        super().__init__()
+        self.hidden_size = layer.hidden_size
+        given, before, *biases = (self._in_order(value) for value in layer.state_dict().values())
+        self.register_buffer("w", given[None])
+        self.register_buffer("r", before[None])
+        self.register_buffer("b", torch.cat(biases)[None])
+
+    def forward(self, sequence: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        batch, count = sequence.shape[0], sequence.shape[1]
+        shapes = ([count, 1, batch, self.hidden_size], [1, batch, self.hidden_size], [1, batch, self.hidden_size])
+        output, hidden, cell = torch.onnx.ops.symbolic_multi_out(
+            "LSTM",
+            [sequence.transpose(0, 1), self.w, self.r, self.b, None, *state],
+            attrs={"hidden_size": self.hidden_size},
+            dtypes=(torch.float32,) * 3,
+            shapes=shapes,
+            version=OPSET,
+        )
+        return output[:, 0].transpose(0, 1), (hidden, cell)
+
+    def _in_order(self, gates: Tensor) -> Tensor:
+        """torch's input, forget, cell, output as ONNX has them: input, output, forget, cell."""
+        given, forget, cell, output = torch.split(gates, self.hidden_size)
+        return torch.cat((given, output, forget, cell))
+
+
+def _for_onnx(model: Forecaster) -> Forecaster:
+    """A copy whose LSTMs are ONNX operators: it can be exported, not run."""
+    exported = copy.deepcopy(model).eval()
+    exported.lstm = nn.ModuleList(_LSTM(layer) for layer in exported.lstm if isinstance(layer, nn.LSTM))
+    return exported
+
+
+def outputs_of(model: Forecaster) -> tuple[str, ...]:
+    """Names of what the window file gives, in order."""
+    return ("output",) if not model.calibration_windows else ("output", *schema.INTERVAL_OUTPUTS)
+
+
+def export_onnx(model: Forecaster, path: Path, properties: dict[str, Any]) -> Path:
+    """Write the window file: `input` [batch, window_size, features], with a free batch size.
+
+    `properties` become metadata_props. Its outputs are `output`, and `lower` and `upper` where the model has intervals.
     """
-    served = _served(model)
-    window = torch.zeros(2, served.forecaster.contract.window_size, len(schema.FEATURES))
+    window = torch.zeros(2, model.contract.window_size, len(schema.FEATURES))
+    batch = torch.export.Dim("batch")
+    return _export(
+        _Windows(_for_onnx(model)), (window,), path, properties, {"window": {0: batch}}, ["input"], outputs_of(model)
+    )
+
+
+def export_stream(model: Forecaster, path: Path, properties: dict[str, Any]) -> Path:
+    """Write the stream file: `input` [batch, t, features] and `state` [batch, state size], both dimensions free.
+
+    Its outputs are those of `Forecast`.
+    """
+    samples = torch.zeros(2, model.contract.window_size, len(schema.FEATURES))
+    batch, count = torch.export.Dim("batch"), torch.export.Dim("t", min=1, max=LONGEST_STEP)
+    shapes = {"samples": {0: batch, 1: count}, "state": {0: batch}}
+    inputs = (samples, model.empty_state(2))
+    return _export(_for_onnx(model), inputs, path, properties, shapes, ["input", "state"], Forecast._fields)
+
+
+def _export(
+    graph: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: Path,
+    properties: dict[str, Any],
+    shapes: dict[str, Any],
+    names: list[str],
+    outputs: tuple[str, ...],
+) -> Path:
     with atomic_path(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         _quiet_exporter()
         torch.onnx.export(
-            served.eval(),
-            (window,),
+            graph,
+            inputs,
             temporary,
-            input_names=["input"],
-            output_names=list(served.outputs),
+            input_names=names,
+            output_names=list(outputs),
             dynamo=True,
-            dynamic_shapes={"window": {0: torch.export.Dim("batch")}},
+            dynamic_shapes=shapes,
             external_data=False,
             verbose=False,
+            opset_version=OPSET,
         )
         document = onnx.load(temporary)
         for node in document.graph.node:
@@ -68,10 +164,9 @@ def export_onnx(model: Forecaster | Served, path: Path, properties: dict[str, An
     return path
 
 
-def model_properties(model: Forecaster | Served, *, version: str, snapshot_id: str) -> dict[str, Any]:
-    """What the file tells of itself: version, features, units, horizon, snapshot, level of its intervals."""
-    served = _served(model)
-    contract, intervals = served.forecaster.contract, served.intervals
+def model_properties(model: Forecaster, *, version: str, snapshot_id: str) -> dict[str, Any]:
+    """What the files tell of themselves: version, features, units, horizon, snapshot, intervals, and the stream."""
+    contract = model.contract
     return {
         "version": version,
         "features": list(schema.FEATURES),
@@ -82,11 +177,27 @@ def model_properties(model: Forecaster | Served, *, version: str, snapshot_id: s
         "cadence_seconds": contract.cadence_seconds,
         "calendar": schema.CALENDAR.sentence,
         "snapshot": snapshot_id,
-        **({} if intervals is None else {"interval_level": intervals.level}),
+        "streaming": streaming_contract(model, version),
+        **({} if not model.calibration_windows else {"interval_level": schema.INTERVAL_LEVEL}),
     }
 
 
-def check_export(model: Forecaster | Served, path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+def streaming_contract(model: Forecaster, version: str) -> dict[str, Any]:
+    """What a consumer of the stream file relies on."""
+    return {
+        "onnx": stream_onnx_name(version),
+        "inputs": ["input", "state"],
+        "outputs": list(Forecast._fields),
+        "state_size": model.state_size,
+        "state_version": STATE_VERSION,
+        "horizons_minutes": list(model.contract.horizons_minutes),
+        "quantiles": list(QUANTILES),
+        "warm_up_minutes": WARM_UP_MINUTES,
+        "largest_step": LONGEST_STEP,
+    }
+
+
+def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run the file in a fresh process on real and extreme windows; the parity and the latency document.
 
     Every output is checked, for every window in batches of several sizes and alone: with int8 weights they differ,
@@ -97,17 +208,17 @@ def check_export(model: Forecaster | Served, path: Path, windows: Array) -> tupl
     Raises:
         ModelError: ONNX Runtime cannot load or run the file, or it lacks one of the model's outputs.
     """
-    model = _served(model)
+    outputs = outputs_of(model)
     cases = {"real": windows, **extreme_windows(windows)}
     inputs = np.concatenate(list(cases.values()))
-    served, durations_ms = _run_in_fresh_process(path, inputs, model.outputs)
-    expected = model.predict(inputs)
-    difference = {name: np.abs(served[name].astype(np.float64) - expected[name]) for name in model.outputs}
+    served, durations_ms = _run_in_fresh_process(path, inputs, outputs)
+    expected = predict_all(model, inputs)
+    difference = {name: np.abs(served[name].astype(np.float64) - expected[name]) for name in outputs}
     floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
-    unit = {name: np.maximum(np.abs(expected[name]), floors) for name in model.outputs}
+    unit = {name: np.maximum(np.abs(expected[name]), floors) for name in outputs}
     relative = {name: values / unit[name] for name, values in difference.items()}
     over_all = np.stack(list(relative.values()))
-    batch_effect = np.stack([np.ptp(served[name].astype(np.float64), axis=0) / unit[name] for name in model.outputs])
+    batch_effect = np.stack([np.ptp(served[name].astype(np.float64), axis=0) / unit[name] for name in outputs])
     quantized = is_quantized(path)
     ends = np.cumsum([len(case) for case in cases.values()])
     parity = {
@@ -134,8 +245,38 @@ def check_export(model: Forecaster | Served, path: Path, windows: Array) -> tupl
     return parity, _latency(durations_ms)
 
 
-def _served(model: Forecaster | Served) -> Served:
-    return model if isinstance(model, Served) else Served(model)
+def check_stream(model: Forecaster, path: Path, samples: Array) -> dict[str, Any]:
+    """Run the stream file over sequences [n, t, features] in steps of several sizes; its parity with torch.
+
+    Values are missing in some of them. The quantiles and the next state are compared after each step.
+    """
+    given = samples.copy()
+    given[::2, 3:6] = np.nan
+    given[1::2, 5::7, :2] = np.nan
+    session = open_session(path, threads=1)
+    state = np.zeros((len(given), model.state_size), np.float32)
+    expected = model.empty_state(len(given))
+    worst, of_state, begin = 0.0, 0.0, 0
+    floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
+    for size in _stream_steps(given.shape[1]):
+        step = given[:, begin : begin + size]
+        quantiles, state = session.run(["quantiles", "next_state"], {"input": step, "state": state})
+        with torch.inference_mode():
+            torch_step = model(torch.from_numpy(step), expected)
+        expected, wanted = torch_step.next_state, torch_step.quantiles.numpy()
+        worst = max(worst, float((np.abs(quantiles - wanted) / np.maximum(np.abs(wanted), floors)).max()))
+        of_state = max(of_state, float(np.abs(state - expected.numpy()).max()))
+        begin += size
+    return {"max_relative_error": worst, "max_state_error": of_state, "samples": given.shape[1], "links": len(given)}
+
+
+def _stream_steps(count: int) -> Iterator[int]:
+    """1, 2, 1, 7, … until `count` samples are used up."""
+    sizes = cycle((1, 2, 1, 7, 20))
+    while count > 0:
+        size = min(count, next(sizes))
+        count -= size
+        yield size
 
 
 def _keeps_bounds(values: Array) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.config import RunConfig, Settings
@@ -26,13 +27,15 @@ from bwpredict.evaluation.forecasts import Forecasts, collect, write_forecasts
 from bwpredict.evaluation.horizon import errors_by_minute
 from bwpredict.evaluation.slices import window_labels
 from bwpredict.inference.onnx_model import Bounds, forecast, forecast_with_bounds
-from bwpredict.models import intervals, layers, network, onnx_export
+from bwpredict.models import network, onnx_export
+from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
-from bwpredict.registry.layout import CONFORMANCE_NAME, PROFILE_NAME, metadata_name, onnx_name
+from bwpredict.registry.layout import CONFORMANCE_NAME, PROFILE_NAME, metadata_name, onnx_name, stream_onnx_name
 from bwpredict.reports import forecast_plots, metadata, plots
 from bwpredict.serving import conformance
 from bwpredict.store.files import sha256_of
-from bwpredict.training import trainer, warm_start
+from bwpredict.training import intervals, progress, trainer, warm_start
+from bwpredict.training.batches import Sequences
 from bwpredict.training.checkpointing import Resume
 from bwpredict.training.progress import log_epoch
 from bwpredict.workspace.artifacts import (
@@ -56,6 +59,7 @@ from bwpredict.workspace.artifacts import (
 logger = logging.getLogger(__name__)
 
 PARITY_WINDOWS = 512
+STREAM_LINKS, STREAM_SAMPLES = 16, 1440
 LOCK = Path(__file__).parents[2] / "requirements.txt"
 """The lock of a checkout; an installed package has none."""
 
@@ -111,9 +115,9 @@ def fit(folder: Path, split: Split, run: RunConfig, champion: Path | None = None
         duration = history["duration_seconds"] + pruning["duration_seconds"]
         history = history | {"pruning": pruning, "duration_seconds": round(duration, 3)}
         _log_pruning(pruning)
-    made = intervals.calibrate(trained, split, absent=absent)
-    intervals.attach(checkpoint, made)
-    _log_intervals(made, split)
+    intervals.calibrate(trained, split, absent=absent)
+    progress.save(trained, checkpoint, (history.get("pruning") or history)["best_epoch"], run.training)
+    _log_intervals(trained, split)
     write_document(folder / HISTORY, "training_history", history)
     plots.training_history(folder / HISTORY_PLOT, history)
     shutil.rmtree(folder / RESUME, ignore_errors=True)
@@ -125,13 +129,15 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
 
     Writes `parity.json`, `latency.json`, `conformance.json`, and for a pruned or quantised model `compression.json`.
     """
-    challenger = intervals.load_served(folder / CHECKPOINT)
+    challenger = load_checkpoint(folder / CHECKPOINT)
     properties = onnx_export.model_properties(challenger, version=run.version, snapshot_id=snapshot_id)
     path = onnx_export.export_onnx(challenger, folder / onnx_name(run.version), properties)
     if run.quantize:
         quantize_onnx(path)
+    stream = onnx_export.export_stream(challenger, folder / stream_onnx_name(run.version), properties)
     real = split["validation"].spread(PARITY_WINDOWS).inputs()
     parity, latency = onnx_export.check_export(challenger, path, real)
+    parity["stream"] = onnx_export.check_stream(challenger, stream, _stream_samples(split))
     write_document(folder / PARITY, "parity", parity)
     write_document(folder / LATENCY, "latency", latency)
     few = split["validation"].spread(conformance.REAL_WINDOWS).inputs()
@@ -147,13 +153,20 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
     return path
 
 
+def _stream_samples(split: Split) -> npt.NDArray[np.float32]:
+    """[links, STREAM_SAMPLES, features] of some links, from where their validation part begins."""
+    sequences = Sequences.of(split["validation"]).spread(STREAM_LINKS)
+    return sequences.cut(np.arange(len(sequences)), sequences.spans[0], STREAM_SAMPLES)
+
+
 def _write_compression(
-    folder: Path, challenger: intervals.Served, path: Path, windows: onnx_export.Array, run: RunConfig
+    folder: Path, challenger: network.Forecaster, path: Path, windows: onnx_export.Array, run: RunConfig
 ) -> None:
     """Measure the challenger's file beside those of the same training without pruning, and without quantisation."""
     before = challenger
     if run.training.prune_share:
-        before = intervals.Served(network.load_checkpoint(folder / UNPRUNED_CHECKPOINT), challenger.intervals)
+        before = load_checkpoint(folder / UNPRUNED_CHECKPOINT)
+        before.calibration_windows.copy_(challenger.calibration_windows)  # the same outputs
     with tempfile.TemporaryDirectory() as scratch:
         reference = onnx_export.export_onnx(before, Path(scratch, "reference.onnx"), {})
         unpruned = Path(shutil.copy(reference, Path(scratch, "unpruned.onnx")))
@@ -163,7 +176,7 @@ def _write_compression(
     document = describe(
         *footprints,
         prune_share=run.training.prune_share,
-        non_zero=non_zero_share(challenger.forecaster),
+        non_zero=non_zero_share(challenger),
         quantized=is_quantized(path),
     )
     write_document(folder / COMPRESSION, "compression", document)
@@ -234,7 +247,7 @@ def _links_of(index: WindowIndex) -> frozenset[tuple[int, int]]:
 def _write_metadata(
     folder: Path, split: Split, run: RunConfig, snapshot: Mapping[str, Any], comparison: Mapping[str, Any]
 ) -> None:
-    served = intervals.load_served(folder / CHECKPOINT)
+    served = load_checkpoint(folder / CHECKPOINT)
     onnx, compression = folder / onnx_name(run.version), folder / COMPRESSION
     frame = split["train"].frame
     document = metadata.model_metadata(
@@ -243,10 +256,11 @@ def _write_metadata(
             onnx=onnx.name,
             sha256=sha256_of(onnx),
             size_bytes=onnx.stat().st_size,
-            architecture=layers.describe(served.forecaster.architecture, len(served.forecaster.highway.members)),
-            parameters=network.parameter_count(served.forecaster),
-            scaler_params=served.forecaster.scaler_params(),
-            intervals=intervals.describe(served.intervals, split),
+            architecture=network.describe(served.architecture),
+            parameters=network.parameter_count(served),
+            scaler_params=served.scaler_params(),
+            intervals=intervals.describe(served, split),
+            streaming=onnx_export.streaming_contract(served, run.version),
         ),
         snapshot=snapshot,
         split=split.describe(),
@@ -272,8 +286,9 @@ def _log_pruning(pruning: Mapping[str, Any]) -> None:
     )
 
 
-def _log_intervals(made: intervals.Intervals | None, split: Split) -> None:
-    if made is None:
+def _log_intervals(model: network.Forecaster, split: Split) -> None:
+    if not model.calibration_windows:
         logger.warning("no intervals are made: %s", intervals.why_none(split))
     else:
-        logger.info("%.0f %% intervals calibrated on %s windows", 100 * made.level, f"{made.calibration_windows:,}")
+        windows = int(model.calibration_windows)
+        logger.info("%.0f %% intervals calibrated on %s windows", 100 * schema.INTERVAL_LEVEL, f"{windows:,}")

@@ -8,7 +8,7 @@ from bwpredict.config import Settings
 from bwpredict.documents import write_document
 from bwpredict.provenance.signing import load_signer, write_signed
 from bwpredict.provenance.statement import statement
-from bwpredict.registry.layout import ENVELOPE_NAME, OPTIONAL_FILES, STATEMENT_NAME, required_files
+from bwpredict.registry.layout import ENVELOPE_NAME, STATEMENT_NAME, optional_files, required_files
 
 
 def record(area: Path, version: str, settings: Settings) -> None:
@@ -19,7 +19,7 @@ def record(area: Path, version: str, settings: Settings) -> None:
         DocumentError: as `statement`.
     """
     itself = (STATEMENT_NAME, ENVELOPE_NAME)
-    optional = [name for name in OPTIONAL_FILES if name not in itself and (area / name).is_file()]
+    optional = [name for name in optional_files(version) if name not in itself and (area / name).is_file()]
     names = [*required_files(version), *optional]
     document = statement(area, version, names, builder=settings.builder)
     write_document(area / STATEMENT_NAME, "provenance", document)

@@ -24,6 +24,11 @@ def onnx_name(version: str) -> str:
     return f"bandwidth_lstm_{version}.onnx"
 
 
+def stream_onnx_name(version: str) -> str:
+    """File name of the version's model for streams: the same weights, with a state beside the samples."""
+    return f"bandwidth_lstm_stream_{version}.onnx"
+
+
 def metadata_name(version: str) -> str:
     """File name of the version's metadata."""
     return f"model_metadata_{version}.json"
@@ -57,6 +62,11 @@ OPTIONAL_FILES = (
     ENVELOPE_NAME,
 )
 """Names of files that are published too where a run made them."""
+
+
+def optional_files(version: str) -> tuple[str, ...]:
+    """Names of all files that are published too where a run made them."""
+    return (stream_onnx_name(version), *OPTIONAL_FILES)
 
 
 def is_version(name: str) -> bool:

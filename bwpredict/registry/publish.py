@@ -17,10 +17,10 @@ from bwpredict.registry.history import complete_history, read_record, record_nam
 from bwpredict.registry.layout import (
     DECISION_NAME,
     MANIFEST_NAME,
-    OPTIONAL_FILES,
     check_version,
     model_key,
     onnx_name,
+    optional_files,
     required_files,
 )
 from bwpredict.registry.manifest import delete_manifest, write_manifest
@@ -88,7 +88,8 @@ def publish(
 
 def _names(folder: Path, version: str, files: Sequence[str] | None) -> list[str]:
     required = required_files(version)
-    names = list(files) if files is not None else [*required, *(n for n in OPTIONAL_FILES if (folder / n).is_file())]
+    optional = [name for name in optional_files(version) if (folder / name).is_file()]
+    names = list(files) if files is not None else [*required, *optional]
     missing = [name for name in {*names, *required} if name not in names or not (folder / name).is_file()]
     if missing:
         raise ConfigError(

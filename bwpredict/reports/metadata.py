@@ -39,6 +39,8 @@ class Artifact:
     """As `Forecaster.scaler_params()` gives them: inside the graph already."""
     intervals: Mapping[str, Any]
     """As `intervals.describe()` gives it."""
+    streaming: Mapping[str, Any]
+    """As `onnx_export.streaming_contract()` gives it."""
 
 
 def model_metadata(
@@ -85,6 +87,7 @@ def model_metadata(
         "scaler_params": dict(artifact.scaler_params),
         "contract": _contract(run, cadence_seconds, artifact.intervals),
         "intervals": dict(artifact.intervals),
+        "streaming": dict(artifact.streaming),
         "data": _data(snapshot, split),
         "filled_features": dict(filled or {}),
         "mape_floors": dict(schema.MAPE_FLOORS),

@@ -1,1 +1,22 @@
-"""Train the network: windows as tensors, the training loop, checkpoints, and what validation confirms afterwards."""
+"""Train the network: truncated back-propagation through time over streams, with cold starts beside them.
+
+```
+trainer.py        what is trained after what: `train`, `prune_and_fine_tune`, `continue_champion`
+batches.py        telemetry as sequences; streams with gaps and jumps, and cold starts
+loop.py           one stage: updates, learning rate, early stopping
+loss.py           the loss of a batch
+validation.py     a part of the split as consumers meet it: windows from an empty state, and streams
+post_fit.py       what validation confirms of the network, beside simple forecasts
+intervals.py      conformal calibration of the quantiles
+progress.py       the best model and the records so far, and the history document
+checkpointing.py  what a training that was killed continues from
+warm_start.py     the champion's weights as a start
+distributed/      one training over several processes and machines
+```
+"""
+
+from bwpredict.training.checkpointing import Resume
+from bwpredict.training.progress import OnEpoch, Record, Training, log_epoch
+from bwpredict.training.trainer import continue_champion, prune_and_fine_tune, train
+
+__all__ = ["OnEpoch", "Record", "Resume", "Training", "continue_champion", "log_epoch", "prune_and_fine_tune", "train"]

@@ -1,78 +1,222 @@
-"""Windows as tensors: cut from the telemetry in memory or in mapped files, or from a copy of it on the device."""
+"""Telemetry as sequences of equal steps, and the batches that training draws from it: streams and cold starts.
+
+A missing minute is a row of NaN. Half of the streams get gaps, and some get levels that jump: what a link was tells
+nothing once it has changed.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from bwpredict import schema
-from bwpredict.datasets.windows import Index, WindowIndex
+from bwpredict.datasets.windows import DAY_SECONDS, Index, WindowIndex
+from bwpredict.models.features import LEVELS, TARGETS
+from bwpredict.models.network import Contract
 
-DEVICE_SHARE = 0.5
-"""Of a GPU's free memory, at most, for the samples."""
+Floats = npt.NDArray[np.float32]
 
-
-class Samples(Protocol):
-    """Where a training takes its windows from."""
-
-    def load(self, which: Index, smoothing: int = 0) -> tuple[Tensor, Tensor]:
-        """The chosen windows' inputs [n, window_size, features] and targets, as `load`."""
-        ...
-
-
-def samples_of(index: WindowIndex, device: torch.device) -> Samples:
-    """Kept on a GPU where there is room for them; else each batch is cut on the host and sent."""
-    if device.type == "cuda" and index.frame.values.nbytes < DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
-        return OnDevice(index, device)
-    return OnHost(index, device)
-
-
-class OnHost:
-    """Samples in memory or mapped files."""
-
-    def __init__(self, index: WindowIndex, device: torch.device) -> None:
-        """`device`: where windows are wanted."""
-        self._index, self._device = index, device
-
-    def load(self, which: Index, smoothing: int = 0) -> tuple[Tensor, Tensor]:
-        """See `Samples`."""
-        return load(self._index, which, self._device, smoothing)
+CHUNK = 120
+"""Samples through which a gradient goes back."""
+STREAM = 2880
+"""Samples of a stream: two days at one a minute."""
+COLD_EXTRA = 12
+"""A cold start goes on for so many samples after its window."""
+GAP_SHARE, JUMP_SHARE = 0.5, 0.3
+"""Of the streams."""
+LONGEST_GAP = 180
+JUMP, LARGE_JUMP, LARGE_JUMP_SHARE = 0.4, 2.0, 0.1
+"""Standard deviations in log space."""
+DOUBT_SHARE = 0.5
+"""Sequences whose levels are given another place among the fleet's, as if of a link that training never saw."""
+_VALUES = [column for column, name in enumerate(schema.FEATURES) if name not in ("time_of_day", "day_of_week")]
 
 
-class OnDevice:
-    """All samples of the index's frame on the device: of a batch, only the windows' positions are sent."""
+class Batch(NamedTuple):
+    """Sequences with what came after each of their samples."""
 
-    def __init__(self, index: WindowIndex, device: torch.device) -> None:
-        """Copies the samples: 36 bytes a row."""
-        self._index, self._device = index, device
-        self._values = torch.tensor(index.frame.values, device=device)
-        self._window = torch.arange(index.window_size, device=device)
-        index.frame.release()
+    samples: Tensor
+    """[batch, t, features] in raw units, NaN where missing."""
+    smoothed: Tensor
+    """[batch, t, horizons, targets] in log space: means of some minutes around each target; NaN where missing."""
+    actual: Tensor
+    """[batch, t, horizons, targets] in log space."""
+    level_noise: Tensor
+    """[batch, levels], in spreads of the fleet."""
+    jumps: Tensor
+    """[batch, t, targets] in log space: by how much the levels were moved."""
 
-    def load(self, which: Index, smoothing: int = 0) -> tuple[Tensor, Tensor]:
-        """See `Samples`."""
-        index, steps = self._index, _steps(self._index, smoothing)
-        rows = self._sent(index.positions.rows(which))
-        targets = self._values[self._sent(index.target_rows_around(which, steps)), : len(schema.TARGETS)]
-        return self._values[rows[:, None] + self._window], targets if steps else targets[:, 0]
+    def chunk(self, number: int) -> Batch:
+        """The part of so many samples that comes after `number` others."""
+        part = slice(number * CHUNK, (number + 1) * CHUNK)
+        of_time = (self.samples[:, part], self.smoothed[:, part], self.actual[:, part])
+        return Batch(*of_time, self.level_noise, self.jumps[:, part])
 
-    def _sent(self, rows: Index) -> Tensor:
-        return torch.from_numpy(rows).to(self._device, non_blocking=True)
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(*(part.to(device, non_blocking=True) for part in self))
 
 
-def load(index: WindowIndex, which: Index, device: torch.device, smoothing: int = 0) -> tuple[Tensor, Tensor]:
-    """The chosen windows' inputs and targets, on the device; with `smoothing`, so many samples around each target.
+@dataclass(frozen=True)
+class Sequences:
+    """Stretches of telemetry that may be looked at, one for each link."""
 
-    A single minute is mostly noise, which their mean has less of.
-    They stay well away from what the window shows: a fifth of the horizon at most.
+    index: WindowIndex
+    links: Index
+    """[n], those that have windows."""
+    first_row: Index
+    """[n], of what may be seen of each link."""
+    past_row: Index
+
+    @classmethod
+    def of(cls, index: WindowIndex, *, history_seconds: int = 0) -> Sequences:
+        """From the first sample of a link's windows (and so much before it) to its last target."""
+        runs = index.positions
+        sizes = np.diff(runs.past, prepend=0)
+        link = index.frame.link[runs.first]
+        links, first_run, runs_of_link = np.unique(link, return_index=True, return_counts=True)
+        last_run = first_run + runs_of_link - 1
+        first = runs.first[first_run]
+        past = runs.first[last_run] + sizes[last_run] + index.steps_to_target
+        if history_seconds:
+            edges, times = index.frame.link_rows()[links], index.frame.timestamps
+            first = np.array(
+                [
+                    begin + np.searchsorted(times[begin:row], times[row] - history_seconds)
+                    for begin, row in zip(edges, first, strict=True)
+                ],
+                dtype=np.int64,
+            )
+        return cls(index, links.astype(np.int64), first, past)
+
+    def __len__(self) -> int:
+        """Number of links."""
+        return len(self.links)
+
+    def spread(self, most: int) -> Sequences:
+        """At most so many of the links, evenly spread."""
+        if len(self) <= most:
+            return self
+        chosen = np.linspace(0, len(self) - 1, most).astype(np.int64)
+        return Sequences(self.index, self.links[chosen], self.first_row[chosen], self.past_row[chosen])
+
+    @property
+    def spans(self) -> tuple[Index, Index]:
+        """[n] and [n], unix seconds: of the first sample, and past the last."""
+        times = self.index.frame.timestamps
+        return times[self.first_row], times[self.past_row - 1] + self.index.frame.cadence_seconds
+
+    def cut(self, which: Index, begin_s: Index, count: int) -> Floats:
+        """[n, count, features], raw units: of `which` links the samples from `begin_s` on, NaN where missing."""
+        frame, cadence = self.index.frame, self.index.frame.cadence_seconds
+        cut = np.full((len(which), count, len(schema.FEATURES)), np.nan, dtype=np.float32)
+        for place, (link, begin) in enumerate(zip(which, begin_s, strict=True)):
+            first, past = self.first_row[link], self.past_row[link]
+            times = frame.timestamps[first:past]
+            edges = [begin - cadence / 2, begin + (count - 0.5) * cadence]
+            rows = slice(*(first + np.searchsorted(times, edges)))
+            slots = np.round((frame.timestamps[rows] - begin) / cadence).astype(np.int64).clip(0, count - 1)
+            cut[place, slots] = frame.values[rows]
+        frame.release()
+        return cut
+
+    def daily(self, most_links: int = 64) -> Floats:
+        """[links, days, samples of a day, features] of some links."""
+        some = self.spread(most_links)
+        begin, end = some.spans
+        begin = begin // DAY_SECONDS * DAY_SECONDS
+        days = int((-(-(end - begin) // DAY_SECONDS)).max())
+        of_day = DAY_SECONDS // self.index.frame.cadence_seconds
+        cut = some.cut(np.arange(len(some)), begin, days * of_day)
+        return cut.reshape(len(some), days, of_day, -1)
+
+
+class Sampler:
+    """Draws batches of training sequences; the same for the same seed and numbers."""
+
+    def __init__(self, sequences: Sequences, contract: Contract, drift: Floats, smoothing: int) -> None:
+        """`drift` [levels], of a link from day to day, in spreads of the fleet; `smoothing`: see `TrainingConfig`."""
+        self.sequences, self.contract, self.drift, self.smoothing = sequences, contract, drift, smoothing
+        begin, end = sequences.spans
+        longest = int((end - begin).max()) // contract.cadence_seconds - contract.horizons_steps[-1]
+        self.chunks = max(1, min(STREAM, longest) // CHUNK)
+        """Of a stream."""
+
+    def streams(self, count: int, seed: tuple[int, ...]) -> Batch:
+        """So many sequences, which are trained on chunk by chunk."""
+        rng = np.random.default_rng(seed)
+        batch = self._draw(rng, count, self.chunks * CHUNK)
+        return self._batch(rng, _with_gaps(rng, batch), self._jumps(rng, count, self.chunks * CHUNK))
+
+    def cold_starts(self, count: int, seed: tuple[int, ...]) -> Batch:
+        """So many short sequences: what a consumer that has little history meets."""
+        rng = np.random.default_rng(seed)
+        length = self.contract.window_size + COLD_EXTRA
+        return self._batch(rng, self._draw(rng, count, length), np.zeros((count, length, TARGETS), np.float32))
+
+    def _draw(self, rng: np.random.Generator, count: int, length: int) -> tuple[Floats, int]:
+        """[count, length + what comes after, features], all links alike, at any time."""
+        cadence, after = self.contract.cadence_seconds, self.contract.horizons_steps[-1] + self.smoothing
+        which = rng.integers(0, len(self.sequences), count)
+        begin, end = (edge[which] for edge in self.sequences.spans)
+        room = np.maximum(0, (end - begin) // cadence - length - self.contract.horizons_steps[0])
+        begins = begin + (rng.random(count) * (room + 1)).astype(np.int64) * cadence
+        return self.sequences.cut(which, begins, length + after), length
+
+    def _jumps(self, rng: np.random.Generator, count: int, length: int) -> Floats:
+        """[count, length, targets] in log space: 0, and from a random sample on another value."""
+        size = np.where(rng.random((count, 1, 1)) < LARGE_JUMP_SHARE, LARGE_JUMP, JUMP)
+        jump = (rng.random((count, 1, 1)) < JUMP_SHARE) * rng.normal(size=(count, 1, TARGETS)) * size
+        after = np.arange(length) >= rng.integers(0, length, (count, 1))
+        return (jump * after[..., None]).astype(np.float32)
+
+    def _batch(self, rng: np.random.Generator, drawn: tuple[Floats, int], jumps: Floats) -> Batch:
+        cut, length = drawn
+        offset = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS], np.float32)
+        levels = np.log(np.maximum(cut[..., :TARGETS], 0) + offset)
+        samples = cut[:, :length].copy()
+        smoothed, actual = targets_ahead(levels, length, self.contract, self.smoothing)
+        samples[..., :TARGETS] = np.maximum((samples[..., :TARGETS] + offset) * np.exp(jumps) - offset, 0)
+        smoothed, actual = smoothed + jumps[:, :, None], actual + jumps[:, :, None]
+        doubt = (rng.random((len(cut), 1)) < DOUBT_SHARE) * rng.normal(size=(len(cut), LEVELS))
+        noise = (rng.normal(size=(len(cut), LEVELS)) * self.drift + doubt).astype(np.float32)
+        return Batch(*(torch.from_numpy(part) for part in (samples, smoothed, actual, noise, jumps)))
+
+
+def targets_ahead(levels: Floats, length: int, contract: Contract, smoothing: int) -> tuple[Floats, Floats]:
+    """[n, length, horizons, targets] each, smoothed and actual, of `levels` [n, more than length, targets].
+
+    Smoothing stays well away from what the last sample shows: a fifth of the horizon at most.
     """
-    steps = _steps(index, smoothing)
-    wanted = index.targets_around(which, steps) if steps else index.targets(which)
-    inputs, targets = torch.from_numpy(index.inputs(which)), torch.from_numpy(wanted)
-    return inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+    size = max(levels.shape[1], length + contract.horizons_steps[-1])
+    padded = np.full((len(levels), size + smoothing, TARGETS), np.nan, dtype=np.float32)
+    padded[:, : levels.shape[1]] = levels
+    smoothed, actual = [], []
+    for steps in contract.horizons_steps:
+        around = min(smoothing, steps // 5)
+        parts = [padded[:, steps + shift : steps + shift + length] for shift in range(-around, around + 1)]
+        smoothed.append(sum(parts) / len(parts))
+        actual.append(parts[around])
+    return np.stack(smoothed, axis=2), np.stack(actual, axis=2)
 
 
-def _steps(index: WindowIndex, smoothing: int) -> int:
-    return min(smoothing, index.horizon_steps // 5)
+def _with_gaps(rng: np.random.Generator, drawn: tuple[Floats, int]) -> tuple[Floats, int]:
+    """Half of the sequences with minutes missing: single ones, single values, and one outage."""
+    cut, length = drawn
+    count, rows, _ = cut.shape
+    gappy = rng.random((count, 1)) < GAP_SHARE
+    rate = rng.choice([0.002, 0.01, 0.05], size=(count, 1))
+    begin, size = rng.integers(0, length, (count, 1)), rng.integers(0, LONGEST_GAP, (count, 1))
+    outage = (np.arange(rows) >= begin) & (np.arange(rows) < begin + size)
+    missing = gappy & (outage | (rng.random((count, rows)) < rate))
+    single = gappy[..., None] & (rng.random((count, rows, len(_VALUES))) < rate[..., None] / 2)
+    values = cut[..., _VALUES]
+    values[missing[..., None] | single] = np.nan
+    gapped = cut.copy()
+    gapped[..., _VALUES] = values
+    return gapped, length

@@ -1,7 +1,7 @@
 """What a training leaves behind for the process that continues it, should its own be killed.
 
-One file, replaced as a whole every few seconds: model, optimizer, schedule, random numbers, how far the epoch is,
-the records, and the best model so far; where a store shares the work areas, it is sent there each time. Whoever
+One file, replaced as a whole every few seconds: model, optimizer, the streams' state, how far the stage is, the
+records, and the best model so far; where a store shares the work areas, it is sent there each time. Whoever
 continues computes what the killed process would have: on CPU the weights come out the same, bit for bit. The file is
 loaded without running code from it (`weights_only`).
 """
@@ -23,7 +23,8 @@ from torch import nn
 
 from bwpredict.config import TrainingConfig
 from bwpredict.datasets.windows import BLOCK_ROWS, Split
-from bwpredict.models.network import Contract, Forecaster, load_checkpoint
+from bwpredict.models.checkpoint import load_checkpoint
+from bwpredict.models.network import Contract, Forecaster
 from bwpredict.store.files import write_atomically
 from bwpredict.training.progress import Progress, Training
 from bwpredict.workspace.areas import share
@@ -78,11 +79,11 @@ class Resume:
         progress.interruptions += 1
         model = Forecaster(Contract(**self._found["contract"]), self._found["architecture"])
         model.load_state_dict(self._found["model"])
-        logger.info("continuing in %s, epoch %d", self._found["stage"], self._found["position"]["epoch"])
+        logger.info("continuing in %s, update %d", self._found["stage"], self._found["position"]["update"])
         return model
 
     def take(self, stage: str) -> State | None:
-        """The state within this stage, once: {model, optimizer, schedule, position, random}."""
+        """The state within this stage, once: {model, optimizer, position}."""
         if self.stage != stage:
             return None
         found, self._found = self._found, None
@@ -92,14 +93,13 @@ class Resume:
         self,
         progress: Progress,
         model: Forecaster,
-        learning: tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler],
+        optimizer: torch.optim.Optimizer,
         stage: str,
         position: dict[str, Any],
     ) -> None:
         """Write the state, if the last time is long enough ago. A disk that is full is said, and costs no training."""
         if not self.writes or time.monotonic() - self._last < self.every_seconds:
             return
-        optimizer, schedule = learning
         state = {
             "stage": stage,
             "position": position,
@@ -107,8 +107,6 @@ class Resume:
             "architecture": model.architecture,
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
-            "random": _random_state(),
             "seconds": progress.seconds,
             **{name: getattr(progress, name) for name in _PROGRESS},
         }
@@ -164,18 +162,6 @@ def _read(path: Path, identity: dict[str, str]) -> State | None:
 
 def _restore_best(state: State, checkpoint: Path) -> None:
     write_atomically(checkpoint, state["best"].numpy().tobytes())
-
-
-def set_random_state(state: State) -> None:
-    """Continue the random numbers (dropout) where `state` was taken."""
-    torch.set_rng_state(state["cpu"])
-    if torch.cuda.is_available() and state["cuda"] is not None:
-        torch.cuda.set_rng_state(state["cuda"])
-
-
-def _random_state() -> State:
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
 
 def _serialised(document: State) -> bytes:

@@ -1,106 +1,123 @@
-"""What validation confirms of a trained model, target by target: the last thing that a training does.
+"""What validation confirms of a trained network: for each mode, horizon and target a share of it, beside the simple.
 
-First how far the nets may differ, then how much of their change is served; where that is nothing, by which simple
-forecast.
+The share is 0 where the network is not surely better than the best simple forecast. Errors of neighbouring minutes,
+and of links at the same time, hang together: what is sure follows from blocks.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.stats import t as student
 from torch import Tensor
 
 from bwpredict.datasets.windows import WindowIndex
-from bwpredict.models.network import Forecaster, anchor_blends
-from bwpredict.training.batches import load
+from bwpredict.models.features import SIMPLE_FORECASTS
+from bwpredict.models.network import MODES, Forecaster
 from bwpredict.training.loss import importance
+from bwpredict.training.validation import Observation, observations
 
-CHANGE_SHARES = tuple(round(0.05 * step, 2) for step in range(27))
-BLOCKS = 40
-USUAL_QUANTILE = 0.95
-SURE = 1.645
-"""Standard errors: one in twenty useless models would look better than its anchor by this much."""
+SHARES = tuple(round(0.1 * step, 1) for step in range(11))
+CONFIDENCE = 0.95
+"""One in twenty useless networks would look better than the simple forecasts by chance."""
 
 Floats = npt.NDArray[np.float64]
 
 
 @torch.no_grad()
-def confirm(model: Forecaster, validation: WindowIndex, weights: Tensor, raw_error_share: float) -> None:
-    """Set what the model serves of all that it learnt. A target of weight 0 was not learnt, and is left as it is."""
-    model.eval()
-    bound_members_difference(model, validation)
-    choose_change_share(model, validation, weights, raw_error_share)
-    choose_served_anchor(model, validation, raw_error_share)
+def confirm(
+    model: Forecaster, validation: WindowIndex, most_windows: int, weights: Tensor, raw_error_share: float
+) -> None:
+    """Set what the model serves. A target of weight 0 was not learnt: its last value is served."""
+    for mode in range(len(MODES)):
+        cells = _cells(model, validation, most_windows, mode, raw_error_share)
+        if cells is None:
+            continue
+        simple, share = _choice(cells)
+        learnt = weights.cpu().numpy() > 0
+        model.network_share[mode] = torch.from_numpy(np.where(learnt, share, 0.0))
+        chosen = (np.arange(len(SIMPLE_FORECASTS))[:, None, None] == simple).astype(np.float32)
+        model.simple_weights[mode] = torch.from_numpy(chosen)
 
 
-def bound_members_difference(model: Forecaster, validation: WindowIndex) -> None:
-    """Let the members that trust levels move a forecast as far as they do for nearly all validation windows.
+@dataclass(frozen=True)
+class _Cells:
+    """Sums over the forecasts of one link in one block of time."""
 
-    That is a Winsorised difference (Tukey, Annals of Mathematical Statistics 33, 1962): on links that drift, what a net
-    knows by heart is far off, and seldom so elsewhere.
+    errors: Floats
+    """[cells, simple, shares, horizons, targets]"""
+    counts: Floats
+    """[cells, horizons, targets]"""
+    block: npt.NDArray[np.int64]
+    """[cells], which of the blocks of time, counted from 0."""
+
+
+def _choice(cells: _Cells) -> tuple[npt.NDArray[np.int64], Floats]:
+    """[horizons, targets] each: the simple forecast, and the network's share."""
+    total = cells.errors.sum(axis=0)
+    best_simple = total[:, 0].argmin(axis=0)
+    simple, share = np.divmod(total.reshape(-1, *total.shape[2:]).argmin(axis=0), len(SHARES))
+    place = np.indices(simple.shape)
+    gains = cells.errors[:, best_simple, 0, *place] - cells.errors[:, simple, share, *place]
+    sure = _surely_positive(gains, cells)
+    return np.where(sure, simple, best_simple), np.where(sure, np.array(SHARES)[share], 0.0)
+
+
+def _surely_positive(gains: Floats, cells: _Cells) -> npt.NDArray[np.bool_]:
+    """[horizons, targets], of the gains' sums [cells, horizons, targets].
+
+    The standard error is the larger of those over cells and over blocks of time.
     """
-    differences = [model.members_difference(inputs).abs() for inputs, _ in _blocks(model, validation)]
-    model.highway.largest_difference.copy_(torch.quantile(torch.cat(differences), USUAL_QUANTILE, dim=0))
+    count = np.maximum(cells.counts.sum(axis=0), 1)
+    mean = gains.sum(axis=0) / count
+    residuals = gains - mean * cells.counts
+    by_block = np.zeros((int(cells.block.max()) + 1, *mean.shape))
+    np.add.at(by_block, cells.block, residuals)
+    sure: npt.NDArray[np.bool_] = mean > 0
+    for clustered in (residuals, by_block):
+        number = len(clustered)
+        if number < 2:
+            return np.zeros_like(sure)
+        error = np.sqrt(np.square(clustered).sum(axis=0) * number / (number - 1)) / count
+        sure &= mean > student.ppf(CONFIDENCE, number - 1) * error
+    return sure
 
 
-def choose_change_share(model: Forecaster, validation: WindowIndex, weights: Tensor, raw_error_share: float) -> None:
-    """Shrink the trained parts, target by target, to the share of their change that validation confirms.
-
-    Where the best share is not surely better than the bare anchor, the share is 0: the forecast is then the simple
-    baseline that it grew from.
-    """
-    shares = torch.tensor(CHANGE_SHARES, device=weights.device)[:, None, None]
-    errors = []
-    for inputs, targets in _blocks(model, validation):
-        anchor, change = model.anchor_and_change(inputs)
-        forecasts = anchor + model.typical_change * model.bounded(shares * change)
-        errors.append(_errors(model, forecasts, targets, anchor, raw_error_share))
-    best, sure = _best(np.stack(errors))
-    confirmed = np.where(sure, np.array(CHANGE_SHARES)[best], 0.0)
-    model.change_share.copy_(torch.from_numpy(np.where(weights.cpu() > 0, confirmed, 1.0)))
-
-
-def choose_served_anchor(model: Forecaster, validation: WindowIndex, raw_error_share: float) -> None:
-    """Of a target whose change is not confirmed, serve another blend where validation is sure that it is better.
-
-    The anchor was chosen on the training windows, and once the nets have learnt changes from it, it stays for them.
-    """
-    blends = anchor_blends().to(model.offset.device)
-    errors = []
-    for inputs, targets in _blocks(model, validation):
-        anchors = model.anchors(model.in_log_space(inputs))
-        anchor = model.blend(anchors)
-        forecasts = torch.cat((anchor[None], torch.einsum("nat,ca->cnt", anchors, blends)))
-        errors.append(_errors(model, forecasts, targets, anchor, raw_error_share))
-    best, sure = _best(np.stack(errors))
-    others = blends[best - 1].T
-    model.served_anchor_weights.copy_(
-        torch.where(torch.from_numpy(sure).to(others.device) & (model.change_share == 0), others, model.anchor_weights)
-    )
+def _cells(
+    model: Forecaster, validation: WindowIndex, most_windows: int, mode: int, raw_error_share: float
+) -> _Cells | None:
+    """The errors of all forecasts of a mode; None: there are none."""
+    keys, sums = [], []
+    for seen in observations(model, validation, most_windows, (mode,)):
+        errors, there = _errors(model, seen, raw_error_share)
+        own, which = np.unique(np.stack((seen.link, seen.block), axis=1), axis=0, return_inverse=True)
+        place = torch.from_numpy(which.reshape(-1)).to(errors.device)
+        keys.append(own)
+        sums.append(
+            [
+                part.new_zeros(len(own), *part.shape[1:]).index_add_(0, place, part).cpu().numpy().astype(np.float64)
+                for part in (errors, there)
+            ]
+        )
+    if not keys:
+        return None
+    found, which = np.unique(np.concatenate(keys), axis=0, return_inverse=True)
+    added = [np.zeros((len(found), *part.shape[1:])) for part in sums[0]]
+    for number, total in enumerate(added):
+        np.add.at(total, which.reshape(-1), np.concatenate([parts[number] for parts in sums]))
+    return _Cells(added[0], added[1], np.unique(found[:, 1], return_inverse=True)[1].reshape(-1))
 
 
-def _errors(model: Forecaster, forecasts: Tensor, targets: Tensor, anchor: Tensor, raw_error_share: float) -> Floats:
-    """[candidates, targets], what counts as error in the loss; `forecasts` [candidates, n, targets] in log space."""
-    missed = (forecasts - model.in_log_space(targets)).abs() / model.typical_change
-    counted = (missed * importance(model, anchor, raw_error_share)).mean(dim=1)
-    return counted.cpu().numpy().astype(np.float64)
-
-
-def _best(errors: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """[targets], the best of `errors` [blocks, candidates, targets], and whether it is surely better than the first.
-
-    By `SURE` standard errors over blocks of neighbouring windows, which are not independent.
-    """
-    best = errors.mean(axis=0).argmin(axis=0)
-    gains = errors[:, 0] - np.take_along_axis(errors, best[None, None], axis=1)[:, 0]
-    return best, gains.mean(axis=0) > SURE * gains.std(axis=0, ddof=1) / math.sqrt(len(gains))
-
-
-def _blocks(model: Forecaster, validation: WindowIndex) -> Iterator[tuple[Tensor, Tensor]]:
-    """Windows and targets in raw units, block by block."""
-    for block in np.array_split(np.arange(len(validation)), min(BLOCKS, len(validation))):
-        yield load(validation, block, model.offset.device)
+def _errors(model: Forecaster, seen: Observation, raw_error_share: float) -> tuple[Tensor, Tensor]:
+    """[n, simple, shares, horizons, targets], what counts as error in the loss; and [n, horizons, targets], 1 or 0."""
+    features, actual = seen.raw.features, seen.actual[:, 0]
+    shares = torch.tensor(SHARES, device=actual.device)[:, None, None]
+    simple = model.features.simple_forecasts(features.recent)[:, 0, :, None, None]
+    forecasts = simple + shares * (seen.raw.quantiles[:, 0, None, None, :, 1] - simple)
+    counted = importance(model, features.anchor[:, 0], raw_error_share)[:, None, None, None]
+    errors = (forecasts - actual[:, None, None]).abs() / model.typical_change * counted
+    there = torch.isfinite(actual) & (features.known[:, 0, None] > 0)
+    return torch.where(there[:, None, None], errors, 0.0), there.float()

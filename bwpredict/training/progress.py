@@ -17,10 +17,11 @@ from torch import Tensor
 from bwpredict import schema
 from bwpredict.config import TrainingConfig
 from bwpredict.datasets.windows import Split, WindowIndex
-from bwpredict.models.network import Forecaster, parameter_count, save_checkpoint
-from bwpredict.training.batches import Samples, samples_of
-from bwpredict.training.distributed.process_group import Ranks, TrainingWindows
-from bwpredict.training.loss import evaluate_loss
+from bwpredict.models.checkpoint import save_checkpoint
+from bwpredict.models.network import Forecaster, parameter_count
+from bwpredict.training.batches import Sequences
+from bwpredict.training.distributed.process_group import ProcessGroup
+from bwpredict.training.validation import validation_losses
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Record(TypedDict):
     validation_loss: float
     learning_rate: float
     windows: int
+    """Cold starts; a chunk of a stream for every fourth of them comes on top."""
     seconds: float
     best: bool
 
@@ -61,17 +63,15 @@ class Progress:
     config: TrainingConfig
     weights: Tensor
     """[targets], of each target in the loss; 0 where it is absent."""
-    train: TrainingWindows
-    samples: Samples
-    """Of the training windows that this machine holds."""
+    train: Sequences
     validation: WindowIndex
     checkpoint: Path
-    """The best model so far; each rank has a file of its own."""
+    """The best model so far; each process has a file of its own."""
     on_epoch: OnEpoch | None
-    ranks: Ranks
+    group: ProcessGroup
     records: list[Record] = field(default_factory=list)
     best_epoch: int = 0
-    """0: none was better than the start, the solved linear forecast."""
+    """0: none was better than the start, which forecasts its anchor."""
     best_loss: float = math.inf
     notes: dict[str, float] = field(default_factory=dict)
     """Further figures for the history."""
@@ -81,8 +81,15 @@ class Progress:
     interruptions: int = 0
 
     def validation_loss(self, model: Forecaster) -> float:
-        """The loss on the validation windows, over all ranks."""
-        return evaluate_loss(model, self.validation, self.weights, self.ranks, self.config.raw_error_share)
+        """The loss on the validation part: the mean of that of windows and that of streams."""
+        found = validation_losses(
+            model, self.validation, self.config.validation_windows, self.weights, self.config.raw_error_share
+        )
+        means = []
+        for total, count in found:
+            everywhere = self.group.total(count)
+            means += [self.group.total(total) / everywhere] if everywhere else []
+        return sum(means) / len(means)
 
     def keep(self, model: Forecaster, epoch: int, validation_loss: float) -> None:
         """Make the model of this epoch the best one."""
@@ -97,7 +104,7 @@ class Progress:
 
     def save(self, model: Forecaster) -> None:
         """Write the model to the checkpoint, as that of the best epoch."""
-        save_checkpoint(model, self.checkpoint, {"epoch": self.best_epoch, "training": self.config.model_dump()})
+        save(model, self.checkpoint, self.best_epoch, self.config)
 
     @property
     def seconds(self) -> float:
@@ -113,21 +120,24 @@ def begin(
     absent: frozenset[str],
     on_epoch: OnEpoch | None,
     device: torch.device,
-    ranks: Ranks,
+    group: ProcessGroup,
 ) -> Progress:
-    """A training that has not seen any window yet."""
-    validation = split["validation"].spread(config.validation_windows)
+    """A training that has not seen any sample yet."""
     return Progress(
         split,
         config,
         weights=target_weights(absent, device),
-        train=TrainingWindows(split["train"], ranks, device),
-        samples=samples_of(split["train"], device),
-        validation=validation,
+        train=Sequences.of(split["train"]),
+        validation=split["validation"],
         checkpoint=checkpoint,
         on_epoch=on_epoch,
-        ranks=ranks,
+        group=group,
     )
+
+
+def save(model: Forecaster, checkpoint: Path, epoch: int, config: TrainingConfig) -> None:
+    """Write the model as that of an epoch."""
+    save_checkpoint(model, checkpoint, {"epoch": epoch, "training": config.model_dump()})
 
 
 def target_weights(absent: frozenset[str], device: torch.device) -> Tensor:
@@ -139,10 +149,6 @@ def target_weights(absent: frozenset[str], device: torch.device) -> Tensor:
 def history(progress: Progress, model: Forecaster, device: torch.device) -> dict[str, Any]:
     """The history document of a training that is over."""
     records = progress.records
-    rates = {
-        stage: _windows_per_second([record for record in records if record["stage"] == stage])
-        for stage in dict.fromkeys(record["stage"] for record in records)
-    }
     return {
         "records": records,
         "best_epoch": progress.best_epoch,
@@ -150,14 +156,12 @@ def history(progress: Progress, model: Forecaster, device: torch.device) -> dict
         "duration_seconds": round(progress.seconds, 3),
         "interruptions": progress.interruptions,
         "windows_per_second": _windows_per_second(records),
-        "windows_per_second_by_stage": rates,
         "parameters": parameter_count(model),
-        "layer_parameters": 0 if model.layers is None else parameter_count(model.layers),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
-        "ranks": progress.ranks.count,
+        "ranks": progress.group.count,
         "seed": progress.config.seed,
-        "loss": "mean absolute error in log space, in units of the typical change, by importance",
+        "loss": "absolute error of the median and pinball loss of the bounds, in log space, in typical changes",
         "windows": {name: len(part) for name, part in progress.split.parts.items()},
         **progress.notes,
     }

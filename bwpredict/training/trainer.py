@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from bwpredict import schema
@@ -16,25 +17,18 @@ from bwpredict.errors import TelemetryError
 from bwpredict.models.compression import non_zero_share, prune_weights
 from bwpredict.models.network import Contract, Forecaster
 from bwpredict.training import progress as progresses
+from bwpredict.training.batches import Floats, Sequences
 from bwpredict.training.checkpointing import Resume, identity
-from bwpredict.training.distributed.launcher import over_ranks
-from bwpredict.training.distributed.process_group import ALONE, Ranks
-from bwpredict.training.level_drift import measure_level_drift
+from bwpredict.training.distributed.launcher import run_distributed
+from bwpredict.training.distributed.process_group import SINGLE, ProcessGroup
 from bwpredict.training.loop import Stage, run_stage
 from bwpredict.training.post_fit import confirm
 from bwpredict.training.progress import OnEpoch, Progress, Training
 
 logger = logging.getLogger(__name__)
 
-SAMPLES_FOR_TRANSFORMS = 400_000
-"""20,000 windows of 20 samples: solving the linear forecast costs more the longer the window."""
-HIGHWAY_WINDOWS = 3
-"""The highway sees this many times the windows of an epoch: it takes a tenth of the time for each."""
-HIGHWAY_RATE_SHARE = 0.1
-"""Once the layers join, the trained highway moves at this share of their learning rate."""
-LAYERS_LEAST_GAIN = 0.002
-"""What the layers must lower the validation loss by to be kept: the validation days are the next ones after those of
-the training, and a smaller gain there is none on later days (docs/accuracy.md)."""
+SEQUENCES_FOR_SCALES = 64
+"""Days of some links."""
 FINE_TUNE_RATE_SHARE = 0.25
 """Of the learning rate: what pruning left is nearly right already."""
 WARM_RATE_SHARE = 0.25
@@ -51,49 +45,35 @@ def train(
     on_epoch: OnEpoch | None = None,
     device: torch.device | None = None,
     resume: Resume | None = None,
-    ranks: Ranks = ALONE,
+    group: ProcessGroup = SINGLE,
     start: Forecaster | None = None,
 ) -> Training:
     """Fit a model on the training part, choosing the epoch by the validation part; nothing else is looked at.
 
-    `absent` targets are filled constants: they do not count in the loss. The best model is written to
-    `checkpoint` whenever it gets better; an exception of `on_epoch` ends the training. With `resume`, a training
-    that was killed is continued. Same windows, configuration and machine: same weights on CPU. With
-    `config.ranks` > 1, processes of its own train, and `on_epoch` is not called: the first rank logs its epochs.
-    They are given `start`, the untrained model: none of them sees all windows, which its transforms are fitted to.
+    `absent` targets are filled constants: they do not count in the loss. The best model is written to `checkpoint`
+    whenever it gets better; an exception of `on_epoch` ends the training. With `resume`, a training that was killed is
+    continued. Same telemetry, configuration and machine: same weights on CPU. With `config.ranks` > 1, processes of
+    their own train, and `on_epoch` is not called: the first of them logs its epochs. They are given `start`, the
+    untrained model: none of them sees all telemetry, which its scales are measured on.
 
     Raises:
         DivergedError: the learning rate is so large that the loss is no longer finite.
-        RankError: a rank died.
+        RankError: a process died.
         TelemetryError: a target never changes, so there is nothing to learn.
     """
-    if config.ranks > ranks.count:
-        torch.manual_seed(config.seed)
-        new = _new_model(split["train"], config, absent)
-        return over_ranks("train", new, split, config, checkpoint, absent, resume)
+    if config.ranks > group.count:
+        new = new_model(split["train"], config, absent)
+        return _distributed("train", new, split, config, checkpoint, absent, resume)
 
     def fit(progress: Progress) -> Forecaster:
-        stage_before = resume.stage if resume else None
-        if resume and stage_before:
+        if resume and resume.stage:
             model = resume.restore(progress).to(progress.weights.device)
         else:
-            model = (start or _new_model(split["train"], config, absent)).to(progress.weights.device)
+            model = (start or new_model(split["train"], config, absent)).to(progress.weights.device)
             progress.keep(model, 0, progress.validation_loss(model))
-        if config.highway_epochs and stage_before != "layers":
-            model = run_stage(_highway_stage(config), model, progress, resume)
-        if config.architecture == "guide":
-            if stage_before != "layers":
-                model = _with_layers(model)
-                progress.save(model)
-            model = run_stage(_layers_stage(config), model, progress, resume)
-            if config.highway_epochs and progress.best_epoch <= _epochs_of_the_highway(progress):
-                logger.info(
-                    "the guide's layers lowered the validation loss by less than %.1f %%, so they add nothing to the"
-                    " forecasts; --architecture dense gives the same ones in less time", 100 * LAYERS_LEAST_GAIN
-                )  # fmt: skip
-        return model
+        return run_stage(Stage("train", config.epochs), model, progress, resume)
 
-    return _run(fit, start, split, config, checkpoint, absent, on_epoch, device, resume, ranks)
+    return _run(fit, start, split, config, checkpoint, absent, on_epoch, device, resume, group)
 
 
 def prune_and_fine_tune(
@@ -106,18 +86,15 @@ def prune_and_fine_tune(
     on_epoch: OnEpoch | None = None,
     device: torch.device | None = None,
     resume: Resume | None = None,
-    ranks: Ranks = ALONE,
+    group: ProcessGroup = SINGLE,
 ) -> Training:
     """Prune `config.prune_share` of the model's weights, then train the rest for `config.fine_tune_epochs`.
 
-    `model` is changed. The best pruned model is written to `checkpoint`; its history tells also the
-    validation losses before pruning and before fine-tuning.
-
-    Raises:
-        ConfigError: as `train`.
+    `model` is changed. The best pruned model is written to `checkpoint`; its history tells also the validation losses
+    before pruning and before fine-tuning. Raises as `train`.
     """
-    if config.ranks > ranks.count:
-        return over_ranks("fine_tune", model, split, config, checkpoint, absent, resume)
+    if config.ranks > group.count:
+        return _distributed("fine_tune", model, split, config, checkpoint, absent, resume)
 
     def fit(progress: Progress) -> Forecaster:
         given = model.to(progress.weights.device)
@@ -130,11 +107,11 @@ def prune_and_fine_tune(
             prune_weights(given, config.prune_share)
             progress.keep(given, 0, progress.validation_loss(given))
             notes["pruned_validation_loss"] = progress.best_loss
-        tuned = run_stage(_fine_tune_stage(config), given, progress, resume)
+        tuned = run_stage(Stage("fine_tune", config.fine_tune_epochs, FINE_TUNE_RATE_SHARE), given, progress, resume)
         progress.notes |= {"prune_share": config.prune_share, "non_zero_share": non_zero_share(tuned)}
         return tuned
 
-    return _run(fit, model, split, config, checkpoint, absent, on_epoch, device, resume, ranks)
+    return _run(fit, model, split, config, checkpoint, absent, on_epoch, device, resume, group)
 
 
 def continue_champion(
@@ -147,17 +124,14 @@ def continue_champion(
     on_epoch: OnEpoch | None = None,
     device: torch.device | None = None,
     resume: Resume | None = None,
-    ranks: Ranks = ALONE,
+    group: ProcessGroup = SINGLE,
 ) -> Training:
-    """Train the champion's weights further on new telemetry, for a third of the epochs of the last stage.
+    """Train the champion's weights further on new telemetry, for a third of the epochs; its scales stay.
 
-    Its scales stay: the weights were learnt with them. Epoch 0 is the champion as it is.
-
-    Raises:
-        ConfigError: as `train`.
+    Epoch 0 is the champion as it is. Raises as `train`.
     """
-    if config.ranks > ranks.count:
-        return over_ranks("warm_start", champion, split, config, checkpoint, absent, resume)
+    if config.ranks > group.count:
+        return _distributed("warm_start", champion, split, config, checkpoint, absent, resume)
 
     def fit(progress: Progress) -> Forecaster:
         model = champion.to(progress.weights.device)
@@ -166,9 +140,10 @@ def continue_champion(
         else:
             progress.keep(model, 0, progress.validation_loss(model))
             progress.notes["champion_validation_loss"] = progress.best_loss
-        return run_stage(_warm_stage(config), model, progress, resume)
+        epochs = math.ceil(config.epochs * WARM_EPOCHS_SHARE)
+        return run_stage(Stage("warm_start", epochs, WARM_RATE_SHARE), model, progress, resume)
 
-    return _run(fit, champion, split, config, checkpoint, absent, on_epoch, device, resume, ranks)
+    return _run(fit, champion, split, config, checkpoint, absent, on_epoch, device, resume, group)
 
 
 def _run(
@@ -181,74 +156,71 @@ def _run(
     on_epoch: OnEpoch | None,
     device: torch.device | None,
     resume: Resume | None,
-    ranks: Ranks,
+    group: ProcessGroup,
 ) -> Training:
     """What all trainings have around them: seed, continuing, and at the end what validation confirms."""
     if resume:
-        if ranks.count == 1:  # several were told by who started them
+        if group.count == 1:  # several were told by who started them
             resume.look(identity(split, config, absent, start))
         if over := resume.finished(checkpoint):
             return over
     torch.manual_seed(config.seed)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    progress = progresses.begin(split, config, checkpoint, absent=absent, on_epoch=on_epoch, device=device, ranks=ranks)
+    progress = progresses.begin(split, config, checkpoint, absent=absent, on_epoch=on_epoch, device=device, group=group)
     model = fit(progress)
-    confirm(model, progress.validation, progress.weights, config.raw_error_share)
-    progress.save(model)
+    if group.count == 1:  # else none of them sees all links
+        confirm(model, progress.validation, config.validation_windows, progress.weights, config.raw_error_share)
+        progress.save(model)
     training = Training(model.cpu().eval(), progresses.history(progress, model, device))
     if resume:
         resume.finish(training, checkpoint)
     return training
 
 
-def _highway_stage(config: TrainingConfig) -> Stage:
-    return Stage("highway", config.highway_epochs, HIGHWAY_WINDOWS * config.windows_per_epoch)
+def _distributed(
+    task: str,
+    start: Forecaster,
+    split: Split,
+    config: TrainingConfig,
+    checkpoint: Path,
+    absent: frozenset[str],
+    resume: Resume | None,
+) -> Training:
+    """A training in processes of its own, and what validation confirms of its result."""
+    training = run_distributed(task, start, split, config, checkpoint, absent, resume)
+    weights = progresses.target_weights(absent, torch.device("cpu"))
+    confirm(training.model, split["validation"], config.validation_windows, weights, config.raw_error_share)
+    progresses.save(training.model, checkpoint, training.history["best_epoch"], config)
+    return training
 
 
-def _epochs_of_the_highway(progress: Progress) -> int:
-    return sum(record["stage"] == "highway" for record in progress.records)
-
-
-def _layers_stage(config: TrainingConfig) -> Stage:
-    if config.highway_epochs == 0:
-        return Stage("layers", config.epochs, config.windows_per_epoch)
-    return Stage("layers", config.epochs, config.windows_per_epoch, HIGHWAY_RATE_SHARE, least_gain=LAYERS_LEAST_GAIN)
-
-
-def _fine_tune_stage(config: TrainingConfig) -> Stage:
-    share = FINE_TUNE_RATE_SHARE
-    return Stage("fine_tune", config.fine_tune_epochs, config.windows_per_epoch, share, share)
-
-
-def _warm_stage(config: TrainingConfig) -> Stage:
-    last = _layers_stage(config) if config.architecture == "guide" else _highway_stage(config)
-    epochs = math.ceil(last.epochs * WARM_EPOCHS_SHARE)
-    return Stage("warm_start", epochs, last.windows, WARM_RATE_SHARE * last.highway_rate_share, WARM_RATE_SHARE)
-
-
-def _with_layers(model: Forecaster) -> Forecaster:
-    """The same model with the guide's layers beside the highway: they give 0 until they are trained."""
-    grown = Forecaster(model.contract, "guide")
-    grown.load_state_dict(model.state_dict(), strict=False)
-    return grown.to(model.offset.device)
-
-
-def _new_model(train: WindowIndex, config: TrainingConfig, absent: frozenset[str]) -> Forecaster:
+def new_model(train: WindowIndex, config: TrainingConfig, absent: frozenset[str]) -> Forecaster:
+    """An untrained model with the scales of the training part. Raises TelemetryError."""
+    torch.manual_seed(config.seed)
     cadence = train.frame.cadence_seconds
-    horizon_minutes = train.horizon_steps * cadence // 60
-    model = Forecaster(Contract(config.window_size, horizon_minutes, cadence), "dense")
-    sample = train.spread(SAMPLES_FOR_TRANSFORMS // config.window_size)
-    targets = sample.targets()
+    contract = Contract(config.window_size, train.horizon_steps * cadence // 60, cadence)
+    model = Forecaster(contract, config.architecture)
+    daily = Sequences.of(train).daily()
+    days = daily.reshape(-1, *daily.shape[2:])
+    values = days[..., : len(schema.TARGETS)]
+    days = days[np.isfinite(values).all(axis=-1).any(axis=-1)]
+    _require_change(values, absent)
+    sample = days[np.linspace(0, len(days) - 1, min(len(days), SEQUENCES_FOR_SCALES)).astype(np.int64)]
+    levels = model.features.levels(torch.from_numpy(daily)).numpy()
+    there = np.isfinite(levels)
+    means = np.where(there, levels, 0).sum(axis=2) / np.where(there.any(axis=2), there.sum(axis=2), np.nan)
+    model.fit_scales(torch.from_numpy(sample), means)
+    return model
+
+
+def _require_change(values: Floats, absent: frozenset[str]) -> None:
     constant = [
         name
-        for name, column in zip(schema.TARGETS, targets.T, strict=True)
-        if name not in absent and column.min() == column.max()
+        for place, name in enumerate(schema.TARGETS)
+        if name not in absent and np.nanmin(values[..., place]) == np.nanmax(values[..., place])
     ]
     if constant:
         raise TelemetryError(
             f"{', '.join(constant)}: constant in all training windows, so there is nothing to learn;"
             " expected a measurement that changes. Check the collector."
         )
-    model.fit_transforms(torch.from_numpy(sample.inputs()), torch.from_numpy(targets))
-    model.level_drift.copy_(measure_level_drift(model, train))
-    return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,14 @@ import torch
 
 from bwpredict.config import TrainingConfig
 from bwpredict.datasets.windows import Split
-from bwpredict.models.network import Forecaster, load_checkpoint
+from bwpredict.errors import ModelError
+from bwpredict.models.checkpoint import load_checkpoint
+from bwpredict.models.network import Forecaster
 from bwpredict.store.files import write_atomically
-from bwpredict.training.loss import served_loss
+from bwpredict.training.loop import updates_of_an_epoch
 from bwpredict.training.progress import Record, Training, target_weights
 from bwpredict.training.trainer import continue_champion
+from bwpredict.training.validation import served_loss
 
 logger = logging.getLogger(__name__)
 
@@ -29,23 +31,23 @@ def choose(
 
     The winner is in `checkpoint`; its history has `warm_start`, which tells of both. `options` are those of
     `continue_champion`. Where there is no champion, or it is another kind of model, `scratch` is returned.
-
-    Raises:
-        ModelError: the champion's checkpoint cannot be read.
     """
     if champion is None:
         logger.info("no champion to start from; the model from scratch is kept")
         return scratch
-    before = load_checkpoint(champion)
+    try:
+        before = load_checkpoint(champion)
+    except ModelError as error:
+        logger.warning("%s The model from scratch is kept.", error)
+        return scratch
     if (before.contract, before.architecture) != (scratch.model.contract, scratch.model.architecture):
         logger.warning("the champion has another window, horizon or architecture; the model from scratch is kept")
         return scratch
-    validation = split["validation"].spread(config.validation_windows)
     weights = target_weights(options["absent"], torch.device("cpu"))
 
     def loss(model: Forecaster) -> float:
-        """In typical changes of the model from scratch: the models' own units differ."""
-        return served_loss(model, validation, weights, scratch.model.typical_change)
+        """Of the forecasts as served, in typical changes of the model from scratch: the models' own units differ."""
+        return served_loss(model, split["validation"], config.validation_windows, weights, scratch.model.typical_change)
 
     champion_loss = loss(before)
     path = checkpoint.with_name(CHECKPOINT)
@@ -71,4 +73,4 @@ def choose(
 
 
 def _steps(records: list[Record], config: TrainingConfig) -> int:
-    return sum(math.ceil(record["windows"] / config.batch_size) for record in records)
+    return len(records) * updates_of_an_epoch(config)

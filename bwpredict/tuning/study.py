@@ -311,7 +311,7 @@ def _pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
     if spec.pruner == "median":
         return optuna.pruners.MedianPruner(TRIALS_BEFORE_PRUNING, FIRST_EPOCH_TO_PRUNE)
     if spec.pruner == "hyperband":
-        most = spec.training.highway_epochs + spec.training.epochs
+        most = spec.training.epochs
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=most)
     return optuna.pruners.NopPruner()
 

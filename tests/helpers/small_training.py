@@ -1,7 +1,6 @@
 """A training of seconds, and a process that kills itself within it: `python small_training.py FOLDER POINT`.
 
-POINT is where: `highway`, `layers` or `fine_tune` (after the second step there), `growing` (between the stages),
-`writing` (while the state is written), `never`.
+POINT is where: `train` or `fine_tune` (after the second step there), `writing` (while the state is written), `never`.
 """
 
 from __future__ import annotations
@@ -17,13 +16,12 @@ from frames import make_frame
 
 from bwpredict.config import SplitConfig, TrainingConfig
 from bwpredict.datasets.windows import index_windows, split_windows
-from bwpredict.training import checkpointing, trainer
+from bwpredict.training import checkpointing
 from bwpredict.training.checkpointing import Resume
 from bwpredict.training.trainer import prune_and_fine_tune, train
 
 CONFIG = TrainingConfig(
-    highway_epochs=2,
-    epochs=2,
+    epochs=4,
     batch_size=32,
     window_size=5,
     windows_per_epoch=96,
@@ -65,9 +63,7 @@ def _die_after(function, times=1, key=lambda *arguments: None, wanted=None):
 
 
 def _arrange(point: str) -> None:
-    if point == "growing":
-        trainer._with_layers = _die_after(trainer._with_layers)
-    elif point == "writing":
+    if point == "writing":
         Path.replace = _die_at_the_state(Path.replace)
     elif point != "never":
         save = checkpointing.Resume.save_if_due

@@ -24,7 +24,7 @@ LENIENT_POLICY = {
     "maximum_latency_p99_ms": 10000.0,
 }
 """A gate policy that lets any model through."""
-SMALL_TRAINING = {"epochs": 1, "windows_per_epoch": 640, "highway_epochs": 1, "seed": 7}
+SMALL_TRAINING = {"epochs": 1, "windows_per_epoch": 640, "seed": 7}
 
 
 def wait_for_run(server: AirflowServer, run_id: str, dag_id: str = DAG_ID) -> dict[str, Any]:

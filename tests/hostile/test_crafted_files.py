@@ -23,7 +23,7 @@ from bwpredict.registry.layout import MANIFEST_NAME, model_key
 from bwpredict.registry.versions import read_manifest, verify_version
 from bwpredict.store.factory import open_store
 
-CHECKPOINT = "from bwpredict.models.network import load_checkpoint; load_checkpoint(path)"
+CHECKPOINT = "from bwpredict.models.checkpoint import load_checkpoint; load_checkpoint(path)"
 SESSION = "from bwpredict.inference.session import open_session; open_session(path, threads=1)"
 DOCUMENT = "from bwpredict.documents import read_document; read_document(path, 'comparison')"
 TELEMETRY = "from bwpredict.datasets.external import read_data_path; read_data_path(path)"

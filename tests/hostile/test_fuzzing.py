@@ -112,9 +112,10 @@ def test_telemetry(name: str, seed: bytes) -> None:
 
 @pytest.mark.slow
 def test_checkpoints(tmp_path: Path) -> None:
-    from bwpredict.models.network import Contract, Forecaster, load_checkpoint, save_checkpoint
+    from bwpredict.models.checkpoint import load_checkpoint, save_checkpoint
+    from bwpredict.models.network import Contract, Forecaster
 
-    save_checkpoint(Forecaster(Contract(), "dense"), tmp_path / "seed.pth", {})
+    save_checkpoint(Forecaster(Contract()), tmp_path / "seed.pth", {})
     seed = (tmp_path / "seed.pth").read_bytes()
 
     @settings(FUZZ, max_examples=60)

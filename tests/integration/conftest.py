@@ -21,9 +21,9 @@ from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 
 LINKS, DAYS = 3, 9
-TINY = {"architecture": "dense", "epochs": 1, "windows_per_epoch": 640, "seed": 7, "gate_overrides": LENIENT}
+TINY = {"epochs": 1, "windows_per_epoch": 640, "seed": 7, "gate_overrides": LENIENT}
 """The network that trains fastest: these tests are about everything else."""
-TRAINING_FILE = "format: 1\nname: tiny\ntraining: {highway_epochs: 1, validation_windows: 640}\n"
+TRAINING_FILE = "format: 1\nname: tiny\ntraining: {validation_windows: 640}\n"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,9 +11,7 @@ from bwpredict.schema import TARGETS
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 
-TINY = TrainingConfig(
-    architecture="dense", highway_epochs=1, epochs=1, windows_per_epoch=640, validation_windows=200, batch_size=64
-)
+TINY = TrainingConfig(epochs=1, windows_per_epoch=640, validation_windows=200, batch_size=64)
 
 
 def run_config(telemetry, **changes):

@@ -12,7 +12,7 @@ from bwpredict.cli.main import main
 from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
-from bwpredict.models.intervals import load_served
+from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.pipeline import steps
 from bwpredict.provenance.record import record
 from bwpredict.provenance.signing import TrustedKeys
@@ -115,7 +115,10 @@ def test_what_is_published_gives_intervals_whose_coverage_was_measured(bootstrap
     measured = read_document(tmp_path / "comparison.json", "comparison")["intervals"]
     assert [one["name"] for one in metadata["contract"]["further_outputs"]] == ["lower", "upper"]
     assert metadata["performance_metrics"]["intervals"] == measured
-    assert metadata["intervals"] == load_served(tmp_path / "best_model.pth").intervals.document()
+    model = load_checkpoint(tmp_path / "best_model.pth")
+    assert metadata["intervals"]["calibration_windows"] == model.calibration_windows
+    assert metadata["streaming"]["state_size"] == model.state_size
+    fetch(store, version, [metadata["streaming"]["onnx"]], tmp_path)
     assert all(0.7 < figures["coverage"] < 1 for figures in measured["per_target"].values())
     assert {"region", "link_type", "network_tier", "transport_type", "hour_band"} <= measured["slices"].keys()
     checks = {check["id"]: check for check in document(bootstrap, "decision")["checks"]}

@@ -23,9 +23,7 @@ from bwpredict.store.factory import open_store
 from bwpredict.workspace import areas
 from bwpredict.workspace.references import local_file
 
-TINY = TrainingConfig(
-    architecture="dense", highway_epochs=1, epochs=1, batch_size=64, windows_per_epoch=640, validation_windows=500
-)
+TINY = TrainingConfig(epochs=1, batch_size=64, windows_per_epoch=640, validation_windows=500)
 LENIENT = GatePolicy(
     name="any model",
     minimum_average_correlation=-1,
@@ -123,7 +121,7 @@ def test_a_retraining_comes_to_production_and_is_seen_by_machines_that_ran_none_
 
 @pytest.mark.slow
 def test_a_training_that_is_killed_is_continued_on_a_machine_that_has_none_of_it(run, another_machine, monkeypatch):
-    long = TINY.model_copy(update={"windows_per_epoch": 3200, "highway_epochs": 3})
+    long = TINY.model_copy(update={"windows_per_epoch": 3200, "epochs": 3})
     profile = validated(run.model_copy(update={"training": long}), another_machine)
     another_machine()
     environment = os.environ | {"BWPREDICT_CHECKPOINT_SECONDS": "0", "OMP_NUM_THREADS": "1"}

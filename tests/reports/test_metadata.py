@@ -9,7 +9,7 @@ from bwpredict import schema
 from bwpredict.core.guide import meets_guide
 from bwpredict.documents import decode_document, encode_document, read_document, write_document
 from bwpredict.errors import DocumentError
-from bwpredict.models.layers import ARCHITECTURES, describe
+from bwpredict.models.network import ARCHITECTURES, describe
 from bwpredict.reports.metadata import measure_environment, predictor_report
 
 
@@ -30,7 +30,7 @@ def test_the_metadata_is_a_valid_document_and_reads_back_the_same(tmp_path, meta
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_metadata_of_every_architecture_is_a_valid_document(metadata, name):
-    described = {**metadata["model_architecture"], **describe(name, members=2)}
+    described = {**metadata["model_architecture"], **describe(name)}
     encode_document("model_metadata", {**metadata, "model_architecture": described}, name=name)
 
 
@@ -176,7 +176,7 @@ def test_a_model_without_intervals_has_no_further_outputs_and_says_why():
     assert without["intervals"] == {"made": False, "reason": "The split has no calibration part."}
 
 
-@pytest.mark.parametrize("missing", ["level", "quantiles", "confidence", "reason"])
+@pytest.mark.parametrize("missing", ["level", "method", "confidence", "reason"])
 def test_metadata_that_tells_half_of_its_intervals_is_refused(metadata, missing):
     del metadata["intervals"][missing]
     with pytest.raises(DocumentError, match=missing):

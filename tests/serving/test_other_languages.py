@@ -46,21 +46,19 @@ def dest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     import torch
     from frames import whole_days
 
-    from bwpredict.config import SplitConfig
+    from bwpredict.config import SplitConfig, TrainingConfig
     from bwpredict.datasets.windows import index_windows, split_windows
-    from bwpredict.models.intervals import Served, calibrate
-    from bwpredict.models.network import Contract, Forecaster
     from bwpredict.models.onnx_export import export_onnx, extreme_windows
+    from bwpredict.training.intervals import calibrate
+    from bwpredict.training.trainer import new_model
 
-    torch.manual_seed(0)
     split = split_windows(index_windows(whole_days(6, links=1), 20, 15), SplitConfig())
-    model = Forecaster(Contract())
+    model = new_model(split["train"], TrainingConfig(), frozenset())
     sample = split["train"].spread(2000)
-    model.fit_transforms(torch.from_numpy(sample.inputs()), torch.from_numpy(sample.targets()))
-    torch.nn.init.normal_(model.layers.output.weight, std=0.1)
+    torch.nn.init.normal_(model.direct.weight, std=0.1)
     dest = tmp_path_factory.mktemp("dest")
-    served = Served(model.eval(), calibrate(model, split)).eval()
-    path = export_onnx(served, dest / MODEL, {"version": VERSION})
+    calibrate(model, split)
+    path = export_onnx(model, dest / MODEL, {"version": VERSION})
     (dest / METADATA).write_text(json.dumps(metadata_of(path, VERSION)))
     cases = {"real": split["validation"].spread(8).inputs(), **extreme_windows(sample.inputs())}
     write_vectors(dest / CONFORMANCE_NAME, path, cases, version=VERSION, relative=1e-3)

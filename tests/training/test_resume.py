@@ -14,9 +14,8 @@ from small_training import CONFIG, small_split, train_and_prune
 from bwpredict.training.checkpointing import Resume
 from bwpredict.training.trainer import train
 
-HERE = Path(__file__).parent
-HELPERS = HERE.parent / "helpers"
-TIMES = ("seconds", "duration_seconds", "windows_per_second", "windows_per_second_by_stage", "interruptions")
+HELPERS = Path(__file__).parents[1] / "helpers"
+TIMES = ("seconds", "duration_seconds", "windows_per_second", "interruptions")
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +27,7 @@ def one_thread():
 
 
 def train_until_killed(folder, point):
-    environment = os.environ | {"PYTHONPATH": f"{HELPERS}:{HERE.parents[1]}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{HELPERS}:{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(HELPERS / "small_training.py"), str(folder), point]
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=600)
 
@@ -59,32 +58,16 @@ def stop_after(epoch):
 @pytest.mark.slow
 def test_a_training_killed_again_and_again_ends_with_the_same_weights_bit_for_bit(tmp_path):
     folder = tmp_path / "killed"
-    for point in ("highway", "writing", "growing", "layers", "fine_tune"):
+    for point in ("train", "writing", "fine_tune"):
         ended = train_until_killed(folder, point)
         assert ended.returncode == -signal.SIGKILL, ended.stderr
         assert (folder / "train.pth").is_file(), point
     killed = train_and_prune(folder)
-    assert killed[0].history["interruptions"] >= 2
+    assert killed[0].history["interruptions"] >= 1
     assert killed[1].history["interruptions"] == 1
     for one, other in zip(killed, train_and_prune(tmp_path / "undisturbed"), strict=True):
         assert_same_weights(one, other)
         assert without_times(one.history) == without_times(other.history)
-
-
-@pytest.mark.parametrize("epoch", [2, 3])
-def test_epochs_that_a_stage_without_progress_left_out_stay_left_out(tmp_path, epoch):
-    """Stopped before what decides that, and after."""
-    high_rate = {"architecture": "dense", "highway_epochs": 12, "patience_epochs": 2, "learning_rate": 0.3}
-    config, split = CONFIG.model_copy(update=high_rate), small_split()
-    whole = train(split, config, tmp_path / "whole.pth")
-    assert [record["stage_epochs"] for record in whole.history["records"]][1:3] == [12, 6]
-    states = Resume(tmp_path / "train.pth", 0)
-    with pytest.raises(StoppedError):
-        train(split, config, tmp_path / "best.pth", resume=states, on_epoch=stop_after(epoch))
-    again = train(split, config, tmp_path / "best.pth", resume=Resume(tmp_path / "train.pth", 0))
-    assert again.history["interruptions"] == 1
-    assert_same_weights(again, whole)
-    assert without_times(again.history) == without_times(whole.history)
 
 
 @pytest.fixture

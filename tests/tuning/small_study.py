@@ -15,7 +15,7 @@ from bwpredict.datasets.windows import Split, index_windows, split_windows
 from bwpredict.tuning.study import Study, StudySpec, open_study, run_trials
 
 TRAINING = TrainingConfig(
-    highway_epochs=0, epochs=2, windows_per_epoch=256, validation_windows=64, learning_rate=1e-3, seed=3
+    epochs=2, batch_size=64, windows_per_epoch=256, validation_windows=64, learning_rate=1e-3, seed=3
 )
 TRIALS = 4
 

@@ -27,22 +27,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bwpredict.config import Settings, TrainingConfig
+from bwpredict.config import Settings
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.datasets.windows import Split, Starts, WindowIndex
 from bwpredict.errors import RankError, StoreError
-from bwpredict.models.network import Forecaster, save_checkpoint
+from bwpredict.models.checkpoint import save_checkpoint
+from bwpredict.models.network import Forecaster
 from bwpredict.store.base import ObjectInfo, Store
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import atomic_path, write_atomically
-from bwpredict.training.distributed.process_group import Fleet, deal_out
+from bwpredict.training.distributed.process_group import partition_links
 
 logger = logging.getLogger(__name__)
 
 JOB = "job.json"
 START = "start.pth"
 WINDOWS = "windows.json"
-LINKS = "links.npy"
 VALIDATION = "validation"
 SHARE = "share-"
 """The number of the machine follows."""
@@ -75,19 +75,19 @@ def write(folder: Path, job: Job, start: Forecaster, split: Split) -> None:
     Raises:
         ConfigError: the links cannot be shared out between so many machines.
     """
-    train, config = split["train"], TrainingConfig(**job.config)
-    windows_of_links = train.windows_of_links()
-    edges = deal_out(windows_of_links, job.machines, config.windows_per_epoch, config.draw)
+    train, validation = split["train"], split["validation"]
+    edges = partition_links(train.windows_of_links(), job.machines)
     for machine, (first, past) in enumerate(pairwise(edges)):
-        _write_index(folder / f"{SHARE}{machine}", train.of_links(first, past))
-    _write_index(folder / VALIDATION, split["validation"].spread(config.validation_windows).apart())
-    _save(folder / LINKS, windows_of_links)
+        share = folder / f"{SHARE}{machine}"
+        _write_frame(share, train.of_links(first, past).frame)
+        for name, part in (("train", train), (VALIDATION, validation)):
+            _write_positions(share, name, part.of_links(first, past))
     save_checkpoint(start, folder / START, {})
     windows = {
         "window_size": train.window_size,
         "horizon_steps": train.horizon_steps,
         "cadence_seconds": train.frame.cadence_seconds,
-        "edges": edges,
+        "links": len(train.frame.links),
     }
     write_atomically(folder / WINDOWS, json.dumps(windows).encode())
     write_atomically(folder / JOB, json.dumps(asdict(job)).encode())
@@ -98,16 +98,13 @@ def read(folder: Path) -> Job:
     return Job(**json.loads((folder / JOB).read_bytes()))
 
 
-def read_windows(folder: Path, machine: int) -> tuple[Split, Fleet]:
-    """What a rank of this machine sees; samples are read from disk when their windows are used."""
+def read_windows(folder: Path, machine: int) -> Split:
+    """What a process of this machine sees; samples are read from disk when they are used."""
     described = json.loads((folder / WINDOWS).read_bytes())
-    windows_of_links = np.load(folder / LINKS)
-    parts = {
-        "train": _read_index(folder / f"{SHARE}{machine}", described),
-        "validation": _read_index(folder / VALIDATION, described),
-    }
-    split = Split(parts, {}, 0.0, whole_days=False, by="calendar")
-    return split, Fleet(windows_of_links, before=int(windows_of_links[: described["edges"][machine]].sum()))
+    share = folder / f"{SHARE}{machine}"
+    frame = _read_frame(share, described)
+    parts = {name: _read_index(share, name, frame, described) for name in ("train", VALIDATION)}
+    return Split(parts, {}, 0.0, whole_days=False, by="calendar")
 
 
 @contextmanager
@@ -171,23 +168,29 @@ def _download(store: Store, items: list[ObjectInfo], folder: Path) -> None:
         store.download(item.key, folder / item.key, max_bytes=item.size_bytes)
 
 
-def _write_index(folder: Path, index: WindowIndex) -> None:
+def _write_frame(folder: Path, frame: TelemetryFrame) -> None:
     for name in FRAME:
-        _save(folder / f"{name}.npy", getattr(index.frame, name))
-        index.frame.release()
+        _save(folder / f"{name}.npy", getattr(frame, name))
+        frame.release()
+
+
+def _write_positions(folder: Path, part: str, index: WindowIndex) -> None:
     for name in POSITIONS:
-        _save(folder / f"{name}.npy", getattr(index.positions, name))
+        _save(folder / f"{part}-{name}.npy", getattr(index.positions, name))
 
 
-def _read_index(folder: Path, described: dict[str, Any]) -> WindowIndex:
+def _read_frame(folder: Path, described: dict[str, Any]) -> TelemetryFrame:
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in FRAME}
-    frame = TelemetryFrame(
+    return TelemetryFrame(
         **arrays,
-        links=pd.DataFrame(),
+        links=pd.DataFrame(index=range(described["links"])),
         cadence_seconds=described["cadence_seconds"],
         mapped=tuple(array._mmap for array in arrays.values()),  # noqa: SLF001 - its pages are let go after use
     )
-    positions = Starts(*(np.load(folder / f"{name}.npy") for name in POSITIONS))
+
+
+def _read_index(folder: Path, part: str, frame: TelemetryFrame, described: dict[str, Any]) -> WindowIndex:
+    positions = Starts(*(np.load(folder / f"{part}-{name}.npy") for name in POSITIONS))
     return WindowIndex(frame, positions, described["window_size"], described["horizon_steps"])
 
 

@@ -33,7 +33,7 @@ HERE = "--here"
 """Tells ranks that they are on the machine that runs the step."""
 
 
-def over_ranks(
+def run_distributed(
     task: str,
     start: Forecaster,
     split: Split,
@@ -77,7 +77,7 @@ def over_ranks(
         over = resume.finished(checkpoint)
     if over is None:
         raise RankError(f"{resume.path}: the ranks ended without a result; see the log above.")
-    windows = {name: len(part) for name, part in split.parts.items()}  # no rank sees all of them
+    windows = {name: len(part) for name, part in split.parts.items()}  # no process sees all of them
     return Training(over.model, over.history | {"windows": windows})
 
 

@@ -21,14 +21,14 @@ import torch.distributed as dist
 
 from bwpredict.config import TrainingConfig
 from bwpredict.errors import BwPredictError
-from bwpredict.models.network import load_checkpoint
+from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.store.files import write_atomically
 from bwpredict.training import trainer
 from bwpredict.training.checkpointing import Resume
 from bwpredict.training.distributed import job as jobs
 from bwpredict.training.distributed.job import START
 from bwpredict.training.distributed.launcher import ERROR, HERE
-from bwpredict.training.distributed.process_group import Ranks
+from bwpredict.training.distributed.process_group import ProcessGroup
 from bwpredict.training.progress import log_epoch
 
 logger = logging.getLogger(__name__)
@@ -43,47 +43,42 @@ def main() -> None:
     _end_with_the_launcher()
     device = _device()
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=SILENCE)
-    ranks = Ranks(
-        dist.get_rank(),
-        dist.get_world_size(),
-        local_rank=int(os.environ["LOCAL_RANK"]),
-        local_count=int(os.environ["LOCAL_WORLD_SIZE"]),
-    )
-    ranks = replace(ranks, first=ranks.gather(HERE in sys.argv).index(True))
+    group = ProcessGroup(dist.get_rank(), dist.get_world_size())
+    group = replace(group, first=group.gather(HERE in sys.argv).index(True))
     logging.basicConfig(
-        level=logging.INFO if ranks.is_first else logging.ERROR, format="%(message)s", stream=sys.stdout
+        level=logging.INFO if group.is_first else logging.ERROR, format="%(message)s", stream=sys.stdout
     )
     folder = Path(sys.argv[1])
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            _train(folder, Path(scratch), device, ranks)
+            _train(folder, Path(scratch), device, group)
     except BwPredictError as error:
-        if ranks.is_first:
+        if group.is_first:
             sentence = {"type": type(error).__name__, "message": str(error)}
             write_atomically(folder / ERROR, json.dumps(sentence).encode())
-        elif ranks.local_rank == 0:
+        elif int(os.environ["LOCAL_RANK"]) == 0:
             logger.error("%s", error)
         sys.exit(error.exit_code)
     dist.destroy_process_group()
 
 
-def _train(folder: Path, scratch: Path, device: torch.device, ranks: Ranks) -> None:
+def _train(folder: Path, scratch: Path, device: torch.device, group: ProcessGroup) -> None:
     job, machine = jobs.read(folder), int(os.environ["GROUP_RANK"])
     if job.address:
-        _wait_for_shares(job.address, folder, machine, ranks)
-    split, fleet = jobs.read_windows(folder, machine)
-    state = _state_of_the_first(Path(job.resume), scratch, ranks)
-    resume = Resume(state, job.every_seconds, writes=ranks.is_first)
+        _wait_for_shares(job.address, folder, machine, group)
+    split = jobs.read_windows(folder, machine)
+    state = _state_of_the_first(Path(job.resume), scratch, group)
+    resume = Resume(state, job.every_seconds, writes=group.is_first)
     resume.look(job.identity)
     settings: dict[str, Any] = {
         "absent": frozenset(job.absent),
-        "on_epoch": log_epoch if ranks.is_first else None,
+        "on_epoch": log_epoch if group.is_first else None,
         "device": device,
         "resume": resume,
-        "ranks": replace(ranks, fleet=fleet),
+        "group": group,
     }
     config = TrainingConfig(**job.config)
-    checkpoint = Path(job.checkpoint) if ranks.is_first else scratch / "best.pth"
+    checkpoint = Path(job.checkpoint) if group.is_first else scratch / "best.pth"
     start = load_checkpoint(folder / START)
     if job.task == "train":
         trainer.train(split, config, checkpoint, start=start, **settings)
@@ -92,25 +87,25 @@ def _train(folder: Path, scratch: Path, device: torch.device, ranks: Ranks) -> N
         task(start, split, config, checkpoint, **settings)
 
 
-def _wait_for_shares(address: str, folder: Path, machine: int, ranks: Ranks) -> None:
+def _wait_for_shares(address: str, folder: Path, machine: int, group: ProcessGroup) -> None:
     """Have every machine fetch its share of the windows; meanwhile the ranks ask each other, so that a death is seen.
 
     The machine that runs the step has them.
     """
     fetching = None
-    if HERE not in sys.argv and ranks.local_rank == 0:
+    if HERE not in sys.argv and int(os.environ["LOCAL_RANK"]) == 0:
         fetching = ThreadPool(1).apply_async(jobs.fetch_share, (address, folder, machine))
-    while not all(ranks.gather(fetching is None or fetching.ready())):
+    while not all(group.gather(fetching is None or fetching.ready())):
         time.sleep(1)
     if fetching:
         fetching.get()
 
 
-def _state_of_the_first(path: Path, scratch: Path, ranks: Ranks) -> Path:
+def _state_of_the_first(path: Path, scratch: Path, group: ProcessGroup) -> Path:
     """What the training continues from, as the first rank has it: `path` there, a copy of it for the others."""
-    content = [path.read_bytes() if ranks.is_first and path.is_file() else b""]
-    dist.broadcast_object_list(content, src=ranks.first)
-    if ranks.is_first:
+    content = [path.read_bytes() if group.is_first and path.is_file() else b""]
+    dist.broadcast_object_list(content, src=group.first)
+    if group.is_first:
         return path
     copy = scratch / "resume.pth"
     if content[0]:

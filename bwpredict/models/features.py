@@ -1,0 +1,294 @@
+"""Raw samples of a link to what the network sees, and the memory of the link that this takes.
+
+Levels are logarithms. Each is seen relative to moving averages of the link itself, in units of the link's own usual
+deviation (instance normalisation), so that the same weights serve links of any size. A missing value (NaN) updates
+nothing: its averages stay, only their weights decay, and a mask tells the network.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bwpredict import schema
+
+MEMORY_MINUTES = (4.0, 12.0, 40.0, 120.0, 480.0, 1440.0)
+"""Time constants of the moving averages; the first is the anchor of every forecast."""
+LONGEST_STEP = 240
+"""Samples at a time: the arithmetic of the moving averages grows with their square."""
+RECENT_SAMPLES = 20
+"""Seen one by one, the current one included."""
+SIMPLE_FORECASTS = ("last_value", "mean_15_minutes", "median_15_minutes")
+_MEAN_MINUTES = 15
+_DEVIATION_FROM, _DEVIATION_MEMORY = 2, 4
+"""A deviation is the distance to the 40 minutes' average; its own average is that of 480 minutes."""
+_MATURITY_MEMORY = 3
+"""Of 120 minutes."""
+_PRIOR_SAMPLES = 20
+"""The fleet's usual deviation weighs as much as that of so many samples of the link."""
+_QUIET_SHARE = 0.05
+"""A link whose own deviation is far below this share of its scale stands still, and so does its forecast."""
+_LARGEST_DEVIATION, _LARGEST_PLACE = 10.0, 6.0
+_SMALLEST_SCALE = 1e-3
+_LARGEST_LOG = 80.0
+_SMALLEST_WEIGHT, _NO_WEIGHT = 1e-6, 1e-35
+
+TARGETS = len(schema.TARGETS)
+CONTEXT = tuple(schema.FEATURES.index(name) for name in ("congestion_window", "queue_depth", "retransmits"))
+LEVELS = TARGETS + len(CONTEXT)
+CALENDAR = ((schema.FEATURES.index("time_of_day"), 24), (schema.FEATURES.index("day_of_week"), 7))
+
+_MEMORIES = len(MEMORY_MINUTES)
+_PARTS = {
+    "means": (_MEMORIES, LEVELS),
+    "weights": (_MEMORIES, LEVELS),
+    "deviation": (1, LEVELS),
+    "deviation_weight": (1, LEVELS),
+    "last": (1, LEVELS),
+    "recent": (RECENT_SAMPLES - 1, TARGETS),
+    "age": (1, TARGETS),
+}
+"""The memory's parts and their shapes, in the order in which they lie in the state."""
+MEMORY_SIZE = sum(math.prod(shape) for shape in _PARTS.values())
+SEQUENCE_INPUTS = LEVELS * (_MEMORIES + 1) + LEVELS + TARGETS + 2 * len(CALENDAR) + LEVELS + _MEMORIES
+"""Columns that the LSTM sees: changes, place, scale, calendar, mask, weights of the averages."""
+RECENT_INPUTS = 2 * RECENT_SAMPLES * TARGETS
+"""Columns of the last samples, in order of time and in order of size."""
+
+
+class Features(NamedTuple):
+    """Of each sample, [batch, t, ...]; everything in log space."""
+
+    sequence: Tensor
+    """[batch, t, SEQUENCE_INPUTS]"""
+    recent: Tensor
+    """[batch, t, RECENT_SAMPLES, targets], log levels, the current one last."""
+    anchor: Tensor
+    """[batch, t, targets], the average of the last few minutes."""
+    scale: Tensor
+    """[batch, t, targets], the link's usual deviation."""
+    movement: Tensor
+    """[batch, t, targets], in [0, 1]: 0 where the link has never moved."""
+    known: Tensor
+    """[batch, t, targets], 1 once a value was seen, else 0."""
+    deviation: Tensor
+    """[batch, t, levels], the distance to the average of the last hour; 0 where missing."""
+    maturity: Tensor
+    """[batch, t, targets], how much of a day's memory there is: 0 after a window of samples, 1 after four hours."""
+
+
+@dataclass(frozen=True)
+class Moving:
+    """Moving averages along a sequence, and how much of their full weight each has."""
+
+    mean: Tensor
+    """[batch, memories, t, columns]"""
+    weight: Tensor
+    """[batch, memories, t, columns], 0 (never seen) to 1."""
+
+
+class FeatureLayer(nn.Module):
+    """Samples and the link's memory to features and the next memory; holds the fleet's scales."""
+
+    level_mean: Tensor
+    level_spread: Tensor
+    usual_deviation: Tensor
+    offset: Tensor
+    count: Tensor
+
+    def __init__(self, cadence_seconds: int) -> None:
+        """Unscaled until `fit`."""
+        super().__init__()
+        self.minutes = cadence_seconds / 60
+        self.mean_samples = max(1, min(RECENT_SAMPLES, round(_MEAN_MINUTES / self.minutes)))
+        for name, value in (("level_mean", 0.0), ("level_spread", 1.0), ("usual_deviation", 0.1)):
+            self.register_buffer(name, torch.full((LEVELS,), value))
+        self.register_buffer("count", torch.arange(1.0, LONGEST_STEP + 1), persistent=False)
+        floors = [schema.MAPE_FLOORS[name] for name in schema.TARGETS]
+        self.register_buffer("offset", torch.tensor(floors + [1.0] * len(CONTEXT)))
+
+    def levels(self, samples: Tensor) -> Tensor:
+        """[..., features] raw to [..., levels], as log(value + offset): the targets, then the context."""
+        columns = torch.cat((samples[..., :TARGETS], samples[..., CONTEXT]), dim=-1)
+        return torch.log(columns.clamp(min=0) + self.offset)
+
+    def forward(self, samples: Tensor, memory: Tensor, level_noise: Tensor | None = None) -> tuple[Features, Tensor]:
+        """[batch, t, features] raw and memory [batch, MEMORY_SIZE] to features and the next memory.
+
+        `level_noise` [batch, levels] is added to where the link lies among others, in spreads of the fleet.
+        """
+        before = _unpacked(memory)
+        raw_levels = self.levels(samples)
+        present = raw_levels.abs() < _LARGEST_LOG  # False of NaN
+        mask = present.to(raw_levels.dtype)
+        levels = torch.where(present, raw_levels, 0.0)
+        bank = self._moving(levels, mask, before["means"], before["weights"], range(_MEMORIES))
+        # Never seen: what a raw value of 0 would be.
+        means = torch.where(bank.weight > 0, bank.mean, torch.log(self.offset))
+        filled = torch.where(present, levels, means[:, 0])
+        deviation = (filled - means[:, _DEVIATION_FROM]).abs()
+        own = self._moving(deviation, mask, before["deviation"], before["deviation_weight"], [_DEVIATION_MEMORY])
+        scale, movement = self._scale(own)
+        seen = (bank.weight[:, -1, :, :TARGETS] > 0).to(levels.dtype)
+        until = (self._lag(samples.shape[1]) >= 0).to(levels.dtype)
+        age = (before["age"] + until @ seen).clamp(max=RECENT_SAMPLES)
+        history = torch.cat((before["recent"], filled[..., :TARGETS]), dim=1)
+        previous = torch.cat((before["last"], filled), dim=1)[:, : filled.shape[1]]
+        step = torch.where(self._seen_before(before, bank), filled - previous, 0.0)
+        features = Features(
+            sequence=self._sequence(samples, filled, means, step, scale, mask, bank.weight, level_noise),
+            recent=_windows(history, age, means[:, 0, :, :TARGETS]),
+            anchor=means[:, 0, :, :TARGETS],
+            scale=scale[..., :TARGETS],
+            movement=movement[..., :TARGETS],
+            known=seen,
+            deviation=deviation * mask,
+            maturity=self._maturity(bank.weight[:, _MATURITY_MEMORY, :, :TARGETS]),
+        )
+        after = {
+            "means": bank.mean[:, :, -1],
+            "weights": _floored(bank.weight[:, :, -1]),
+            "deviation": own.mean[:, :, -1],
+            "deviation_weight": _floored(own.weight[:, :, -1]),
+            "last": filled[:, -1:],
+            "recent": history[:, 1 - RECENT_SAMPLES :],
+            "age": age[:, -1:],
+        }
+        return features, torch.cat([after[name].flatten(1) for name in _PARTS], dim=1)
+
+    def simple_forecasts(self, recent: Tensor) -> Tensor:
+        """[..., RECENT_SAMPLES, targets] to [..., len(SIMPLE_FORECASTS), targets], in log space."""
+        last_minutes = recent[..., -self.mean_samples :, :]
+        ordered = torch.topk(last_minutes, self.mean_samples, dim=-2).values
+        middle = (ordered[..., self.mean_samples // 2, :] + ordered[..., (self.mean_samples - 1) // 2, :]) / 2
+        return torch.stack((recent[..., -1, :], last_minutes.mean(dim=-2), middle), dim=-2)
+
+    @torch.no_grad()
+    def fit(self, samples: Tensor) -> None:
+        """Measure the fleet's scales on sequences [n, t, features] in raw units, NaN where a value is missing."""
+        levels = self.levels(samples)
+        present = levels.abs() < _LARGEST_LOG
+        count = present.sum(dim=(0, 1)).clamp(min=1)
+        mean = torch.where(present, levels, 0.0).sum(dim=(0, 1)) / count
+        variance = torch.where(present, (levels - mean).square(), 0.0).sum(dim=(0, 1)) / count
+        self.level_mean.copy_(mean)
+        self.level_spread.copy_(variance.sqrt().clamp(min=_SMALLEST_SCALE))
+        memory, total = levels.new_zeros(len(levels), MEMORY_SIZE), 0.0
+        self.usual_deviation.fill_(1.0)
+        for step in torch.split(samples, LONGEST_STEP, dim=1):
+            features, memory = self(step, memory)
+            total = total + features.deviation.sum(dim=(0, 1))
+        deviation = total / count
+        self.usual_deviation.copy_(deviation.clamp(min=_SMALLEST_SCALE))
+
+    def _moving(self, values: Tensor, mask: Tensor, mean: Tensor, weight: Tensor, memories: object) -> Moving:
+        """Exponential moving averages, right from the first sample on: the weight that is there corrects their bias.
+
+        values, mask [batch, t, columns]; mean, weight [batch, memories, columns], of before.
+        """
+        minutes = torch.tensor([MEMORY_MINUTES[each] for each in memories], device=values.device)  # type: ignore[attr-defined]
+        decay = self.minutes / minutes
+        batch, count, columns = values.shape
+        lag = self._lag(count)
+        kernel = torch.where(lag >= 0, torch.exp(-lag.clamp(min=0) * decay[:, None, None]), 0.0)
+        kernel = kernel * (1 - torch.exp(-decay))[:, None, None]
+        both = torch.cat((values * mask, mask), dim=-1).transpose(0, 1).reshape(count, batch * 2 * columns)
+        sums = (kernel @ both[None]).reshape(len(decay), count, batch, 2, columns)
+        sums = sums.permute(2, 0, 1, 3, 4)
+        carried = torch.exp(-self.count[:count] * decay[:, None])[None, :, :, None] * weight[:, :, None]
+        total = sums[..., 1, :] + carried
+        averaged = (sums[..., 0, :] + carried * mean[:, :, None]) / total.clamp(min=_NO_WEIGHT)
+        return Moving(torch.where(total > _NO_WEIGHT, averaged, mean[:, :, None]), total)
+
+    def _lag(self, count: int) -> Tensor:
+        """[count, count], how many samples the first is after the second."""
+        steps = self.count[:count]
+        return steps[:, None] - steps[None, :]
+
+    def _scale(self, own: Moving) -> tuple[Tensor, Tensor]:
+        """[batch, t, levels] each: the usual deviation, at first the fleet's, and the movement."""
+        prior = 1 - math.exp(-_PRIOR_SAMPLES * self.minutes / MEMORY_MINUTES[_DEVIATION_MEMORY])
+        mean, weight = own.mean[:, 0], own.weight[:, 0]
+        scale = (mean * weight + prior * self.usual_deviation) / (weight + prior)
+        return scale, mean / (mean + _QUIET_SHARE * scale)
+
+    def _seen_before(self, before: dict[str, Tensor], bank: Moving) -> Tensor:
+        """[batch, t, levels], whether there was a value before this minute's."""
+        weight = torch.cat((before["weights"][:, -1:], bank.weight[:, -1]), dim=1)
+        return weight[:, : bank.weight.shape[2]] > 0
+
+    def _maturity(self, weight: Tensor) -> Tensor:
+        """0 to 1 of the weight of the 120 minutes' average."""
+        minutes = MEMORY_MINUTES[_MATURITY_MEMORY]
+        none, full = (1 - math.exp(-samples / minutes) for samples in (20 * self.minutes, 240))
+        return ((weight - none) / max(full - none, 1e-3)).clamp(0, 1)
+
+    def _sequence(
+        self,
+        samples: Tensor,
+        filled: Tensor,
+        means: Tensor,
+        step: Tensor,
+        scale: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        level_noise: Tensor | None,
+    ) -> Tensor:
+        """[batch, t, SEQUENCE_INPUTS]"""
+        changes = [filled - means[:, 0], *(means[:, each] - means[:, each + 1] for each in range(_MEMORIES - 1)), step]
+        relative = torch.cat([change / scale for change in changes], dim=-1)
+        place = (filled - self.level_mean) / self.level_spread
+        if level_noise is not None:
+            place = place + level_noise[:, None]
+        size = torch.log(scale / self.usual_deviation)[..., :TARGETS]
+        maturity = weight[..., :TARGETS].mean(dim=-1).transpose(1, 2)
+        parts = (
+            relative.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION),
+            place.clamp(-_LARGEST_PLACE, _LARGEST_PLACE),
+            size.clamp(-_LARGEST_PLACE, _LARGEST_PLACE),
+            _calendar(samples),
+            1 - mask,
+            maturity,
+        )
+        return torch.cat(parts, dim=-1)
+
+
+def recent_inputs(features: Features) -> Tensor:
+    """[batch, t, RECENT_INPUTS]: the last samples relative to the anchor, in order of time and in order of size."""
+    relative = (features.recent - features.anchor[..., None, :]) / features.scale[..., None, :]
+    relative = relative.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION)
+    ordered = torch.topk(relative, RECENT_SAMPLES, dim=-2).values
+    return torch.cat((relative.flatten(-2), ordered.flatten(-2)), dim=-1)
+
+
+def _calendar(samples: Tensor) -> Tensor:
+    """[batch, t, 4]: hour and day as sines and cosines; 0 where they are missing."""
+    angles = [samples[..., column] * (2 * math.pi / period) for column, period in CALENDAR]
+    parts = torch.stack([function(angle) for angle in angles for function in (torch.sin, torch.cos)], dim=-1)
+    return torch.where(parts.abs() < 2, parts, 0.0)  # NaN is not
+
+
+def _windows(history: Tensor, age: Tensor, anchor: Tensor) -> Tensor:
+    """[batch, t, RECENT_SAMPLES, targets] of `history` [batch, RECENT_SAMPLES - 1 + t, targets].
+
+    What lies before the first sample of a link is its anchor.
+    """
+    count = history.shape[1] - RECENT_SAMPLES + 1
+    stacked = torch.stack([history[:, each : each + count] for each in range(RECENT_SAMPLES)], dim=2)
+    ago = torch.arange(RECENT_SAMPLES - 1, -1, -1, device=history.device, dtype=history.dtype)
+    return torch.where(ago[:, None] < age[:, :, None], stacked, anchor[:, :, None])
+
+
+def _floored(weight: Tensor) -> Tensor:
+    """However long a gap is, its link has been seen."""
+    return torch.where(weight > 0, weight.clamp(min=_SMALLEST_WEIGHT), 0.0)
+
+
+def _unpacked(memory: Tensor) -> dict[str, Tensor]:
+    sizes = [math.prod(shape) for shape in _PARTS.values()]
+    parts = torch.split(memory, sizes, dim=1)
+    return {name: part.reshape(-1, *shape) for (name, shape), part in zip(_PARTS.items(), parts, strict=True)}

@@ -1,0 +1,138 @@
+"""The validation part as consumers meet it: windows from an empty state, and streams that have been followed for a day.
+
+Training, the choice of what is served and the calibration of intervals all look at a part through `observations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bwpredict.datasets.windows import DAY_SECONDS, Index, WindowIndex
+from bwpredict.models.features import TARGETS, Features
+from bwpredict.models.network import MODES, Forecaster, Raw
+from bwpredict.training.batches import CHUNK, Batch, Floats, Sequences, targets_ahead
+from bwpredict.training.loss import batch_loss
+
+STREAM_LINKS = 64
+"""At most so many links are followed."""
+BLOCK_SECONDS = 2 * 3600
+"""Errors within a block of a link hang together."""
+_WINDOWS_AT_A_TIME = 1000
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Forecasts of n samples, and what came true."""
+
+    mode: int
+    """Position in `MODES`."""
+    raw: Raw
+    """[n, 1, ...]"""
+    actual: Tensor
+    """[n, 1, horizons, targets] in log space, NaN where missing."""
+    link: Index
+    """[n]"""
+    block: Index
+    """[n], number of the block of time."""
+
+
+def observations(
+    model: Forecaster, index: WindowIndex, most_windows: int, modes: tuple[int, ...] = (0, 1)
+) -> Iterator[Observation]:
+    """Cold: at most so many windows, evenly spread. Warm: each minute of some links, after a day of history."""
+    model.eval()
+    with torch.inference_mode():
+        if 0 in modes:
+            yield from _cold(model, index.spread(most_windows))
+        if 1 in modes:
+            yield from _warm(model, index)
+
+
+def validation_losses(
+    model: Forecaster, index: WindowIndex, most_windows: int, weights: Tensor, raw_error_share: float
+) -> list[tuple[float, int]]:
+    """Of each mode the sum of the losses, and of how many forecasts."""
+    found = [(0.0, 0) for _ in MODES]
+    for seen in observations(model, index, most_windows):
+        nothing = seen.actual.new_zeros(1, 1, TARGETS)
+        batch = Batch(nothing, seen.actual, seen.actual, nothing, nothing)
+        loss, count = float(batch_loss(model, seen.raw, batch, weights, raw_error_share)), len(seen.link)
+        total, before = found[seen.mode]
+        found[seen.mode] = (total + loss * count, before + count)
+    return found
+
+
+def served_loss(
+    model: Forecaster, index: WindowIndex, most_windows: int, weights: Tensor, typical_change: Tensor
+) -> float:
+    """Of the medians as they are served, in units of the given typical change: comparable between models."""
+    means = []
+    for mode in range(len(MODES)):
+        total, count = 0.0, 0
+        for seen in observations(model, index, most_windows, (mode,)):
+            median = model.confirmed(seen.raw.quantiles, seen.raw.features)[..., 1, :]
+            errors = ((median - seen.actual) / typical_change).abs().flatten(0, 2)
+            total += float((errors.nanmean(dim=0).nan_to_num() * weights).sum()) * len(seen.link)
+            count += len(seen.link)
+        means += [total / count] if count else []
+    return sum(means) / len(means)
+
+
+def _cold(model: Forecaster, index: WindowIndex) -> Iterator[Observation]:
+    frame, contract = index.frame, model.contract
+    sequences = Sequences.of(index)
+    after = contract.horizons_steps[-1]
+    for begin in range(0, len(index), _WINDOWS_AT_A_TIME):
+        rows = index.positions.rows(np.arange(begin, min(begin + _WINDOWS_AT_A_TIME, len(index))))
+        link, times = frame.link[rows], frame.timestamps[rows]
+        cut = sequences.cut(np.searchsorted(sequences.links, link), times, index.window_size + after)
+        samples, actual = _as_tensors(model, cut, index.window_size)
+        raw = model.unconfirmed(samples, model.empty_state(len(samples)), last_only=True)
+        yield Observation(
+            MODES.index("cold"),
+            Raw(raw.quantiles, Features(*(part[:, -1:] for part in raw.features)), raw.state),
+            actual[:, -1:],
+            link.astype(np.int64),
+            times // BLOCK_SECONDS,
+        )
+
+
+def _warm(model: Forecaster, index: WindowIndex) -> Iterator[Observation]:
+    frame, contract = index.frame, model.contract
+    own = Sequences.of(index).spread(STREAM_LINKS)
+    sequences = Sequences.of(index, history_seconds=DAY_SECONDS).spread(STREAM_LINKS)
+    begins = frame.timestamps[own.first_row]
+    starts, ends = sequences.spans
+    length, after = int((ends - starts).max()) // contract.cadence_seconds, contract.horizons_steps[-1]
+    state, which = model.empty_state(len(sequences)), np.arange(len(sequences))
+    for step in range(0, length, CHUNK):
+        times = starts[:, None] + (step + np.arange(CHUNK)) * contract.cadence_seconds
+        cut = sequences.cut(which, times[:, 0], CHUNK + after)
+        samples, actual = _as_tensors(model, cut, CHUNK)
+        raw = model.unconfirmed(samples, state)
+        state = raw.state
+        counted = torch.from_numpy((times >= begins[:, None]) & (times < ends[:, None])).to(samples.device)
+        counted = counted & torch.isfinite(samples[..., :TARGETS]).any(dim=-1)
+        chosen = counted.cpu().numpy()
+        if not chosen.any():
+            continue
+        yield Observation(
+            MODES.index("warm"),
+            Raw(raw.quantiles[counted][:, None], Features(*(part[counted][:, None] for part in raw.features)), state),
+            actual[counted][:, None],
+            np.broadcast_to(sequences.links[:, None], chosen.shape)[chosen],
+            times[chosen] // BLOCK_SECONDS,
+        )
+
+
+def _as_tensors(model: Forecaster, cut: Floats, length: int) -> tuple[Tensor, Tensor]:
+    """Samples [n, length, features] and what came true [n, length, horizons, targets] in log space, on the device."""
+    device = model.change_width.device
+    levels = model.in_log_space(torch.from_numpy(cut[..., :TARGETS]).to(device)).cpu().numpy()
+    _, actual = targets_ahead(levels, length, model.contract, 0)
+    return torch.from_numpy(cut[:, :length].copy()).to(device), torch.from_numpy(actual).to(device)
