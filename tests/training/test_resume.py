@@ -27,7 +27,7 @@ def one_thread():
 
 
 def train_until_killed(folder, point):
-    environment = os.environ | {"PYTHONPATH": f"{HELPERS}:{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{HELPERS}:{HELPERS.parents[1]}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(HELPERS / "small_training.py"), str(folder), point]
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=600)
 
