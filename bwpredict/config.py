@@ -86,13 +86,13 @@ class TrainingConfig(_Strict):
 
     epochs: int = Field(9, ge=1, le=1000, description="most passes over the window budget")
     batch_size: int = Field(
-        128, ge=8, le=65536, description="windows for each step; a chunk of a stream comes with every fourth"
+        512, ge=8, le=65536, description="windows for each step; a chunk of a stream comes with every sixteenth"
     )
-    learning_rate: float = Field(2e-3, gt=0, le=1)
+    learning_rate: float = Field(3e-3, gt=0, le=1)
     window_size: int = Field(schema.WINDOW_SIZE, ge=schema.MINIMUM_WINDOW_SIZE, le=schema.MAXIMUM_WINDOW_SIZE)
     horizon_minutes: int = Field(schema.HORIZON_MINUTES, ge=1, le=60)
     seed: int = Field(42, ge=0, lt=2**31)
-    windows_per_epoch: int = Field(20_000, ge=64, description="training windows drawn for each epoch")
+    windows_per_epoch: int = Field(80_000, ge=64, description="training windows drawn for each epoch")
     validation_windows: int = Field(4_000, ge=64, description="validation windows, evenly spread")
     patience_epochs: int = Field(4, ge=1, description="epochs without a better validation loss before training stops")
     gradient_clip_norm: float = Field(1.0, gt=0)

@@ -34,6 +34,7 @@ _QUIET_SHARE = 0.05
 """A link whose own deviation is far below this share of its scale stands still, and so does its forecast."""
 _LARGEST_DEVIATION, _LARGEST_PLACE = 10.0, 6.0
 _SMALLEST_SCALE = 1e-3
+_SMALLEST_SPREAD, _LARGEST_OWN = 2e-3, 6.0
 _LARGEST_LOG = 80.0
 _SMALLEST_WEIGHT, _NO_WEIGHT = 1e-6, 1e-35
 
@@ -54,10 +55,16 @@ _PARTS = {
 }
 """The memory's parts and their shapes, in the order in which they lie in the state."""
 MEMORY_SIZE = sum(math.prod(shape) for shape in _PARTS.values())
-SEQUENCE_INPUTS = LEVELS * (_MEMORIES + 1) + LEVELS + TARGETS + 2 * len(CALENDAR) + LEVELS + _MEMORIES
-"""Columns that the LSTM sees: changes, place, scale, calendar, mask, weights of the averages."""
-RECENT_INPUTS = 2 * RECENT_SAMPLES * TARGETS
-"""Columns of the last samples, in order of time and in order of size."""
+SEQUENCE_INPUTS = LEVELS * (_MEMORIES + 1) + TARGETS + 2 * len(CALENDAR) + LEVELS + _MEMORIES
+"""Columns that the LSTM sees: changes, scale, calendar, mask, weights of the averages. No levels: they mislead about
+links that training never saw, and of the others memory tells more."""
+LEVEL_BINS = 48
+SITUATION_INPUTS = 2 * len(CALENDAR) + LEVELS
+WINDOW_INPUTS = TARGETS * (3 * RECENT_SAMPLES + 1 + LEVEL_BINS) + LEVELS + 2 * len(CONTEXT) + SITUATION_INPUTS + 1
+"""Columns that the window head sees: see `FeatureLayer.window_inputs`."""
+_KNOWN_WINDOWS = 512
+_FAMILIAR_QUANTILE = 0.98
+_SMALLEST_BIN = 1e-5
 
 
 class Features(NamedTuple):
@@ -77,6 +84,10 @@ class Features(NamedTuple):
     """[batch, t, targets], 1 once a value was seen, else 0."""
     deviation: Tensor
     """[batch, t, levels], the distance to the average of the last hour; 0 where missing."""
+    situation: Tensor
+    """[batch, t, SITUATION_INPUTS], calendar and mask."""
+    context: Tensor
+    """[batch, t, 3, context], log levels: now, and their averages of a few minutes."""
     maturity: Tensor
     """[batch, t, targets], how much of a day's memory there is: 0 after a window of samples, 1 after four hours."""
 
@@ -98,6 +109,9 @@ class FeatureLayer(nn.Module):
     level_spread: Tensor
     usual_deviation: Tensor
     offset: Tensor
+    level_edges: Tensor
+    known_levels: Tensor
+    familiar_within: Tensor
     count: Tensor
 
     def __init__(self, cadence_seconds: int) -> None:
@@ -107,6 +121,9 @@ class FeatureLayer(nn.Module):
         self.mean_samples = max(1, min(RECENT_SAMPLES, round(_MEAN_MINUTES / self.minutes)))
         for name, value in (("level_mean", 0.0), ("level_spread", 1.0), ("usual_deviation", 0.1)):
             self.register_buffer(name, torch.full((LEVELS,), value))
+        self.register_buffer("level_edges", torch.linspace(0, 1, LEVEL_BINS + 1).repeat(TARGETS, 1))
+        self.register_buffer("known_levels", torch.zeros(_KNOWN_WINDOWS, TARGETS))
+        self.register_buffer("familiar_within", torch.ones(()))
         self.register_buffer("count", torch.arange(1.0, LONGEST_STEP + 1), persistent=False)
         floors = [schema.MAPE_FLOORS[name] for name in schema.TARGETS]
         self.register_buffer("offset", torch.tensor(floors + [1.0] * len(CONTEXT)))
@@ -116,11 +133,8 @@ class FeatureLayer(nn.Module):
         columns = torch.cat((samples[..., :TARGETS], samples[..., CONTEXT]), dim=-1)
         return torch.log(columns.clamp(min=0) + self.offset)
 
-    def forward(self, samples: Tensor, memory: Tensor, level_noise: Tensor | None = None) -> tuple[Features, Tensor]:
-        """[batch, t, features] raw and memory [batch, MEMORY_SIZE] to features and the next memory.
-
-        `level_noise` [batch, levels] is added to where the link lies among others, in spreads of the fleet.
-        """
+    def forward(self, samples: Tensor, memory: Tensor) -> tuple[Features, Tensor]:
+        """[batch, t, features] raw and memory [batch, MEMORY_SIZE] to features and the next memory."""
         before = _unpacked(memory)
         raw_levels = self.levels(samples)
         present = raw_levels.abs() < _LARGEST_LOG  # False of NaN
@@ -140,13 +154,15 @@ class FeatureLayer(nn.Module):
         previous = torch.cat((before["last"], filled), dim=1)[:, : filled.shape[1]]
         step = torch.where(self._seen_before(before, bank), filled - previous, 0.0)
         features = Features(
-            sequence=self._sequence(samples, filled, means, step, scale, mask, bank.weight, level_noise),
+            sequence=self._sequence(samples, filled, means, step, scale, mask, bank.weight),
             recent=_windows(history, age, means[:, 0, :, :TARGETS]),
             anchor=means[:, 0, :, :TARGETS],
             scale=scale[..., :TARGETS],
             movement=movement[..., :TARGETS],
             known=seen,
             deviation=deviation * mask,
+            situation=torch.cat((_calendar(samples), 1 - mask), dim=-1),
+            context=torch.stack((filled, means[:, 0], means[:, 1]), dim=2)[..., TARGETS:],
             maturity=self._maturity(bank.weight[:, _MATURITY_MEMORY, :, :TARGETS]),
         )
         after = {
@@ -159,6 +175,64 @@ class FeatureLayer(nn.Module):
             "age": age[:, -1:],
         }
         return features, torch.cat([after[name].flatten(1) for name in _PARTS], dim=1)
+
+    def window_inputs(
+        self, features: Features, level_noise: Tensor | None = None, familiar: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """[batch, t, WINDOW_INPUTS] of the last samples without memory; their mean and spread [batch, t, targets].
+
+        Samples are seen in units of the fleet's usual deviation and in those of their own spread, as a quiet link
+        and a noisy one ask for.
+
+        Levels tell links apart that training saw, and mislead about others: they are hidden unless `familiar`
+        [batch, 1], 1 or 0, says that they are known; without it, `familiarity` does.
+        """
+        anchor = features.recent[..., -self.mean_samples :, :].mean(dim=-2)
+        relative = (features.recent - anchor[..., None, :]) / self.usual_deviation[:TARGETS]
+        relative = relative.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION)
+        spread = relative.abs().mean(dim=-2) + _SMALLEST_SPREAD
+        own = (relative / spread[..., None, :]).clamp(-_LARGEST_OWN, _LARGEST_OWN)
+        ordered = torch.topk(own, RECENT_SAMPLES, dim=-2).values
+        known = self.familiarity(anchor) if familiar is None else familiar[:, None].expand(-1, anchor.shape[1], -1)
+        shift = 0.0 if level_noise is None else (level_noise * self.level_spread)[:, None]
+        levels = torch.cat((anchor, features.context[:, :, 0]), dim=-1) + shift
+        place = ((levels - self.level_mean) / self.level_spread).clamp(-_LARGEST_PLACE, _LARGEST_PLACE)
+        fine = self._piecewise_linear(levels[..., :TARGETS])
+        steps = ((features.context[:, :, :1] - features.context[:, :, 1:]) / self.usual_deviation[TARGETS:]).flatten(-2)
+        steps = steps.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION)
+        hidden = torch.cat((place, fine), dim=-1) * known
+        samples = torch.cat((relative, own, ordered), dim=-1).flatten(-2)
+        inputs = torch.cat((samples, torch.log(spread), steps, features.situation, hidden, known), dim=-1)
+        return inputs, anchor, spread * self.usual_deviation[:TARGETS]
+
+    def familiarity(self, anchor: Tensor) -> Tensor:
+        """[batch, t, targets] in log space to [batch, t, 1]: 1 where training saw such levels, down to 0."""
+        return (2 - self._strangeness(anchor) / self.familiar_within).clamp(0, 1)
+
+    def _strangeness(self, anchor: Tensor) -> Tensor:
+        """[..., 1], the largest difference of any level from the most similar known window, in usual deviations."""
+        differences = (anchor[..., None, :] - self.known_levels).abs() / self.usual_deviation[:TARGETS]
+        return differences.amax(dim=-1).amin(dim=-1, keepdim=True)
+
+    def _piecewise_linear(self, levels: Tensor) -> Tensor:
+        """[..., targets] to [..., targets * LEVEL_BINS], how far each bin is filled.
+
+        Tells close levels apart (Gorishniy et al., "On Embeddings for Numerical Features in Tabular Deep Learning",
+        NeurIPS 2022).
+        """
+        low, high = self.level_edges[:, :-1], self.level_edges[:, 1:]
+        return ((levels[..., None] - low) / (high - low)).clamp(0, 1).flatten(-2)
+
+    @torch.no_grad()
+    def fit_levels(self, anchor: Tensor) -> None:
+        """Get to know the levels of training windows [n, targets], means in log space."""
+        edges = torch.quantile(anchor, torch.linspace(0, 1, LEVEL_BINS + 1), dim=0).T
+        self.level_edges.copy_(edges + _SMALLEST_BIN * torch.arange(LEVEL_BINS + 1))
+        chosen = torch.linspace(0, len(anchor) - 1, _KNOWN_WINDOWS).long()
+        self.known_levels.copy_(anchor[chosen])
+        others = anchor[torch.linspace(1, len(anchor) - 1, 4 * _KNOWN_WINDOWS).long()]
+        strangeness = torch.cat([self._strangeness(part) for part in torch.split(others, _KNOWN_WINDOWS)])
+        self.familiar_within.copy_(torch.quantile(strangeness, _FAMILIAR_QUANTILE).clamp(min=1.0))
 
     def simple_forecasts(self, recent: Tensor) -> Tensor:
         """[..., RECENT_SAMPLES, targets] to [..., len(SIMPLE_FORECASTS), targets], in log space."""
@@ -236,33 +310,20 @@ class FeatureLayer(nn.Module):
         scale: Tensor,
         mask: Tensor,
         weight: Tensor,
-        level_noise: Tensor | None,
     ) -> Tensor:
         """[batch, t, SEQUENCE_INPUTS]"""
         changes = [filled - means[:, 0], *(means[:, each] - means[:, each + 1] for each in range(_MEMORIES - 1)), step]
         relative = torch.cat([change / scale for change in changes], dim=-1)
-        place = (filled - self.level_mean) / self.level_spread
-        if level_noise is not None:
-            place = place + level_noise[:, None]
         size = torch.log(scale / self.usual_deviation)[..., :TARGETS]
         maturity = weight[..., :TARGETS].mean(dim=-1).transpose(1, 2)
         parts = (
             relative.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION),
-            place.clamp(-_LARGEST_PLACE, _LARGEST_PLACE),
             size.clamp(-_LARGEST_PLACE, _LARGEST_PLACE),
             _calendar(samples),
             1 - mask,
             maturity,
         )
         return torch.cat(parts, dim=-1)
-
-
-def recent_inputs(features: Features) -> Tensor:
-    """[batch, t, RECENT_INPUTS]: the last samples relative to the anchor, in order of time and in order of size."""
-    relative = (features.recent - features.anchor[..., None, :]) / features.scale[..., None, :]
-    relative = relative.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION)
-    ordered = torch.topk(relative, RECENT_SAMPLES, dim=-2).values
-    return torch.cat((relative.flatten(-2), ordered.flatten(-2)), dim=-1)
 
 
 def _calendar(samples: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """The network: a stateful LSTM over features of a link, with a head of quantiles for several horizons.
 
     median = anchor + scale * (direct(x) + head(lstm(x)))                in log space
-    forecast = exp(simple + share * (median - simple)) - offset          in raw units
 
 The anchor is the mean of the link's last few minutes, the scale its usual deviation; `simple` is a simple forecast
 (last value, mean or median of 15 minutes), and the share, in [0, 1], is what validation confirms of the network. The
@@ -10,6 +9,7 @@ last layers start at zero, so an untrained network forecasts its anchor.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,13 +25,12 @@ from bwpredict.models.features import (
     LONGEST_STEP,
     MEMORY_MINUTES,
     MEMORY_SIZE,
-    RECENT_INPUTS,
     SEQUENCE_INPUTS,
     SIMPLE_FORECASTS,
     TARGETS,
+    WINDOW_INPUTS,
     FeatureLayer,
     Features,
-    recent_inputs,
 )
 
 HORIZONS_MINUTES = (1, 5, 15, 30, 60)
@@ -40,8 +39,11 @@ STATE_VERSION = 1
 """Of the state's layout: a model refuses a state of another version."""
 MODES = ("cold", "warm")
 """A link of which there is little more than a window, and one that has been followed for hours."""
+WINDOW_UNITS, WINDOW_DROPOUT = (256, 256, 256), 0.1
 _LARGEST_LOG = 30.0
 _SMALLEST_CHANGE = 1e-3
+_KNOWN_EVERY = 7
+"""Samples between the windows whose levels are looked at."""
 _CHANGE_QUANTILES = (0.0005, 0.9995)
 
 
@@ -120,6 +122,7 @@ class Forecaster(nn.Module):
     typical_change: Tensor
     typical_level: Tensor
     level_drift: Tensor
+    memory_share: Tensor
     network_share: Tensor
     simple_weights: Tensor
     interval_factor: Tensor
@@ -131,22 +134,26 @@ class Forecaster(nn.Module):
         self.contract, self.architecture = contract, architecture
         sizes = ARCHITECTURES[architecture]
         horizons = len(contract.horizons_steps)
-        outputs = horizons * len(QUANTILES) * TARGETS
+        outputs = horizons * TARGETS * len(QUANTILES)
         self.features = FeatureLayer(contract.cadence_seconds)
         self.lstm = nn.ModuleList(
             nn.LSTM(before, units, batch_first=True)
             for before, units in zip((SEQUENCE_INPUTS, *sizes.lstm), sizes.lstm, strict=False)
         )
         self.norm = nn.ModuleList(nn.LayerNorm(units) if sizes.normalised else nn.Identity() for units in sizes.lstm)
-        self.head = _dense(sizes.lstm[-1] + RECENT_INPUTS, sizes, outputs)
-        self.direct = nn.Linear(SEQUENCE_INPUTS + RECENT_INPUTS, outputs)
-        for parameter in (*self.head[-1].parameters(), *self.direct.parameters()):
-            nn.init.zeros_(parameter)
+        self.head = _dense(sizes.lstm[-1], sizes, outputs)
+        self.direct = nn.Linear(SEQUENCE_INPUTS, outputs)
+        self.window_head = _window_head(outputs + horizons * TARGETS)
+        for layer in (self.head[-1], self.direct, self.window_head[-1]):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
         self.register_buffer("change_bounds", torch.tensor([-1.0, 1.0])[:, None, None].repeat(1, horizons, TARGETS))
         self.register_buffer("change_width", torch.ones(horizons, TARGETS))
         self.register_buffer("typical_change", torch.ones(horizons, TARGETS))
         self.register_buffer("typical_level", torch.ones(TARGETS))
         self.register_buffer("level_drift", torch.zeros(LEVELS))
+        memory = torch.tensor([0.0, 1.0])[:, None, None]
+        self.register_buffer("memory_share", memory.repeat(1, horizons, TARGETS))
         self.register_buffer("network_share", torch.ones(len(MODES), horizons, TARGETS))
         mean = torch.tensor([float("mean" in name) for name in SIMPLE_FORECASTS])
         self.register_buffer("simple_weights", mean[None, :, None, None].repeat(len(MODES), 1, horizons, TARGETS))
@@ -168,32 +175,37 @@ class Forecaster(nn.Module):
         They are made from the last sample on. lower <= output <= upper holds whatever the samples; loss lies within
         [0, 1], the other targets at 0 or above.
         """
-        raw = self.unconfirmed(samples, state, last_only=True)
-        features = Features(*(part[:, -1:] for part in raw.features))
-        logs = self.confirmed(raw.quantiles, features)[:, 0]
+        followed = self.follow(samples, state, last_only=True)
+        logs = self.served(followed.quantiles, self.window_quantiles(followed.features), followed.features)[:, 0]
         quantiles = self.to_raw(logs)
         lower, output, upper = quantiles[:, self.contract.place].unbind(1)
-        return Forecast(output, lower, upper, quantiles, raw.state)
+        return Forecast(output, lower, upper, quantiles, followed.state)
 
-    def unconfirmed(
-        self, samples: Tensor, state: Tensor, *, level_noise: Tensor | None = None, last_only: bool = False
-    ) -> Raw:
-        """As `forward`, for each sample (or the last), in log space, before what validation decided on.
-
-        `level_noise` [batch, levels]: see `FeatureLayer`.
-        """
+    def follow(self, samples: Tensor, state: Tensor, *, last_only: bool = False) -> Raw:
+        """As `forward`, for each sample (or the last), from memory alone and in log space."""
         memory, hidden = state[:, :MEMORY_SIZE], state[:, MEMORY_SIZE:]
-        features, memory = self.features(samples, memory, level_noise)
+        features, memory = self.features(samples, memory)
         encoded, hidden = self._recurrent(features.sequence, hidden)
         if last_only:
-            encoded, shown = encoded[:, -1:], Features(*(part[:, -1:] for part in features))
-        else:
-            shown = features
-        recent = recent_inputs(shown)
-        change = self.direct(torch.cat((shown.sequence, recent), dim=-1))
-        change = change + self.head(torch.cat((encoded, recent), dim=-1))
-        change = change.reshape(*change.shape[:2], -1, len(QUANTILES), TARGETS)
-        return Raw(self._quantiles(change, shown), features, torch.cat((memory, hidden), dim=1))
+            encoded, features = encoded[:, -1:], last_of(features)
+        change = self.direct(features.sequence) + self.head(encoded)
+        low, middle, high = _parted(change, len(QUANTILES))
+        scale = features.scale[:, :, None]
+        moved = scale * features.movement[:, :, None] * middle.clamp(self.change_bounds[0], self.change_bounds[1])
+        median = features.anchor[:, :, None] + moved
+        quantiles = _in_order(median, low, high, scale * self.change_width)
+        return Raw(quantiles, features, torch.cat((memory, hidden), dim=1))
+
+    def window_quantiles(
+        self, features: Features, *, level_noise: Tensor | None = None, familiar: Tensor | None = None
+    ) -> Tensor:
+        """[batch, t, horizons, quantiles, targets] in log space, from the last samples alone."""
+        inputs, anchor, spread = self.features.window_inputs(features, level_noise, familiar)
+        low, middle, high, own = _parted(self.window_head(inputs), len(QUANTILES) + 1)
+        largest = self.features.usual_deviation[:TARGETS] * self.change_bounds
+        moved = (self.typical_change * middle + spread[:, :, None] * own).clamp(largest[0], largest[1])
+        median = anchor[:, :, None] + features.movement[:, :, None] * moved
+        return _in_order(median, low, high, self.typical_change)
 
     def _recurrent(self, sequence: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """[batch, t, SEQUENCE_INPUTS] and [batch, 2 * units of all layers], to the last layer's output and the next."""
@@ -207,31 +219,24 @@ class Forecaster(nn.Module):
             after += [output[0], cell[0]]
         return sequence, torch.cat(after, dim=1)
 
-    def _quantiles(self, change: Tensor, features: Features) -> Tensor:
-        """[batch, t, horizons, quantiles, targets] in log space and in order: widths are positive."""
-        low, middle, high = change.unbind(-2)
-        scale = features.scale[:, :, None]
-        moved = scale * features.movement[:, :, None] * middle.clamp(self.change_bounds[0], self.change_bounds[1])
-        median = features.anchor[:, :, None] + moved
-        unit = scale * self.change_width
-        below, above = (unit * functional.softplus(part + 1.0) for part in (low, high))
-        return torch.stack((median - below, median, median + above), dim=-2)
+    def network_quantiles(self, stream: Tensor, window: Tensor, features: Features) -> Tensor:
+        """Both heads' quantiles [batch, t, horizons, quantiles, targets] as one, by how much memory counts."""
+        return window + self._of_mode(self.memory_share, features)[..., None, :] * (stream - window)
 
-    def confirmed(self, quantiles: Tensor, features: Features) -> Tensor:
-        """What is served of the network's quantiles [batch, t, horizons, quantiles, targets], in log space."""
-        warm = features.maturity[:, :, None]
-
-        def of_mode(values: Tensor) -> Tensor:
-            return values[0] + (values[1] - values[0]) * warm
-
-        low, middle, high = quantiles.unbind(-2)
+    def served(self, stream: Tensor, window: Tensor, features: Features) -> Tensor:
+        """What is served of both heads' quantiles [batch, t, horizons, quantiles, targets], in log space."""
+        low, middle, high = self.network_quantiles(stream, window, features).unbind(-2)
         simple = self.features.simple_forecasts(features.recent)
-        weighted = torch.stack([of_mode(self.simple_weights[:, each]) for each in range(len(SIMPLE_FORECASTS))], -2)
-        base = (weighted * simple[:, :, None]).sum(dim=-2)
-        median = base + of_mode(self.network_share) * (middle - base)
-        lower = median - of_mode(self.interval_factor[:, 0]) * (middle - low)
-        upper = median + of_mode(self.interval_factor[:, 1]) * (high - middle)
+        weights = [self._of_mode(self.simple_weights[:, each], features) for each in range(len(SIMPLE_FORECASTS))]
+        base = (torch.stack(weights, -2) * simple[:, :, None]).sum(dim=-2)
+        median = base + self._of_mode(self.network_share, features) * (middle - base)
+        lower = median - self._of_mode(self.interval_factor[:, 0], features) * (middle - low)
+        upper = median + self._of_mode(self.interval_factor[:, 1], features) * (high - middle)
         return torch.stack((lower, median, upper), dim=-2)
+
+    def _of_mode(self, values: Tensor, features: Features) -> Tensor:
+        """[modes, horizons, targets] to [batch, t, horizons, targets], between the modes by how mature memory is."""
+        return values[0] + (values[1] - values[0]) * features.maturity[:, :, None]
 
     def to_raw(self, logs: Tensor) -> Tensor:
         """[..., targets] in log space back to raw units, within physical bounds."""
@@ -253,8 +258,13 @@ class Forecaster(nn.Module):
         memory, parts = samples.new_zeros(len(samples), MEMORY_SIZE), []
         for step in torch.split(samples, LONGEST_STEP, dim=1):
             features, memory = self.features(step, memory)
-            parts.append((features.anchor, features.scale))
-        anchor, scale = (torch.cat(part, dim=1).numpy() for part in zip(*parts, strict=True))
+            mean = features.recent[..., -self.features.mean_samples :, :].mean(dim=-2)
+            known = torch.where(features.known > 0, mean, torch.nan)
+            parts.append((features.anchor, features.scale, known))
+        anchors, scales, known = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
+        known = known[:, ::_KNOWN_EVERY].flatten(0, 1)
+        self.features.fit_levels(known[torch.isfinite(known).all(dim=-1)])
+        anchor, scale = anchors.numpy(), scales.numpy()
         levels = self.features.levels(samples)[..., :TARGETS].numpy()
         for place, steps in enumerate(self.contract.horizons_steps):
             ahead = levels[:, min(steps, levels.shape[1] - 1) :]
@@ -295,6 +305,30 @@ class Forecaster(nn.Module):
 def _mean(values: npt.NDArray[np.float32], axes: tuple[int, ...]) -> Tensor:
     """The mean of what is not missing; never 0, since others are measured in units of it."""
     return torch.from_numpy(np.nanmean(values.astype(np.float64), axis=axes)).float().clamp(min=_SMALLEST_CHANGE**2)
+
+
+def last_of(features: Features) -> Features:
+    """Those of the last sample, [batch, 1, ...]."""
+    return Features(*(part[:, -1:] for part in features))
+
+
+def _parted(change: Tensor, parts: int) -> tuple[Tensor, ...]:
+    """[batch, t, outputs] of a head to so many [batch, t, horizons, targets]."""
+    return change.reshape(*change.shape[:2], -1, parts, TARGETS).unbind(-2)
+
+
+def _in_order(median: Tensor, low: Tensor, high: Tensor, unit: Tensor) -> Tensor:
+    """[batch, t, horizons, quantiles, targets]: widths are positive."""
+    below, above = (unit * functional.softplus(part + 1.0) for part in (low, high))
+    return torch.stack((median - below, median, median + above), dim=-2)
+
+
+def _window_head(outputs: int) -> nn.Sequential:
+    """Dense layers over the last samples."""
+    layers: list[nn.Module] = []
+    for inputs, units in itertools.pairwise((WINDOW_INPUTS, *WINDOW_UNITS)):
+        layers += [nn.Linear(inputs, units), nn.LayerNorm(units), nn.SiLU(), nn.Dropout(WINDOW_DROPOUT)]
+    return nn.Sequential(*layers, nn.Linear(WINDOW_UNITS[-1], outputs))
 
 
 def _dense(inputs: int, sizes: Architecture, outputs: int) -> nn.Sequential:

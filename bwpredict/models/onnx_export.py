@@ -42,7 +42,7 @@ QUANTIZED_PARITY_TOLERANCE = 0.05
 0.014, one on Starlink recordings 0.006). What it costs in accuracy is for the comparison to tell."""
 PROBE_TIMEOUT_SECONDS = 300
 OPSET = 18
-WARM_UP_MINUTES = 240
+WARM_UP_MINUTES = 720
 """Until a stream's skill is within a point of what it is after days (docs/accuracy.md)."""
 
 

@@ -1,4 +1,4 @@
-"""Telemetry as sequences of equal steps, and the batches that training draws from it: streams and cold starts.
+"""Telemetry as sequences of equal steps, and the batches that training draws from it: streams and windows.
 
 A missing minute is a row of NaN. Half of the streams get gaps, and some get levels that jump: what a link was tells
 nothing once it has changed.
@@ -25,15 +25,14 @@ CHUNK = 120
 """Samples through which a gradient goes back."""
 STREAM = 2880
 """Samples of a stream: two days at one a minute."""
-COLD_EXTRA = 12
-"""A cold start goes on for so many samples after its window."""
 GAP_SHARE, JUMP_SHARE = 0.5, 0.3
 """Of the streams."""
 LONGEST_GAP = 180
 JUMP, LARGE_JUMP, LARGE_JUMP_SHARE = 0.4, 2.0, 0.1
 """Standard deviations in log space."""
-DOUBT_SHARE = 0.5
-"""Sequences whose levels are given another place among the fleet's, as if of a link that training never saw."""
+UNFAMILIAR_SHARE = 0.2
+"""Windows that are taken for those of a link that training never saw."""
+_OFFSET = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS], np.float32)
 _VALUES = [column for column, name in enumerate(schema.FEATURES) if name not in ("time_of_day", "day_of_week")]
 
 
@@ -46,8 +45,6 @@ class Batch(NamedTuple):
     """[batch, t, horizons, targets] in log space: means of some minutes around each target; NaN where missing."""
     actual: Tensor
     """[batch, t, horizons, targets] in log space."""
-    level_noise: Tensor
-    """[batch, levels], in spreads of the fleet."""
     jumps: Tensor
     """[batch, t, targets] in log space: by how much the levels were moved."""
 
@@ -55,11 +52,29 @@ class Batch(NamedTuple):
         """The part of so many samples that comes after `number` others."""
         part = slice(number * CHUNK, (number + 1) * CHUNK)
         of_time = (self.samples[:, part], self.smoothed[:, part], self.actual[:, part])
-        return Batch(*of_time, self.level_noise, self.jumps[:, part])
+        return Batch(*of_time, self.jumps[:, part])
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
         return Batch(*(part.to(device, non_blocking=True) for part in self))
+
+
+class Windows(NamedTuple):
+    """Windows with what came after their last sample."""
+
+    samples: Tensor
+    """[batch, window_size, features] in raw units, NaN where missing."""
+    smoothed: Tensor
+    """[batch, 1, horizons, targets], as in `Batch`."""
+    actual: Tensor
+    level_noise: Tensor
+    """[batch, levels], by how much levels are moved, in spreads of the fleet: as from day to day."""
+    familiar: Tensor
+    """[batch, 1], 1 or 0: whether levels may tell which link it is."""
+
+    def to(self, device: torch.device) -> Windows:
+        """The same on a device."""
+        return Windows(*(part.to(device, non_blocking=True) for part in self))
 
 
 @dataclass(frozen=True)
@@ -151,13 +166,18 @@ class Sampler:
         """So many sequences, which are trained on chunk by chunk."""
         rng = np.random.default_rng(seed)
         batch = self._draw(rng, count, self.chunks * CHUNK)
-        return self._batch(rng, _with_gaps(rng, batch), self._jumps(rng, count, self.chunks * CHUNK))
+        return self._batch(_with_gaps(rng, batch), self._jumps(rng, count, self.chunks * CHUNK))
 
-    def cold_starts(self, count: int, seed: tuple[int, ...]) -> Batch:
-        """So many short sequences: what a consumer that has little history meets."""
+    def windows(self, count: int, seed: tuple[int, ...]) -> Windows:
+        """So many windows: what a consumer without a memory knows."""
         rng = np.random.default_rng(seed)
-        length = self.contract.window_size + COLD_EXTRA
-        return self._batch(rng, self._draw(rng, count, length), np.zeros((count, length, TARGETS), np.float32))
+        length = self.contract.window_size
+        cut, _ = self._draw(rng, count, length)
+        smoothed, actual = targets_ahead(_logs(cut), length, self.contract, self.smoothing)
+        noise = (rng.normal(size=(count, LEVELS)) * self.drift).astype(np.float32)
+        familiar = (rng.random((count, 1)) >= UNFAMILIAR_SHARE).astype(np.float32)
+        parts = (cut[:, :length].copy(), smoothed[:, -1:], actual[:, -1:], noise, familiar)
+        return Windows(*(torch.from_numpy(part) for part in parts))
 
     def _draw(self, rng: np.random.Generator, count: int, length: int) -> tuple[Floats, int]:
         """[count, length + what comes after, features], all links alike, at any time."""
@@ -175,17 +195,19 @@ class Sampler:
         after = np.arange(length) >= rng.integers(0, length, (count, 1))
         return (jump * after[..., None]).astype(np.float32)
 
-    def _batch(self, rng: np.random.Generator, drawn: tuple[Floats, int], jumps: Floats) -> Batch:
+    def _batch(self, drawn: tuple[Floats, int], jumps: Floats) -> Batch:
         cut, length = drawn
-        offset = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS], np.float32)
-        levels = np.log(np.maximum(cut[..., :TARGETS], 0) + offset)
         samples = cut[:, :length].copy()
-        smoothed, actual = targets_ahead(levels, length, self.contract, self.smoothing)
-        samples[..., :TARGETS] = np.maximum((samples[..., :TARGETS] + offset) * np.exp(jumps) - offset, 0)
+        smoothed, actual = targets_ahead(_logs(cut), length, self.contract, self.smoothing)
+        samples[..., :TARGETS] = np.maximum((samples[..., :TARGETS] + _OFFSET) * np.exp(jumps) - _OFFSET, 0)
         smoothed, actual = smoothed + jumps[:, :, None], actual + jumps[:, :, None]
-        doubt = (rng.random((len(cut), 1)) < DOUBT_SHARE) * rng.normal(size=(len(cut), LEVELS))
-        noise = (rng.normal(size=(len(cut), LEVELS)) * self.drift + doubt).astype(np.float32)
-        return Batch(*(torch.from_numpy(part) for part in (samples, smoothed, actual, noise, jumps)))
+        return Batch(*(torch.from_numpy(part) for part in (samples, smoothed, actual, jumps)))
+
+
+def _logs(cut: Floats) -> Floats:
+    """[..., features] raw to [..., targets] in log space."""
+    logs: Floats = np.log(np.maximum(cut[..., :TARGETS], 0) + _OFFSET)
+    return logs
 
 
 def targets_ahead(levels: Floats, length: int, contract: Contract, smoothing: int) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from bwpredict import schema
 from bwpredict.datasets.windows import Split, WindowIndex
 from bwpredict.models.network import MODES, Forecaster
-from bwpredict.training.validation import observations
+from bwpredict.training.validation import observations, served
 
 CALIBRATION_WINDOWS = 20_000
 _EVERYTHING = 1e9
@@ -110,7 +110,7 @@ def _scores(model: Forecaster, part: WindowIndex, mode: int) -> tuple[npt.NDArra
     """[n, horizons, targets] each: how far below and above the median the actual values lay, in widths."""
     below, above = [], []
     for seen in observations(model, part, CALIBRATION_WINDOWS, (mode,)):
-        lower, median, upper = model.confirmed(seen.raw.quantiles, seen.raw.features)[:, 0].unbind(-2)
+        lower, median, upper = served(model, seen)[:, 0].unbind(-2)
         actual = seen.actual[:, 0]
         below.append(_over(median - actual, median - lower))
         above.append(_over(actual - median, upper - median))

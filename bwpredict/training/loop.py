@@ -1,7 +1,7 @@
-"""One stage of training: truncated back-propagation through time over streams, with cold starts beside each chunk.
+"""One stage of training: truncated back-propagation through time over streams, and windows beside each chunk.
 
 An update takes the next chunk of its streams, whose state goes on from chunk to chunk without a gradient, and a batch
-of cold starts; both weigh the same. What is drawn follows from the seed and the number of the update alone, so that a
+of windows; both weigh the same. What is drawn follows from the seed and the number of the update alone, so that a
 training that was killed goes on as if it had not been.
 """
 
@@ -23,21 +23,19 @@ from bwpredict.config import TrainingConfig
 from bwpredict.errors import DivergedError
 from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.network import Forecaster
-from bwpredict.training.batches import COLD_EXTRA, Batch, Sampler
+from bwpredict.training.batches import Batch, Sampler
 from bwpredict.training.checkpointing import Resume
-from bwpredict.training.loss import batch_loss
+from bwpredict.training.loss import stream_loss, window_loss
 from bwpredict.training.progress import Progress, Record
 
 logger = logging.getLogger(__name__)
 
-STREAMS_SHARE = 1 / 4
-"""Streams of an update for each of its cold starts: a chunk is longer."""
+STREAMS_SHARE = 1 / 16
+"""Streams of an update for each of its windows: a chunk is longer."""
 WARM_UP_UPDATES = 100
 WARM_UP_SHARE = 0.1
 LEAST_RATE_SHARE = 0.02
-COLD_SKIPPED_SHARE = 0.75
-"""Of a window: nobody asks for a forecast from fewer samples."""
-_STREAMS, _COLD = 0, 1
+_STREAMS, _WINDOWS = 0, 1
 
 
 @dataclass(frozen=True)
@@ -173,10 +171,8 @@ def _update(learning: _Learning, progress: Progress) -> None:
     torch.manual_seed(_seed_of(*numbers, learning.update))
     count = math.ceil(config.batch_size / group.count)
     loss = _stream_loss(learning, progress, max(1, round(count * STREAMS_SHARE)), numbers)
-    cold = learning.sampler.cold_starts(count, (*numbers, _COLD, learning.update)).to(device)
-    raw = model.unconfirmed(cold.samples, model.empty_state(count), level_noise=cold.level_noise)
-    skipped = min(round(model.contract.window_size * COLD_SKIPPED_SHARE), cold.samples.shape[1] - COLD_EXTRA)
-    loss = loss + batch_loss(model, raw, cold, progress.weights, config.raw_error_share, skipped=skipped)
+    windows = learning.sampler.windows(count, (*numbers, _WINDOWS, learning.update)).to(device)
+    loss = loss + window_loss(model, windows, progress.weights, config.raw_error_share)
     learning.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     group.average_gradients(model)
@@ -199,9 +195,9 @@ def _stream_loss(learning: _Learning, progress: Progress, count: int, numbers: t
     if chunk == 0 or learning.state is None:
         learning.state = model.empty_state(count)
     part = learning.streams.chunk(chunk).to(device)
-    raw = model.unconfirmed(part.samples, learning.state, level_noise=part.level_noise)
+    raw = model.follow(part.samples, learning.state)
     learning.state = raw.state.detach()
-    return batch_loss(model, raw, part, progress.weights, progress.config.raw_error_share)
+    return stream_loss(model, raw, part, progress.weights, progress.config.raw_error_share)
 
 
 def _rate_share(learning: _Learning, update: int, updates: int) -> float:

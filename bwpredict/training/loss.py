@@ -9,33 +9,62 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bwpredict.models.network import QUANTILES, Forecaster, Raw
-from bwpredict.training.batches import Batch
+from bwpredict.models.features import MEMORY_SIZE, Features
+from bwpredict.models.network import QUANTILES, Forecaster, Raw, last_of
+from bwpredict.training.batches import Batch, Windows
 
 BOUNDS_WEIGHT = 2.0
 """Of the pinball losses beside the median's absolute error."""
 
 
-def batch_loss(
-    model: Forecaster, raw: Raw, batch: Batch, weights: Tensor, raw_error_share: float, *, skipped: int = 0
+def stream_loss(model: Forecaster, raw: Raw, batch: Batch, weights: Tensor, raw_error_share: float) -> Tensor:
+    """The mean loss of a stream's forecasts at every sample; `weights` [targets], of each target."""
+    counted = importance(model, raw.features.anchor - batch.jumps, raw_error_share)
+    return _loss(model, raw.quantiles, raw.features, (batch.smoothed, batch.actual), counted, weights)
+
+
+def window_loss(model: Forecaster, windows: Windows, weights: Tensor, raw_error_share: float) -> Tensor:
+    """The mean loss of the window head's forecasts."""
+    with torch.no_grad():
+        features, _ = model.features(windows.samples, model.empty_state(len(windows.samples))[:, :MEMORY_SIZE])
+    features = last_of(features)
+    quantiles = model.window_quantiles(features, level_noise=windows.level_noise, familiar=windows.familiar)
+    counted = importance(model, features.anchor, raw_error_share)
+    return _loss(model, quantiles, features, (windows.smoothed, windows.actual), counted, weights)
+
+
+def forecast_loss(
+    model: Forecaster, quantiles: Tensor, features: Features, actual: Tensor, weights: Tensor, raw_error_share: float
 ) -> Tensor:
-    """The mean loss of all samples after the first `skipped`; `weights` [targets], of each target."""
-    quantiles, features = raw.quantiles[:, skipped:], raw.features
-    known = features.known[:, skipped:, None] > 0
-    counted = importance(model, (features.anchor - batch.jumps)[:, skipped:], raw_error_share)[:, :, None]
-    low, middle, high = quantiles.unbind(-2)
-    smoothed, actual = batch.smoothed[:, skipped:], batch.actual[:, skipped:]
-    loss = _mean((middle - smoothed).abs() * counted / model.typical_change, torch.isfinite(smoothed) & known, weights)
-    for forecast, quantile in ((low, QUANTILES[0]), (high, QUANTILES[2])):
-        error = (actual - forecast) / model.typical_change
-        pinball = torch.maximum(quantile * error, (quantile - 1) * error)
-        loss = loss + BOUNDS_WEIGHT * _mean(pinball, torch.isfinite(actual) & known, weights)
-    return loss
+    """The mean loss of forecasts [batch, t, horizons, quantiles, targets]; `actual` lacks the quantiles' dimension."""
+    counted = importance(model, features.anchor, raw_error_share)
+    return _loss(model, quantiles, features, (actual, actual), counted, weights)
 
 
 def importance(model: Forecaster, anchor: Tensor, raw_error_share: float) -> Tensor:
     """[..., targets], about 1 on average: what an error counts, of which `raw_error_share` by the level's size."""
     return 1 - raw_error_share + raw_error_share * torch.exp(anchor) / model.typical_level
+
+
+def _loss(
+    model: Forecaster,
+    quantiles: Tensor,
+    features: Features,
+    wanted: tuple[Tensor, Tensor],
+    counted: Tensor,
+    weights: Tensor,
+) -> Tensor:
+    """`wanted`: what the median and what the bounds are compared with; `counted` [batch, t, targets]: `importance`."""
+    smoothed, actual = wanted
+    known = features.known[:, :, None] > 0
+    low, middle, high = quantiles.unbind(-2)
+    error = (middle - smoothed).abs() / model.typical_change * counted[:, :, None]
+    loss = _mean(error, torch.isfinite(smoothed) & known, weights)
+    for forecast, quantile in ((low, QUANTILES[0]), (high, QUANTILES[2])):
+        error = (actual - forecast) / model.typical_change
+        pinball = torch.maximum(quantile * error, (quantile - 1) * error)
+        loss = loss + BOUNDS_WEIGHT * _mean(pinball, torch.isfinite(actual) & known, weights)
+    return loss
 
 
 def _mean(errors: Tensor, counts: Tensor, weights: Tensor) -> Tensor:

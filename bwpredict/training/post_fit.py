@@ -1,6 +1,6 @@
-"""What validation confirms of a trained network: for each mode, horizon and target a share of it, beside the simple.
+"""What validation confirms: for each horizon and target, how much memory counts, and how much the network does.
 
-The share is 0 where the network is not surely better than the best simple forecast. Errors of neighbouring minutes,
+The network's share is 0 where it is not surely better than the best simple forecast. Errors of neighbouring minutes,
 and of links at the same time, hang together: what is sure follows from blocks.
 """
 
@@ -32,6 +32,7 @@ def confirm(
     model: Forecaster, validation: WindowIndex, most_windows: int, weights: Tensor, raw_error_share: float
 ) -> None:
     """Set what the model serves. A target of weight 0 was not learnt: its last value is served."""
+    _choose_memory(model, validation, most_windows, raw_error_share)
     for mode in range(len(MODES)):
         cells = _cells(model, validation, most_windows, mode, raw_error_share)
         if cells is None:
@@ -41,6 +42,18 @@ def confirm(
         model.network_share[mode] = torch.from_numpy(np.where(learnt, share, 0.0))
         chosen = (np.arange(len(SIMPLE_FORECASTS))[:, None, None] == simple).astype(np.float32)
         model.simple_weights[mode] = torch.from_numpy(chosen)
+
+
+def _choose_memory(model: Forecaster, validation: WindowIndex, most_windows: int, raw_error_share: float) -> None:
+    """Of warm forecasts, the share of the stream's in them that errs least; the rest is from the last samples alone."""
+    warm, total = MODES.index("warm"), None
+    for seen in observations(model, validation, most_windows, (warm,)):
+        window, stream = model.window_quantiles(seen.features)[:, 0, :, 1], seen.stream[:, 0, :, 1]
+        shares = torch.tensor(SHARES, device=stream.device)[:, None, None]
+        errors = _errors(model, seen, (window[:, None] + shares * (stream - window)[:, None]), raw_error_share)[0]
+        total = errors.double().sum(dim=0) + (0 if total is None else total)
+    if total is not None:
+        model.memory_share[warm] = torch.tensor(SHARES, device=total.device)[total.argmin(dim=0)]
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,7 @@ def _cells(
     """The errors of all forecasts of a mode; None: there are none."""
     keys, sums = [], []
     for seen in observations(model, validation, most_windows, (mode,)):
-        errors, there = _errors(model, seen, raw_error_share)
+        errors, there = _errors(model, seen, _candidates(model, seen), raw_error_share)
         own, which = np.unique(np.stack((seen.link, seen.block), axis=1), axis=0, return_inverse=True)
         place = torch.from_numpy(which.reshape(-1)).to(errors.device)
         keys.append(own)
@@ -111,13 +124,19 @@ def _cells(
     return _Cells(added[0], added[1], np.unique(found[:, 1], return_inverse=True)[1].reshape(-1))
 
 
-def _errors(model: Forecaster, seen: Observation, raw_error_share: float) -> tuple[Tensor, Tensor]:
-    """[n, simple, shares, horizons, targets], what counts as error in the loss; and [n, horizons, targets], 1 or 0."""
-    features, actual = seen.raw.features, seen.actual[:, 0]
-    shares = torch.tensor(SHARES, device=actual.device)[:, None, None]
-    simple = model.features.simple_forecasts(features.recent)[:, 0, :, None, None]
-    forecasts = simple + shares * (seen.raw.quantiles[:, 0, None, None, :, 1] - simple)
-    counted = importance(model, features.anchor[:, 0], raw_error_share)[:, None, None, None]
-    errors = (forecasts - actual[:, None, None]).abs() / model.typical_change * counted
+def _candidates(model: Forecaster, seen: Observation) -> Tensor:
+    """[n, simple, shares, horizons, targets] in log space: every simple forecast with every share of the network."""
+    network = model.network_quantiles(seen.stream, model.window_quantiles(seen.features), seen.features)[:, 0, :, 1]
+    simple = model.features.simple_forecasts(seen.features.recent)[:, 0, :, None, None]
+    shares = torch.tensor(SHARES, device=network.device)[:, None, None]
+    return simple + shares * (network[:, None, None] - simple)
+
+
+def _errors(model: Forecaster, seen: Observation, forecasts: Tensor, raw_error_share: float) -> tuple[Tensor, Tensor]:
+    """[n, ..., horizons, targets], what counts as error in the loss; and [n, horizons, targets], 1 or 0."""
+    features, actual = seen.features, seen.actual[:, 0]
+    between = (slice(None), *[None] * (forecasts.ndim - 3))
+    counted = importance(model, features.anchor[:, 0, None], raw_error_share)
+    errors = (forecasts - actual[between]).abs() / model.typical_change * counted[between]
     there = torch.isfinite(actual) & (features.known[:, 0, None] > 0)
-    return torch.where(there[:, None, None], errors, 0.0), there.float()
+    return torch.where(there[between], errors, 0.0), there.float()

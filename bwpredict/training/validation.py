@@ -14,9 +14,9 @@ from torch import Tensor
 
 from bwpredict.datasets.windows import DAY_SECONDS, Index, WindowIndex
 from bwpredict.models.features import TARGETS, Features
-from bwpredict.models.network import MODES, Forecaster, Raw
-from bwpredict.training.batches import CHUNK, Batch, Floats, Sequences, targets_ahead
-from bwpredict.training.loss import batch_loss
+from bwpredict.models.network import MODES, Forecaster
+from bwpredict.training.batches import CHUNK, Floats, Sequences, targets_ahead
+from bwpredict.training.loss import forecast_loss
 
 STREAM_LINKS = 64
 """At most so many links are followed."""
@@ -31,7 +31,9 @@ class Observation:
 
     mode: int
     """Position in `MODES`."""
-    raw: Raw
+    stream: Tensor
+    """[n, 1, horizons, quantiles, targets] in log space, as `Forecaster.follow` gives them."""
+    features: Features
     """[n, 1, ...]"""
     actual: Tensor
     """[n, 1, horizons, targets] in log space, NaN where missing."""
@@ -59,12 +61,17 @@ def validation_losses(
     """Of each mode the sum of the losses, and of how many forecasts."""
     found = [(0.0, 0) for _ in MODES]
     for seen in observations(model, index, most_windows):
-        nothing = seen.actual.new_zeros(1, 1, TARGETS)
-        batch = Batch(nothing, seen.actual, seen.actual, nothing, nothing)
-        loss, count = float(batch_loss(model, seen.raw, batch, weights, raw_error_share)), len(seen.link)
+        quantiles = model.window_quantiles(seen.features) if MODES[seen.mode] == "cold" else seen.stream
+        loss = float(forecast_loss(model, quantiles, seen.features, seen.actual, weights, raw_error_share))
+        count = len(seen.link)
         total, before = found[seen.mode]
         found[seen.mode] = (total + loss * count, before + count)
     return found
+
+
+def served(model: Forecaster, seen: Observation) -> Tensor:
+    """[n, 1, horizons, quantiles, targets] in log space."""
+    return model.served(seen.stream, model.window_quantiles(seen.features), seen.features)
 
 
 def served_loss(
@@ -75,7 +82,7 @@ def served_loss(
     for mode in range(len(MODES)):
         total, count = 0.0, 0
         for seen in observations(model, index, most_windows, (mode,)):
-            median = model.confirmed(seen.raw.quantiles, seen.raw.features)[..., 1, :]
+            median = served(model, seen)[..., 1, :]
             errors = ((median - seen.actual) / typical_change).abs().flatten(0, 2)
             total += float((errors.nanmean(dim=0).nan_to_num() * weights).sum()) * len(seen.link)
             count += len(seen.link)
@@ -92,10 +99,11 @@ def _cold(model: Forecaster, index: WindowIndex) -> Iterator[Observation]:
         link, times = frame.link[rows], frame.timestamps[rows]
         cut = sequences.cut(np.searchsorted(sequences.links, link), times, index.window_size + after)
         samples, actual = _as_tensors(model, cut, index.window_size)
-        raw = model.unconfirmed(samples, model.empty_state(len(samples)), last_only=True)
+        raw = model.follow(samples, model.empty_state(len(samples)), last_only=True)
         yield Observation(
             MODES.index("cold"),
-            Raw(raw.quantiles, Features(*(part[:, -1:] for part in raw.features)), raw.state),
+            raw.quantiles,
+            raw.features,
             actual[:, -1:],
             link.astype(np.int64),
             times // BLOCK_SECONDS,
@@ -114,7 +122,7 @@ def _warm(model: Forecaster, index: WindowIndex) -> Iterator[Observation]:
         times = starts[:, None] + (step + np.arange(CHUNK)) * contract.cadence_seconds
         cut = sequences.cut(which, times[:, 0], CHUNK + after)
         samples, actual = _as_tensors(model, cut, CHUNK)
-        raw = model.unconfirmed(samples, state)
+        raw = model.follow(samples, state)
         state = raw.state
         counted = torch.from_numpy((times >= begins[:, None]) & (times < ends[:, None])).to(samples.device)
         counted = counted & torch.isfinite(samples[..., :TARGETS]).any(dim=-1)
@@ -123,7 +131,8 @@ def _warm(model: Forecaster, index: WindowIndex) -> Iterator[Observation]:
             continue
         yield Observation(
             MODES.index("warm"),
-            Raw(raw.quantiles[counted][:, None], Features(*(part[counted][:, None] for part in raw.features)), state),
+            raw.quantiles[counted][:, None],
+            Features(*(part[counted][:, None] for part in raw.features)),
             actual[counted][:, None],
             np.broadcast_to(sequences.links[:, None], chosen.shape)[chosen],
             times[chosen] // BLOCK_SECONDS,
