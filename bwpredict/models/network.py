@@ -42,6 +42,8 @@ MODES = ("cold", "warm")
 WINDOW_UNITS, WINDOW_DROPOUT = (256, 256, 256), 0.1
 _LARGEST_LOG = 30.0
 _SMALLEST_CHANGE = 1e-3
+_LEAST_WIDTH = 0.1
+"""Of a window whose samples are all the same, in typical changes."""
 _KNOWN_EVERY = 7
 """Samples between the windows whose levels are looked at."""
 _CHANGE_QUANTILES = (0.0005, 0.9995)
@@ -205,7 +207,8 @@ class Forecaster(nn.Module):
         largest = self.features.usual_deviation[:TARGETS] * self.change_bounds
         moved = (self.typical_change * middle + spread[:, :, None] * own).clamp(largest[0], largest[1])
         median = anchor[:, :, None] + features.movement[:, :, None] * moved
-        return _in_order(median, low, high, self.typical_change)
+        noise = spread / self.features.usual_deviation[:TARGETS]
+        return _in_order(median, low, high, self.typical_change * (_LEAST_WIDTH + noise)[:, :, None])
 
     def _recurrent(self, sequence: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """[batch, t, SEQUENCE_INPUTS] and [batch, 2 * units of all layers], to the last layer's output and the next."""

@@ -14,7 +14,7 @@ from bwpredict.models.checkpoint import load_checkpoint, save_checkpoint
 from bwpredict.models.network import MODES, predict_all
 from bwpredict.training.intervals import calibrate, conformal_quantile, describe, min_calibration_size, why_none
 from bwpredict.training.trainer import new_model
-from bwpredict.training.validation import observations
+from bwpredict.training.validation import observations, served
 
 CALM, WILD = 0, 1
 NOISE = {CALM: 0.01, WILD: 0.3}
@@ -80,7 +80,7 @@ def test_scores_that_are_missing_do_not_count():
 def test_a_quiet_and_a_noisy_link_are_both_covered_on_later_days_at_every_horizon(model, split, mode):
     held, links = [], []
     for seen in observations(model, split["test"], 8000, (mode,)):
-        bounds = model.confirmed(seen.raw.quantiles, seen.raw.features)[:, 0]
+        bounds = served(model, seen)[:, 0]
         actual = seen.actual[:, 0]
         inside = (bounds[:, :, 0] <= actual) & (actual <= bounds[:, :, 2])
         held.append(np.where(np.isfinite(actual), inside, np.nan))

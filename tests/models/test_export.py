@@ -112,7 +112,7 @@ def test_the_check_in_a_fresh_process_finds_parity_bounds_and_latency(model, exp
     assert 0 < latency["p50_ms"] <= latency["p99_ms"]
 
 
-@pytest.mark.parametrize("buffer", ["interval_factor", "network_share"])
+@pytest.mark.parametrize("buffer", ["interval_factor", "typical_change"])
 def test_the_check_sees_a_file_that_holds_another_model(model, exported, windows, buffer):
     state = {name: value.clone() for name, value in model.state_dict().items()}
     try:

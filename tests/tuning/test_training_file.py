@@ -77,7 +77,9 @@ def test_where_nothing_was_better_the_proposal_says_so(script, tmp_path):
     run_trials(study, NO_SPLIT, 2)
     path = write_proposal(study, 2, tmp_path)
     assert "no trial was better than the default configuration" in path.read_text()
-    assert TrainingConfig(**parse(path.read_bytes(), origin="").training) == TrainingConfig(learning_rate=1e-3)
+    assert TrainingConfig(**parse(path.read_bytes(), origin="").training) == TrainingConfig(
+        learning_rate=1e-3, batch_size=64
+    )
 
 
 def test_an_unfinished_study_proposes_nothing(study, tmp_path):
