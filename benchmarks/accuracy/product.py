@@ -15,11 +15,11 @@ import numpy as np
 
 from accuracy.task import Array, Entry, Fit, Fitted, Task
 from bwpredict.config import TrainingConfig, load
+from bwpredict.datasets.sequences import Sequences
 from bwpredict.datasets.windows import DAY_SECONDS, WindowIndex
 from bwpredict.inference import onnx_model
 from bwpredict.inference.session import open_session
 from bwpredict.models.onnx_export import export_onnx, export_stream, model_properties
-from bwpredict.training.batches import Sequences
 from bwpredict.training.trainer import train
 
 VARIANTS: dict[str, dict[str, Any]] = {"bwpredict": {}}

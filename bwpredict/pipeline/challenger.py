@@ -19,6 +19,7 @@ import numpy.typing as npt
 from bwpredict import schema
 from bwpredict.config import RunConfig, Settings
 from bwpredict.datasets.frame import TelemetryFrame
+from bwpredict.datasets.sequences import Sequences
 from bwpredict.datasets.windows import Split, WindowIndex, index_windows, split_windows
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError
@@ -35,7 +36,6 @@ from bwpredict.reports import forecast_plots, metadata, plots
 from bwpredict.serving import conformance
 from bwpredict.store.files import sha256_of
 from bwpredict.training import intervals, progress, trainer, warm_start
-from bwpredict.training.batches import Sequences
 from bwpredict.training.checkpointing import Resume
 from bwpredict.training.progress import log_epoch
 from bwpredict.workspace.artifacts import (
@@ -260,7 +260,8 @@ def _write_metadata(
             parameters=network.parameter_count(served),
             scaler_params=served.scaler_params(),
             intervals=intervals.describe(served, split),
-            streaming=onnx_export.streaming_contract(served, run.version),
+            streaming=onnx_export.streaming_contract(served, run.version)
+            | {"sha256": sha256_of(folder / stream_onnx_name(run.version))},
         ),
         snapshot=snapshot,
         split=split.describe(),

@@ -1,7 +1,7 @@
 """Bring the model in production to where a consumer reads it: verified, switched at once, never taken away.
 
 ```
-DEST/bandwidth_lstm_production.onnx -> current/…      what a service opens
+DEST/bandwidth_lstm_production.onnx -> current/…      what a service opens; beside it the model for streams
      model_metadata_production.json -> current/…
      current -> versions/v20261101_000000             one rename switches model and metadata together
      versions/v20261101_000000/…                      the files as published, and the two names above
@@ -29,7 +29,7 @@ from bwpredict.documents import read_document, write_document
 from bwpredict.errors import BwPredictError, ConfigError, ModelError, ObjectCorruptError
 from bwpredict.inference.guard import check_onnx
 from bwpredict.provenance.signing import TrustedKeys
-from bwpredict.registry.layout import CONFORMANCE_NAME, ENVELOPE_NAME, metadata_name, onnx_name
+from bwpredict.registry.layout import CONFORMANCE_NAME, ENVELOPE_NAME, metadata_name, onnx_name, stream_onnx_name
 from bwpredict.registry.pointer import read_production
 from bwpredict.registry.versions import fetch, read_manifest
 from bwpredict.serving import conformance
@@ -40,6 +40,8 @@ from bwpredict.store.files import sha256_of
 logger = logging.getLogger(__name__)
 
 MODEL = "bandwidth_lstm_production.onnx"
+STREAM_MODEL = "bandwidth_lstm_stream_production.onnx"
+"""Where the version has one."""
 METADATA = "model_metadata_production.json"
 CURRENT = "current"
 VERSIONS = "versions"
@@ -81,12 +83,14 @@ def deliver(store: Store, dest: Path, *, accept_contract: bool = False, trusted:
     folder = dest.absolute() / VERSIONS / version
     with FileLock(dest / _LOCK):
         if _current(dest) == folder and _is_whole(folder, production.sha256):
-            _require_signature(folder, trusted)
+            require_signature(folder, trusted)
             return Delivery(version, folder, changed=False)
         _fetch(store, version, production.sha256, folder)
-        _require_signature(folder, trusted)
+        require_signature(folder, trusted)
         content, metadata = read_pair(folder)
         check_onnx(content, name=str(folder / MODEL))
+        if "streaming" in metadata:
+            check_onnx(read_stream(folder)[0], name=str(folder / STREAM_MODEL))
         if not accept_contract:
             _require_contract(dest, metadata)
         conformance.check_folder(folder, version)
@@ -122,14 +126,39 @@ def read_pair(folder: Path) -> tuple[bytes, dict[str, Any]]:
         DocumentError: the metadata is no valid document.
     """
     metadata = read_document(folder / METADATA, "model_metadata")
-    model = folder / MODEL
+    return _content(folder / MODEL, metadata["onnx"]["sha256"]), metadata
+
+
+def read_stream(folder: Path) -> tuple[bytes, dict[str, Any]]:
+    """The model for streams and the metadata in one version's folder, which belong together.
+
+    Raises:
+        ModelError: the version has no model for streams, or it is not the one that the metadata describes.
+        DocumentError: the metadata is no valid document.
+    """
+    metadata = read_document(folder / METADATA, "model_metadata")
+    path = folder / STREAM_MODEL
+    if "streaming" not in metadata:
+        raise ModelError(f"{folder}: {metadata['version']} has no model for streams; serve windows, or retrain.")
+    return _content(path, metadata["streaming"]["sha256"]), metadata
+
+
+def resolve_current(dest: Path) -> Path:
+    """The folder of the version that serves in `dest`. Raises ModelError where there is none."""
+    folder = (dest / CURRENT).resolve()
+    if not folder.is_dir():
+        raise ModelError(f"{dest}: holds no model; run `bwpredict pull --dest {dest}` first.")
+    return folder
+
+
+def _content(path: Path, sha256: str) -> bytes:
     try:
-        content = model.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{model}: cannot be read ({error.strerror}); pull again.") from error
-    if hashlib.sha256(content).hexdigest() != metadata["onnx"]["sha256"]:
-        raise ModelError(f"{model}: is not the model that {METADATA} beside it describes; pull again.")
-    return content, metadata
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); pull again.") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelError(f"{path}: is not the model that {METADATA} beside it describes; pull again.")
+    return content
 
 
 def _current(dest: Path) -> Path | None:
@@ -147,15 +176,21 @@ def _fetch(store: Store, version: str, sha256: str, folder: Path) -> None:
     manifest = read_manifest(store, version)
     if manifest.sha256.get(onnx_name(version)) != sha256:
         raise ObjectCorruptError(f"{store.uri}: production.json and the manifest of {version} name different models.")
-    published = [name for name in (CONFORMANCE_NAME, ENVELOPE_NAME) if name in manifest.sha256]
+    stream = stream_onnx_name(version)
+    published = [name for name in (CONFORMANCE_NAME, ENVELOPE_NAME, stream) if name in manifest.sha256]
     fetch(store, version, [onnx_name(version), metadata_name(version), *published], folder)
-    for link, name in ((MODEL, onnx_name(version)), (METADATA, metadata_name(version))):
+    links = {MODEL: onnx_name(version), METADATA: metadata_name(version)}
+    if stream in published:
+        links[STREAM_MODEL] = stream
+    for link, name in links.items():
         _link(folder / link, name)
 
 
-def _require_signature(folder: Path, trusted: TrustedKeys | None) -> None:
+def require_signature(folder: Path, trusted: TrustedKeys | None) -> None:
+    """Raise a SignatureError unless one of the keys signed the files of a version's folder; None asks for nothing."""
     if trusted is not None:
-        wanted = (onnx_name(folder.name), metadata_name(folder.name), CONFORMANCE_NAME)
+        version = folder.name
+        wanted = (onnx_name(version), stream_onnx_name(version), metadata_name(version), CONFORMANCE_NAME)
         files = {name: sha256_of(folder / name) for name in wanted if (folder / name).is_file()}
         trusted.require(folder / ENVELOPE_NAME, folder.name, files)
 

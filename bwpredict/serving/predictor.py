@@ -19,11 +19,9 @@ from bwpredict.errors import BwPredictError, ModelError
 from bwpredict.inference.confidence import confidence, overall_confidence
 from bwpredict.inference.session import open_session
 from bwpredict.provenance.signing import TrustedKeys
-from bwpredict.registry.layout import ENVELOPE_NAME, metadata_name, onnx_name
 from bwpredict.serving.contract import ServingContract, contract_of, require_same
-from bwpredict.serving.delivery import CURRENT, METADATA, MODEL, read_pair
+from bwpredict.serving.delivery import read_pair, require_signature, resolve_current
 from bwpredict.serving.inputs import check_windows
-from bwpredict.store.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +105,7 @@ class Predictor:
         self._maximum_age_seconds = maximum_age_seconds
         self._threads = threads
         self._reloading = threading.Lock()
-        self._served = self._load(self._resolved())
+        self._served = self._load(resolve_current(self._folder))
 
     @property
     def version(self) -> str:
@@ -140,7 +138,7 @@ class Predictor:
             found = served.session.run(served.outputs, {"input": np.ascontiguousarray(windows, np.float32)})
         except Exception as error:  # the runtime raises types of its own, with no common base
             raise ModelError(f"{served.folder}: ONNX Runtime cannot run {served.version}: {error}") from error
-        return _named(served, dict(zip(served.outputs, found, strict=True)), newest)
+        return named_forecasts(served.version, served.contract, dict(zip(served.outputs, found, strict=True)), newest)
 
     def reload(self) -> bool:
         """Take the model that the folder holds now, if it is another one; whether it was.
@@ -149,7 +147,7 @@ class Predictor:
             BwPredictError: it cannot be served; the one that served goes on.
         """
         with self._reloading:
-            folder = self._resolved()
+            folder = resolve_current(self._folder)
             if folder == self._served.folder:
                 return False
             self._served = self._load(folder)
@@ -175,22 +173,10 @@ class Predictor:
                     logger.warning("%s %s goes on.", error, self.version)
                 told = str(error)
 
-    def _resolved(self) -> Path:
-        """The folder of one version, so that model and metadata are read from the same one."""
-        folder = (self._folder / CURRENT).resolve()
-        if not folder.is_dir():
-            raise ModelError(f"{self._folder}: holds no model; run `bwpredict pull --dest {self._folder}` first.")
-        return folder
-
     def _load(self, folder: Path) -> _Served:
         content, metadata = read_pair(folder)
         version = metadata["version"]
-        if self._trusted is not None:
-            files = {
-                onnx_name(version): sha256_of(folder / MODEL),
-                metadata_name(version): sha256_of(folder / METADATA),
-            }
-            self._trusted.require(folder / ENVELOPE_NAME, version, files)
+        require_signature(folder, self._trusted)
         contract = contract_of(metadata)
         require_same(self._contract, contract, model=f"{folder}: {version}")
         session = open_session(content, threads=self._threads)
@@ -198,8 +184,11 @@ class Predictor:
         return _Served(version, folder, session, contract, outputs)
 
 
-def _named(served: _Served, found: dict[str, Array], newest: npt.NDArray[np.int64]) -> Forecasts:
-    output, contract = found[served.contract.output_name], served.contract
+def named_forecasts(
+    version: str, contract: ServingContract, found: dict[str, Array], newest: npt.NDArray[np.int64]
+) -> Forecasts:
+    """A model's outputs [n, targets] by name, for samples whose newest are of `newest` [n], unix seconds."""
+    output = found[contract.output_name]
     bounds = [found[name] for name in schema.INTERVAL_OUTPUTS if name in found]
     of_each = confidence(output, *bounds) if bounds else None
     targets = {
@@ -213,7 +202,7 @@ def _named(served: _Served, found: dict[str, Array], newest: npt.NDArray[np.int6
         for place, (name, unit) in enumerate(contract.targets)
     }
     return Forecasts(
-        version=served.version,
+        version=version,
         valid_at=newest + 60 * contract.horizon_minutes,
         interval_level=contract.interval_level,
         targets=targets,

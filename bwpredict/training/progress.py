@@ -16,10 +16,10 @@ from torch import Tensor
 
 from bwpredict import schema
 from bwpredict.config import TrainingConfig
+from bwpredict.datasets.sequences import Sequences
 from bwpredict.datasets.windows import Split, WindowIndex
 from bwpredict.models.checkpoint import save_checkpoint
 from bwpredict.models.network import Forecaster, parameter_count
-from bwpredict.training.batches import Sequences
 from bwpredict.training.distributed.process_group import ProcessGroup
 from bwpredict.training.validation import validation_losses
 

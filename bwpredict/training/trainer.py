@@ -12,12 +12,12 @@ import torch
 
 from bwpredict import schema
 from bwpredict.config import TrainingConfig
+from bwpredict.datasets.sequences import Floats, Sequences
 from bwpredict.datasets.windows import Split, WindowIndex
 from bwpredict.errors import TelemetryError
 from bwpredict.models.compression import non_zero_share, prune_weights
 from bwpredict.models.network import Contract, Forecaster
 from bwpredict.training import progress as progresses
-from bwpredict.training.batches import Floats, Sequences
 from bwpredict.training.checkpointing import Resume, identity
 from bwpredict.training.distributed.launcher import run_distributed
 from bwpredict.training.distributed.process_group import SINGLE, ProcessGroup

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bwpredict.datasets.sequences import Floats, Sequences
 from bwpredict.datasets.windows import DAY_SECONDS, Index, WindowIndex
 from bwpredict.models.features import TARGETS, Features
 from bwpredict.models.network import MODES, Forecaster
-from bwpredict.training.batches import CHUNK, Floats, Sequences, targets_ahead
+from bwpredict.training.batches import CHUNK, targets_ahead
 from bwpredict.training.loss import forecast_loss
 
 STREAM_LINKS = 64

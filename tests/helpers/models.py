@@ -14,8 +14,16 @@ from onnx import TensorProto, helper, numpy_helper
 from sample_documents import sample_artifact, sample_comparison, sample_metadata, sample_run
 
 from bwpredict import schema
+from bwpredict.models.onnx_export import export_onnx, export_stream, model_properties, streaming_contract
 from bwpredict.provenance.signing import load_signer, write_signed
-from bwpredict.registry.layout import CONFORMANCE_NAME, ENVELOPE_NAME, metadata_name, onnx_name, required_files
+from bwpredict.registry.layout import (
+    CONFORMANCE_NAME,
+    ENVELOPE_NAME,
+    metadata_name,
+    onnx_name,
+    required_files,
+    stream_onnx_name,
+)
 from bwpredict.serving.conformance import write_vectors
 from bwpredict.store.base import Store
 from bwpredict.store.files import sha256_of
@@ -68,6 +76,7 @@ def metadata_of(onnx_path: Path, version: str, **contract: Any) -> dict[str, Any
         sample_artifact(), onnx=onnx_path.name, sha256=sha256_of(onnx_path), size_bytes=onnx_path.stat().st_size
     )
     document = sample_metadata(COMPARISON, run=sample_run(version=version), artifact=artifact)
+    del document["streaming"]  # it has no model for streams
     return document | {"version": version, "contract": document["contract"] | contract}
 
 
@@ -118,3 +127,18 @@ def a_statement(folder: Path, version: str, names: list[str]) -> dict[str, Any]:
             "runDetails": {"builder": {"id": "test"}},
         },
     }
+
+
+def publish_stream_model(store: Store, folder: Path, version: str, model: Any, *, champion: str | None = None) -> Path:
+    """Publish an untrained network with both of its files as `version`; the folder that they were published from."""
+    challenger = a_challenger(folder, version, champion=champion)
+    area = challenger.folder
+    properties = model_properties(model, version=version, snapshot_id="abc")
+    windows_file = export_onnx(model, area / onnx_name(version), properties)
+    stream_file = export_stream(model, area / stream_onnx_name(version), properties)
+    metadata = metadata_of(windows_file, version)
+    metadata["streaming"] = streaming_contract(model, version) | {"sha256": sha256_of(stream_file)}
+    (area / metadata_name(version)).write_text(json.dumps(metadata))
+    challenger = challenger.decided(challenger_sha256=sha256_of(windows_file))
+    published(store, challenger, files=[*required_files(version), stream_file.name], now=NOW)
+    return area

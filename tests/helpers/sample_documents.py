@@ -122,7 +122,12 @@ def sample_artifact(*, intervals: bool = True) -> Artifact:
         architecture=architecture,
         parameters=546_672,
         scaler_params={"inside_graph": True},
-        streaming={"onnx": f"bandwidth_lstm_stream_{VERSION}.onnx", "state_size": 377, "state_version": 1},
+        streaming={
+            "onnx": f"bandwidth_lstm_stream_{VERSION}.onnx",
+            "sha256": "0" * 64,
+            "state_size": 377,
+            "state_version": 1,
+        },
         intervals=sample_intervals() if intervals else {"made": False, "reason": "The split has no calibration part."},
     )
 

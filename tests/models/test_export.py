@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from bwpredict import schema
 from bwpredict.config import SplitConfig, TrainingConfig
+from bwpredict.datasets.sequences import Sequences
 from bwpredict.datasets.windows import index_windows, split_windows
 from bwpredict.documents import write_document
 from bwpredict.errors import ModelError
@@ -29,7 +30,6 @@ from bwpredict.models.onnx_export import (
     extreme_windows,
     model_properties,
 )
-from bwpredict.training.batches import Sequences
 from bwpredict.training.intervals import calibrate
 from bwpredict.training.trainer import new_model
 
@@ -45,7 +45,7 @@ def split():
 def model(split):
     """Scaled and calibrated; its last layers say anything, as after a bad training."""
     model = new_model(split["train"], TrainingConfig(), frozenset())
-    for layer in (model.head[-1], model.direct):
+    for layer in (model.head[-1], model.direct, model.window_head[-1]):
         torch.nn.init.normal_(layer.weight, std=0.1)
     assert calibrate(model, split)
     return model.eval()

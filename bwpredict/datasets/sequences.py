@@ -1,0 +1,87 @@
+"""Telemetry as one sequence of equal steps for each link; a missing minute is a row of NaN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bwpredict import schema
+from bwpredict.datasets.windows import DAY_SECONDS, Index, WindowIndex
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Stretches of telemetry that may be looked at, one for each link."""
+
+    index: WindowIndex
+    links: Index
+    """[n], those that have windows."""
+    first_row: Index
+    """[n], of what may be seen of each link."""
+    past_row: Index
+
+    @classmethod
+    def of(cls, index: WindowIndex, *, history_seconds: int = 0) -> Sequences:
+        """From the first sample of a link's windows (and so much before it) to its last target."""
+        runs = index.positions
+        sizes = np.diff(runs.past, prepend=0)
+        link = index.frame.link[runs.first]
+        links, first_run, runs_of_link = np.unique(link, return_index=True, return_counts=True)
+        last_run = first_run + runs_of_link - 1
+        first = runs.first[first_run]
+        past = runs.first[last_run] + sizes[last_run] + index.steps_to_target
+        if history_seconds:
+            edges, times = index.frame.link_rows()[links], index.frame.timestamps
+            first = np.array(
+                [
+                    begin + np.searchsorted(times[begin:row], times[row] - history_seconds)
+                    for begin, row in zip(edges, first, strict=True)
+                ],
+                dtype=np.int64,
+            )
+        return cls(index, links.astype(np.int64), first, past)
+
+    def __len__(self) -> int:
+        """Number of links."""
+        return len(self.links)
+
+    def spread(self, most: int) -> Sequences:
+        """At most so many of the links, evenly spread."""
+        if len(self) <= most:
+            return self
+        chosen = np.linspace(0, len(self) - 1, most).astype(np.int64)
+        return Sequences(self.index, self.links[chosen], self.first_row[chosen], self.past_row[chosen])
+
+    @property
+    def spans(self) -> tuple[Index, Index]:
+        """[n] and [n], unix seconds: of the first sample, and past the last."""
+        times = self.index.frame.timestamps
+        return times[self.first_row], times[self.past_row - 1] + self.index.frame.cadence_seconds
+
+    def cut(self, which: Index, begin_s: Index, count: int) -> Floats:
+        """[n, count, features], raw units: of `which` links the samples from `begin_s` on, NaN where missing."""
+        frame, cadence = self.index.frame, self.index.frame.cadence_seconds
+        cut = np.full((len(which), count, len(schema.FEATURES)), np.nan, dtype=np.float32)
+        for place, (link, begin) in enumerate(zip(which, begin_s, strict=True)):
+            first, past = self.first_row[link], self.past_row[link]
+            times = frame.timestamps[first:past]
+            edges = [begin - cadence / 2, begin + (count - 0.5) * cadence]
+            rows = slice(*(first + np.searchsorted(times, edges)))
+            slots = np.round((frame.timestamps[rows] - begin) / cadence).astype(np.int64).clip(0, count - 1)
+            cut[place, slots] = frame.values[rows]
+        frame.release()
+        return cut
+
+    def daily(self, most_links: int = 64) -> Floats:
+        """[links, days, samples of a day, features] of some links."""
+        some = self.spread(most_links)
+        begin, end = some.spans
+        begin = begin // DAY_SECONDS * DAY_SECONDS
+        days = int((-(-(end - begin) // DAY_SECONDS)).max())
+        of_day = DAY_SECONDS // self.index.frame.cadence_seconds
+        cut = some.cut(np.arange(len(some)), begin, days * of_day)
+        return cut.reshape(len(some), days, of_day, -1)

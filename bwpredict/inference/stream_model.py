@@ -1,0 +1,186 @@
+"""The stream file in ONNX Runtime: a step for any number of links, and forecasts for the windows of an index."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from bwpredict import schema
+from bwpredict.datasets.sequences import Sequences
+from bwpredict.datasets.windows import DAY_SECONDS, WindowIndex
+from bwpredict.errors import ModelError
+from bwpredict.inference.onnx_model import Bounds, Forecast
+from bwpredict.inference.session import open_session
+
+HISTORY_SECONDS = 3 * DAY_SECONDS
+"""Telemetry before the first window that a link's state is carried over; the longest moving average is of a day."""
+LINKS_AT_A_TIME = 4096
+"""Of one run: memory grows with them."""
+
+Floats = npt.NDArray[np.float32]
+
+
+class Step(NamedTuple):
+    """Forecasts of n links from their last sample on, in raw units."""
+
+    output: Floats
+    """[n, targets], the median at the contract's horizon."""
+    lower: Floats
+    upper: Floats
+    quantiles: Floats
+    """[n, horizons, quantiles, targets]"""
+    next_state: Floats
+    """[n, state size]"""
+
+
+@dataclass(frozen=True)
+class StreamModel:
+    """A stream file that was opened and checked."""
+
+    name: str
+    session: ort.InferenceSession
+    version: str
+    window_size: int
+    horizon_minutes: int
+    cadence_seconds: int
+    interval_level: float | None
+    state_size: int
+    state_version: int
+    horizons_minutes: tuple[float, ...]
+    quantiles: tuple[float, ...]
+    warm_up_minutes: int
+    largest_step: int
+
+    def empty_state(self, links: int) -> Floats:
+        """[links, state size]: never seen."""
+        return np.zeros((links, self.state_size), np.float32)
+
+    def step(self, samples: Floats, state: Floats) -> Step:
+        """Samples [n, t, features], raw units, NaN where missing, and state [n, state size] to forecasts.
+
+        Raises:
+            ModelError: ONNX Runtime failed.
+        """
+        parts = [self._run(samples[begin : begin + LINKS_AT_A_TIME], state[begin : begin + LINKS_AT_A_TIME])
+                 for begin in range(0, len(samples), LINKS_AT_A_TIME)]  # fmt: skip
+        return parts[0] if len(parts) == 1 else Step(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+    def follow(self, samples: Floats, state: Floats) -> Floats:
+        """The state after samples [n, t, features] of any length t."""
+        for begin in range(0, samples.shape[1], self.largest_step):
+            state = self.step(samples[:, begin : begin + self.largest_step], state).next_state
+        return state
+
+    def _run(self, samples: Floats, state: Floats) -> Step:
+        try:
+            return Step(*self.session.run(list(Step._fields), {"input": samples, "state": state}))
+        except Exception as error:  # the runtime raises types of its own, with no common base
+            raise ModelError(f"{self.name}: ONNX Runtime cannot run it: {error}") from error
+
+
+def open_stream(model: Path | bytes, *, threads: int, name: str = "") -> StreamModel:
+    """The stream file at a path, or its bytes.
+
+    Raises:
+        ModelError: it is none, or may not be loaded; says what was found.
+    """
+    name = name or (str(model) if isinstance(model, Path) else "the stream model")
+    if isinstance(model, Path) and not model.is_file():
+        raise ModelError(f"{name}: no such file; expected the ONNX model of a stream.")
+    session = open_session(model, threads=threads)
+    told = {key: _decoded(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    streaming = told.get("streaming")
+    inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
+    if not isinstance(streaming, dict) or set(inputs) != {"input", "state"}:
+        raise ModelError(f"{name}: takes the inputs {sorted(inputs)}; expected those of a stream: ['input', 'state'].")
+    wanted = {"features": list(schema.FEATURES), "targets": list(schema.TARGETS)}
+    for key, expected in wanted.items():
+        if told.get(key) != expected:
+            raise ModelError(f"{name}: was made for {key} {told.get(key)}, expected {expected}.")
+    return StreamModel(
+        name,
+        session,
+        version=str(told["version"]),
+        interval_level=told.get("interval_level"),
+        window_size=told["window_size"],
+        horizon_minutes=told["horizon_minutes"],
+        cadence_seconds=told["cadence_seconds"],
+        state_size=streaming["state_size"],
+        state_version=streaming["state_version"],
+        horizons_minutes=tuple(streaming["horizons_minutes"]),
+        quantiles=tuple(streaming["quantiles"]),
+        warm_up_minutes=streaming["warm_up_minutes"],
+        largest_step=streaming["largest_step"],
+    )
+
+
+def forecast_stream(model: StreamModel, index: WindowIndex, *, history_seconds: int = HISTORY_SECONDS) -> Forecast:
+    """Forecasts for the last sample of each window, by streams that are followed from the history before them on.
+
+    A link's state starts empty `history_seconds` before its first window and sees every sample since then, gaps
+    included.
+
+    Raises:
+        ModelError: the model was made for another cadence or horizon than these windows have.
+    """
+    frame, cadence = index.frame, index.frame.cadence_seconds
+    horizon_minutes = index.horizon_steps * cadence / 60
+    if (model.cadence_seconds, model.horizon_minutes) != (cadence, horizon_minutes):
+        raise ModelError(
+            f"{model.name}: was made for samples every {model.cadence_seconds} s and {model.horizon_minutes} minutes"
+            f" ahead, expected {cadence} s and {horizon_minutes:g} minutes."
+        )
+    sequences = Sequences.of(index, history_seconds=history_seconds)
+    last = index.starts + index.window_size - 1
+    link = np.searchsorted(sequences.links, frame.link[last])
+    found = [np.empty((len(index), len(schema.TARGETS)), np.float32) for _ in range(3)]
+    for begin in range(0, len(sequences), LINKS_AT_A_TIME):
+        part = np.arange(begin, min(begin + LINKS_AT_A_TIME, len(sequences)))
+        here = (link >= part[0]) & (link <= part[-1])
+        _follow_links(model, sequences, part, (np.nonzero(here)[0], link[here], frame.timestamps[last[here]]), found)
+    output, lower, upper = found
+    level = model.interval_level
+    return Forecast(output, None if level is None else Bounds(lower, upper, level))
+
+
+def _follow_links(
+    model: StreamModel,
+    sequences: Sequences,
+    part: npt.NDArray[np.int64],
+    wanted: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    found: list[Floats],
+) -> None:
+    """Step some links side by side, from one wanted time to the next; `wanted`: window, link and time of each."""
+    windows, links, times = wanted
+    cadence = model.cadence_seconds
+    begin = int(sequences.spans[0][part].min())
+    steps = np.round((times - begin) / cadence).astype(np.int64)
+    order = np.argsort(steps, kind="stable")
+    state, at = model.empty_state(len(part)), -1
+    for step, rows in _grouped(steps[order], order):
+        while at < step:
+            count = min(step - at, model.largest_step)
+            samples = sequences.cut(part, np.full(len(part), begin + (at + 1) * cadence), count)
+            answer = model.step(samples, state)
+            state, at = answer.next_state, at + count
+        for values, answered in zip(found, answer[:3], strict=True):
+            values[windows[rows]] = answered[links[rows] - part[0]]
+
+
+def _grouped(ordered: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> list[tuple[int, npt.NDArray[np.int64]]]:
+    """Each value and the positions that have it."""
+    values, firsts = np.unique(ordered, return_index=True)
+    return list(zip(values.tolist(), np.split(order, firsts[1:]), strict=True))
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

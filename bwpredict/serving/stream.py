@@ -1,0 +1,345 @@
+"""Live forecasts for Python consumers that keep a state for each link: a minute of samples in, forecasts out."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from bwpredict import schema
+from bwpredict.datasets.frame import TelemetryFrame
+from bwpredict.errors import InputError, ModelError
+from bwpredict.inference.stream_model import Step, StreamModel, open_stream
+from bwpredict.provenance.signing import TrustedKeys
+from bwpredict.serving.adaptive_intervals import AdaptiveIntervals
+from bwpredict.serving.contract import ServingContract, contract_of, require_same
+from bwpredict.serving.delivery import read_stream, require_signature, resolve_current
+from bwpredict.serving.predictor import Forecasts, named_forecasts
+from bwpredict.store.files import atomic_path
+
+LONGEST_GAP_MINUTES = 1440
+"""A longer gap counts as one of a day: by then the longest moving average has faded."""
+WARM_SHARE = 0.99
+"""Of the links that are warm with the model before, until the next one takes over: some links go silent."""
+_FORMAT = 1
+
+Floats = npt.NDArray[np.float32]
+Link = tuple[int, int]
+"""(node_id, peer_id)"""
+
+
+@dataclass(frozen=True)
+class StreamForecasts:
+    """What a step says of the links whose samples it took."""
+
+    forecasts: Forecasts
+    """At the contract's horizon, with intervals that follow each link."""
+    links: list[Link]
+    """[n]"""
+    warm: npt.NDArray[np.bool_]
+    """[n], whether the link has been followed for the model's warm-up time."""
+    horizons_minutes: tuple[float, ...]
+    quantile_levels: tuple[float, ...]
+    quantiles: Floats
+    """[n, horizons, quantiles, targets], raw units."""
+    late: list[Link]
+    """Links whose sample was not newer than their last one; it was left out."""
+
+
+@dataclass
+class _Fleet:
+    """One model and what it remembers of each link; a row of each array belongs to one link."""
+
+    model: StreamModel
+    folder: Path
+    contract: ServingContract
+    row: dict[Link, int] = field(default_factory=dict)
+    state: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    first_at: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    last_at: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Unix seconds of the first and the last sample; 0: none yet."""
+    intervals: AdaptiveIntervals = field(default_factory=AdaptiveIntervals)
+
+    def rows_of(self, links: Sequence[Link]) -> npt.NDArray[np.int64]:
+        """[n], with new rows for links that are new."""
+        for link in links:
+            self.row.setdefault(link, len(self.row))
+        missing = len(self.row) - len(self.last_at)
+        if missing:
+            self.state = np.concatenate(
+                (self.state.reshape(-1, self.model.state_size), self.model.empty_state(missing))
+            )
+            nothing = np.zeros(missing, np.int64)
+            self.first_at, self.last_at = (np.concatenate((each, nothing)) for each in (self.first_at, self.last_at))
+            self.intervals.grow(len(self.row))
+        return np.fromiter((self.row[link] for link in links), np.int64, len(links))
+
+    def skip_to(self, rows: npt.NDArray[np.int64], at: int) -> None:
+        """Feed the minutes that are missing between the links' last samples and `at`: a gap is an input too."""
+        seconds = np.where(self.last_at[rows] > 0, at - self.last_at[rows], 0)
+        gaps = np.round(seconds / self.model.cadence_seconds).astype(np.int64) - 1
+        gaps = np.minimum(gaps, LONGEST_GAP_MINUTES * 60 // self.model.cadence_seconds)
+        for gap in np.unique(gaps[gaps > 0]):
+            which = rows[gaps == gap]
+            nothing = np.full((len(which), int(gap), len(schema.FEATURES)), np.nan, np.float32)
+            self.state[which] = self.model.follow(nothing, self.state[which])
+
+    def step(self, rows: npt.NDArray[np.int64], samples: Floats, at: int) -> Step:
+        """Samples [n, features] of one moment to forecasts, with intervals that follow each link."""
+        self.skip_to(rows, at)
+        self.intervals.learn(rows, at, samples[:, : len(schema.TARGETS)])
+        answer = self.model.step(samples[:, None], self.state[rows])
+        self.state[rows] = answer.next_state
+        self.first_at[rows] = np.where(self.first_at[rows] > 0, self.first_at[rows], at)
+        self.last_at[rows] = at
+        lower, upper = self.intervals.widen(rows, answer.output, answer.lower, answer.upper)
+        self.intervals.remember(rows, at + 60 * self.model.horizon_minutes, lower, upper)
+        return answer._replace(lower=lower, upper=upper)
+
+    def warm(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """[n], whether each link has been followed for the warm-up time."""
+        followed = self.last_at[rows] - self.first_at[rows]
+        return (self.last_at[rows] > 0) & (followed >= 60 * (self.model.warm_up_minutes - 1))
+
+
+class Stream:
+    """Forecasts of all links, minute by minute, with the model in a folder that `bwpredict pull` keeps.
+
+    Many threads may use one; steps are taken one after another. `reload` warms a new model beside the old one, which
+    goes on until the new one has followed the links for its warm-up time.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        contract: ServingContract | None = None,
+        trusted: TrustedKeys | None = None,
+        threads: int = 1,
+    ) -> None:
+        """Load the model that the folder holds now; no link is known yet.
+
+        Args:
+            contract: what the caller was built for; by default what this version of bwpredict makes.
+            trusted: keys of which one must have signed each version; None: no signature is asked for.
+            threads: of one step, inside ONNX Runtime.
+
+        Raises:
+            ContractChangedError, SignatureError, ModelError, DocumentError: the model cannot be served.
+        """
+        self._folder, self._contract, self._trusted = Path(folder), contract or ServingContract(), trusted
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._fleet = self._load(resolve_current(self._folder))
+        self._next: _Fleet | None = None
+
+    @property
+    def version(self) -> str:
+        """The version that serves now."""
+        return self._fleet.model.version
+
+    @property
+    def warming(self) -> str | None:
+        """The version that takes over once it is warm; None: there is none."""
+        following = self._next
+        return following.model.version if following else None
+
+    @property
+    def links(self) -> list[Link]:
+        """The links that are known."""
+        with self._lock:
+            return list(self._fleet.row)
+
+    def step(
+        self, links: Sequence[Link], samples: npt.NDArray[np.floating[Any]], *, columns: Sequence[str], at: int
+    ) -> StreamForecasts:
+        """Take the samples of one minute, and forecast from them.
+
+        Links may be left out, and new ones may appear. A sample that is not newer than its link's last one is left
+        out; minutes that were skipped count as missing.
+
+        Args:
+            links: (node_id, peer_id) of each row, none twice.
+            samples: [n, features], raw units; NaN where a value is missing.
+            columns: names of the samples' columns, in their order: the model's, or the call is refused.
+            at: unix second (UTC) of the samples.
+
+        Raises:
+            InputError: shape, order or a value are not what the model was made for; nothing is changed.
+            ModelError: ONNX Runtime failed.
+        """
+        given = _checked(links, samples, columns)
+        with self._lock:
+            fleet = self._fleet
+            known = np.array([fleet.last_at[fleet.row[link]] if link in fleet.row else 0 for link in links], np.int64)
+            fresh = known < at
+            taken = [link for link, new in zip(links, fresh, strict=True) if new]
+            late = [link for link, new in zip(links, fresh, strict=True) if not new]
+            rows = fleet.rows_of(taken)
+            answer = fleet.step(rows, given[fresh], at)
+            warm = fleet.warm(rows)
+            if self._next:
+                self._next.step(self._next.rows_of(taken), given[fresh], at)
+                self._take_over_when_warm(taken)
+        return _named(fleet, answer, taken, warm, late, at)
+
+    def warm_up(self, history: TelemetryFrame) -> None:
+        """Follow the links through telemetry of the past, forecasting nothing; a link goes on from its last sample.
+
+        Raises:
+            InputError: the history has another cadence than the model.
+        """
+        with self._lock:
+            for fleet in (self._fleet, *([self._next] if self._next else [])):
+                links = _follow(fleet, history)
+            self._take_over_when_warm(links)
+
+    def reload(self) -> bool:
+        """Begin to warm the model that the folder holds now, if it is another one; whether it is.
+
+        Raises:
+            BwPredictError: it cannot be served; the one that serves goes on.
+        """
+        folder = resolve_current(self._folder)
+        with self._lock:
+            newest = self._next or self._fleet
+            if folder == newest.folder:
+                return False
+            self._next = self._load(folder)
+            if not self._fleet.row:
+                self._fleet, self._next = self._next, None
+            return True
+
+    def snapshot(self, path: Path) -> Path:
+        """Write what is remembered of all links to a file (`.npz`), whole or not at all."""
+        with self._lock:
+            fleet = self._fleet
+            told = {"format": _FORMAT, "version": fleet.model.version, "state_version": fleet.model.state_version}
+            arrays = {
+                "links": np.array(list(fleet.row), np.int64).reshape(-1, 2),
+                "state": fleet.state.reshape(-1, fleet.model.state_size),
+                "first_at": fleet.first_at,
+                "last_at": fleet.last_at,
+                **fleet.intervals.arrays(),
+            }
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, told=np.array(json.dumps(told)), **arrays)  # type: ignore[arg-type]
+        return path
+
+    def restore(self, path: Path) -> None:
+        """Go on from a file that `snapshot` wrote; what was remembered before is forgotten.
+
+        Raises:
+            ModelError: the file cannot be read, or belongs to another model; nothing is changed.
+        """
+        with self._lock:
+            model = self._fleet.model
+            arrays = _read_snapshot(path, model)
+            links = [(int(node), int(peer)) for node, peer in arrays["links"]]
+            fleet = _Fleet(model, self._fleet.folder, self._fleet.contract)
+            fleet.rows_of(links)
+            fleet.state[:], fleet.first_at[:], fleet.last_at[:] = (arrays[name] for name in ("state", *_TIMES))
+            fleet.intervals.restore(arrays)
+            self._fleet, self._next = fleet, None
+
+    def _take_over_when_warm(self, links: Sequence[Link]) -> None:
+        """The next model serves as soon as it is warm for nearly as many of these links as the one before."""
+        following = self._next
+        if following is None:
+            return
+        before, after = (fleet.warm(fleet.rows_of(links)).sum() for fleet in (self._fleet, following))
+        if after and after >= WARM_SHARE * before:
+            self._fleet, self._next = following, None
+
+    def _load(self, folder: Path) -> _Fleet:
+        content, metadata = read_stream(folder)
+        require_signature(folder, self._trusted)
+        contract = contract_of(metadata)
+        require_same(self._contract, contract, model=f"{folder}: {metadata['version']}")
+        return _Fleet(open_stream(content, threads=self._threads, name=str(folder)), folder, contract)
+
+
+_TIMES = ("first_at", "last_at")
+
+
+def _checked(links: Sequence[Link], samples: npt.NDArray[np.floating[Any]], columns: Sequence[str]) -> Floats:
+    """The samples as float32, if they are what a model takes."""
+    if tuple(columns) != schema.FEATURES:
+        raise InputError(
+            f"the samples' columns are {', '.join(columns)}; expected, in this order: {', '.join(schema.FEATURES)}."
+        )
+    if samples.shape != (len(links), len(schema.FEATURES)) or not len(links):
+        raise InputError(
+            f"the samples are {list(samples.shape)} for {len(links)} links;"
+            f" expected [links, {len(schema.FEATURES)}], one link or more."
+        )
+    if len(set(links)) != len(links):
+        raise InputError("a link appears twice in one step; expected one sample for each link.")
+    given = samples.astype(np.float32)
+    minimum = np.array([schema.COLUMN[name].minimum for name in schema.FEATURES], dtype=float)
+    maximum = np.array([schema.COLUMN[name].maximum for name in schema.FEATURES], dtype=float)
+    wrong = (given < minimum) | (given > maximum) | np.isinf(given)
+    if wrong.any():
+        row, place = (int(each[0]) for each in np.nonzero(wrong))
+        column = schema.COLUMN[schema.FEATURES[place]]
+        raise InputError(
+            f"link {links[row]}: {column.name} is {given[row, place]:g}; expected raw {column.unit or 'values'} from"
+            f" {column.minimum} to {'any' if column.maximum is None else column.maximum}, or NaN where it is missing."
+        )
+    return given
+
+
+def _named(
+    fleet: _Fleet, answer: Step, links: list[Link], warm: npt.NDArray[np.bool_], late: list[Link], at: int
+) -> StreamForecasts:
+    found = {"output": answer.output, "lower": answer.lower, "upper": answer.upper}
+    times = np.full(len(links), at, np.int64)
+    return StreamForecasts(
+        forecasts=named_forecasts(fleet.model.version, fleet.contract, found, times),
+        links=links,
+        warm=warm,
+        horizons_minutes=fleet.model.horizons_minutes,
+        quantile_levels=fleet.model.quantiles,
+        quantiles=answer.quantiles,
+        late=late,
+    )
+
+
+def _follow(fleet: _Fleet, history: TelemetryFrame) -> list[Link]:
+    """Step through the history; its links."""
+    if history.cadence_seconds != fleet.model.cadence_seconds:
+        raise InputError(
+            f"the history has a sample every {history.cadence_seconds} s; expected {fleet.model.cadence_seconds} s."
+        )
+    keys = [(int(node), int(peer)) for node, peer in history.links[list(schema.LINK_KEY)].to_numpy()]
+    rows = fleet.rows_of(keys)
+    for at in np.unique(history.timestamps):
+        here = np.nonzero(history.timestamps == at)[0]
+        which = rows[history.link[here]]
+        fresh = fleet.last_at[which] < at
+        if fresh.any():
+            fleet.step(which[fresh], np.asarray(history.values[here[fresh]], np.float32), int(at))
+    return keys
+
+
+def _read_snapshot(path: Path, model: StreamModel) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        told = json.loads(str(arrays.pop("told")))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise ModelError(f"{path}: is no snapshot of a stream, or not a whole one; warm up from history.") from error
+    expected = {"format": _FORMAT, "version": model.version, "state_version": model.state_version}
+    if told != expected or arrays["state"].shape[1:] != (model.state_size,):
+        raise ModelError(
+            f"{path}: holds the states of model {told.get('version')} (state version {told.get('state_version')});"
+            f" expected those of {model.version} (state version {model.state_version}). Warm up from history."
+        )
+    return arrays

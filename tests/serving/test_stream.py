@@ -1,0 +1,261 @@
+"""Streams: the states of all links, minute by minute, with a real network in ONNX Runtime."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from challengers import V1, V2
+from frames import whole_days
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from models import publish_model, publish_stream_model
+
+from bwpredict import schema
+from bwpredict.config import SplitConfig, TrainingConfig
+from bwpredict.datasets.windows import index_windows, split_windows
+from bwpredict.errors import InputError, ModelError
+from bwpredict.inference.stream_model import forecast_stream, open_stream
+from bwpredict.registry.layout import stream_onnx_name
+from bwpredict.serving import stream as streams
+from bwpredict.serving.delivery import STREAM_MODEL, deliver
+from bwpredict.serving.stream import Stream
+from bwpredict.store.factory import open_store
+from bwpredict.training.intervals import calibrate
+from bwpredict.training.trainer import new_model
+
+COLUMNS = schema.FEATURES
+CLOSE = {"rtol": 2e-3, "atol": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return whole_days(8, links=3)
+
+
+@pytest.fixture(scope="module")
+def network(frame):
+    """Scaled and calibrated; its last layers say anything, so that states and samples matter."""
+    split = split_windows(index_windows(frame, 20, 15), SplitConfig())
+    model = new_model(split["train"], TrainingConfig(), frozenset())
+    for layer in (model.head[-1], model.direct, model.window_head[-1]):
+        torch.nn.init.normal_(layer.weight, std=0.05)
+    assert calibrate(model, split)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def registry(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("registry")
+    store = open_store(str(folder / "store"))
+    area = publish_stream_model(store, folder, V1, network)
+    return store, area / stream_onnx_name(V1)
+
+
+@pytest.fixture(scope="module")
+def pulled(registry, tmp_path_factory):
+    dest = tmp_path_factory.mktemp("pulled")
+    deliver(registry[0], dest)
+    return dest
+
+
+@pytest.fixture
+def stream(pulled):
+    return Stream(pulled)
+
+
+def links_of(frame):
+    return [(int(node), int(peer)) for node, peer in frame.links[list(schema.LINK_KEY)].to_numpy()]
+
+
+def minutes(frame, begin, count):
+    """(unix second, [links, features]) of so many minutes."""
+    of_each = len(frame.timestamps) // len(frame.links)
+    values = np.asarray(frame.values).reshape(len(frame.links), of_each, -1)
+    times = frame.timestamps[:of_each]
+    for place in range(begin, begin + count):
+        yield int(times[place]), values[:, place].astype(np.float32)
+
+
+def walk(stream, frame, begin, count):
+    for at, samples in minutes(frame, begin, count):
+        answer = stream.step(links_of(frame), samples, columns=COLUMNS, at=at)
+    return answer
+
+
+def test_a_pulled_folder_holds_the_file_for_streams(pulled, registry):
+    assert (pulled / "current" / STREAM_MODEL).read_bytes() == registry[1].read_bytes()
+
+
+def test_steps_give_what_the_file_gives_for_the_same_history(stream, frame, registry):
+    found = walk(stream, frame, 0, 60)
+    index = index_windows(frame, 20, 15)
+    last = index.starts + 19
+    wanted = np.isin(last % (len(frame.timestamps) // 3), [59])
+    expected = forecast_stream(open_stream(registry[1], threads=1), index.take(wanted), history_seconds=3600)
+    values = np.stack([found.forecasts[name].value for name in schema.TARGETS], axis=1)
+    np.testing.assert_allclose(values, expected.output, **CLOSE)
+    assert found.quantiles.shape == (3, 5, 3, 4)
+    assert found.horizons_minutes == (1, 5, 15, 30, 60)
+    np.testing.assert_allclose(found.quantiles[:, 2, 1], values, **CLOSE)
+    assert (np.diff(found.quantiles, axis=2) >= 0).all()
+    assert (found.forecasts.valid_at == frame.timestamps[59] + 900).all()
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.permutations(range(3)))
+def test_the_order_of_links_does_not_matter(pulled, frame, order):
+    one, other = Stream(pulled), Stream(pulled)
+    links = links_of(frame)
+    for at, samples in minutes(frame, 0, 4):
+        straight = one.step(links, samples, columns=COLUMNS, at=at)
+        mixed = other.step([links[place] for place in order], samples[list(order)], columns=COLUMNS, at=at)
+    np.testing.assert_allclose(mixed.quantiles, straight.quantiles[list(order)], **CLOSE)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 400))
+def test_minutes_that_are_skipped_are_minutes_without_values(pulled, frame, gap):
+    skipped, told = Stream(pulled), Stream(pulled)
+    for stream in (skipped, told):
+        walk(stream, frame, 0, 25)
+    nothing = np.full((3, len(COLUMNS)), np.nan, np.float32)
+    for at, _ in minutes(frame, 25, gap):
+        told.step(links_of(frame), nothing, columns=COLUMNS, at=at)
+    one, other = (walk(stream, frame, 25 + gap, 1) for stream in (skipped, told))
+    np.testing.assert_allclose(one.quantiles, other.quantiles, **CLOSE)
+
+
+def test_a_missing_value_does_not_take_the_forecast_away(stream, frame):
+    walk(stream, frame, 0, 30)
+    at, samples = next(minutes(frame, 30, 1))
+    samples[0, :2] = np.nan
+    answer = stream.step(links_of(frame), samples, columns=COLUMNS, at=at)
+    assert np.isfinite(answer.quantiles).all()
+
+
+def test_late_and_repeated_samples_are_left_out(stream, frame):
+    walk(stream, frame, 0, 10)
+    at, samples = next(minutes(frame, 9, 1))
+    before = stream._fleet.state.copy()
+    links = [*links_of(frame), (77, 78)]
+    answer = stream.step(links, np.vstack((samples, samples[:1])), columns=COLUMNS, at=at)
+    assert answer.late == links_of(frame)
+    assert answer.links == [(77, 78)]
+    np.testing.assert_array_equal(stream._fleet.state[:3], before)
+
+
+def test_a_link_that_was_never_seen_starts_from_nothing(stream, frame, pulled):
+    walk(stream, frame, 0, 40)
+    at, samples = next(minutes(frame, 40, 1))
+    new = stream.step([(77, 78)], samples[:1], columns=COLUMNS, at=at)
+    alone = Stream(pulled).step([(77, 78)], samples[:1], columns=COLUMNS, at=at)
+    np.testing.assert_allclose(new.quantiles, alone.quantiles, **CLOSE)
+    assert not new.warm.any()
+    assert len(stream.links) == 4
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 59))
+def test_a_restart_changes_nothing(pulled, frame, tmp_path, after):
+    steady, first = Stream(pulled), Stream(pulled)
+    walk(steady, frame, 0, 60)
+    walk(first, frame, 0, after)
+    restarted = Stream(pulled)
+    restarted.restore(first.snapshot(tmp_path / "states.npz"))
+    if after < 60:
+        walk(restarted, frame, after, 60 - after)
+    one, other = (walk(stream, frame, 60, 1) for stream in (steady, restarted))
+    np.testing.assert_array_equal(one.quantiles, other.quantiles)
+    for name in schema.TARGETS:
+        np.testing.assert_array_equal(one.forecasts[name].lower, other.forecasts[name].lower)
+
+
+def test_the_snapshot_of_another_model_is_refused(network, pulled, frame, tmp_path):
+    store = open_store(str(tmp_path / "other"))
+    publish_stream_model(store, tmp_path, V2, network)
+    deliver(store, tmp_path / "dest")
+    other = Stream(tmp_path / "dest")
+    walk(other, frame, 0, 3)
+    path = other.snapshot(tmp_path / "states.npz")
+    stream = Stream(pulled)
+    walk(stream, frame, 0, 3)
+    with pytest.raises(ModelError, match=rf"holds the states of model {V2}.*expected those of {V1}"):
+        stream.restore(path)
+    assert len(stream.links) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half", b"no archive"])
+def test_a_broken_snapshot_is_refused_with_a_sentence(stream, tmp_path, content):
+    path = tmp_path / "states.npz"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="is no snapshot of a stream"):
+        stream.restore(path)
+
+
+def test_warming_up_from_history_is_stepping_through_it(stream, pulled, frame):
+    walk(stream, frame, 0, 100)
+    rows = np.isin(np.arange(len(frame.timestamps)) % (len(frame.timestamps) // 3), range(100))
+    history = replace(frame, values=frame.values[rows], timestamps=frame.timestamps[rows], link=frame.link[rows])
+    other = Stream(pulled)
+    other.warm_up(history)
+    one, warmed = (walk(each, frame, 100, 1) for each in (stream, other))
+    np.testing.assert_allclose(warmed.quantiles, one.quantiles, **CLOSE)
+    with pytest.raises(InputError, match="a sample every 30 s; expected 60 s"):
+        other.warm_up(replace(history, cadence_seconds=30))
+
+
+def test_a_new_model_takes_over_once_it_is_warm(network, frame, tmp_path, monkeypatch):
+    store, dest = open_store(str(tmp_path / "store")), tmp_path / "dest"
+    publish_stream_model(store, tmp_path, V1, network)
+    deliver(store, dest)
+    stream = Stream(dest)
+    monkeypatch.setattr(streams, "open_stream", shorter_warm_up)
+    stream = Stream(dest)
+    walk(stream, frame, 0, 40)
+    assert not stream.reload()
+    publish_stream_model(store, tmp_path, V2, network, champion=V1)
+    deliver(store, dest)
+    assert stream.reload()
+    versions = []
+    for at, samples in minutes(frame, 40, 35):
+        versions.append(stream.step(links_of(frame), samples, columns=COLUMNS, at=at).forecasts.version)
+        assert stream.warming in (V2, None)
+    assert versions.index(V2) == 30
+    assert stream.version == V2
+    assert stream.warming is None
+
+
+def shorter_warm_up(*given, **options):
+    return replace(open_stream(*given, **options), warm_up_minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"columns": COLUMNS[::-1]}, "expected, in this order: throughput_mbps"),
+        ({"samples": np.zeros((2, 9))}, r"the samples are \[2, 9\] for 3 links"),
+        ({"links": [(1, 2), (1, 2), (3, 4)]}, "a link appears twice"),
+        ({"samples": np.full((3, 9), -1.0)}, r"throughput_mbps is -1; expected raw .* from 0"),
+        ({"samples": np.full((3, 9), np.inf)}, "throughput_mbps is inf"),
+    ],
+)
+def test_what_is_no_step_is_refused_and_changes_nothing(stream, frame, change, message):
+    walk(stream, frame, 0, 3)
+    at, samples = next(minutes(frame, 3, 1))
+    given = {"links": links_of(frame), "samples": samples, "columns": COLUMNS} | change
+    before = stream._fleet.state.copy()
+    with pytest.raises(InputError, match=message):
+        stream.step(given["links"], given["samples"], columns=given["columns"], at=at)
+    np.testing.assert_array_equal(stream._fleet.state, before)
+    assert len(stream.links) == 3
+
+
+def test_a_version_without_a_file_for_streams_says_so(tmp_path):
+    store = open_store(str(tmp_path / "store"))
+    publish_model(store, tmp_path, V1)
+    deliver(store, tmp_path / "dest")
+    with pytest.raises(ModelError, match="has no model for streams; serve windows, or retrain"):
+        Stream(tmp_path / "dest")
