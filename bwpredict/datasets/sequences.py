@@ -33,13 +33,13 @@ class Sequences:
         links, first_run, runs_of_link = np.unique(link, return_index=True, return_counts=True)
         last_run = first_run + runs_of_link - 1
         first = runs.first[first_run]
-        past = runs.first[last_run] + sizes[last_run] + index.steps_to_target
+        edges, times = index.frame.link_rows(), index.frame.timestamps
+        past = np.minimum(runs.first[last_run] + sizes[last_run] + index.steps_to_target, edges[links + 1])
         if history_seconds:
-            edges, times = index.frame.link_rows()[links], index.frame.timestamps
             first = np.array(
                 [
                     begin + np.searchsorted(times[begin:row], times[row] - history_seconds)
-                    for begin, row in zip(edges, first, strict=True)
+                    for begin, row in zip(edges[links], first, strict=True)
                 ],
                 dtype=np.int64,
             )

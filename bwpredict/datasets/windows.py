@@ -203,6 +203,13 @@ def index_windows(
     return WindowIndex(frame, positions, window_size, horizon_steps)
 
 
+def index_samples(frame: TelemetryFrame, horizon_minutes: int) -> WindowIndex:
+    """Every sample of the frame as a window of its own, also where values are missing: what a stream forecasts from."""
+    edges = frame.link_rows()
+    horizon_steps = round(horizon_minutes * 60 / frame.cadence_seconds)
+    return WindowIndex(frame, Starts.of_runs(edges[:-1], edges[1:]), 1, horizon_steps)
+
+
 def _emptiest(frame: TelemetryFrame) -> str:
     """In words, the column with the most missing values; nothing where none is missing."""
     blocks = (frame.values[begin : begin + BLOCK_ROWS] for begin in range(0, frame.rows, BLOCK_ROWS))

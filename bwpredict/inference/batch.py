@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 from bwpredict import schema
 from bwpredict.datasets.frame import TelemetryFrame, load_frame
 from bwpredict.datasets.memmap import mapped_arrays
-from bwpredict.datasets.windows import WindowIndex, index_windows
+from bwpredict.datasets.windows import WindowIndex, index_samples, index_windows
 from bwpredict.errors import ConfigError, PredictionError, TelemetryError
 from bwpredict.inference.onnx_model import Forecast, forecast_with_bounds, input_contract
+from bwpredict.inference.stream_model import forecast_stream, is_stream, open_stream
 from bwpredict.store.base import Store
 from bwpredict.store.files import atomic_path, sha256_of
 from bwpredict.telemetry import snapshot
@@ -29,6 +30,8 @@ from bwpredict.telemetry.days import DAY_SECONDS
 from bwpredict.telemetry.sources import list_keys
 
 Days = tuple[date, date]
+Mode = Literal["stream", "windows"]
+"""How a model's file forecasts."""
 MADE_FROM = b"bwpredict.made_from"
 """Key in a partition's Parquet metadata: what its forecasts follow from, so that they need not be made again."""
 
@@ -43,6 +46,7 @@ logger = logging.getLogger(__name__)
 class Predicted:
     """What `predict` did."""
 
+    mode: Mode
     days: int
     days_left: int
     """Days whose forecasts were there already, from the same model and telemetry."""
@@ -50,7 +54,10 @@ class Predicted:
 
 
 def predict(store: Store, model: Path, output: Path, *, days: Days | None = None, every_minutes: int = 1) -> Predicted:
-    """Forecast from each sample that ends a window, and write `output/date=YYYY-MM-DD/part-0.parquet`.
+    """Forecast from the samples of each day, and write `output/date=YYYY-MM-DD/part-0.parquet`.
+
+    A model for streams forecasts from every sample, with the day before as its memory; a model for windows from each
+    sample that ends a window without a gap.
 
     A row has the link, `timestamp` of the last sample seen, `forecast_for` (unix seconds, UTC), and for each target
     the forecast and, if the model has intervals, `<target>_lower` and `<target>_upper`. A day is that of the last
@@ -59,7 +66,7 @@ def predict(store: Store, model: Path, output: Path, *, days: Days | None = None
 
     Args:
         store: the telemetry, as `snapshot.pull` reads it.
-        model: an ONNX file of the contract.
+        model: an ONNX file of the contract, for streams or for windows.
         output: folder for the partitions.
         days: the first and the last day to forecast from; all that are there if it is None.
         every_minutes: forecast from samples of every so many minutes of the clock only.
@@ -74,12 +81,11 @@ def predict(store: Store, model: Path, output: Path, *, days: Days | None = None
     first, last = days or _all_days(store)
     if first > last:
         raise ConfigError(f"days {first} to {last}: the first comes after the last.")
-    window_size, horizon_minutes = input_contract(model)
-    task = _Task(model, sha256_of(model), window_size, horizon_minutes, every_minutes)
+    task = _task(model, every_minutes)
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch:
-            # The day before holds the beginnings of the first windows.
+            # The day before holds the beginnings of the first windows, and what a stream remembers.
             start, end = (datetime.combine(day, time(), UTC) for day in (first - ONE_DAY, last + ONE_DAY))
             pinned = snapshot.pull(store, "", start, end, Path(scratch))
             sha256 = {date.fromisoformat(day["date"]): day["sha256"] for day in pinned["days"]}
@@ -93,16 +99,28 @@ def predict(store: Store, model: Path, output: Path, *, days: Days | None = None
     if not made:
         raise TelemetryError(f"{store.uri}: holds no telemetry of {first} to {last}.")
     done = [rows for rows in made if rows is not None]
-    return Predicted(len(done), len(made) - len(done), sum(done))
+    return Predicted(task.mode, len(done), len(made) - len(done), sum(done))
 
 
 @dataclass(frozen=True)
 class _Task:
-    model: Path
+    mode: Mode
     sha256: str
-    window_size: int
-    horizon_minutes: int
     every_minutes: int
+    index: Callable[[TelemetryFrame], WindowIndex]
+    forecast: Callable[[WindowIndex], Forecast]
+
+
+def _task(path: Path, every_minutes: int) -> _Task:
+    """How the model in a file forecasts: told by the file itself."""
+    if is_stream(path):
+        stream = open_stream(path, threads=0)
+        index = partial(index_samples, horizon_minutes=stream.horizon_minutes)
+        forecast = partial(forecast_stream, stream, history_seconds=DAY_SECONDS)
+        return _Task("stream", sha256_of(path), every_minutes, index, forecast)
+    size, minutes = input_contract(path)
+    windows = partial(index_windows, window_size=size, horizon_minutes=minutes, with_target=False)
+    return _Task("windows", sha256_of(path), every_minutes, windows, partial(forecast_with_bounds, path))
 
 
 def _all_days(store: Store) -> Days:
@@ -140,16 +158,16 @@ def _write(tables: Iterator[pa.Table], path: Path, made_from: bytes) -> int:
 def _tables(frame: TelemetryFrame, day: date, task: _Task) -> Iterator[pa.Table]:
     """The forecasts from the samples of one day, part by part of the fleet."""
     for part in frame.parts(PART_ROWS):
-        index = index_windows(part, task.window_size, task.horizon_minutes, with_target=False)
-        last = part.timestamps[index.starts + task.window_size - 1]
+        index = task.index(part)
+        last = part.timestamps[index.starts + index.window_size - 1]
         wanted = (last // DAY_SECONDS == (day - date(1970, 1, 1)).days) & (last // 60 % task.every_minutes == 0)
         index = index.take(wanted)
-        yield _table(index, forecast_with_bounds(task.model, index), task)
+        yield _table(index, task.forecast(index))
         frame.release()
 
 
-def _table(index: WindowIndex, forecast: Forecast, task: _Task) -> pa.Table:
-    frame, last = index.frame, index.starts + task.window_size - 1
+def _table(index: WindowIndex, forecast: Forecast) -> pa.Table:
+    frame, last = index.frame, index.starts + index.window_size - 1
     keys = frame.links.iloc[frame.link[last]]
     columns: dict[str, Any] = {name: keys[name].to_numpy() for name in schema.LINK_KEY}
     columns["timestamp"] = frame.timestamps[last]

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime as ort
 
 from bwpredict import schema
 from bwpredict.datasets.sequences import Sequences
 from bwpredict.datasets.windows import DAY_SECONDS, WindowIndex
 from bwpredict.errors import ModelError
+from bwpredict.inference.guard import check_onnx
 from bwpredict.inference.onnx_model import Bounds, Forecast
 from bwpredict.inference.session import open_session
 
@@ -118,6 +120,14 @@ def open_stream(model: Path | bytes, *, threads: int, name: str = "") -> StreamM
         warm_up_minutes=streaming["warm_up_minutes"],
         largest_step=streaming["largest_step"],
     )
+
+
+def is_stream(path: Path) -> bool:
+    """Whether the file is a model for streams: told by the inputs that it takes. Raises ModelError as `open_stream`."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; expected an ONNX model.")
+    graph = onnx.load_model_from_string(check_onnx(path, name=str(path))).graph
+    return "state" in {tensor.name for tensor in graph.input}
 
 
 def forecast_stream(model: StreamModel, index: WindowIndex, *, history_seconds: int = HISTORY_SECONDS) -> Forecast:

@@ -9,17 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tiny_onnx import last_value_onnx
 
 from bwpredict import schema
 from bwpredict.cli.main import main
+from bwpredict.config import TrainingConfig
+from bwpredict.datasets.external import read_data_path
+from bwpredict.datasets.windows import index_windows
 from bwpredict.errors import PredictionError, TelemetryError
 from bwpredict.inference.batch import predict
+from bwpredict.models.onnx_export import export_stream, model_properties
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.store.factory import open_store
+from bwpredict.training.trainer import new_model
 
 DAYS = ["2026-10-01", "2026-10-02", "2026-10-03"]
 
@@ -148,3 +154,45 @@ def test_a_model_that_does_not_tell_its_horizon_is_refused(run, telemetry, tmp_p
     model = last_value_onnx(tmp_path / "model.onnx")
     code, said = run("--telemetry", telemetry, "--model", model, "--output", tmp_path / "out")
     assert (code, "a model that bwpredict exported" in said) == (2, True)
+
+
+@pytest.fixture(scope="module")
+def stream(telemetry, tmp_path_factory):
+    """An untrained network for streams."""
+    index = index_windows(read_data_path(telemetry), 20, 15)
+    model = new_model(index, TrainingConfig(), frozenset()).eval()
+    properties = model_properties(model, version="v20261101_000000", snapshot_id="abc")
+    return export_stream(model, tmp_path_factory.mktemp("stream") / "stream.onnx", properties)
+
+
+def without_minutes(telemetry, folder, share):
+    """A copy in which a random share of the samples is missing."""
+    for path in sorted(telemetry.glob("date=*/*.parquet")):
+        table = pq.ParquetFile(path).read()
+        kept = np.random.default_rng(len(folder.name)).random(table.num_rows) >= share
+        target = folder / path.relative_to(telemetry)
+        target.parent.mkdir(parents=True)
+        pq.write_table(table.filter(pa.array(kept)), target)
+    return folder
+
+
+def test_a_stream_forecasts_from_every_sample_also_after_gaps(telemetry, stream, model, tmp_path):
+    holey = without_minutes(telemetry, tmp_path / "telemetry", 0.01)
+    minutes = 2 * 3 * 1440
+    streamed = predict(open_store(str(holey)), stream, tmp_path / "streams")
+    windows = predict(open_store(str(holey)), model, tmp_path / "windows")
+    assert (streamed.mode, windows.mode) == ("stream", "windows")
+    assert streamed.forecasts >= 0.985 * minutes  # every sample that there is
+    assert windows.forecasts < 0.9 * minutes
+    found = forecasts(tmp_path / "streams")
+    assert np.isfinite(found[list(schema.TARGETS)]).all(axis=None)
+
+
+def test_a_day_of_streams_follows_from_itself_and_the_day_before(telemetry, stream, tmp_path):
+    store, days = open_store(str(telemetry)), (date(2026, 10, 2), date(2026, 10, 2))
+    predict(store, stream, tmp_path / "all")
+    predict(store, stream, tmp_path / "one", days=days)
+    alone, whole = (
+        pq.ParquetFile(tmp_path / name / f"date={DAYS[1]}/part-0.parquet").read().to_pandas() for name in ("one", "all")
+    )
+    pd.testing.assert_frame_equal(alone, whole)

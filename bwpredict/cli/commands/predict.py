@@ -23,7 +23,10 @@ def predict(
         typer.Option(help="Folder for date=YYYY-MM-DD/part-0.parquet.", callback=require_local_path),
     ],
     telemetry: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix (default: $BWPREDICT_TELEMETRY).")] = "",
-    model: Annotated[Path | None, typer.Option(help="ONNX file (default: what is in production).")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="ONNX file (default: what is in production)."),
+    ] = None,
     registry: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix with the published models.")] = "",
     first_day: Annotated[str, typer.Option(help="First day to forecast from, YYYY-MM-DD (default: all).")] = "",
     last_day: Annotated[str, typer.Option(help="Last day to forecast from (default: --first-day, or all).")] = "",
@@ -31,6 +34,7 @@ def predict(
 ) -> None:
     """Forecast 15 minutes ahead from every sample of the telemetry, with intervals; Parquet, a partition for each day.
 
+    A model for streams remembers the day before; samples with gaps before them have a forecast too.
     Memory holds about two days of telemetry. Run again after an interruption, it makes only the days that are missing.
     """
     from bwpredict.inference import batch
@@ -43,24 +47,27 @@ def predict(
         path = model or _in_production(registry or settings.registry, Path(folder))
         done = batch.predict(store, path, output, days=days, every_minutes=every)
     logger.info(
-        "%s: %s forecasts on %d days%s",
-        output, f"{done.forecasts:,}", done.days,
+        "%s: %s forecasts on %d days, by %s%s",
+        output, f"{done.forecasts:,}", done.days, "streams" if done.mode == "stream" else "windows",
         f"; {done.days_left} days were there already" if done.days_left else "",
     )  # fmt: skip
 
 
 def _in_production(registry: str, folder: Path) -> Path:
-    """A verified copy of the ONNX file in production."""
-    from bwpredict.registry.layout import onnx_name
+    """A verified copy of the ONNX file in production: the one for streams, where the version has one."""
+    from bwpredict.registry.layout import onnx_name, stream_onnx_name
     from bwpredict.registry.promotion import read_production
-    from bwpredict.registry.versions import fetch
+    from bwpredict.registry.versions import fetch, read_manifest
     from bwpredict.store.factory import open_store
 
     store = open_store(registry)
     production = read_production(store)
     if production is None:
         raise ConfigError(f"{store.uri}: nothing is in production yet; give --model, or publish a model first.")
-    (path,) = fetch(store, production.version, [onnx_name(production.version)], folder)
+    version = production.version
+    stream = stream_onnx_name(version)
+    name = stream if stream in read_manifest(store, version).sha256 else onnx_name(version)
+    (path,) = fetch(store, version, [name], folder)
     logger.info("%s: %s is in production", store.uri, production.version)
     return path
 
