@@ -13,6 +13,7 @@ from bwpredict.core.formatting import display_name, number
 from bwpredict.gate.accuracy import baseline_checks, guide_checks
 from bwpredict.gate.champion import champion_checks
 from bwpredict.gate.check import Check, check_flag, check_threshold, info_check, nested_value, number_in
+from bwpredict.gate.stream import stream_checks
 
 Document = Mapping[str, Any]
 
@@ -61,6 +62,7 @@ def make_decision(
         *baseline_checks(comparison, policy),
         *champion_checks(comparison, policy, case, CASES[case]),
         *_coverage_checks(comparison, policy),
+        *stream_checks(comparison, parity, policy, case, CASES[case]),
         *_export_checks(parity, latency, policy),
         *_order_checks(comparison, parity),
     ]

@@ -27,7 +27,8 @@ from bwpredict.evaluation.comparison import compare
 from bwpredict.evaluation.forecasts import Forecasts, collect, write_forecasts
 from bwpredict.evaluation.horizon import errors_by_minute
 from bwpredict.evaluation.slices import window_labels
-from bwpredict.inference.onnx_model import Bounds, forecast, forecast_with_bounds
+from bwpredict.inference.onnx_model import Bounds, Forecast, forecast, forecast_with_bounds
+from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.models import network, onnx_export
 from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
@@ -70,6 +71,8 @@ class Champion:
 
     version: str
     onnx: Path
+    stream: Path | None = None
+    """Its file for streams; None: it has none."""
     links: frozenset[tuple[int, int]] | None = None
     """(node_id, peer_id) of the links that it was trained on; None: not known."""
 
@@ -190,38 +193,59 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score challenger, champion and baselines on the same test windows; returns the comparison document.
 
-    Writes `comparison.json`, `forecasts.parquet`, `model_metadata_<version>.json`,
+    Each model is run as consumers run it: over windows from an empty state, and as a stream that is followed from the
+    days before the test span on. Writes `comparison.json`, `forecasts.parquet`, `model_metadata_<version>.json`,
     `bandwidth_predictor_report.json`, `predictions_scatter.png` and the pictures of the model card.
     """
     index = split["test"].spread(run.maximum_test_windows)
     path = folder / onnx_name(run.version)
     served = forecast_with_bounds(path, index)
-    models = {"challenger": served.output}
-    problem = None
-    if champion:
-        try:
-            models["champion"] = forecast(champion.onnx, index)
-        except ModelError as error:
-            problem = str(error)
+    by_champion, problem = _forecast_of_champion(champion, index)
     known = champion.links if champion and champion.links is not None else _links_of(split["train"])
-    forecasts = replace(collect(index, models), labels=window_labels(index, known))
-    comparison = compare(
-        forecasts,
-        challenger_version=run.version,
-        challenger_sha256=sha256_of(path),
-        champion_version=champion.version if champion else None,
-        champion_sha256=sha256_of(champion.onnx) if champion else None,
-        champion_problem=problem,
-        bounds=served.bounds,
-        target_weights=run.policy.weights,
-        horizon_minutes=run.training.horizon_minutes,
-    )
+    labels = window_labels(index, known)
+
+    def judged(served: Forecast, by_champion: npt.NDArray[np.float32] | None) -> tuple[Forecasts, dict[str, Any]]:
+        models = {"challenger": served.output} | ({} if by_champion is None else {"champion": by_champion})
+        forecasts = replace(collect(index, models), labels=labels)
+        return forecasts, compare(
+            forecasts,
+            challenger_version=run.version,
+            challenger_sha256=sha256_of(path),
+            champion_version=champion.version if champion else None,
+            champion_sha256=sha256_of(champion.onnx) if champion else None,
+            champion_problem=problem,
+            bounds=served.bounds,
+            target_weights=run.policy.weights,
+            horizon_minutes=run.training.horizon_minutes,
+        )
+
+    forecasts, comparison = judged(served, by_champion)
     comparison["horizon"] = errors_by_minute(index, forecasts.targets)
+    streamed = forecast_stream(open_stream(folder / stream_onnx_name(run.version), threads=0), index)
+    champion_stream = champion.stream if champion and by_champion is not None else None
+    if champion_stream:
+        by_champion = forecast_stream(open_stream(champion_stream, threads=0), index).output
+    _, comparison["stream"] = judged(streamed, by_champion)
+    comparison["stream"]["modes"] = {"challenger": "stream"} | (
+        {} if by_champion is None else {"champion": "stream" if champion_stream else "windows"}
+    )
     write_forecasts(folder / FORECASTS, forecasts)
     _draw(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
     _write_metadata(folder, split, run, snapshot, comparison)
     write_document(folder / COMPARISON, "comparison", comparison)
     return comparison
+
+
+def _forecast_of_champion(
+    champion: Champion | None, index: WindowIndex
+) -> tuple[npt.NDArray[np.float32] | None, str | None]:
+    """Its forecasts, or why there are none; neither where nothing is in production."""
+    if champion is None:
+        return None, None
+    try:
+        return forecast(champion.onnx, index), None
+    except ModelError as error:
+        return None, str(error)
 
 
 def _draw(

@@ -16,7 +16,7 @@ from typing import Any
 from bwpredict.config import Pruner, RunConfig, Settings
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import GateRejected, ValidationFailed
-from bwpredict.registry.layout import DECISION_NAME, PROFILE_NAME, metadata_name, onnx_name
+from bwpredict.registry.layout import DECISION_NAME, PROFILE_NAME, metadata_name, onnx_name, stream_onnx_name
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import write_atomically
 from bwpredict.workspace import areas
@@ -158,7 +158,7 @@ def compare(export: Reference) -> Reference:
             onnx, profile = (_fetch_champion(run, area, version, name) for name in (onnx_name(version), PROFILE_NAME))
             spans = read_document(profile, "profile")["link_spans"]
             links = frozenset((span["node_id"], span["peer_id"]) for span in spans)
-            champion = challenger.Champion(version, onnx, links)
+            champion = challenger.Champion(version, onnx, _fetch_stream(run, area, version), links)
         pinned = read_document(area / SNAPSHOT, "snapshot")
         challenger.evaluate(area, challenger.make_split(_frame(area), run), run, pinned, champion)
         return make_reference(area / COMPARISON)
@@ -333,6 +333,15 @@ def _fetch_champion(run: RunConfig, area: Path, version: str, name: str) -> Path
 
     (path,) = fetch(open_store(run.registry), version, [name], area / CHAMPION / version)
     return path
+
+
+def _fetch_stream(run: RunConfig, area: Path, version: str) -> Path | None:
+    """A verified copy of the champion's file for streams; None where it has none."""
+    from bwpredict.registry.versions import read_manifest
+
+    name = stream_onnx_name(version)
+    published = read_manifest(open_store(run.registry), version).sha256
+    return _fetch_champion(run, area, version, name) if name in published else None
 
 
 def _first_decision(area: Path, decision: dict[str, Any]) -> dict[str, Any]:
