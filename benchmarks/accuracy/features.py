@@ -3,25 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from accuracy.task import BATCH_WINDOWS, OFFSETS, TARGETS, Array, bounded
 from bwpredict import schema
-from bwpredict.datasets.windows import WindowIndex
+from bwpredict.datasets.frame import TelemetryFrame
+from bwpredict.datasets.windows import DAY_SECONDS, Index, WindowIndex
 
 CONTEXT = [schema.FEATURES.index(name) for name in ("congestion_window", "queue_depth", "retransmits")]
 HOUR, DAY = schema.FEATURES.index("time_of_day"), schema.FEATURES.index("day_of_week")
 
+MEMORY_HOURS = (1, 6, 24)
+_FAR = 2**40
+"""More than any unix second: keeps the times of links apart."""
+
 Make = Callable[[Array], Array]
 
 
-def table(index: WindowIndex, make: Make) -> Array:
-    """[windows, columns]: `make` of all windows, some at a time."""
-    return np.concatenate(
-        [make(index.inputs(slice(begin, begin + BATCH_WINDOWS))) for begin in range(0, len(index), BATCH_WINDOWS)]
-    )
+def table(index: WindowIndex, make: Make, *, memory: bool = False) -> Array:
+    """[windows, columns]: `make` of all windows, some at a time; with memory, `memory_of` them beside it."""
+    parts = [make(index.inputs(slice(begin, begin + BATCH_WINDOWS))) for begin in range(0, len(index), BATCH_WINDOWS)]
+    made = np.concatenate(parts)
+    return np.concatenate((made, memory_of(index)), axis=1) if memory else made
+
+
+def memory_of(index: WindowIndex) -> Array:
+    """[windows, columns]: moving averages, and the target's minute a day and a week before, relative to the last value.
+
+    Everything lies in the past of the last sample; 0 where there is no such minute.
+    """
+    last = index.starts + index.window_size - 1
+    base = last_logs(index)
+    averages = [values[last] - base for values in _moving_averages(index.frame)]
+    before = [_minutes_before(index, last, seconds) - base for seconds in (DAY_SECONDS, 7 * DAY_SECONDS)]
+    columns: Array = np.nan_to_num(np.concatenate([*averages, *before], axis=1), nan=0.0).astype(np.float32)
+    return columns
+
+
+@lru_cache(maxsize=2)
+def _moving_averages(frame: TelemetryFrame) -> list[Array]:
+    """[rows, targets] for each of `MEMORY_HOURS`, of the samples up to each row of its link, in log space."""
+    logs = pd.DataFrame(target_logs(np.asarray(frame.values))).groupby(np.asarray(frame.link))
+    steps = [hours * 3600 / frame.cadence_seconds for hours in MEMORY_HOURS]
+    return [logs.transform(lambda link, com=step: link.ewm(com=com).mean()).to_numpy(np.float32) for step in steps]
+
+
+def _minutes_before(index: WindowIndex, last: Index, seconds: int) -> Array:
+    """[windows, targets] in log space: what the target's minute was so long before; NaN where it was not measured."""
+    frame = index.frame
+    wanted = frame.timestamps[last] + index.horizon_steps * frame.cadence_seconds - seconds
+    key = np.asarray(frame.link, np.int64) * _FAR + frame.timestamps
+    found = np.searchsorted(key, frame.link[last] * _FAR + wanted).clip(0, len(key) - 1)
+    there = key[found] == frame.link[last] * _FAR + wanted
+    return np.where(there[:, None], target_logs(frame.values[found]), np.nan)
 
 
 def target_logs(values: Array) -> Array:

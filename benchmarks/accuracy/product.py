@@ -11,21 +11,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from accuracy.task import Array, Entry, Fit, Fitted, Task
+from accuracy.task import Array, Budget, Entry, Fit, Fitted, Task
 from bwpredict.config import TrainingConfig, load
-from bwpredict.datasets.sequences import Sequences
-from bwpredict.datasets.windows import DAY_SECONDS, WindowIndex
+from bwpredict.datasets.windows import WindowIndex
 from bwpredict.inference import onnx_model
-from bwpredict.inference.session import open_session
+from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.models.onnx_export import export_onnx, export_stream, model_properties
 from bwpredict.training.trainer import train
 
 VARIANTS: dict[str, dict[str, Any]] = {"bwpredict": {}}
 """Name of a row → what differs from the default TrainingConfig. The first is the product as it is."""
 STREAM = "bwpredict stream"
-WARM_UP_DAYS = 3
 
 
 def entries() -> list[Entry]:
@@ -39,7 +35,7 @@ def training_config(task: Task, overrides: Mapping[str, Any]) -> TrainingConfig:
     train_part, default = task.train, TrainingConfig()
     terms = {
         "epochs": min(default.epochs, task.budget.epochs),
-        "windows_per_epoch": task.budget.windows,
+        "windows_per_epoch": round(default.windows_per_epoch * task.budget.windows / Budget().windows),
         "validation_windows": task.budget.validation_windows,
         "window_size": train_part.window_size,
         "horizon_minutes": max(1, round(train_part.horizon_steps * train_part.frame.cadence_seconds / 60)),
@@ -101,23 +97,9 @@ def _serve_windows(onnx: bytes) -> Callable[[WindowIndex], Array]:
 
 
 def _serve_stream(onnx: bytes) -> Callable[[WindowIndex], Array]:
-    """Forecasts of streams that are followed from `WARM_UP_DAYS` before the first window on."""
+    """Forecasts of streams that are followed from days before the first window on."""
 
     def forecast(index: WindowIndex) -> Array:
-        session = open_session(onnx, threads=1)
-        frame, cadence = index.frame, index.frame.cadence_seconds
-        sequences = Sequences.of(index, history_seconds=WARM_UP_DAYS * DAY_SECONDS)
-        begins, ends = sequences.spans
-        rows = index.starts + index.window_size - 1
-        link = np.searchsorted(sequences.links, frame.link[rows])
-        place = np.round((frame.timestamps[rows] - begins[link]) / cadence).astype(np.int64)
-        forecasts = np.empty((len(index), len(frame.values[0, :4])), np.float32)
-        state = np.zeros((len(sequences), session.get_inputs()[1].shape[1]), np.float32)
-        for step in range(int((ends - begins).max()) // cadence):
-            samples = sequences.cut(np.arange(len(sequences)), begins + step * cadence, 1)
-            output, state = session.run(["output", "next_state"], {"input": samples, "state": state})
-            here = place == step
-            forecasts[here] = output[link[here]]
-        return forecasts
+        return forecast_stream(open_stream(onnx, threads=1), index).output
 
     return forecast

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ def all_entries() -> list[Entry]:
         Entry("seasonal_profile", fit_profile, seeded=False),
         Entry("ridge", fit_ridge),
         Entry("lightgbm", fit_lightgbm),
+        Entry("ridge with memory", partial(fit_ridge, memory=True)),
+        Entry("lightgbm with memory", partial(fit_lightgbm, memory=True)),
         Entry("lstm", fit_lstm),
         Entry("nhits", fit_nhits),
         Entry("guide", fit_guide),

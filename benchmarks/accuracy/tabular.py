@@ -32,12 +32,15 @@ LABELS = ("raw value", "change in log space")
 """What a tree may learn to forecast."""
 
 
-def fit_ridge(task: Task) -> Fitted:
-    """Linear in all samples of the window in log space; forecasts the change from the last value."""
+def fit_ridge(task: Task, *, memory: bool = False) -> Fitted:
+    """Linear in all samples of the window in log space; forecasts the change from the last value.
+
+    `memory`: with moving averages and the same minute of days before, as `features.memory_of`.
+    """
     from sklearn.linear_model import Ridge
 
     sample = task.sample()
-    columns = features.table(sample, features.lags)
+    columns = features.table(sample, features.lags, memory=memory)
     mean, scale = columns.mean(axis=0), np.maximum(columns.std(axis=0), 1e-6)
     changes = features.target_changes(sample)
 
@@ -45,7 +48,7 @@ def fit_ridge(task: Task) -> Fitted:
         model = Ridge(alpha=alpha).fit((columns - mean) / scale, changes)
 
         def forecast(index: WindowIndex) -> Array:
-            given = (features.table(index, features.lags) - mean) / scale
+            given = (features.table(index, features.lags, memory=memory) - mean) / scale
             return features.from_changes(index, model.predict(given))
 
         return forecast
@@ -54,15 +57,18 @@ def fit_ridge(task: Task) -> Fitted:
     return Fitted(forecast, len(task.measured) * (columns.shape[1] + 1), described(task, chosen))
 
 
-def fit_lightgbm(task: Task) -> Fitted:
-    """One model for each target, L1: raw values or changes in log space, few or many leaves, as validation says."""
-    search = _Search(task)
+def fit_lightgbm(task: Task, *, memory: bool = False) -> Fitted:
+    """One model for each target, L1: raw values or changes in log space, few or many leaves, as validation says.
+
+    `memory`: as `fit_ridge`.
+    """
+    search = _Search(task, memory=memory)
     boosters, choices = {}, ["none"] * TARGETS
     for place in task.measured:
         boosters[place], choices[place] = search.best(place)
 
     def forecast(index: WindowIndex) -> Array:
-        columns = features.table(index, features.lags_and_summaries)
+        columns = features.table(index, features.lags_and_summaries, memory=memory)
         forecasts = np.zeros((len(index), TARGETS), np.float32)
         for place, booster in boosters.items():
             forecasts[:, place] = _to_raw(index, place, choices[place], booster.predict(columns))
@@ -74,12 +80,12 @@ def fit_lightgbm(task: Task) -> Fitted:
 class _Search:
     """Settings are chosen on a part of the sample; the chosen one is fitted on all of it. Both are binned once."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, memory: bool) -> None:
         import lightgbm
 
-        self.task, self.lightgbm = task, lightgbm
+        self.task, self.lightgbm, self.memory = task, lightgbm, memory
         self.validation = task.validation
-        self.columns = features.table(self.validation, features.lags_and_summaries)
+        self.columns = features.table(self.validation, features.lags_and_summaries, memory=memory)
         sample = task.sample()
         self.small = self._binned(sample.spread(WINDOWS_TO_TUNE))
         self.whole = self.small if len(sample) <= WINDOWS_TO_TUNE else self._binned(sample)
@@ -93,7 +99,7 @@ class _Search:
         return booster, f"{label}, {leaves} leaves"
 
     def _binned(self, index: WindowIndex) -> _Binned:
-        columns = features.table(index, features.lags_and_summaries)
+        columns = features.table(index, features.lags_and_summaries, memory=self.memory)
         train = self.lightgbm.Dataset(columns, params={"verbose": -1}, free_raw_data=False)
         return _Binned(index, train, self.lightgbm.Dataset(self.columns, reference=train, free_raw_data=False))
 

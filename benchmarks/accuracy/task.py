@@ -27,7 +27,7 @@ class Budget:
     Ours keeps its own schedule, shortened where the budget has fewer epochs (`product.training_config`).
     """
 
-    windows: int = TrainingConfig().windows_per_epoch
+    windows: int = 20_000
     """Training windows drawn for each epoch."""
     epochs: int = 10
     validation_windows: int = TrainingConfig().validation_windows
