@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from common import flops_per_window, matmul_gflops, report, synthetic_frame
 
 from bwpredict.datasets.windows import index_windows
 from bwpredict.inference.session import open_session
-from bwpredict.models.network import Contract, Forecaster, predict
-from bwpredict.models.onnx_export import export_onnx, model_properties
+from bwpredict.inference.stream_model import LINKS_AT_A_TIME, open_stream
+from bwpredict.models.network import Contract, Forecaster, parameter_count, predict
+from bwpredict.models.onnx_export import export_onnx, export_stream, model_properties
 
 Run = Callable[[np.ndarray], object]
 
@@ -31,6 +33,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 64, 256, 512, 1024, 4096])
     parser.add_argument("--seconds", type=float, default=2.0, help="for each row")
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--links", type=int, default=100_000, help="of a step of a stream")
     parser.add_argument(
         "--compile-sizes",
         type=int,
@@ -54,7 +57,62 @@ def main() -> None:
         for size in arguments.batch_sizes:
             fast = {"torch.compile": compiled(model)} if size in arguments.compile_sizes else {}
             rows += measure({**runs, **fast}, windows[:size], model, arguments)
-    report("inference", rows)
+        report("inference", rows)
+        report("inference_stream", stream_rows(model, Path(folder), arguments))
+
+
+def stream_rows(model: Forecaster, folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """One minute of many links on one thread: their states go on by one sample each."""
+    path = export_stream(
+        model, folder / "stream.onnx", model_properties(model, version="benchmark", snapshot_id="none")
+    )
+    stream, links = open_stream(path, threads=1), arguments.links
+    before = resident_mb()
+    samples = np.repeat(
+        index_windows(synthetic_frame(2, 8), 20, 15).spread(1000).inputs()[:, :1], links // 1000, axis=0
+    )
+    state = stream.follow(samples, stream.empty_state(len(samples)))
+
+    def eager(begin: int) -> None:
+        part = slice(begin, begin + LINKS_AT_A_TIME)
+        with torch.inference_mode():
+            model(torch.from_numpy(samples[part]), torch.from_numpy(state[part]))
+
+    runs = {
+        "ONNX Runtime": lambda: stream.step(samples, state),
+        "torch eager": lambda: [eager(begin) for begin in range(0, len(samples), LINKS_AT_A_TIME)],
+    }
+    rows, flops = [], flops_per_step(model) * len(samples)
+    for name, run in runs.items():
+        seconds, limit = [], matmul_gflops()
+        for _ in range(arguments.rounds):
+            began = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - began)
+        took = float(np.median(seconds))
+        rows.append(
+            {
+                "what": name,
+                "links": len(samples),
+                "threads": 1,
+                "step s": took,
+                "limit s": flops / limit / 1e9,
+                "memory MB": resident_mb() - before,
+                "GFLOP/s": flops / took / 1e9,
+                "matmul GFLOP/s": limit,
+            }
+        )
+    return rows
+
+
+def flops_per_step(model: Forecaster) -> int:
+    """Of one sample of one link: two for each weight, all of which are used once."""
+    return 2 * parameter_count(model)
+
+
+def resident_mb() -> float:
+    """Memory of this process."""
+    return float(psutil.Process().memory_info().rss) / 1e6
 
 
 def compiled(model: Forecaster) -> Run:

@@ -62,7 +62,9 @@ def lstm_flops_per_window(inputs: int, window_size: int) -> int:
 def flops_per_window(model: Forecaster) -> int:
     """Of one window from an empty state: 2 for each weight used, those of the LSTM once for each sample."""
     recurrent = sum(2 * weight.numel() for weight in model.lstm.parameters() if weight.dim() == 2)
-    dense = sum(2 * weight.numel() for part in (model.head, model.direct) for weight in part.parameters())
+    dense = sum(
+        2 * weight.numel() for part in (model.head, model.direct, model.window_head) for weight in part.parameters()
+    )
     return model.contract.window_size * recurrent + dense
 
 

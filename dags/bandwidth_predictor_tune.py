@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import Param, dag, get_current_context, task
 from bwpredict_airflow.default_args import TASK_DEFAULTS
 from bwpredict_airflow.notifier import AlertNotifier
-from bwpredict_airflow.params import HISTORY_MONTHS, MONTH
+from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, training_param
 from bwpredict_airflow.run_setup import plan_run
 from bwpredict_airflow.task_errors import one_line_errors, run_step
 
@@ -54,19 +54,14 @@ PARAMS = {
         description="Name of the study and of the configuration it proposes. Empty: tune_ and the time of the run.",
         section="Search",
     ),
-    "epochs": Param(
-        6,
-        type="integer",
-        minimum=1,
-        maximum=1000,
+    "epochs": training_param(
+        "epochs",
         title="Max epochs",
         description="Of each trial; as many as the retraining is to have, or the best learning rate is another.",
         section="Budget of a trial",
     ),
-    "windows_per_epoch": Param(
-        20_000,
-        type="integer",
-        minimum=64,
+    "windows_per_epoch": training_param(
+        "windows_per_epoch",
         title="Windows for each epoch",
         description="Training windows drawn for each epoch of a trial; as many as the retraining is to have.",
         section="Budget of a trial",

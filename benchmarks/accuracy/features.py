@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,9 @@ HOUR, DAY = schema.FEATURES.index("time_of_day"), schema.FEATURES.index("day_of_
 MEMORY_HOURS = (1, 6, 24)
 _FAR = 2**40
 """More than any unix second: keeps the times of links apart."""
+
+_AVERAGES: dict[int, tuple[TelemetryFrame, list[Array]]] = {}
+"""Of the frame that was asked for last: its moving averages take longer than all else here."""
 
 Make = Callable[[Array], Array]
 
@@ -44,12 +46,15 @@ def memory_of(index: WindowIndex) -> Array:
     return columns
 
 
-@lru_cache(maxsize=2)
 def _moving_averages(frame: TelemetryFrame) -> list[Array]:
     """[rows, targets] for each of `MEMORY_HOURS`, of the samples up to each row of its link, in log space."""
-    logs = pd.DataFrame(target_logs(np.asarray(frame.values))).groupby(np.asarray(frame.link))
-    steps = [hours * 3600 / frame.cadence_seconds for hours in MEMORY_HOURS]
-    return [logs.transform(lambda link, com=step: link.ewm(com=com).mean()).to_numpy(np.float32) for step in steps]
+    if id(frame) not in _AVERAGES:
+        logs = pd.DataFrame(target_logs(np.asarray(frame.values))).groupby(np.asarray(frame.link))
+        steps = [hours * 3600 / frame.cadence_seconds for hours in MEMORY_HOURS]
+        made = [logs.transform(lambda link, com=step: link.ewm(com=com).mean()).to_numpy(np.float32) for step in steps]
+        _AVERAGES.clear()
+        _AVERAGES[id(frame)] = frame, made
+    return _AVERAGES[id(frame)][1]
 
 
 def _minutes_before(index: WindowIndex, last: Index, seconds: int) -> Array:

@@ -22,7 +22,7 @@ from bwpredict.inference.session import open_session
 
 HISTORY_SECONDS = 3 * DAY_SECONDS
 """Telemetry before the first window that a link's state is carried over; the longest moving average is of a day."""
-LINKS_AT_A_TIME = 4096
+LINKS_AT_A_TIME = 1024
 """Of one run: memory grows with them."""
 
 Floats = npt.NDArray[np.float32]

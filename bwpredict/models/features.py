@@ -62,7 +62,7 @@ LEVEL_BINS = 48
 SITUATION_INPUTS = 2 * len(CALENDAR) + LEVELS
 WINDOW_INPUTS = TARGETS * (3 * RECENT_SAMPLES + 1 + LEVEL_BINS) + LEVELS + 2 * len(CONTEXT) + SITUATION_INPUTS + 1
 """Columns that the window head sees: see `FeatureLayer.window_inputs`."""
-_KNOWN_WINDOWS = 512
+_KNOWN_WINDOWS = 256
 _FAMILIAR_QUANTILE = 0.98
 _SMALLEST_BIN = 1e-5
 
@@ -122,7 +122,7 @@ class FeatureLayer(nn.Module):
         for name, value in (("level_mean", 0.0), ("level_spread", 1.0), ("usual_deviation", 0.1)):
             self.register_buffer(name, torch.full((LEVELS,), value))
         self.register_buffer("level_edges", torch.linspace(0, 1, LEVEL_BINS + 1).repeat(TARGETS, 1))
-        self.register_buffer("known_levels", torch.zeros(_KNOWN_WINDOWS, TARGETS))
+        self.register_buffer("known_levels", torch.zeros(TARGETS, _KNOWN_WINDOWS))
         self.register_buffer("familiar_within", torch.ones(()))
         self.register_buffer("count", torch.arange(1.0, LONGEST_STEP + 1), persistent=False)
         floors = [schema.MAPE_FLOORS[name] for name in schema.TARGETS]
@@ -187,8 +187,11 @@ class FeatureLayer(nn.Module):
         Levels tell links apart that training saw, and mislead about others: they are hidden unless `familiar`
         [batch, 1], 1 or 0, says that they are known; without it, `familiarity` does.
         """
-        anchor = features.recent[..., -self.mean_samples :, :].mean(dim=-2)
-        relative = (features.recent - anchor[..., None, :]) / self.usual_deviation[:TARGETS]
+        last = features.recent[..., -1:, :]
+        change = features.recent - last  # exactly 0 in a window that stands still, whatever rounds how
+        mean = change[..., -self.mean_samples :, :].mean(dim=-2, keepdim=True)
+        anchor = (last + mean).squeeze(-2)
+        relative = (change - mean) / self.usual_deviation[:TARGETS]
         relative = relative.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION)
         spread = relative.abs().mean(dim=-2) + _SMALLEST_SPREAD
         own = (relative / spread[..., None, :]).clamp(-_LARGEST_OWN, _LARGEST_OWN)
@@ -211,8 +214,8 @@ class FeatureLayer(nn.Module):
 
     def _strangeness(self, anchor: Tensor) -> Tensor:
         """[..., 1], the largest difference of any level from the most similar known window, in usual deviations."""
-        differences = (anchor[..., None, :] - self.known_levels).abs() / self.usual_deviation[:TARGETS]
-        return differences.amax(dim=-1).amin(dim=-1, keepdim=True)
+        differences = ((anchor / self.usual_deviation[:TARGETS])[..., None] - self.known_levels).abs()
+        return differences.amax(dim=-2).amin(dim=-1, keepdim=True)
 
     def _piecewise_linear(self, levels: Tensor) -> Tensor:
         """[..., targets] to [..., targets * LEVEL_BINS], how far each bin is filled.
@@ -229,8 +232,8 @@ class FeatureLayer(nn.Module):
         edges = torch.quantile(anchor, torch.linspace(0, 1, LEVEL_BINS + 1), dim=0).T
         self.level_edges.copy_(edges + _SMALLEST_BIN * torch.arange(LEVEL_BINS + 1))
         chosen = torch.linspace(0, len(anchor) - 1, _KNOWN_WINDOWS).long()
-        self.known_levels.copy_(anchor[chosen])
-        others = anchor[torch.linspace(1, len(anchor) - 1, 4 * _KNOWN_WINDOWS).long()]
+        self.known_levels.copy_((anchor[chosen] / self.usual_deviation[:TARGETS]).T)
+        others = anchor[torch.linspace(1, len(anchor) - 1, 8 * _KNOWN_WINDOWS).long()]
         strangeness = torch.cat([self._strangeness(part) for part in torch.split(others, _KNOWN_WINDOWS)])
         self.familiar_within.copy_(torch.quantile(strangeness, _FAMILIAR_QUANTILE).clamp(min=1.0))
 

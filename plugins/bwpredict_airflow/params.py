@@ -33,10 +33,10 @@ PUBLISH_PAST_MONTHS = Param(
 )
 
 
-def training_param(name: str, *, title: str, description: str) -> Param:
+def training_param(name: str, *, title: str, description: str, section: str = "Training") -> Param:
     """A param with the type, default and bounds of that field of `TrainingConfig`."""
     field = dict(TrainingConfig.model_json_schema()["properties"][name])
     if field["type"] == "integer" and "exclusiveMaximum" in field:
         field["maximum"] = field.pop("exclusiveMaximum") - 1
     field |= {"title": title, "description": description}
-    return Param(field.pop("default"), **field, section="Training")
+    return Param(field.pop("default"), **field, section=section)

@@ -175,7 +175,7 @@ def test_a_quantised_file_of_another_model_is_seen(fine_tuned, quantized, split)
     other = Forecaster(Contract())
     other.load_state_dict(fine_tuned[0].model.state_dict())
     other.network_share.fill_(1.0)
-    torch.nn.init.constant_(other.direct.bias, 3.0)
+    torch.nn.init.constant_(other.window_head[-1].bias, 3.0)
     parity, _ = check_export(other.eval(), quantized, split["validation"].spread(8).inputs())
     assert parity["max_relative_error"] > parity["tolerance"]
 
