@@ -47,20 +47,20 @@ fi
 if [ -x .venv/bin/python ] && ! supported .venv/bin/python; then rm -rf .venv; fi
 [ -x .venv/bin/python ] || quietly "$python" -m venv .venv
 
+lock=(--requirement requirements.txt)
+if [ -n "${WITHOUT_TORCH:-}" ]; then
+    grep -v '^torch==' requirements.txt >build/requirements.txt
+    lock=(--no-deps --requirement build/requirements.txt)
+fi
 if bash scripts/uv.sh --version >>"$log" 2>&1; then
     echo "Installing the packages of requirements.txt into .venv with uv (once; a minute)"
-    if [ -n "${WITHOUT_TORCH:-}" ]; then
-        grep -v '^torch==' requirements.txt >build/requirements.txt
-        quietly bash scripts/uv.sh pip install --no-deps --requirement build/requirements.txt
-    else
-        # shellcheck disable=SC2086
-        quietly bash scripts/uv.sh pip install --requirement requirements.txt \
-            ${TORCH_BACKEND:+--torch-backend $TORCH_BACKEND}
-    fi
+    # shellcheck disable=SC2086
+    quietly bash scripts/uv.sh pip install "${lock[@]}" ${TORCH_BACKEND:+--torch-backend $TORCH_BACKEND}
     quietly bash scripts/uv.sh pip install --no-deps --editable .
 else
     echo "uv cannot be installed; installing the packages of requirements.txt with pip (once; 2 to 7 minutes)"
-    quietly .venv/bin/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt
-    quietly .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+    pip=(.venv/bin/python -m pip install --disable-pip-version-check --quiet)
+    quietly "${pip[@]}" "${lock[@]}"
+    quietly "${pip[@]}" --no-deps --editable .
 fi
 touch .venv/.ready

@@ -112,16 +112,15 @@ run_case() { # suite user [test]
 # A build of torch that needs CUDA's packages is gigabytes; FRESH_CUDA=1 takes it all the same.
 cpu_build_is_offered() { # root user torch
     [ -z "${FRESH_CUDA:-}" ] || return 0
-    enter "$1" "$2" "python3 -m venv /tmp/probe && /tmp/probe/bin/pip install --quiet --dry-run --report /tmp/probe/report \
-        $3 && ! grep --quiet '\"name\": \"nvidia' /tmp/probe/report" >/dev/null 2>&1
+    enter "$1" "$2" "probe=\$(mktemp -d) && python3 -m venv \$probe && \$probe/bin/pip install --quiet --dry-run \
+        --report \$probe/report $3 && ! grep --quiet '\"name\": \"nvidia' \$probe/report" >/dev/null 2>&1
 }
 
-for case in "${@:-bookworm trixie}"; do
-    for each in $case; do
-        case "$each" in
-            bookworm-demo) run_case bookworm root ;;
-            bookworm | trixie) for user in root engineer; do run_case "$each" "$user" test; done ;;
-            *) fail "$each: unknown; choose from bookworm, bookworm-demo, trixie." ;;
-        esac
-    done
+[ $# -gt 0 ] || set -- bookworm trixie
+for each in "$@"; do
+    case "$each" in
+        bookworm-demo) run_case bookworm root ;;
+        bookworm | trixie) for user in root engineer; do run_case "$each" "$user" test; done ;;
+        *) fail "$each: unknown; choose from bookworm, bookworm-demo, trixie." ;;
+    esac
 done

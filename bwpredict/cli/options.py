@@ -41,7 +41,7 @@ _HELP = {
     "horizon_minutes": "How far ahead it forecasts.",
     "seed": "The same seed gives the same result, bit for bit.",
 }
-"""Of fields without a description of their own."""
+"""Descriptions of the options whose field has none."""
 
 
 def training_options(*, leave_out: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -1,4 +1,4 @@
-"""The wheel as a consumer installs it: without the extras, in an environment of its own, outside the checkout."""
+"""The wheel as a consumer installs it: without the extras, into a new environment outside the checkout."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_the_image_has_every_extra_that_its_services_need() -> None:
 
 
 def setup_with_python(tmp_path: Path, version: str) -> subprocess.CompletedProcess[str]:
-    """Run the setup script in a folder of its own, with an interpreter of that version that makes no environment."""
+    """Run the setup script in a new folder, with an interpreter of that version that makes no environment."""
     (tmp_path / "scripts").mkdir()
     shutil.copy(REPOSITORY / "scripts" / "setup.sh", tmp_path / "scripts")
     python = tmp_path / "python"
