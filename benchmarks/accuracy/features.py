@@ -61,9 +61,10 @@ def _minutes_before(index: WindowIndex, last: Index, seconds: int) -> Array:
     """[windows, targets] in log space: what the target's minute was so long before; NaN where it was not measured."""
     frame = index.frame
     wanted = frame.timestamps[last] + index.horizon_steps * frame.cadence_seconds - seconds
-    key = np.asarray(frame.link, np.int64) * _FAR + frame.timestamps
-    found = np.searchsorted(key, frame.link[last] * _FAR + wanted).clip(0, len(key) - 1)
-    there = key[found] == frame.link[last] * _FAR + wanted
+    link = np.asarray(frame.link, np.int64) * _FAR
+    key, asked = link + frame.timestamps, link[last] + wanted
+    found = np.searchsorted(key, asked).clip(0, len(key) - 1)
+    there = key[found] == asked
     return np.where(there[:, None], target_logs(frame.values[found]), np.nan)
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.config import RunConfig, Settings
+from bwpredict.core.formatting import display_name
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.datasets.sequences import Sequences
 from bwpredict.datasets.windows import Split, WindowIndex, index_windows, split_windows
@@ -233,7 +234,18 @@ def evaluate(
     _draw(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
     _write_metadata(folder, split, run, snapshot, comparison)
     write_document(folder / COMPARISON, "comparison", comparison)
+    _warn_of_worse_than_simple(comparison, "over windows")
+    _warn_of_worse_than_simple(comparison["stream"], "as a stream")
     return comparison
+
+
+def _warn_of_worse_than_simple(comparison: Mapping[str, Any], mode: str) -> None:
+    for target, figures in comparison["models"]["challenger"]["per_target"].items():
+        if figures["skill"] is not None and figures["skill"] < 0:
+            logger.warning(
+                "%s %s: the error is %.1f %% above that of the best simple forecast (%s)",
+                display_name(target), mode, -100 * figures["skill"], display_name(figures["baseline"]),
+            )  # fmt: skip
 
 
 def _forecast_of_champion(
