@@ -27,14 +27,12 @@ class Sequences:
     @classmethod
     def of(cls, index: WindowIndex, *, history_seconds: int = 0) -> Sequences:
         """From the first sample of a link's windows (and so much before it) to its last target."""
-        runs = index.positions
-        sizes = np.diff(runs.past, prepend=0)
-        link = index.frame.link[runs.first]
-        links, first_run, runs_of_link = np.unique(link, return_index=True, return_counts=True)
-        last_run = first_run + runs_of_link - 1
-        first = runs.first[first_run]
         edges, times = index.frame.link_rows(), index.frame.timestamps
-        past = np.minimum(runs.first[last_run] + sizes[last_run] + index.steps_to_target, edges[links + 1])
+        first_start, last_start = _runs_within_links(index, edges)
+        links, first_run, runs_of_link = np.unique(index.frame.link[first_start], return_index=True, return_counts=True)
+        first = first_start[first_run]
+        last = last_start[first_run + runs_of_link - 1]
+        past = np.minimum(last + 1 + index.steps_to_target, edges[links + 1])
         if history_seconds:
             first = np.array(
                 [
@@ -85,3 +83,13 @@ class Sequences:
         of_day = DAY_SECONDS // self.index.frame.cadence_seconds
         cut = some.cut(np.arange(len(some)), begin, days * of_day)
         return cut.reshape(len(some), days, of_day, -1)
+
+
+def _runs_within_links(index: WindowIndex, edges: Index) -> tuple[Index, Index]:
+    """First and last row of each run of window starts; a run that goes on into the next link is split there."""
+    runs = index.positions
+    first, last = runs.first, runs.first + np.diff(runs.past, prepend=0) - 1
+    inner = edges[1:-1]
+    run = np.searchsorted(first, inner, side="left") - 1
+    split = inner[(run >= 0) & (inner <= last[run.clip(0)])]
+    return np.sort(np.concatenate((first, split))), np.sort(np.concatenate((last, split - 1)))

@@ -149,7 +149,7 @@ def forecast_stream(model: StreamModel, index: WindowIndex, *, history_seconds: 
     sequences = Sequences.of(index, history_seconds=history_seconds)
     last = index.starts + index.window_size - 1
     link = np.searchsorted(sequences.links, frame.link[last])
-    found = [np.empty((len(index), len(schema.TARGETS)), np.float32) for _ in range(3)]
+    found = [np.full((len(index), len(schema.TARGETS)), np.nan, np.float32) for _ in range(3)]
     for begin in range(0, len(sequences), LINKS_AT_A_TIME):
         part = np.arange(begin, min(begin + LINKS_AT_A_TIME, len(sequences)))
         here = (link >= part[0]) & (link <= part[-1])
