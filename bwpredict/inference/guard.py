@@ -70,13 +70,18 @@ def _tensors(graph: Any) -> Iterator[Any]:
             yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
 
 
+def _shown(text: str) -> str:
+    """A name out of the file, on one line and in ASCII."""
+    return ascii(text)[1:-1]
+
+
 def _check_node(node: Any, name: str) -> None:
     if node.op_type not in OPERATORS or node.domain not in _DOMAINS:
         raise ModelError(
-            f"{name}: uses the operator {node.op_type} ({node.domain or 'ai.onnx'}), which none of ours does."
+            f"{name}: uses the operator {_shown(node.op_type)} ({_shown(node.domain) or 'ai.onnx'}), which none of ours does."
         )
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-        raise ModelError(f"{name}: has a graph within its graph ({node.op_type}); expected a plain graph.")
+        raise ModelError(f"{name}: has a graph within its graph ({_shown(node.op_type)}); expected a plain graph.")
 
 
 def _check_sizes(model: Any, name: str) -> None:
