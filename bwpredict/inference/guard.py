@@ -77,9 +77,8 @@ def _shown(text: str) -> str:
 
 def _check_node(node: Any, name: str) -> None:
     if node.op_type not in OPERATORS or node.domain not in _DOMAINS:
-        raise ModelError(
-            f"{name}: uses the operator {_shown(node.op_type)} ({_shown(node.domain) or 'ai.onnx'}), which none of ours does."
-        )
+        operator = f"{_shown(node.op_type)} ({_shown(node.domain) or 'ai.onnx'})"
+        raise ModelError(f"{name}: uses the operator {operator}, which none of ours does.")
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
         raise ModelError(f"{name}: has a graph within its graph ({_shown(node.op_type)}); expected a plain graph.")
 
