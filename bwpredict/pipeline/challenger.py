@@ -201,7 +201,6 @@ def evaluate(
         champion_problem=problem,
         bounds=served.bounds,
         target_weights=run.policy.weights,
-        horizon_minutes=run.training.horizon_minutes,
     )
     comparison["horizon"] = errors_by_minute(index, forecasts.targets)
     write_forecasts(folder / FORECASTS, forecasts)
