@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,6 +113,14 @@ MAPE_FLOORS: dict[str, float] = {
 }
 """Below this actual value a sample does not count towards MAPE: a relative error there says nothing.
 In each target's own unit; the share left out is always reported beside the MAPE."""
+
+
+def physical_bounds(names: Sequence[str]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """[n] and [n], inclusive, in each column's unit; infinite where there is none."""
+    columns = [COLUMN[name] for name in names]
+    low = [-np.inf if column.minimum is None else column.minimum for column in columns]
+    high = [np.inf if column.maximum is None else column.maximum for column in columns]
+    return np.array(low, dtype=float), np.array(high, dtype=float)
 
 
 @dataclass(frozen=True)

@@ -103,9 +103,7 @@ class Entry:
 
 def bounded(raw: npt.NDArray[np.floating]) -> Array:
     """[n, targets] within the physical bounds of each target."""
-    low = np.array([schema.COLUMN[name].minimum for name in schema.TARGETS], np.float32)
-    high = np.array([schema.COLUMN[name].maximum or np.inf for name in schema.TARGETS], np.float32)
-    return np.asarray(np.clip(raw, low, high), dtype=np.float32)
+    return np.asarray(np.clip(raw, *schema.physical_bounds(schema.TARGETS)), dtype=np.float32)
 
 
 def absolute_errors(index: WindowIndex, forecasts: Array) -> npt.NDArray[np.float64]:

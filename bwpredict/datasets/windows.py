@@ -204,7 +204,7 @@ def index_windows(
 
 
 def index_samples(frame: TelemetryFrame, horizon_minutes: int) -> WindowIndex:
-    """Every sample of the frame as a window of its own, also where values are missing: what a stream forecasts from."""
+    """One window of one sample for every row of the frame, including rows with missing values, for streams."""
     edges = frame.link_rows()
     horizon_steps = round(horizon_minutes * 60 / frame.cadence_seconds)
     return WindowIndex(frame, Starts.of_runs(edges[:-1], edges[1:]), 1, horizon_steps)

@@ -164,8 +164,7 @@ def _overall(columns: Mapping[str, Floats]) -> Document:
 
 def _out_of_bounds(values: npt.NDArray[np.float32], targets: tuple[str, ...]) -> int:
     """Number of windows with a forecast outside the physical bounds of its target."""
-    low = np.array([schema.COLUMN[name].minimum for name in targets], dtype=float)
-    high = np.array([schema.COLUMN[name].maximum for name in targets], dtype=float)
+    low, high = schema.physical_bounds(targets)
     return int(((values < low) | (values > high)).any(axis=1).sum())
 
 

@@ -20,8 +20,8 @@ from bwpredict.datasets.frame import TelemetryFrame, load_frame
 from bwpredict.datasets.memmap import mapped_arrays
 from bwpredict.datasets.windows import WindowIndex, index_samples, index_windows
 from bwpredict.errors import ConfigError, PredictionError, TelemetryError
-from bwpredict.inference.onnx_model import Forecast, forecast_with_bounds, input_contract
-from bwpredict.inference.stream_model import forecast_stream, is_stream, open_stream
+from bwpredict.inference.onnx_model import Forecast, forecast_with_bounds, input_contract, open_model
+from bwpredict.inference.stream_model import forecast_stream, stream_of, takes_state
 from bwpredict.store.base import Store
 from bwpredict.store.files import atomic_path, sha256_of
 from bwpredict.telemetry import snapshot
@@ -113,8 +113,9 @@ class _Task:
 
 def _task(path: Path, every_minutes: int) -> _Task:
     """How the model in a file forecasts: told by the file itself."""
-    if is_stream(path):
-        stream = open_stream(path, threads=0)
+    session = open_model(path, 0)
+    if takes_state(session):
+        stream = stream_of(session, str(path))
         index = partial(index_samples, horizon_minutes=stream.horizon_minutes)
         forecast = partial(forecast_stream, stream, history_seconds=DAY_SECONDS)
         return _Task("stream", sha256_of(path), every_minutes, index, forecast)

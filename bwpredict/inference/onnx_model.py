@@ -52,7 +52,7 @@ def forecast(
         ModelError: names the file that is missing, corrupt, fails to run, or was made for other inputs,
             another horizon or other outputs than these windows have; what was found and expected.
     """
-    session = _open(path, threads)
+    session = open_model(path, threads)
     _check_contract(path, session, index)
     return _outputs(path, session, index, ["output"], batch_size)["output"]
 
@@ -65,7 +65,7 @@ def forecast_with_bounds(
     Raises:
         ModelError: as `forecast`; and for one bound without the other, or without a level.
     """
-    session = _open(path, threads)
+    session = open_model(path, threads)
     _check_contract(path, session, index)
     level = _interval_level(path, session)
     names = ["output"] if level is None else ["output", *schema.INTERVAL_OUTPUTS]
@@ -79,9 +79,9 @@ def input_contract(path: Path) -> tuple[int, int]:
     Raises:
         ModelError: the file is missing, corrupt or does not tell.
     """
-    session = _open(path, 1)
+    session = open_model(path, 1)
     shape = session.get_inputs()[0].shape
-    horizon = _decoded(session.get_modelmeta().custom_metadata_map.get("horizon_minutes", ""))
+    horizon = decoded(session.get_modelmeta().custom_metadata_map.get("horizon_minutes", ""))
     if len(shape) != 3 or not isinstance(shape[1], int) or not isinstance(horizon, int):
         raise ModelError(
             f"{path}: takes inputs of shape {shape}, horizon_minutes {horizon!r}; expected"
@@ -110,7 +110,7 @@ def _interval_level(path: Path, session: ort.InferenceSession) -> float | None:
         return None
     for name in schema.INTERVAL_OUTPUTS:
         _check_tensor(path, "intervals", [one for one in bounds if one.name == name], name, [None, len(schema.TARGETS)])
-    level = _decoded(session.get_modelmeta().custom_metadata_map.get("interval_level", ""))
+    level = decoded(session.get_modelmeta().custom_metadata_map.get("interval_level", ""))
     if not isinstance(level, float) or not 0 < level < 1:
         raise ModelError(
             f"{path}: has intervals of level {level!r}; expected a property interval_level within 0 and 1."
@@ -118,15 +118,21 @@ def _interval_level(path: Path, session: ort.InferenceSession) -> float | None:
     return level
 
 
-def _open(path: Path, threads: int) -> ort.InferenceSession:
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; expected an ONNX model.")
+def open_model(source: Path | bytes, threads: int, *, name: str = "") -> ort.InferenceSession:
+    """The model in a file, or its bytes, in ONNX Runtime; `name` is what messages call it.
+
+    Raises:
+        ModelError: the file is missing, may not be loaded, or cannot be loaded.
+    """
+    name = name or str(source)
+    if isinstance(source, Path) and not source.is_file():
+        raise ModelError(f"{name}: no such file; expected an ONNX model.")
     try:
-        return open_session(path, threads=threads)
+        return open_session(source, threads=threads)
     except ModelError:
         raise
-    except Exception as error:  # the runtime raises a dozen types of its own, with no common base
-        raise ModelError(f"{path}: ONNX Runtime cannot load it as a model: {_first_line(error)}") from error
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class
+        raise ModelError(f"{name}: ONNX Runtime cannot load it as a model: {first_line(error)}") from error
 
 
 def _run(
@@ -134,8 +140,8 @@ def _run(
 ) -> list[npt.NDArray[np.float32]]:
     try:
         outputs: list[npt.NDArray[np.float32]] = session.run(names, {"input": windows})
-    except Exception as error:  # see _open
-        raise ModelError(f"{path}: ONNX Runtime cannot run it: {_first_line(error)}") from error
+    except Exception as error:  # see open_model
+        raise ModelError(f"{path}: ONNX Runtime cannot run it: {first_line(error)}") from error
     expected = (len(windows), len(schema.TARGETS))
     for output in outputs:
         if output.shape != expected:
@@ -143,7 +149,8 @@ def _run(
     return outputs
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an exception says, without the lines that follow."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
@@ -162,7 +169,7 @@ def _check_contract(path: Path, session: ort.InferenceSession, index: WindowInde
     }
     properties = session.get_modelmeta().custom_metadata_map
     for key in expected.keys() & properties.keys():
-        if _decoded(properties[key]) != expected[key]:
+        if decoded(properties[key]) != expected[key]:
             raise ModelError(f"{path}: was made for {key} {properties[key]}, expected {json.dumps(expected[key])}.")
 
 
@@ -185,7 +192,8 @@ def _check_tensor(path: Path, role: str, found: list[Any], name: str, shape: lis
         raise ModelError(f"{path}: {role} are {described}; expected {expected}.")
 
 
-def _decoded(text: str) -> Any:
+def decoded(text: str) -> Any:
+    """A property of a model's file: JSON, or plain text."""
     try:
         return json.loads(text)
     except ValueError:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnxruntime as ort
 
 from bwpredict import schema
 from bwpredict.datasets.sequences import Sequences
 from bwpredict.datasets.windows import DAY_SECONDS, WindowIndex
 from bwpredict.errors import ModelError
-from bwpredict.inference.guard import check_onnx
-from bwpredict.inference.onnx_model import Bounds, Forecast
-from bwpredict.inference.session import open_session
+from bwpredict.inference.onnx_model import Bounds, Forecast, decoded, first_line, open_model
 
 HISTORY_SECONDS = 3 * DAY_SECONDS
 """Telemetry before the first window that a link's state is carried over; the longest moving average is of a day."""
@@ -69,6 +65,10 @@ class StreamModel:
         Raises:
             ModelError: ONNX Runtime failed.
         """
+        if not len(samples):  # ONNX Runtime ends the process on an empty batch
+            nothing = np.empty((0, len(schema.TARGETS)), np.float32)
+            quantiles = np.empty((0, len(self.horizons_minutes), len(self.quantiles), len(schema.TARGETS)), np.float32)
+            return Step(nothing, nothing, nothing, quantiles, self.empty_state(0))
         parts = [self._run(samples[begin : begin + LINKS_AT_A_TIME], state[begin : begin + LINKS_AT_A_TIME])
                  for begin in range(0, len(samples), LINKS_AT_A_TIME)]  # fmt: skip
         return parts[0] if len(parts) == 1 else Step(*(np.concatenate(each) for each in zip(*parts, strict=True)))
@@ -82,24 +82,30 @@ class StreamModel:
     def _run(self, samples: Floats, state: Floats) -> Step:
         try:
             return Step(*self.session.run(list(Step._fields), {"input": samples, "state": state}))
-        except Exception as error:  # the runtime raises types of its own, with no common base
-            raise ModelError(f"{self.name}: ONNX Runtime cannot run it: {error}") from error
+        except Exception as error:  # ONNX Runtime's exceptions have no common base class
+            raise ModelError(f"{self.name}: ONNX Runtime cannot run it: {first_line(error)}") from error
 
 
-def open_stream(model: Path | bytes, *, threads: int, name: str = "") -> StreamModel:
-    """The stream file at a path, or its bytes.
+def open_stream(source: Path | bytes, *, threads: int, name: str = "") -> StreamModel:
+    """The stream file at a path, or its bytes; `name` is what messages call it. Raises ModelError as `stream_of`."""
+    return stream_of(open_model(source, threads, name=name), name or str(source))
+
+
+def takes_state(session: ort.InferenceSession) -> bool:
+    """Whether the model is one for streams, as its inputs tell."""
+    return "state" in {tensor.name for tensor in session.get_inputs()}
+
+
+def stream_of(session: ort.InferenceSession, name: str) -> StreamModel:
+    """The model for streams in a session.
 
     Raises:
-        ModelError: it is none, or may not be loaded; says what was found.
+        ModelError: it is none, or was made for other columns; says what was found.
     """
-    name = name or (str(model) if isinstance(model, Path) else "the stream model")
-    if isinstance(model, Path) and not model.is_file():
-        raise ModelError(f"{name}: no such file; expected the ONNX model of a stream.")
-    session = open_session(model, threads=threads)
-    told = {key: _decoded(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    told = {key: decoded(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
     streaming = told.get("streaming")
-    inputs = {tensor.name: tensor.shape for tensor in session.get_inputs()}
-    if not isinstance(streaming, dict) or set(inputs) != {"input", "state"}:
+    inputs = {tensor.name for tensor in session.get_inputs()}
+    if not isinstance(streaming, dict) or inputs != {"input", "state"}:
         raise ModelError(f"{name}: takes the inputs {sorted(inputs)}; expected those of a stream: ['input', 'state'].")
     wanted = {"features": list(schema.FEATURES), "targets": list(schema.TARGETS)}
     for key, expected in wanted.items():
@@ -120,14 +126,6 @@ def open_stream(model: Path | bytes, *, threads: int, name: str = "") -> StreamM
         warm_up_minutes=streaming["warm_up_minutes"],
         largest_step=streaming["largest_step"],
     )
-
-
-def is_stream(path: Path) -> bool:
-    """Whether the file is a model for streams: told by the inputs that it takes. Raises ModelError as `open_stream`."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; expected an ONNX model.")
-    graph = onnx.load_model_from_string(check_onnx(path, name=str(path))).graph
-    return "state" in {tensor.name for tensor in graph.input}
 
 
 def forecast_stream(model: StreamModel, index: WindowIndex, *, history_seconds: int = HISTORY_SECONDS) -> Forecast:
@@ -171,9 +169,8 @@ def _follow_links(
     cadence = model.cadence_seconds
     begin = int(sequences.spans[0][part].min())
     steps = np.round((times - begin) / cadence).astype(np.int64)
-    order = np.argsort(steps, kind="stable")
     state, at = model.empty_state(len(part)), -1
-    for step, rows in _grouped(steps[order], order):
+    for step, rows in positions_by_value(steps):
         while at < step:
             count = min(step - at, model.largest_step)
             samples = sequences.cut(part, np.full(len(part), begin + (at + 1) * cadence), count)
@@ -183,14 +180,8 @@ def _follow_links(
             values[windows[rows]] = answered[links[rows] - part[0]]
 
 
-def _grouped(ordered: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> list[tuple[int, npt.NDArray[np.int64]]]:
-    """Each value and the positions that have it."""
-    values, firsts = np.unique(ordered, return_index=True)
-    return list(zip(values.tolist(), np.split(order, firsts[1:]), strict=True))
-
-
-def _decoded(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+def positions_by_value(values: npt.NDArray[np.int64]) -> list[tuple[int, npt.NDArray[np.int64]]]:
+    """Each value, ascending, and the positions that have it."""
+    order = np.argsort(values, kind="stable")
+    found, firsts = np.unique(values[order], return_index=True)
+    return list(zip(found.tolist(), np.split(order, firsts[1:]), strict=True))

@@ -153,15 +153,16 @@ class FeatureLayer(nn.Module):
         history = torch.cat((before["recent"], filled[..., :TARGETS]), dim=1)
         previous = torch.cat((before["last"], filled), dim=1)[:, : filled.shape[1]]
         step = torch.where(self._seen_before(before, bank), filled - previous, 0.0)
+        situation = torch.cat((_calendar(samples), 1 - mask), dim=-1)
         features = Features(
-            sequence=self._sequence(samples, filled, means, step, scale, mask, bank.weight),
+            sequence=self._sequence(filled, means, step, scale, situation, bank.weight),
             recent=_windows(history, age, means[:, 0, :, :TARGETS]),
             anchor=means[:, 0, :, :TARGETS],
             scale=scale[..., :TARGETS],
             movement=movement[..., :TARGETS],
             known=seen,
             deviation=deviation * mask,
-            situation=torch.cat((_calendar(samples), 1 - mask), dim=-1),
+            situation=situation,
             context=torch.stack((filled, means[:, 0], means[:, 1]), dim=2)[..., TARGETS:],
             maturity=self._maturity(bank.weight[:, _MATURITY_MEMORY, :, :TARGETS]),
         )
@@ -181,8 +182,8 @@ class FeatureLayer(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """[batch, t, WINDOW_INPUTS] of the last samples without memory; their mean and spread [batch, t, targets].
 
-        Samples are seen in units of the fleet's usual deviation and in those of their own spread, as a quiet link
-        and a noisy one ask for.
+        Samples appear twice: in units of the fleet's usual deviation, and in units of the window's own spread, which
+        resolves the small changes of a quiet link.
 
         Levels tell links apart that training saw, and mislead about others: they are hidden unless `familiar`
         [batch, 1], 1 or 0, says that they are known; without it, `familiarity` does.
@@ -305,14 +306,7 @@ class FeatureLayer(nn.Module):
         return ((weight - none) / max(full - none, 1e-3)).clamp(0, 1)
 
     def _sequence(
-        self,
-        samples: Tensor,
-        filled: Tensor,
-        means: Tensor,
-        step: Tensor,
-        scale: Tensor,
-        mask: Tensor,
-        weight: Tensor,
+        self, filled: Tensor, means: Tensor, step: Tensor, scale: Tensor, situation: Tensor, weight: Tensor
     ) -> Tensor:
         """[batch, t, SEQUENCE_INPUTS]"""
         changes = [filled - means[:, 0], *(means[:, each] - means[:, each + 1] for each in range(_MEMORIES - 1)), step]
@@ -322,8 +316,7 @@ class FeatureLayer(nn.Module):
         parts = (
             relative.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION),
             size.clamp(-_LARGEST_PLACE, _LARGEST_PLACE),
-            _calendar(samples),
-            1 - mask,
+            situation,
             maturity,
         )
         return torch.cat(parts, dim=-1)

@@ -281,8 +281,7 @@ def _stream_steps(count: int) -> Iterator[int]:
 
 def _keeps_bounds(values: Array) -> bool:
     """Whether [..., targets] lie within the targets' physical bounds."""
-    minimum = np.array([schema.COLUMN[name].minimum for name in schema.TARGETS], dtype=float)
-    maximum = np.array([schema.COLUMN[name].maximum or np.inf for name in schema.TARGETS])
+    minimum, maximum = schema.physical_bounds(schema.TARGETS)
     return bool(((values >= minimum) & (values <= maximum)).all())
 
 

@@ -204,6 +204,8 @@ def evaluate(
     by_champion, problem = _forecast_of_champion(champion, index)
     known = champion.links if champion and champion.links is not None else _links_of(split["train"])
     labels = window_labels(index, known)
+    challenger_sha256 = sha256_of(path)
+    champion_sha256 = sha256_of(champion.onnx) if champion else None
 
     def judged(served: Forecast, by_champion: npt.NDArray[np.float32] | None) -> tuple[Forecasts, dict[str, Any]]:
         models = {"challenger": served.output} | ({} if by_champion is None else {"champion": by_champion})
@@ -211,9 +213,9 @@ def evaluate(
         return forecasts, compare(
             forecasts,
             challenger_version=run.version,
-            challenger_sha256=sha256_of(path),
+            challenger_sha256=challenger_sha256,
             champion_version=champion.version if champion else None,
-            champion_sha256=sha256_of(champion.onnx) if champion else None,
+            champion_sha256=champion_sha256,
             champion_problem=problem,
             bounds=served.bounds,
             target_weights=run.policy.weights,

@@ -76,7 +76,7 @@ class AdaptiveIntervals:
         middle, low, high = (np.log(values + _FLOORS) for values in (output, lower, upper))
         below = np.exp(middle - factor * (middle - low)) - _FLOORS
         above = np.exp(middle + factor * (high - middle)) - _FLOORS
-        maximum = np.array([schema.COLUMN[name].maximum or np.inf for name in schema.TARGETS], np.float32)
+        _, maximum = schema.physical_bounds(schema.TARGETS)
         return np.clip(below, 0, output).astype(np.float32), np.clip(above, output, maximum).astype(np.float32)
 
     def remember(self, rows: Rows, due_at: int, lower: Floats, upper: Floats) -> None:

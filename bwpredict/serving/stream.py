@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bwpredict import schema
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.errors import InputError, ModelError
-from bwpredict.inference.stream_model import Step, StreamModel, open_stream
+from bwpredict.inference.stream_model import Step, StreamModel, open_stream, positions_by_value
 from bwpredict.provenance.signing import TrustedKeys
 from bwpredict.serving.adaptive_intervals import AdaptiveIntervals
 from bwpredict.serving.contract import ServingContract, contract_of, require_same
@@ -178,13 +178,12 @@ class Stream:
         given = _checked(links, samples, columns)
         with self._lock:
             fleet = self._fleet
-            known = np.array([fleet.last_at[fleet.row[link]] if link in fleet.row else 0 for link in links], np.int64)
-            fresh = known < at
+            rows = fleet.rows_of(links)
+            fresh = fleet.last_at[rows] < at
             taken = [link for link, new in zip(links, fresh, strict=True) if new]
             late = [link for link, new in zip(links, fresh, strict=True) if not new]
-            rows = fleet.rows_of(taken)
-            answer = fleet.step(rows, given[fresh], at)
-            warm = fleet.warm(rows)
+            answer = fleet.step(rows[fresh], given[fresh], at)
+            warm = fleet.warm(rows[fresh])
             if self._next:
                 self._next.step(self._next.rows_of(taken), given[fresh], at)
                 self._take_over_when_warm(taken)
@@ -245,7 +244,9 @@ class Stream:
             links = [(int(node), int(peer)) for node, peer in arrays["links"]]
             fleet = _Fleet(model, self._fleet.folder, self._fleet.contract)
             fleet.rows_of(links)
-            fleet.state[:], fleet.first_at[:], fleet.last_at[:] = (arrays[name] for name in ("state", *_TIMES))
+            fleet.state[:], fleet.first_at[:], fleet.last_at[:] = (
+                arrays[name] for name in ("state", "first_at", "last_at")
+            )
             fleet.intervals.restore(arrays)
             self._fleet, self._next = fleet, None
 
@@ -266,9 +267,6 @@ class Stream:
         return _Fleet(open_stream(content, threads=self._threads, name=str(folder)), folder, contract)
 
 
-_TIMES = ("first_at", "last_at")
-
-
 def _checked(links: Sequence[Link], samples: npt.NDArray[np.floating[Any]], columns: Sequence[str]) -> Floats:
     """The samples as float32, if they are what a model takes."""
     if tuple(columns) != schema.FEATURES:
@@ -283,8 +281,7 @@ def _checked(links: Sequence[Link], samples: npt.NDArray[np.floating[Any]], colu
     if len(set(links)) != len(links):
         raise InputError("a link appears twice in one step; expected one sample for each link.")
     given = samples.astype(np.float32)
-    minimum = np.array([schema.COLUMN[name].minimum for name in schema.FEATURES], dtype=float)
-    maximum = np.array([schema.COLUMN[name].maximum for name in schema.FEATURES], dtype=float)
+    minimum, maximum = schema.physical_bounds(schema.FEATURES)
     wrong = (given < minimum) | (given > maximum) | np.isinf(given)
     if wrong.any():
         row, place = (int(each[0]) for each in np.nonzero(wrong))
@@ -320,12 +317,11 @@ def _follow(fleet: _Fleet, history: TelemetryFrame) -> list[Link]:
         )
     keys = [(int(node), int(peer)) for node, peer in history.links[list(schema.LINK_KEY)].to_numpy()]
     rows = fleet.rows_of(keys)
-    for at in np.unique(history.timestamps):
-        here = np.nonzero(history.timestamps == at)[0]
+    for at, here in positions_by_value(history.timestamps):
         which = rows[history.link[here]]
         fresh = fleet.last_at[which] < at
         if fresh.any():
-            fleet.step(which[fresh], np.asarray(history.values[here[fresh]], np.float32), int(at))
+            fleet.step(which[fresh], np.asarray(history.values[here[fresh]], np.float32), at)
     return keys
 
 

@@ -1,8 +1,8 @@
-"""Train the network: truncated back-propagation through time over streams, with cold starts beside them.
+"""Train the network: truncated back-propagation through time over streams, with windows beside them.
 
 ```
 trainer.py        what is trained after what: `train`, `prune_and_fine_tune`, `continue_champion`
-batches.py        telemetry as sequences; streams with gaps and jumps, and cold starts
+batches.py        what training draws: streams with gaps and jumps, and windows
 loop.py           one stage: updates, learning rate, early stopping
 loss.py           the loss of a batch
 validation.py     a part of the split as consumers meet it: windows from an empty state, and streams

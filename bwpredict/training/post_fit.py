@@ -1,7 +1,7 @@
 """What validation confirms: for each horizon and target, how much memory counts, and how much the network does.
 
-The network's share is 0 where it is not surely better than the best simple forecast. Errors of neighbouring minutes,
-and of links at the same time, hang together: what is sure follows from blocks.
+The network's share is 0 where it is not surely better than the best simple forecast. Errors of neighbouring
+minutes, and of links at the same time, are correlated, so the standard errors are computed over blocks.
 """
 
 from __future__ import annotations

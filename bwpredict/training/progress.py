@@ -39,7 +39,7 @@ class Record(TypedDict):
     validation_loss: float
     learning_rate: float
     windows: int
-    """Cold starts; a chunk of a stream for every fourth of them comes on top."""
+    """Windows of the window head; a chunk of a stream comes with every sixteenth."""
     seconds: float
     best: bool
 
@@ -66,7 +66,7 @@ class Progress:
     train: Sequences
     validation: WindowIndex
     checkpoint: Path
-    """The best model so far; each process has a file of its own."""
+    """The best model so far; each process writes a separate file."""
     on_epoch: OnEpoch | None
     group: ProcessGroup
     records: list[Record] = field(default_factory=list)

@@ -186,7 +186,7 @@ def _distributed(
     absent: frozenset[str],
     resume: Resume | None,
 ) -> Training:
-    """A training in processes of its own, and what validation confirms of its result."""
+    """Train in several processes, then choose from the validation part what the model serves."""
     training = run_distributed(task, start, split, config, checkpoint, absent, resume)
     weights = progresses.target_weights(absent, torch.device("cpu"))
     confirm(training.model, split["validation"], config.validation_windows, weights, config.raw_error_share)

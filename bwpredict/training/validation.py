@@ -22,7 +22,7 @@ from bwpredict.training.loss import forecast_loss
 STREAM_LINKS = 64
 """At most so many links are followed."""
 BLOCK_SECONDS = 2 * 3600
-"""Errors within a block of a link hang together."""
+"""Errors of a link within a block are correlated."""
 _WINDOWS_AT_A_TIME = 1000
 
 

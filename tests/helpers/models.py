@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from challengers import NOW, a_challenger, published
 from onnx import TensorProto, helper, numpy_helper
 from sample_documents import sample_artifact, sample_comparison, sample_metadata, sample_run
 
 from bwpredict import schema
+from bwpredict.config import TrainingConfig
+from bwpredict.datasets.windows import Split
+from bwpredict.models.network import Forecaster
 from bwpredict.models.onnx_export import export_onnx, export_stream, model_properties, streaming_contract
 from bwpredict.provenance.signing import load_signer, write_signed
 from bwpredict.registry.layout import (
@@ -27,6 +31,8 @@ from bwpredict.registry.layout import (
 from bwpredict.serving.conformance import write_vectors
 from bwpredict.store.base import Store
 from bwpredict.store.files import sha256_of
+from bwpredict.training.intervals import calibrate
+from bwpredict.training.trainer import new_model
 
 AT = 1_793_880_000
 """The newest sample's time in these tests."""
@@ -127,6 +133,15 @@ def a_statement(folder: Path, version: str, names: list[str]) -> dict[str, Any]:
             "runDetails": {"builder": {"id": "test"}},
         },
     }
+
+
+def restless_model(split: Split, *, std: float) -> Forecaster:
+    """Scaled and calibrated, with random last layers, as after a bad training: states and samples matter."""
+    model = new_model(split["train"], TrainingConfig(), frozenset())
+    for layer in (model.head[-1], model.direct, model.window_head[-1]):
+        torch.nn.init.normal_(layer.weight, std=std)
+    assert calibrate(model, split)
+    return model.eval()
 
 
 def publish_stream_model(store: Store, folder: Path, version: str, model: Any, *, champion: str | None = None) -> Path:

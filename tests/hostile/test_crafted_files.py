@@ -136,11 +136,11 @@ class TestOnnx:
 
     @pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"PK\x03\x04", b'{"a": 1}'])
     def test_what_is_no_model_is_refused(self, tmp_path: Path, content: bytes) -> None:
-        from bwpredict.inference.onnx_model import _open
+        from bwpredict.inference.onnx_model import open_model
 
         (tmp_path / "model.onnx").write_bytes(content)
         with pytest.raises(ModelError):
-            _open(tmp_path / "model.onnx", 1)
+            open_model(tmp_path / "model.onnx", 1)
 
 
 class TestJson:

@@ -77,12 +77,12 @@ def test_documents_of_any_structure(value: object, kind: str) -> None:
 @FUZZ
 @given(data=st.data())
 def test_onnx(data: st.DataObject) -> None:
-    from bwpredict.inference.onnx_model import _open
+    from bwpredict.inference.onnx_model import open_model
 
     with tempfile.TemporaryDirectory() as folder:
         seed = interval_onnx(Path(folder, "model.onnx"), factor=1).read_bytes()
         Path(folder, "model.onnx").write_bytes(data.draw(mutated(seed)))
-        only_its_own_errors(lambda: _open(Path(folder, "model.onnx"), 1))
+        only_its_own_errors(lambda: open_model(Path(folder, "model.onnx"), 1))
 
 
 def parquet_seed() -> bytes:

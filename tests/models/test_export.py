@@ -1,4 +1,4 @@
-"""What consumers get from the files: windows as the contract says, and streams with a state of their own."""
+"""What consumers get from the files: windows as the contract says, and streams that carry a state."""
 
 import json
 from dataclasses import replace
@@ -7,11 +7,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-import torch
 from frames import whole_days
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from models import restless_model
 
 from bwpredict import schema
 from bwpredict.config import SplitConfig, TrainingConfig
@@ -30,7 +30,6 @@ from bwpredict.models.onnx_export import (
     extreme_windows,
     model_properties,
 )
-from bwpredict.training.intervals import calibrate
 from bwpredict.training.trainer import new_model
 
 VERSION = "v20261101_000000"
@@ -43,12 +42,7 @@ def split():
 
 @pytest.fixture(scope="module")
 def model(split):
-    """Scaled and calibrated; its last layers say anything, as after a bad training."""
-    model = new_model(split["train"], TrainingConfig(), frozenset())
-    for layer in (model.head[-1], model.direct, model.window_head[-1]):
-        torch.nn.init.normal_(layer.weight, std=0.1)
-    assert calibrate(model, split)
-    return model.eval()
+    return restless_model(split, std=0.1)
 
 
 @pytest.fixture(scope="module")

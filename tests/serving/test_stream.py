@@ -6,15 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from challengers import V1, V2
 from frames import whole_days
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from models import publish_model, publish_stream_model
+from models import publish_model, publish_stream_model, restless_model
 
 from bwpredict import schema
-from bwpredict.config import SplitConfig, TrainingConfig
+from bwpredict.config import SplitConfig
 from bwpredict.datasets.windows import index_windows, split_windows
 from bwpredict.errors import InputError, ModelError
 from bwpredict.inference.stream_model import forecast_stream, open_stream
@@ -23,8 +22,6 @@ from bwpredict.serving import stream as streams
 from bwpredict.serving.delivery import STREAM_MODEL, deliver
 from bwpredict.serving.stream import Stream
 from bwpredict.store.factory import open_store
-from bwpredict.training.intervals import calibrate
-from bwpredict.training.trainer import new_model
 
 COLUMNS = schema.FEATURES
 CLOSE = {"rtol": 2e-3, "atol": 1e-4}
@@ -37,13 +34,7 @@ def frame():
 
 @pytest.fixture(scope="module")
 def network(frame):
-    """Scaled and calibrated; its last layers say anything, so that states and samples matter."""
-    split = split_windows(index_windows(frame, 20, 15), SplitConfig())
-    model = new_model(split["train"], TrainingConfig(), frozenset())
-    for layer in (model.head[-1], model.direct, model.window_head[-1]):
-        torch.nn.init.normal_(layer.weight, std=0.05)
-    assert calibrate(model, split)
-    return model.eval()
+    return restless_model(split_windows(index_windows(frame, 20, 15), SplitConfig()), std=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +136,15 @@ def test_late_and_repeated_samples_are_left_out(stream, frame):
     assert answer.late == links_of(frame)
     assert answer.links == [(77, 78)]
     np.testing.assert_array_equal(stream._fleet.state[:3], before)
+
+
+def test_a_minute_that_comes_twice_for_every_link_gives_no_forecast(stream, frame):
+    walk(stream, frame, 0, 10)
+    answer = walk(stream, frame, 9, 1)
+    assert (answer.links, answer.late) == ([], links_of(frame))
+    assert answer.quantiles.shape == (0, 5, 3, 4)
+    assert len(answer.forecasts["rtt_ms"].value) == 0
+    assert np.isfinite(walk(stream, frame, 10, 1).quantiles).all()
 
 
 def test_a_link_that_was_never_seen_starts_from_nothing(stream, frame, pulled):

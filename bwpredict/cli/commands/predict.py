@@ -23,10 +23,7 @@ def predict(
         typer.Option(help="Folder for date=YYYY-MM-DD/part-0.parquet.", callback=require_local_path),
     ],
     telemetry: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix (default: $BWPREDICT_TELEMETRY).")] = "",
-    model: Annotated[
-        Path | None,
-        typer.Option(help="ONNX file (default: what is in production)."),
-    ] = None,
+    model: Annotated[Path | None, typer.Option(help="ONNX file (default: what is in production).")] = None,
     registry: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix with the published models.")] = "",
     first_day: Annotated[str, typer.Option(help="First day to forecast from, YYYY-MM-DD (default: all).")] = "",
     last_day: Annotated[str, typer.Option(help="Last day to forecast from (default: --first-day, or all).")] = "",
