@@ -25,6 +25,7 @@ from bwpredict.models.features import (
     LONGEST_STEP,
     MEMORY_MINUTES,
     MEMORY_SIZE,
+    RECENT_SAMPLES,
     SEQUENCE_INPUTS,
     SIMPLE_FORECASTS,
     TARGETS,
@@ -298,6 +299,7 @@ class Forecaster(nn.Module):
             "usual_deviation": self.features.usual_deviation.tolist(),
             "modes": list(MODES),
             "horizons_minutes": list(self.contract.horizons_minutes),
+            "memory_share": by_target(self.memory_share),
             "network_share": by_target(self.network_share),
             "simple_forecasts": list(SIMPLE_FORECASTS),
             "simple_weights": by_target(self.simple_weights),
@@ -353,6 +355,7 @@ def describe(architecture: str) -> dict[str, Any]:
     for units in sizes.dense:
         layers += [{"type": "Dense", "units": units, "activation": "silu"}]
         layers += [{"type": "LayerNorm"}] if sizes.normalised else []
+    layers.append({"type": "WindowHead", "samples": RECENT_SAMPLES, "units": list(WINDOW_UNITS)})
     layers.append({"type": "Quantiles", "horizons_minutes": list(HORIZONS_MINUTES), "quantiles": list(QUANTILES)})
     return {"type": f"streaming LSTM ({architecture})", "framework": "PyTorch", "layers": layers}
 
