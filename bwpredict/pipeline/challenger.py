@@ -242,12 +242,14 @@ def evaluate(
 
 
 def _warn_of_worse_than_simple(comparison: Mapping[str, Any], mode: str) -> None:
-    for target, figures in comparison["models"]["challenger"]["per_target"].items():
-        if figures["skill"] is not None and figures["skill"] < 0:
-            logger.warning(
-                "%s %s: the error is %.1f %% above that of the best simple forecast (%s)",
-                display_name(target), mode, -100 * figures["skill"], display_name(figures["baseline"]),
-            )  # fmt: skip
+    """One warning for all targets whose error is above that of the best simple forecast."""
+    worse = [
+        f"{display_name(target)} by {-100 * figures['skill']:.1f} % ({display_name(figures['baseline'])})"
+        for target, figures in comparison["models"]["challenger"]["per_target"].items()
+        if figures["skill"] is not None and figures["skill"] < 0
+    ]
+    if worse:
+        logger.warning("The error %s is above that of the best simple forecast: %s.", mode, ", ".join(worse))
 
 
 def _forecast_of_champion(
