@@ -27,6 +27,7 @@ CASES = {
 }
 """How the challenger relates to what is in production, by name."""
 
+_VERDICTS = {"not_applicable": "not applicable", "open": "cannot tell"}
 _SIGNS = {">=": "≥", "<=": "≤", "==": "="}
 
 
@@ -45,7 +46,10 @@ def make_decision(
     force_bootstrap: bool = False,
     policy_origin: str = SHIPPED,
 ) -> dict[str, Any]:
-    """The `decision` document. Its outcome is "promote", "bootstrap" (no champion decided) or "reject".
+    """The `decision` document.
+
+    Its outcome is "promote", "bootstrap" (no champion decided), "keep" (not shown to be as good as the champion, not
+    shown to be worse, and nothing is broken) or "reject".
 
     Args:
         comparison, parity, latency: the documents of these kinds; what is missing in them fails the
@@ -66,13 +70,12 @@ def make_decision(
         *_export_checks(parity, latency, policy),
         *_order_checks(comparison, parity),
     ]
-    failed = [check for check in checks if check.verdict == "fail"]
-    outcome = "reject" if failed else "promote" if case == "champion" else "bootstrap"
+    outcome = _outcome(checks, case)
     champion = nested_value(comparison, "champion_version")
     return {
         "version": version,
         "outcome": outcome,
-        "passed": not failed,
+        "passed": outcome in ("promote", "bootstrap"),
         "reason": _reason(outcome, checks, case, champion),
         "case": case,
         "run_id": run_id,
@@ -99,16 +102,26 @@ def policy_digest(policy: GatePolicy) -> str:
 
 
 def summary(decision: Document) -> str:
-    """The reason, then a line for each failed check with its value against the threshold."""
-    failed = [check for check in decision["checks"] if check["verdict"] == "fail"]
-    lines = [f"- {check['sentence']} (value {_value(check)}, threshold {_threshold(check)})" for check in failed]
+    """The reason, then a line for each check that failed or stayed open."""
+    lines = [f"- {headline(check)}" for check in decision["checks"] if check["verdict"] in ("fail", "open")]
     return "\n".join([decision["reason"], *lines])
+
+
+def headline(check: Document) -> str:
+    """What a check that did not pass found, in a sentence; documents of before there were headlines have none."""
+    if check.get("headline"):
+        return str(check["headline"])
+    if check["value"] is None:
+        return str(check["sentence"])
+    if isinstance(check["value"], bool):
+        return f"Not met: {check['sentence']}"
+    return f"{check['sentence'].removesuffix('.')}; it is {_value(check)}."
 
 
 def check_rows(decision: Document) -> list[tuple[str, str, str, str]]:
     """A row per check, for a table: verdict, sentence, value, threshold."""
     return [
-        (check["verdict"].replace("_", " "), check["sentence"], _value(check), _threshold(check))
+        (_VERDICTS.get(check["verdict"], check["verdict"]), check["sentence"], _value(check), _threshold(check))
         for check in decision["checks"]
     ]
 
@@ -142,14 +155,34 @@ def _case(comparison: Document, *, force_bootstrap: bool) -> str:
 
 
 def _reason(outcome: str, checks: list[Check], case: str, champion: Any) -> str:
-    """One sentence; checks that only note a figure do not count in it."""
-    failed = [check.id for check in checks if check.verdict == "fail"]
+    """The verdict, and what it rests on; checks that only note a figure do not count in it."""
+    failed, undecided = (
+        [headline(check.document()) for check in checks if check.verdict == verdict] for verdict in ("fail", "open")
+    )
     passed = sum(check.verdict == "pass" for check in checks)
+    counted = passed + len(failed) + len(undecided)
     if outcome == "reject":
-        return f"Rejected: {len(failed)} of {passed + len(failed)} checks failed: {', '.join(failed)}."
+        return f"Rejected: {failed[0]}{_more(failed, counted, 'failed')}"
+    if outcome == "keep":
+        return f"Production stays: {undecided[0]}{_more(undecided, counted, 'cannot tell')}"
     if outcome == "promote":
         return f"Promote: all {passed} checks passed, those against champion {champion} among them."
     return f"Bootstrap: all {passed} checks that apply passed. {CASES[case]}"
+
+
+def _more(named: list[str], counted: int, what: str) -> str:
+    """How many checks beside the first one ended alike."""
+    return f" {len(named)} of {counted} checks {what}." if len(named) > 1 else ""
+
+
+def _outcome(checks: list[Check], case: str) -> str:
+    """A check that failed rejects, one that stays open keeps what is in production."""
+    verdicts = {check.verdict for check in checks}
+    if "fail" in verdicts:
+        return "reject"
+    if "open" in verdicts:
+        return "keep"
+    return "promote" if case == "champion" else "bootstrap"
 
 
 def _test_checks(comparison: Document, policy: GatePolicy, version: str, onnx_sha256: str) -> Iterator[Check]:

@@ -38,7 +38,7 @@ class RunSummary:
 
     @property
     def verdict(self) -> str:
-        """`promote`, `bootstrap`, `reject`, `telemetry` (it did not pass validation), or `unfinished`."""
+        """`promote`, `bootstrap`, `keep`, `reject`, `telemetry` (it did not pass validation), or `unfinished`."""
         if self.decision:
             return str(self.decision["outcome"])
         return "telemetry" if self.validation and not self.validation["passed"] else "unfinished"

@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from bwpredict.errors import GateRejected
 from bwpredict.workspace.artifacts import SUMMARY
 from bwpredict.workspace.references import Reference, local_file
-from bwpredict_airflow.task_errors import one_line_errors, skip_publish_reason
+from bwpredict_airflow.task_errors import one_line_errors, reason_to_keep, skip_publish_reason
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,7 +39,8 @@ class Approval(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, or hand on at once."""
         params = context["params"]
-        if not params["human_approval"] or skip_publish_reason(cast("Mapping[str, Any]", context)):
+        nothing_to_publish = skip_publish_reason(cast("Mapping[str, Any]", context)) or reason_to_keep(self.decision)
+        if not params["human_approval"] or nothing_to_publish:
             return self.decision
         with one_line_errors():
             summary = local_file(Reference(**self.decision), SUMMARY)

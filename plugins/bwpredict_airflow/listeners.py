@@ -21,7 +21,7 @@ _LONGEST = 1000
 
 @hookimpl
 def on_dag_run_success(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 - Airflow passes both by name
-    """Note why the model went into production, or that nothing was to be published."""
+    """Note why the model went into production, why production stays, or that nothing was to be published."""
     _write(dag_run)
 
 
@@ -46,7 +46,7 @@ def _write(dag_run: DagRun) -> None:
 def _verdict(dag_run: DagRun, session: Session) -> str:
     decision = _decision(dag_run, session)
     if decision:
-        return f"{str(decision['outcome']).upper()}: {decision['reason']}"
+        return str(decision["reason"])
     stopped = sorted(ti.task_id for ti in dag_run.task_instances if ti.state == "failed")
     return f"Stopped at {', '.join(stopped)}; its log ends with the reason." if stopped else "No decision was taken."
 

@@ -56,23 +56,29 @@ def run_step(step: Callable[[Reference], Reference], before: Mapping[str, str]) 
         return asdict(step(Reference(**before)))
 
 
-def require_pass(decision: Mapping[str, Any]) -> None:
-    """Stop the task unless the challenger passed.
+def stop_on_reject(decision: Mapping[str, Any]) -> None:
+    """Stop the task if the challenger was rejected.
 
     Raises:
         Stopped: the decision is a rejection.
     """
     with one_line_errors():
-        if not decision["passed"]:
+        if decision["outcome"] == "reject":
             raise GateRejected(decision["reason"])
 
 
-def skip_unless_to_publish(context: Mapping[str, Any]) -> None:
-    """Skip the task in a dry run, and in a back-fill that was not asked to publish.
+def skip_unless_to_publish(context: Mapping[str, Any], decision: Mapping[str, str]) -> None:
+    """Skip the task when production stays, in a dry run, and in a back-fill that was not asked to publish.
+
+    Args:
+        context: of the task.
+        decision: the reference of `decision.json`.
 
     Raises:
         AirflowSkipException: with the reason.
     """
+    if reason := reason_to_keep(decision):
+        raise AirflowSkipException(reason)
     if kind := skip_publish_reason(context):
         raise AirflowSkipException(f"This is a {kind}: the challenger passed, and nothing was published.")
 
@@ -85,6 +91,16 @@ def skip_publish_reason(context: Mapping[str, Any]) -> str | None:
     if context["dag_run"].run_type == "backfill" and not params["publish_past_months"]:
         return "back-fill"
     return None
+
+
+def reason_to_keep(decision: Mapping[str, str]) -> str | None:
+    """Why production stays, if the decision behind the reference says so."""
+    from bwpredict.documents import read_document
+    from bwpredict.workspace.references import Reference, local_file
+
+    with one_line_errors():
+        document = read_document(local_file(Reference(**decision)), "decision")
+    return str(document["reason"]) if document["outcome"] == "keep" else None
 
 
 @contextmanager

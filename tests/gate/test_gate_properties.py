@@ -6,7 +6,7 @@ import sys
 from itertools import pairwise
 
 import pytest
-from gate_documents import CHAMPION, Judgement, apart, failed
+from gate_documents import CHAMPION, Judgement, apart, failed, undecided
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +25,10 @@ NUMBERS = [
     *(f"{CHALLENGER}/per_target/{target}/{key}" for target in schema.TARGETS
       for key in ("mae", "skill", "within_link_correlation")),
     *(f"comparison/models/champion/per_target/{target}/mae" for target in schema.TARGETS),
-    *(f"comparison/difference/per_target/{target}/{key}" for target in schema.TARGETS for key in ("percent", "high")),
+    *(f"comparison/difference/per_target/{target}/{key}" for target in schema.TARGETS
+      for key in ("percent", "low", "high", "pooled/percent", "pooled/high")),
+    *(f"comparison/difference/weighted/{key}" for key in ("percent", "low", "high")),
+    "comparison/difference/links/judged", "comparison/difference/links/undefined",
     *(f"comparison/slices/rows/1/per_target/{target}/worse_by_at_least" for target in schema.TARGETS),
     *(f"comparison/models/mean_15_minutes/per_target/{target}/within_link_correlation" for target in schema.TARGETS),
     "parity/max_relative_error",
@@ -106,7 +109,8 @@ def test_whatever_stands_in_the_documents_there_is_a_decision_and_it_agrees_with
     for path, value in changes.items():
         judged.set(path, value)
     decision = judged.decide(force_bootstrap=force)
-    assert decision["passed"] == (not failed(decision)) == (decision["outcome"] != "reject")
+    assert (decision["outcome"] == "reject") == bool(failed(decision))
+    assert decision["passed"] == (not failed(decision) and not undecided(decision))
     for one in decision["checks"]:
         if one["verdict"] == "pass":
             assert one["value"] is not None
@@ -159,7 +163,12 @@ def test_a_stricter_policy_never_passes_what_a_milder_one_rejects(minima):
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0.8, 1.2), st.floats(0, 5), st.floats(0, 50))
 def test_of_two_models_at_most_one_is_superior_to_the_other(ratio, half_width, margin):
-    policy = GatePolicy(champion_rule="superior", champion_margin_percent=margin, slice_margin_percent=None)
+    policy = GatePolicy(
+        champion_rule="superior",
+        champion_margin_percent=margin,
+        pooled_margin_percent=margin,
+        slice_margin_percent=None,
+    )
     verdicts = []
     for own, theirs in ((ratio, 1.0), (1.0, ratio)):
         judged = Judgement().on_each_target("challenger", mae=own).on_each_target("champion", mae=theirs)
@@ -171,7 +180,7 @@ def test_of_two_models_at_most_one_is_superior_to_the_other(ratio, half_width, m
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.floats(-9, 9), st.floats(-9, 9), st.floats(0, 3), st.sampled_from(["non-inferior", "superior"]))
+@given(st.floats(-9, 9), st.floats(-9, 9), st.floats(0, 3), st.sampled_from(["non-inferior", "superior", "expected"]))
 def test_a_smaller_difference_from_the_champion_never_fails_where_a_larger_one_passes(one, other, half_width, rule):
     policy = GatePolicy(champion_rule=rule, target_weights=WEIGHTS)
     of = []
@@ -181,8 +190,10 @@ def test_a_smaller_difference_from_the_champion_never_fails_where_a_larger_one_p
             judged.differs(target, percent, half_width)
             judged.set(f"comparison/slices/rows/0/per_target/{target}/worse_by_at_least", percent)
         judged.documents["comparison"]["difference"]["weighted"] |= apart(percent, half_width) | {"weights": WEIGHTS}
-        of.append(set(failed(judged.decide(policy))))
-    assert of[0] <= of[1]
+        decision = judged.decide(policy)
+        of.append((set(failed(decision)), {*failed(decision), *undecided(decision)}))
+    assert of[0][0] <= of[1][0]
+    assert of[0][1] <= of[1][1]
 
 
 def test_swapped_models_swap_the_verdict():
@@ -190,7 +201,8 @@ def test_swapped_models_swap_the_verdict():
     assert judged.decide()["outcome"] == "promote"
     models = judged.documents["comparison"]["models"]
     models["challenger"], models["champion"] = models["champion"], models["challenger"]
-    assert failed(judged.decide()) == [f"champion_mae.{target}" for target in schema.TARGETS]
+    kinds = ("champion_error", "champion_pooled")
+    assert failed(judged.decide()) == [f"{kind}.{target}" for kind in kinds for target in schema.TARGETS]
     for target in schema.TARGETS:
         judged.compared(target)
     assert judged.decide()["outcome"] == "reject"

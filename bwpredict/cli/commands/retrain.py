@@ -59,7 +59,7 @@ def retrain(
 
 
 def _retrain(params: dict[str, Any], settings: Settings, model: NamedModel) -> None:
-    """Raises GateRejected: the challenger did not pass, and nothing was published."""
+    """Raises GateRejected: the challenger was rejected."""
     from bwpredict.pipeline.run_config import run_config
 
     now = datetime.now(UTC)
@@ -77,7 +77,11 @@ def _retrain(params: dict[str, Any], settings: Settings, model: NamedModel) -> N
 
 
 def _run_all_steps(run: RunConfig, work: Path) -> None:
-    """Raises GateRejected: the challenger did not pass, and nothing was published."""
+    """Publish what passes; a challenger that only is not shown to be as good leaves production as it is.
+
+    Raises:
+        GateRejected: the challenger was rejected.
+    """
     from bwpredict.documents import read_document
     from bwpredict.errors import GateRejected
     from bwpredict.pipeline import steps
@@ -88,7 +92,9 @@ def _run_all_steps(run: RunConfig, work: Path) -> None:
         logger.info("-- %s", step.__name__)
         reference = step(reference)
     decision = read_document(local_file(reference), "decision")
-    if not decision["passed"]:
+    if decision["outcome"] == "reject":
         raise GateRejected(f"Nothing was published. Report: {local_file(reference, MODEL_CARD)}")
-    if not run.dry_run:
+    if decision["outcome"] == "keep":
+        logger.info("Nothing was published. Report: %s", local_file(reference, MODEL_CARD))
+    elif not run.dry_run:
         steps.publish(reference)

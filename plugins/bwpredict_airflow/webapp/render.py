@@ -34,11 +34,13 @@ FROM_A_RUN = (
 _MARKS = {
     "promote": ("good", "✓ promoted"),
     "bootstrap": ("good", "✓ first model"),
+    "keep": ("info", "= production stays"),
     "reject": ("bad", "✗ rejected"),
     "telemetry": ("bad", "✗ telemetry"),
     "unfinished": ("info", "– unfinished"),
     "pass": ("good", "✓ pass"),
     "fail": ("bad", "✗ fail"),
+    "cannot tell": ("warn", "? cannot tell"),
     "warning": ("warn", "! note"),
     "not applicable": ("info", "– left out"),
     "info": ("info", "· noted"),
