@@ -47,7 +47,13 @@ from bwpredict_airflow.extra_links import DataDocsLink, RegistryLink, ReportLink
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS, training_param
 from bwpredict_airflow.run_setup import plan_run
-from bwpredict_airflow.task_errors import one_line_errors, run_step, skip_unless_to_publish, stop_on_reject
+from bwpredict_airflow.task_errors import (
+    DECISION_KEY,
+    one_line_errors,
+    run_step,
+    skip_unless_to_publish,
+    stop_on_reject,
+)
 from bwpredict_airflow.task_groups import validate_in_shards
 
 from bwpredict.config import Settings
@@ -223,7 +229,7 @@ def decide(comparison: dict[str, str]) -> dict[str, str]:
     """
     written = run_step(steps.decide, comparison)
     decision = read_document(local_file(Reference(**written)), "decision")
-    get_current_context()["ti"].xcom_push("decision", {key: decision[key] for key in ("outcome", "reason")})
+    get_current_context()["ti"].xcom_push(DECISION_KEY, {key: decision[key] for key in ("outcome", "reason")})
     stop_on_reject(decision)
     return written
 
@@ -250,7 +256,7 @@ def build_tasks(model: NamedModel) -> None:
         Skipped when production stays, in a dry run, and in a back-fill that is not to publish.
         """
         context = get_current_context()
-        skip_unless_to_publish(context, decision)
+        skip_unless_to_publish(context)
         published = run_step(steps.publish, decision)
         with one_line_errors():
             context["outlet_events"][asset].extra = steps.announce(Reference(**published))

@@ -39,7 +39,8 @@ class Approval(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, or hand on at once."""
         params = context["params"]
-        nothing_to_publish = skip_publish_reason(cast("Mapping[str, Any]", context)) or reason_to_keep(self.decision)
+        known = cast("Mapping[str, Any]", context)
+        nothing_to_publish = skip_publish_reason(known) or reason_to_keep(known)
         if not params["human_approval"] or nothing_to_publish:
             return self.decision
         with one_line_errors():

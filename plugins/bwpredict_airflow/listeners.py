@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
 
-DECISION_KEY = "decision"
-"""XCom of the task `decide`: outcome and reason."""
 _DAGS = "bandwidth_predictor_retrain"
 _LONGEST = 1000
 
@@ -55,6 +53,8 @@ def _decision(dag_run: DagRun, session: Session) -> dict[str, Any] | None:
     """What the task `decide` pushed; read in the run's own session."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
+
+    from bwpredict_airflow.task_errors import DECISION_KEY
 
     found = session.scalar(
         select(XComModel).where(

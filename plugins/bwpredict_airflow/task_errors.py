@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DECISION_KEY = "decision"
+"""XCom of the task `decide`: outcome and reason."""
 _PASSING = (StoreUnreachableError, UnknownOutcomeError, OvertakenError)
 
 
@@ -67,17 +69,13 @@ def stop_on_reject(decision: Mapping[str, Any]) -> None:
             raise GateRejected(decision["reason"])
 
 
-def skip_unless_to_publish(context: Mapping[str, Any], decision: Mapping[str, str]) -> None:
+def skip_unless_to_publish(context: Mapping[str, Any]) -> None:
     """Skip the task when production stays, in a dry run, and in a back-fill that was not asked to publish.
-
-    Args:
-        context: of the task.
-        decision: the reference of `decision.json`.
 
     Raises:
         AirflowSkipException: with the reason.
     """
-    if reason := reason_to_keep(decision):
+    if reason := reason_to_keep(context):
         raise AirflowSkipException(reason)
     if kind := skip_publish_reason(context):
         raise AirflowSkipException(f"This is a {kind}: the challenger passed, and nothing was published.")
@@ -93,14 +91,10 @@ def skip_publish_reason(context: Mapping[str, Any]) -> str | None:
     return None
 
 
-def reason_to_keep(decision: Mapping[str, str]) -> str | None:
-    """Why production stays, if the decision behind the reference says so."""
-    from bwpredict.documents import read_document
-    from bwpredict.workspace.references import Reference, local_file
-
-    with one_line_errors():
-        document = read_document(local_file(Reference(**decision)), "decision")
-    return str(document["reason"]) if document["outcome"] == "keep" else None
+def reason_to_keep(context: Mapping[str, Any]) -> str | None:
+    """Why production stays, if that is what the task `decide` of this run decided."""
+    decision = context["ti"].xcom_pull(task_ids="decide", key=DECISION_KEY)
+    return str(decision["reason"]) if decision and decision["outcome"] == "keep" else None
 
 
 @contextmanager

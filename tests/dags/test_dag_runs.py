@@ -54,6 +54,18 @@ def test_a_rejected_challenger_ends_red_at_decide_and_production_stays(scenarios
     assert decision_of(run)["version"] not in published
 
 
+def test_where_the_test_days_cannot_tell_the_run_is_green_and_production_stays(scenarios):
+    run = scenarios.runs["keep"]
+    assert run["state"] == "success"
+    assert run["tasks"] == dict.fromkeys(STEPS, "success") | {"publish": "skipped"}
+    assert decision_of(run)["outcome"] == "keep"
+    assert "3 test days cannot tell" in decision_of(run)["reason"]
+    assert decision_of(run)["reason"] in scenarios.log_of("keep")
+    assert run["asset_events"] == []
+    published = [move.version for move in read_history(open_store(str(scenarios.registry)))]
+    assert decision_of(run)["version"] not in published
+
+
 def test_a_dry_run_publishes_nothing(scenarios):
     run = scenarios.runs["dry_run"]
     assert run["state"] == "success"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from day_worlds import forecasts_with, world
+from bench_gate import forecasts_with, world
 from scipy import stats
 
 from bwpredict import schema
