@@ -260,6 +260,12 @@ class RunConfig(_Strict):
     created_at: str
     force_bootstrap: bool = False
     """Judge the challenger by the absolute checks alone, although there is a champion."""
+    accept_telemetry: bool = False
+    """Go on although the telemetry failed validation."""
+    override_reason: str = ""
+    """Why a person asked for one of these two."""
+    requested_by: str = ""
+    """The person that asked for the run; empty: the schedule, or unknown."""
     dry_run: bool = False
     """Stop after the decision: publish nothing."""
     backfill: bool = False

@@ -115,6 +115,22 @@ PARAMS = {
         description="Judge the challenger by the absolute checks alone, although there is a model in production.",
         section="Gate",
     ),
+    "accept_telemetry": Param(
+        default=False,
+        type="boolean",
+        title="Accept telemetry that fails validation",
+        description="Train on the telemetry although it fails validation. The checks that failed stay on record.",
+        section="Gate",
+    ),
+    "override_reason": Param(
+        None,
+        type=["null", "string"],
+        maxLength=500,
+        title="Reason for an override",
+        description="Required with a forced bootstrap and with accepted telemetry. The model card, the history and the "
+        "provenance show it with your name.",
+        section="Gate",
+    ),
     "human_approval": Param(
         default=False,
         type="boolean",

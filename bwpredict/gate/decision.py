@@ -13,6 +13,7 @@ from bwpredict.core.formatting import display_name, number
 from bwpredict.gate.accuracy import baseline_checks, guide_checks
 from bwpredict.gate.champion import champion_checks
 from bwpredict.gate.check import Check, check_flag, check_threshold, info_check, nested_value, number_in
+from bwpredict.gate.overrides import Override, override_document
 from bwpredict.gate.stream import stream_checks
 
 Document = Mapping[str, Any]
@@ -43,7 +44,7 @@ def make_decision(
     onnx_sha256: str,
     snapshot_id: str,
     decided_at: str,
-    force_bootstrap: bool = False,
+    override: Override = Override(),  # noqa: B008 - frozen
     policy_origin: str = SHIPPED,
 ) -> dict[str, Any]:
     """The `decision` document.
@@ -56,10 +57,10 @@ def make_decision(
             checks that need it.
         onnx_sha256: of the file that would be published; it must be the file that was compared.
         decided_at: ISO 8601, UTC.
-        force_bootstrap: leave the champion out of the verdict, although there is one.
+        override: what a person asked for; with `champion`, the champion has no part in the verdict.
         policy_origin: where the policy came from, for the record.
     """
-    case = _case(comparison, force_bootstrap=force_bootstrap)
+    case = _case(comparison, force_bootstrap=override.champion)
     checks = [
         *_test_checks(comparison, policy, version, onnx_sha256),
         *guide_checks(comparison, policy),
@@ -72,11 +73,14 @@ def make_decision(
     ]
     outcome = _outcome(checks, case)
     champion = nested_value(comparison, "champion_version")
+    overridden = override_document(override, comparison, case)
     return {
         "version": version,
         "outcome": outcome,
         "passed": outcome in ("promote", "bootstrap"),
-        "reason": _reason(outcome, checks, case, champion),
+        "reason": " ".join(
+            [*([overridden["sentence"]] if overridden else []), _reason(outcome, checks, case, champion)]
+        ),
         "case": case,
         "run_id": run_id,
         "month": month,
@@ -84,7 +88,8 @@ def make_decision(
         "decided_at": decided_at,
         "challenger_sha256": onnx_sha256,
         "champion_version": champion if isinstance(champion, str) else None,
-        "force_bootstrap": force_bootstrap,
+        "force_bootstrap": override.champion,
+        "override": overridden,
         "policy": {
             "name": policy.name,
             "version": policy.version,
@@ -94,6 +99,12 @@ def make_decision(
         },
         "checks": [check.document() for check in checks],
     }
+
+
+def shown_outcome(decision: Document) -> str:
+    """The outcome for people: `forced` where a person overrode something and the model passed, else the outcome."""
+    forced = decision["passed"] and (decision.get("override") or decision["case"] == "forced_bootstrap")
+    return "forced" if forced else str(decision["outcome"])
 
 
 def policy_digest(policy: GatePolicy) -> str:

@@ -11,6 +11,7 @@ from bwpredict.config import GatePolicy, RunConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import WorkAreaError
 from bwpredict.gate import decision
+from bwpredict.gate.overrides import Override
 from bwpredict.registry.layout import DECISION_NAME, onnx_name
 from bwpredict.store.files import sha256_of
 from bwpredict.workspace.artifacts import COMPARISON, FORECASTS, LATENCY, PARITY, SNAPSHOT, read_run
@@ -53,7 +54,12 @@ def decide_promotion(
         month=run.month,
         onnx_sha256=sha256_of(area / onnx_name(run.version)),
         snapshot_id=read_document(area / SNAPSHOT, "snapshot")["snapshot_id"],
-        force_bootstrap=run.force_bootstrap,
+        override=Override(
+            champion=run.force_bootstrap,
+            telemetry=run.accept_telemetry,
+            by=run.requested_by,
+            reason=run.override_reason,
+        ),
         policy_origin=policy_origin,
         decided_at=decided_at,
     )

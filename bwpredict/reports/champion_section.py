@@ -184,7 +184,7 @@ def drift_rows(profile: Document | None, reference: Document | None) -> Iterator
     for column in (name for name in LIMITS if name in profile["numeric"]):
         moved = None if reference is None else drift_of(column, {**profile}, {**reference})
         limit = limit_of(column, days)
-        above = moved is not None and moved > limit.warning
+        above = moved is not None and moved > limit.moved
         yield {
             "name": column,
             "now": _spread(profile["numeric"][column]),

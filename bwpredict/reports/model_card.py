@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 
 from bwpredict.core.formatting import UNDEFINED, display_name, duration, number, unit_of
-from bwpredict.gate.decision import check_rows
+from bwpredict.gate.decision import check_rows, shown_outcome
 from bwpredict.reports import champion_section
 from bwpredict.reports.tables import (
     INTERVAL_COLUMNS,
@@ -36,10 +36,11 @@ Pairs = list[tuple[str, str]]
 _OUTCOMES = {
     "promote": ("good", "✓", "Promoted"),
     "bootstrap": ("good", "✓", "First model"),
+    "forced": ("warn", "!", "Forced"),
     "keep": ("neutral", "=", "Production stays"),
     "reject": ("bad", "✗", "Rejected"),
 }
-"""Outcome → kind, symbol, title."""
+"""`shown_outcome` → kind, symbol, title."""
 _ORDER = {"fail": 0, "open": 1, "pass": 2, "info": 3, "not_applicable": 4}
 
 _PICTURES = ("training_history", "predictions_scatter", "residuals", "horizon")
@@ -115,7 +116,7 @@ def model_card(
 
 def _verdict(decision: Document) -> dict[str, str]:
     policy, champion = decision["policy"], decision["champion_version"]
-    kind, symbol, title = _OUTCOMES[decision["outcome"]]
+    kind, symbol, title = _OUTCOMES[shown_outcome(decision)]
     origin = f" ({policy['origin']})" if "origin" in policy else ""
     return {
         "kind": kind,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from bwpredict.errors import GateRejected
+from bwpredict.pipeline import steps
 from bwpredict.workspace.artifacts import SUMMARY
 from bwpredict.workspace.references import Reference, local_file
 from bwpredict_airflow.task_errors import one_line_errors, reason_to_keep, skip_publish_reason
@@ -40,8 +41,7 @@ class Approval(ApprovalOperator):
         """Ask, or hand on at once."""
         params = context["params"]
         known = cast("Mapping[str, Any]", context)
-        nothing_to_publish = skip_publish_reason(known) or reason_to_keep(known)
-        if not params["human_approval"] or nothing_to_publish:
+        if not params["human_approval"] or skip_publish_reason(known) or reason_to_keep(known):
             return self.decision
         with one_line_errors():
             summary = local_file(Reference(**self.decision), SUMMARY)
@@ -60,6 +60,7 @@ class Approval(ApprovalOperator):
                 raise GateRejected("Nobody approved the model in time: nothing was published.")
             if event.get("chosen_options") != [self.APPROVE]:
                 raise GateRejected(f"{_who(event)} refused the model: nothing was published.")
+            steps.approve(Reference(**self.decision), _who(event))
         self.log.info("%s approved the model.", _who(event))
         return self.decision
 

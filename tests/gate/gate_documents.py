@@ -9,9 +9,11 @@ from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.documents import encode_document
 from bwpredict.gate.decision import make_decision
+from bwpredict.gate.overrides import Override
 
 VERSION, CHAMPION = "v20261101_000000", "v20261001_000000"
 SHA256 = "a" * 64
+FORCED = Override(champion=True, by="anna", reason="the champion is broken")
 BASELINES = ("last_value", "mean_15_minutes", "median_15_minutes", "same_minute_yesterday")
 
 

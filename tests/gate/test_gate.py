@@ -1,13 +1,14 @@
 """What the gate lets through and what not: a truth table by name."""
 
 import pytest
-from gate_documents import CHAMPION, SHA256, VERSION, check, failed, passing_comparison
+from gate_documents import CHAMPION, FORCED, SHA256, VERSION, check, failed, passing_comparison
 
 from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.documents import encode_document
 from bwpredict.errors import DocumentError
-from bwpredict.gate.decision import check_rows, policy_digest, summary
+from bwpredict.gate.decision import check_rows, policy_digest, shown_outcome, summary
+from bwpredict.gate.overrides import Override, publication_reason
 
 OVERALL = "comparison/models/challenger/overall"
 RTT = "comparison/models/challenger/per_target/rtt_ms"
@@ -147,22 +148,42 @@ def test_without_a_champion_the_absolute_checks_still_reject(judged):
 
 
 def test_forcing_a_bootstrap_without_a_champion_is_an_ordinary_first_model(judged):
-    assert judged.without_champion().decide(force_bootstrap=True)["case"] == "no_champion"
+    assert judged.without_champion().decide(override=FORCED)["case"] == "no_champion"
 
 
 def test_a_forced_bootstrap_shows_the_comparison_with_the_champion_without_judging_by_it(judged):
-    decision = judged.differs("rtt_ms", 900.0).decide(force_bootstrap=True)
+    decision = judged.differs("rtt_ms", 900.0).decide(override=FORCED)
     assert (decision["outcome"], decision["case"]) == ("bootstrap", "forced_bootstrap")
     assert decision["champion_version"] == CHAMPION
     assert decision["force_bootstrap"] is True
-    assert "forced" in decision["reason"]
+    told = "Forced: worse than the champion on 1 of 4 targets (most on RTT: 900 %)."
+    assert decision["reason"].startswith(told)
+    assert "anna overrode the comparison with the champion: the champion is broken." in decision["reason"]
+    assert shown_outcome(decision) == "forced"
+    approval = {"approved_by": "bert", "approved_at": "2026-11-01T00:00:00+00:00"}
+    assert publication_reason(decision, approval).endswith("broken. bert approved the publication.")
     against = check(decision, "champion_error.rtt_ms")
     assert (against["verdict"], against["severity"], against["threshold"]) == ("info", "warning", 3.0)
     assert against["value"] == pytest.approx(900.5)
 
 
+def test_a_challenger_trained_on_accepted_telemetry_says_so_and_is_judged_like_any_other(judged):
+    accepted = Override(telemetry=True, by="anna", reason="one region was off for a week")
+    decision = judged.decide(override=accepted)
+    assert (decision["outcome"], decision["case"], shown_outcome(decision)) == ("promote", "champion", "forced")
+    told = "anna overrode the validation of the telemetry: one region was off for a week. Promote: "
+    assert decision["reason"].startswith(told)
+    assert judged.differs("rtt_ms", 900.0).decide(override=accepted)["outcome"] == "reject"
+
+
+def test_a_decision_that_nobody_overrode_has_no_reason_of_a_person(judged):
+    decision = judged.decide()
+    assert (decision["override"], shown_outcome(decision)) == (None, "promote")
+    assert publication_reason(decision, None) is None
+
+
 def test_a_forced_bootstrap_does_not_get_around_the_absolute_checks(judged):
-    assert judged.set(f"{RTT}/skill", -1.0).decide(force_bootstrap=True)["outcome"] == "reject"
+    assert judged.set(f"{RTT}/skill", -1.0).decide(override=FORCED)["outcome"] == "reject"
 
 
 def unusable(judged):
@@ -178,7 +199,7 @@ def test_a_champion_that_cannot_be_run_rejects_with_its_problem(judged):
 
 
 def test_a_champion_that_cannot_be_run_can_be_replaced_by_a_forced_bootstrap_only(judged):
-    decision = unusable(judged).decide(force_bootstrap=True)
+    decision = unusable(judged).decide(override=FORCED)
     assert (decision["outcome"], decision["case"]) == ("bootstrap", "forced_bootstrap")
     assert "window of 30" in check(decision, "champion_error.rtt_ms")["sentence"]
 
@@ -197,13 +218,13 @@ def test_a_champion_whose_own_error_is_undefined_rejects(judged):
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("champion", ["", 7, True, [], {}])
 def test_a_champion_that_is_no_version_is_unknown_and_rejects_even_when_forced(judged, champion, force):
-    decision = judged.set("comparison/champion_version", champion).decide(force_bootstrap=force)
+    decision = judged.set("comparison/champion_version", champion).decide(override=Override(champion=force))
     assert (decision["outcome"], decision["case"]) == ("reject", "unknown_champion")
 
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_comparison_that_does_not_tell_of_a_champion_rejects(judged, force):
-    decision = judged.without_champion().drop("comparison/champion_version").decide(force_bootstrap=force)
+    decision = judged.without_champion().drop("comparison/champion_version").decide(override=Override(champion=force))
     assert (decision["outcome"], decision["case"]) == ("reject", "unknown_champion")
 
 

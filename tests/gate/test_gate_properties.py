@@ -6,12 +6,13 @@ import sys
 from itertools import pairwise
 
 import pytest
-from gate_documents import CHAMPION, Judgement, apart, failed, undecided
+from gate_documents import CHAMPION, FORCED, Judgement, apart, failed, undecided
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bwpredict import schema
 from bwpredict.config import GatePolicy
+from bwpredict.gate.overrides import Override
 
 NOT_NUMBERS = [None, float("nan"), float("inf"), float("-inf"), "0.99", "", True, False, [], {}, [0.99], 10**400]
 CHALLENGER = "comparison/models/challenger"
@@ -78,7 +79,7 @@ def test_a_missing_key_never_passes(path):
 def test_forcing_a_bootstrap_excuses_a_gap_in_the_comparison_with_the_champion_and_no_other(path):
     against = ("/champion", "/difference/", "/slices/")
     excused = path.endswith("/mae") or (any(part in path for part in against) and not path.endswith("champion_version"))
-    assert Judgement().drop(path).decide(force_bootstrap=True)["passed"] == excused
+    assert Judgement().drop(path).decide(override=FORCED)["passed"] == excused
 
 
 @pytest.mark.parametrize("path", PARENTS)
@@ -108,7 +109,7 @@ def test_whatever_stands_in_the_documents_there_is_a_decision_and_it_agrees_with
     judged = Judgement()
     for path, value in changes.items():
         judged.set(path, value)
-    decision = judged.decide(force_bootstrap=force)
+    decision = judged.decide(override=Override(champion=force))
     assert (decision["outcome"] == "reject") == bool(failed(decision))
     assert decision["passed"] == (not failed(decision) and not undecided(decision))
     for one in decision["checks"]:
@@ -148,8 +149,8 @@ def judged_at(quality):
 @given(QUALITY, QUALITY, st.booleans())
 def test_a_better_challenger_never_fails_a_check_that_a_worse_one_passes(one, other, force):
     better = {key: min(one[key], other[key]) if key in LESS_IS_BETTER else max(one[key], other[key]) for key in one}
-    of_better = failed(judged_at(better).decide(force_bootstrap=force))
-    assert set(of_better) <= set(failed(judged_at(one).decide(force_bootstrap=force)))
+    of_better = failed(judged_at(better).decide(override=Override(champion=force)))
+    assert set(of_better) <= set(failed(judged_at(one).decide(override=Override(champion=force))))
 
 
 @settings(max_examples=50, deadline=None)
@@ -215,7 +216,7 @@ def test_only_a_comparison_that_says_there_is_no_champion_has_none(named, compar
     judged.set("comparison/champion_problem", "cannot be run" if problem else None)
     if not compared:
         judged.drop("comparison/models/champion")
-    decision = judged.decide(force_bootstrap=force)
+    decision = judged.decide(override=Override(champion=force))
     assert (decision["case"] == "no_champion") == (not named and not compared and not problem)
     assert (decision["outcome"] == "promote") == (named and compared and not problem and not force)
 

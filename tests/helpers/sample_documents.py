@@ -245,7 +245,7 @@ def sample_validation(*, broken: bool = False) -> dict:
     return {
         "passed": not broken,
         "first_month": False,
-        "note": "Drift, row count and link count are held against the champion's training data.",
+        "note": "Drift, row count and link count are compared with the champion's training data.",
         "period": {"start": "2026-10-01T00:00:00+00:00", "end": "2026-11-01T00:00:00+00:00"},
         "rows": 892_091,
         "links": 20,

@@ -205,7 +205,7 @@ def test_the_difference_from_the_champion_has_an_interval_and_slices_in_the_comp
     assert len(comparison["horizon"]["minutes"]) == 15
 
 
-def test_drift_is_held_against_the_champions_profile(second):
+def test_drift_is_measured_from_the_champions_profile(second):
     result = read_document(Path(second.path).parent / "validation.json", "validation")
     assert not result["first_month"]
 
@@ -246,6 +246,18 @@ def test_broken_telemetry_stops_the_run_before_training(telemetry, registry, tmp
     assert not read_document(area / "validation.json", "validation")["passed"]
     assert (area / "validation" / "data_docs" / "index.html").exists()
     assert not (area / "best_model.pth").exists()
+
+
+def test_a_person_lets_broken_telemetry_through_with_a_reason(registry, tmp_path):
+    broken = tmp_path / "telemetry"
+    write_partitioned(FleetConfig(links=3, days=3, start="2026-11-01", seed=5), broken)
+    inject(broken, "impossible_values")
+    run = run_config("2026-11", 5, telemetry=broken, registry=registry)
+    accepting = run.model_copy(update={"accept_telemetry": True, "override_reason": "a probe was broken"})
+    checked = steps.validate(steps.pull(steps.plan(accepting, tmp_path / "work")))
+    assert checked.path.endswith("profile.json")
+    area = Path(checked.path).parent
+    assert not read_document(area / "validation.json", "validation")["passed"]  # what failed stays on record
 
 
 def test_a_changed_file_between_two_steps_is_refused(telemetry, registry, tmp_path):

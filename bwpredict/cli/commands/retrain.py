@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from bwpredict.cli import options
+from bwpredict.cli.identity import user
 from bwpredict.cli.registry_option import Model
 from bwpredict.config import DEFAULT_MODEL, RunConfig, Settings
 from bwpredict.core.code_version import code_version
@@ -32,6 +33,12 @@ def retrain(
     history_months: Annotated[int, typer.Option(help="Months to read, the last one included.")] = 1,
     quantize: options.Quantize = False,
     force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
+    accept_telemetry: Annotated[
+        bool, typer.Option("--accept-telemetry", help="Go on although the telemetry fails validation.")
+    ] = False,
+    override_reason: Annotated[
+        str, typer.Option(help="Why --force-bootstrap or --accept-telemetry is given; the decision shows it.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
     training_config: options.TrainingFile = "",
     policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")] = DEFAULT,
@@ -50,6 +57,8 @@ def retrain(
         "history_months": history_months,
         "quantize": quantize,
         "force_bootstrap": force_bootstrap,
+        "accept_telemetry": accept_telemetry,
+        "override_reason": override_reason,
         "dry_run": dry_run,
         "training_config": training_config,
         "policy": policy,
@@ -72,6 +81,7 @@ def _retrain(params: dict[str, Any], settings: Settings, model: NamedModel) -> N
         settings=settings,
         code_version=code_version(),
         model=model,
+        requested_by=user(),
     )
     _run_all_steps(run, settings.work)
 

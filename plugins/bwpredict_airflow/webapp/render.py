@@ -34,6 +34,7 @@ FROM_A_RUN = (
 _MARKS = {
     "promote": ("good", "✓ promoted"),
     "bootstrap": ("good", "✓ first model"),
+    "forced": ("warn", "! forced"),
     "keep": ("info", "= production stays"),
     "reject": ("bad", "✗ rejected"),
     "telemetry": ("bad", "✗ telemetry"),
@@ -127,6 +128,7 @@ def _environment() -> Environment:
         "words": display_name,
         "moment": _moment,
         "describe": decision.check_rows,
+        "outcome": decision.shown_outcome,
         "breakable": _breakable,
     }
     return environment
