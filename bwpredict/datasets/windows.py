@@ -341,7 +341,7 @@ def _edges(frame: TelemetryFrame, config: SplitConfig) -> tuple[Index, bool]:
     first_day, past_last_day = begin_s // DAY_SECONDS, -(-end_s // DAY_SECONDS)
     whole_days = past_last_day - first_day >= MIN_DAYS_FOR_WHOLE_DAYS
     if whole_days:
-        lengths = _lengths_in_days(config, int(past_last_day - first_day))
+        lengths = days_of_parts(config, int(past_last_day - first_day))
         days = past_last_day - np.cumsum(lengths[::-1])[::-1]
         edges = np.concatenate(([first_day], days, [past_last_day])) * DAY_SECONDS
     else:
@@ -349,8 +349,8 @@ def _edges(frame: TelemetryFrame, config: SplitConfig) -> tuple[Index, bool]:
     return np.tile(edges.astype(np.int64), (links, 1)), whole_days
 
 
-def _lengths_in_days(config: SplitConfig, days: int) -> Index:
-    """[3], whole days of validation, calibration and test."""
+def days_of_parts(config: SplitConfig, days: int) -> Index:
+    """[3], the whole days of validation, calibration and test in a span of so many days."""
     shares = np.array([config.validation, config.calibration, config.test])
     lengths = np.maximum(1, np.round(shares * days)).astype(np.int64) * (shares > 0)
     lengths[-1] = max(lengths[-1], min(config.test_days, int(LARGEST_TEST_SHARE * days)))

@@ -12,6 +12,7 @@ from bwpredict.inference.onnx_model import Bounds
 from bwpredict.reports.metadata import Artifact, measure_environment, model_metadata
 from bwpredict.schema import TARGETS
 
+WEEK_SECONDS = 7 * 86_400
 VERSION = "v20261101_000412"
 
 
@@ -175,7 +176,7 @@ def sample_forecasts(error: float = 1.0, *, targets: tuple[str, ...] = TARGETS, 
         actual=actual.astype(np.float32),
         models=models,
         link=link,
-        timestamps=1_793_000_000 + 60 * np.arange(windows),
+        timestamps=1_793_000_000 + (WEEK_SECONDS * links // windows) * np.tile(np.arange(windows // links), links),
         links=pd.DataFrame(
             {
                 "node_id": range(links),

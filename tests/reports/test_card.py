@@ -240,9 +240,10 @@ def test_the_summary_names_what_failed_and_escapes_what_markdown_would_read():
     text = summary_markdown(decision, comparison)
     assert "v\\[1\\](http://evil)\\<b\\>" in text
     failed = sum(check["verdict"] == "fail" for check in decision["checks"])
-    assert 0 < failed == text.count("- ✗ ") < 8
-    assert text.count("- ? ") == 8 - failed
     undecided = sum(check["verdict"] == "open" for check in decision["checks"])
+    assert failed > 0
+    assert text.count("- ✗ ") == min(failed, 8)
+    assert text.count("- ? ") == min(undecided, 8 - min(failed, 8))
     assert f"- and {failed + undecided - 8} more" in text
     assert "| Weighted mean | +" in text
 
