@@ -116,7 +116,7 @@ def test_a_run_with_parameters_of_the_users_own_turns_green_and_its_model_serves
 
 def test_the_report_opens_from_the_page_of_the_task_that_decided(airflow, page, store):
     run = trigger(page, month="2026-09", policy="lenient", seed=12)
-    watch(page, "Success", "PROMOTE: ")
+    watch(page, "Success", "Promote: ")
     page.get_by_role("link", name="decide").first.click()
     page.get_by_role("link", name="Details", exact=True).click()
     page.get_by_role("link", name="Report").click()
