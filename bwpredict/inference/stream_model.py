@@ -164,20 +164,49 @@ def _follow_links(
     wanted: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]],
     found: list[Floats],
 ) -> None:
-    """Step some links side by side, from one wanted time to the next; `wanted`: window, link and time of each."""
+    """Follow some links side by side; `wanted`: window, link and time of each forecast.
+
+    One run of the model takes a whole segment of a stream, but forecasts only at its end. So a first pass finds the
+    state that each segment begins with, and a second one steps through many segments at once.
+    """
     windows, links, times = wanted
-    cadence = model.cadence_seconds
+    cadence, length = model.cadence_seconds, model.largest_step
     begin = int(sequences.spans[0][part].min())
-    steps = np.round((times - begin) / cadence).astype(np.int64)
-    state, at = model.empty_state(len(part)), -1
-    for step, rows in positions_by_value(steps):
-        while at < step:
-            count = min(step - at, model.largest_step)
-            samples = sequences.cut(part, np.full(len(part), begin + (at + 1) * cadence), count)
-            answer = model.step(samples, state)
-            state, at = answer.next_state, at + count
+    number, step = np.divmod(np.round((times - begin) / cadence).astype(np.int64), length)
+    last = int(number.max())
+    state = model.empty_state(len(part))
+    segments: list[tuple[Floats, Floats]] = []
+    row = np.full(len(windows), -1)
+    for current in range(last + 1):
+        samples = sequences.cut(part, np.full(len(part), begin + current * length * cadence), length)
+        rows = np.flatnonzero(number == current)
+        if len(rows):
+            row[rows] = len(segments) * len(part) + links[rows] - part[0]
+            segments.append((samples, state))
+        if segments and (current == last or (len(segments) + 1) * len(part) > LINKS_AT_A_TIME):
+            here = row >= 0
+            _step_through(model, segments, (windows[here], row[here], step[here]), found)
+            segments.clear()
+            row[:] = -1
+        if current < last:
+            state = model.step(samples, state).next_state
+
+
+def _step_through(
+    model: StreamModel,
+    segments: list[tuple[Floats, Floats]],
+    wanted: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    found: list[Floats],
+) -> None:
+    """Step segments (samples and first state) side by side; `wanted`: window, row and step of each forecast."""
+    windows, row, steps = wanted
+    samples, state = (np.concatenate(each) for each in zip(*segments, strict=True))
+    past = 0
+    for step, here in positions_by_value(steps):
+        answer = model.step(samples[:, past : step + 1], state)
+        state, past = answer.next_state, step + 1
         for values, answered in zip(found, answer[:3], strict=True):
-            values[windows[rows]] = answered[links[rows] - part[0]]
+            values[windows[here]] = answered[row[here]]
 
 
 def positions_by_value(values: npt.NDArray[np.int64]) -> list[tuple[int, npt.NDArray[np.int64]]]:
