@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -145,6 +146,40 @@ def test_a_minute_that_comes_twice_for_every_link_gives_no_forecast(stream, fram
     assert answer.quantiles.shape == (0, 5, 3, 4)
     assert len(answer.forecasts["rtt_ms"].value) == 0
     assert np.isfinite(walk(stream, frame, 10, 1).quantiles).all()
+
+
+def test_a_sample_from_the_future_is_left_out_and_does_not_make_later_ones_late(stream, frame):
+    walk(stream, frame, 0, 10)
+    at, samples = next(minutes(frame, 10, 1))
+    before = stream._fleet.state.copy()
+    links = [*links_of(frame), (77, 78)]
+    answer = stream.step(links, np.vstack((samples, samples[:1])), columns=COLUMNS, at=at + 86400, now=at)
+    assert (answer.early, answer.late, answer.links) == (links, [], [])
+    assert answer.quantiles.shape == (0, 5, 3, 4)
+    np.testing.assert_array_equal(stream._fleet.state, before)
+    assert stream.links == links_of(frame)
+    answer = stream.step(links_of(frame), samples, columns=COLUMNS, at=at, now=at)
+    assert (answer.early, answer.late, answer.links) == ([], [], links_of(frame))
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(-60, 3), (0, 3), (60, 3), (61, 0)])
+def test_clocks_may_differ_by_one_cadence(stream, frame, ahead, taken):
+    at, samples = next(minutes(frame, 0, 1))
+    answer = stream.step(links_of(frame), samples, columns=COLUMNS, at=at, now=at - ahead)
+    assert (len(answer.links), len(answer.early)) == (taken, 3 - taken)
+
+
+def test_the_clock_tells_the_future_where_no_time_is_given(stream, frame):
+    _, samples = next(minutes(frame, 0, 1))
+    answer = stream.step(links_of(frame), samples, columns=COLUMNS, at=int(time.time()) + 3600)
+    assert answer.early == links_of(frame)
+
+
+def test_a_history_with_samples_from_the_future_is_refused(stream, frame):
+    newest = int(frame.timestamps.max())
+    with pytest.raises(InputError, match="the history's newest sample lies 61 s in the future; expected unix seconds"):
+        stream.warm_up(frame, now=newest - 61)
+    assert stream.links == []
 
 
 def test_a_link_that_was_never_seen_starts_from_nothing(stream, frame, pulled):
