@@ -29,7 +29,7 @@ LONGEST_GAP_MINUTES = 1440
 """A longer gap counts as one of a day: by then the longest moving average has faded."""
 WARM_SHARE = 0.99
 """Of the links that are warm with the model before, until the next one takes over: some links go silent."""
-_FORMAT = 1
+_FORMAT = 2
 
 Floats = npt.NDArray[np.float32]
 Link = tuple[int, int]
@@ -68,11 +68,12 @@ class _Fleet:
     first_at: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     last_at: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """Unix seconds of the first and the last sample; 0: none yet."""
-    intervals: AdaptiveIntervals = field(default_factory=AdaptiveIntervals)
+    intervals: AdaptiveIntervals = field(init=False)
 
     def __post_init__(self) -> None:
         """No link is known yet."""
         self.state = self.model.empty_state(0)
+        self.intervals = AdaptiveIntervals(self.model.cadence_seconds, 60 * self.model.horizon_minutes)
 
     def rows_of(self, links: Sequence[Link]) -> npt.NDArray[np.int64]:
         """[n], with new rows for links that are new."""
@@ -86,27 +87,40 @@ class _Fleet:
             self.intervals.grow(len(self.row))
         return np.fromiter((self.row[link] for link in links), np.int64, len(links))
 
-    def skip_to(self, rows: npt.NDArray[np.int64], at: int) -> None:
-        """Feed the minutes that are missing between the links' last samples and `at`: a gap is an input too."""
-        seconds = np.where(self.last_at[rows] > 0, at - self.last_at[rows], 0)
-        gaps = np.round(seconds / self.model.cadence_seconds).astype(np.int64) - 1
-        gaps = np.minimum(gaps, LONGEST_GAP_MINUTES * 60 // self.model.cadence_seconds)
-        for gap in np.unique(gaps[gaps > 0]):
-            which = rows[gaps == gap]
-            nothing = np.full((len(which), int(gap), len(schema.FEATURES)), np.nan, np.float32)
-            self.state[which] = self.model.follow(nothing, self.state[which])
-
     def step(self, rows: npt.NDArray[np.int64], samples: Floats, at: int) -> Step:
         """Samples [n, features] of one moment to forecasts, with intervals that follow each link."""
-        self.skip_to(rows, at)
+        self._skip_to(rows, at)
         self.intervals.learn(rows, at, samples[:, : len(schema.TARGETS)])
-        answer = self.model.step(samples[:, None], self.state[rows])
-        self.state[rows] = answer.next_state
+        answer = self._forecast(rows, samples, at)
         self.first_at[rows] = np.where(self.first_at[rows] > 0, self.first_at[rows], at)
         self.last_at[rows] = at
+        return answer
+
+    def _forecast(self, rows: npt.NDArray[np.int64], samples: Floats, at: int) -> Step:
+        answer = self.model.step(samples[:, None], self.state[rows])
+        self.state[rows] = answer.next_state
         lower, upper = self.intervals.widen(rows, answer.output, answer.lower, answer.upper)
-        self.intervals.remember(rows, at + 60 * self.model.horizon_minutes, lower, upper)
+        self.intervals.remember(rows, at, lower, upper)
         return answer._replace(lower=lower, upper=upper)
+
+    def _skip_to(self, rows: npt.NDArray[np.int64], at: int) -> None:
+        """Feed the minutes that are missing between the links' last samples and `at`: a gap is an input too.
+
+        Forecasts from the last minutes of a gap are for moments after it, so the intervals learn from them.
+        """
+        cadence = self.model.cadence_seconds
+        seconds = np.where(self.last_at[rows] > 0, at - self.last_at[rows], 0)
+        gaps = np.round(seconds / cadence).astype(np.int64) - 1
+        gaps = np.minimum(gaps, LONGEST_GAP_MINUTES * 60 // cadence)
+        pending = 60 * self.model.horizon_minutes // cadence
+        for gap in np.unique(gaps[gaps > pending]):
+            which = rows[gaps == gap]
+            nothing = np.full((len(which), int(gap) - pending, len(schema.FEATURES)), np.nan, np.float32)
+            self.state[which] = self.model.follow(nothing, self.state[which])
+        for before in range(min(pending, int(gaps.max(initial=0))), 0, -1):
+            which = rows[gaps >= before]
+            nothing = np.full((len(which), len(schema.FEATURES)), np.nan, np.float32)
+            self._forecast(which, nothing, at - before * cadence)
 
     def is_early(self, at: int, now: float) -> bool:
         """Whether samples of `at` lie in the future at `now`; clocks may differ by one cadence."""
@@ -123,6 +137,9 @@ class Stream:
 
     Many threads may use one; steps are taken one after another. `reload` warms a new model beside the old one, which
     goes on until the new one has followed the links for its warm-up time.
+
+    After a gap of at most `LONGEST_GAP_MINUTES`, forecasts and intervals are those of a stream that was told of every
+    missing minute; after a swap, they are those of a stream that began with the new model at the reload.
     """
 
     def __init__(
@@ -371,6 +388,8 @@ def _read_snapshot(path: Path, model: StreamModel) -> dict[str, npt.NDArray[Any]
         told = json.loads(str(arrays.pop("told")))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ModelError(f"{path}: is no snapshot of a stream, or not a whole one; warm up from history.") from error
+    if told.get("format") != _FORMAT:
+        raise ModelError(f"{path}: was written by another version of bwpredict; warm up from history.")
     expected = {"format": _FORMAT, "version": model.version, "state_version": model.state_version}
     if told != expected or arrays["state"].shape[1:] != (model.state_size,):
         raise ModelError(

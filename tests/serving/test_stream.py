@@ -120,6 +120,29 @@ def test_minutes_that_are_skipped_are_minutes_without_values(pulled, frame, gap)
     np.testing.assert_allclose(one.quantiles, other.quantiles, **CLOSE)
 
 
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(20, 60), st.integers(1, 40)), max_size=4))
+def test_intervals_after_gaps_are_those_of_a_stream_that_was_told_every_minute(pulled, frame, gaps):
+    """Gaps: (link, first minute, length)."""
+    skipped, told = Stream(pulled), Stream(pulled)
+    links = links_of(frame)
+    for minute, (at, samples) in enumerate(minutes(frame, 0, 110)):
+        silent = {link for link, begin, length in gaps if begin <= minute < begin + length}
+        there = [link for link in range(3) if link not in silent]
+        samples[list(silent)] = np.nan
+        other = told.step(links, samples, columns=COLUMNS, at=at)
+        if there:
+            one = skipped.step([links[k] for k in there], samples[there], columns=COLUMNS, at=at)
+    assert one.links == links
+    for name in schema.TARGETS:
+        for bound in ("lower", "upper"):
+            np.testing.assert_allclose(
+                getattr(one.forecasts[name], bound), getattr(other.forecasts[name], bound), **CLOSE
+            )
+    np.testing.assert_allclose(skipped._fleet.intervals.log_factor, told._fleet.intervals.log_factor, atol=1e-5)
+    np.testing.assert_array_equal(skipped._fleet.intervals.learnt, told._fleet.intervals.learnt)
+
+
 def test_a_missing_value_does_not_take_the_forecast_away(stream, frame):
     walk(stream, frame, 0, 30)
     at, samples = next(minutes(frame, 30, 1))
@@ -261,6 +284,12 @@ def test_a_new_model_takes_over_once_it_is_warm(network, frame, tmp_path, monkey
     assert versions.index(V2) == 30
     assert stream.version == V2
     assert stream.warming is None
+    fresh = Stream(dest)
+    walk(fresh, frame, 40, 35)
+    one, other = (walk(each, frame, 75, 1).forecasts for each in (stream, fresh))
+    for name in schema.TARGETS:
+        np.testing.assert_allclose(one[name].lower, other[name].lower, **CLOSE)
+        np.testing.assert_allclose(one[name].upper, other[name].upper, **CLOSE)
 
 
 def shorter_warm_up(*given, **options):
