@@ -22,8 +22,9 @@ FIRST_STEP, LEAST_STEP = 0.2, 0.03
 """Of the logarithm of the factor."""
 DECAY_SAMPLES = 60
 """The step falls with the square root of the samples, counted in these."""
-LARGEST_LOG_FACTOR = 5.0
-"""Where it is reached, coverage is no longer held: far beyond what links need."""
+LEAST_LOG_FACTOR, LARGEST_LOG_FACTOR = -3.0, 5.0
+"""Beyond what links need: coverage is not held at a bound. A target that stays at zero never misses, and its factor
+stops at the lower one, from which it can come back."""
 SPARE = 2
 """Pending intervals of a link beyond those of one horizon: samples do not come to the second."""
 _FLOORS = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS], np.float32)
@@ -84,7 +85,7 @@ class AdaptiveIntervals:
         known = np.isfinite(value)
         step = np.maximum(LEAST_STEP, FIRST_STEP / np.sqrt(1 + self.learnt[which] / DECAY_SAMPLES))
         change = np.where(known, step * (missed - (1 - schema.INTERVAL_LEVEL)), 0)
-        self.log_factor[which] = (self.log_factor[which] + change).clip(-LARGEST_LOG_FACTOR, LARGEST_LOG_FACTOR)
+        self.log_factor[which] = (self.log_factor[which] + change).clip(LEAST_LOG_FACTOR, LARGEST_LOG_FACTOR)
         self.learnt[which] += known
         self.due_at[which, place] = 0
 
