@@ -20,8 +20,8 @@ from models import metadata_of
 from bwpredict import schema
 from bwpredict.documents import read_document
 from bwpredict.errors import ModelError
-from bwpredict.registry.layout import CONFORMANCE_NAME
-from bwpredict.serving.conformance import GAP, check_sequences, sequence_vectors, write_vectors
+from bwpredict.registry.layout import CONFORMANCE_NAME, onnx_name, stream_onnx_name
+from bwpredict.serving.conformance import GAP, check_folder, check_sequences, sequence_vectors, write_vectors
 from bwpredict.serving.delivery import METADATA, MODEL, STREAM_MODEL
 from bwpredict.serving.go_config import write_go_config
 
@@ -105,6 +105,16 @@ def test_the_sequences_hold_in_python_and_need_the_state(dest: Path, vectors: di
             del values[0]
     with pytest.raises(ModelError, match="in the case 'real 1, minute 0'"):
         check_sequences(dest / STREAM_MODEL, forgetful)
+
+
+def test_a_folder_whose_stream_gives_other_answers_is_refused(dest: Path, vectors: dict, tmp_path: Path) -> None:
+    shutil.copy(dest / MODEL, tmp_path / onnx_name(VERSION))
+    shutil.copy(dest / STREAM_MODEL, tmp_path / stream_onnx_name(VERSION))
+    shutil.copy(dest / CONFORMANCE_NAME, tmp_path)
+    check_folder(tmp_path, VERSION)
+    with_one_minute_changed(vectors, tmp_path / CONFORMANCE_NAME)
+    with pytest.raises(ModelError, match="in the case 'real 2, minute 37'"):
+        check_folder(tmp_path, VERSION)
 
 
 def runtime_library() -> Path:
