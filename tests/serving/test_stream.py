@@ -253,6 +253,16 @@ def test_a_broken_snapshot_is_refused_with_a_sentence(stream, tmp_path, content)
         stream.restore(path)
 
 
+def test_a_snapshot_of_an_earlier_format_is_refused_with_a_sentence(stream, frame, tmp_path, monkeypatch):
+    walk(stream, frame, 0, 3)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(streams, "_FORMAT", 1)
+        path = stream.snapshot(tmp_path / "states.npz")
+    with pytest.raises(ModelError, match="was written by another version of bwpredict; warm up from history"):
+        stream.restore(path)
+    assert len(stream.links) == 3
+
+
 def test_warming_up_from_history_is_stepping_through_it(stream, pulled, frame):
     walk(stream, frame, 0, 100)
     rows = np.isin(np.arange(len(frame.timestamps)) % (len(frame.timestamps) // 3), range(100))
