@@ -1,4 +1,4 @@
-"""How long the comparison of two models takes: 10,000 resamples of the test windows, and the slices.
+"""How long the comparison of two models takes: intervals over days, and the slices with 10,000 resamples.
 
 make bench-compare ARGS="--windows 1000000"
 """
@@ -60,7 +60,7 @@ def measure(windows: int, links: int) -> dict[str, Any]:
     return {
         "windows": windows,
         "links": links,
-        "blocks": document["blocks"]["count"],
+        "days": document["days"]["count"],
         "resamples": DRAWS,
         "difference s": compared - began,
         "slices s": sliced - compared,

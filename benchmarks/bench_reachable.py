@@ -26,6 +26,7 @@ from common import report
 
 from bwpredict import schema
 from bwpredict.config import SplitConfig
+from bwpredict.datasets.windows import days_of_parts
 from bwpredict.simulation import demand, queueing
 from bwpredict.simulation.fleet import MINUTES_PER_DAY, FleetConfig, Floats, Integers, Links, RegimeName
 from bwpredict.simulation.probe import NOISE
@@ -60,7 +61,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def regime_rows(regime: RegimeName, links: int, days: int, seed: int) -> list[dict[str, Any]]:
     """For each target the skill over the last value of the oracle, and of the filter with and without the drift."""
-    test_days = max(1, round(SplitConfig().test * days))
+    test_days = int(days_of_parts(SplitConfig(), days)[-1])
     config = FleetConfig(
         links=links, days=days, start=START, seed=seed, regime=regime, drift_from=START + timedelta(days - test_days)
     )

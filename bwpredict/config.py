@@ -115,12 +115,20 @@ class TrainingConfig(_Strict):
         return self
 
 
+LARGEST_TEST_SHARE = 0.4
+"""Of a span's days, when `SplitConfig.test_days` asks for more than the share `test`."""
+
+
 class SplitConfig(_Strict):
-    """Shares of the time span; what is left is the training part, which comes first."""
+    """Shares of the time span, and days of the test part; what is left is the training part, which comes first."""
 
     validation: float = Field(0.1, gt=0, lt=0.5)
     calibration: float = Field(0.1, ge=0, lt=0.5)
     test: float = Field(0.15, gt=0, lt=0.5)
+    test_days: int = Field(7, ge=1)
+    """Whole days that the test part holds at least, where they are at most `LARGEST_TEST_SHARE` of the span's days.
+
+    Intervals count days, so few days cannot tell two models apart. A shorter span has the largest number that fits."""
     by: Cut = "calendar"
     """`calendar`: one cut for all links. `link`: each link's own span is cut (for links that never overlap)."""
     embargo: bool = True
@@ -159,19 +167,29 @@ class GatePolicy(_Strict):
     """Targets with a minimum skill of their own."""
     within_link_correlation_margin: float | None = Field(0.02, ge=0, le=2)
     """How far the median within-link correlation may lie under the best baseline's."""
-    champion_rule: Literal["non-inferior", "superior"] = "non-inferior"
-    """`non-inferior`: on no target worse than the champion by more than its margin, at the upper end of the 95 %
-    interval. `superior`: that, and the weighted mean over the targets better than the champion's, again with its
-    whole interval."""
-    champion_margin_percent: float = Field(1.0, ge=0, le=100)
-    """How much larger than the champion's, in percent, each target's MAE may be."""
+    champion_rule: Literal["non-inferior", "superior", "expected"] = "non-inferior"
+    """`non-inferior`: the weighted mean over the targets, each target, and each target's MAE over all windows within
+    their margins above the champion's, at the upper end of the 95 % interval. `superior`: the same, with the whole
+    interval of the weighted mean below 0. `expected`: the weighted mean at most 0 by its estimate, and no target shown
+    to be worse by more than the mean's margin."""
+    mean_margin_percent: float = Field(1.0, ge=0, le=100)
+    """How much larger than the champion's the error may be in the weighted mean over the targets."""
+    champion_margin_percent: float = Field(3.0, ge=0, le=100)
+    """How much larger than the champion's each target's error may be, in units of each link's champion error."""
     champion_margin_percent_of: dict[Target, Annotated[float, Field(ge=0, le=100)]] = {}
     """Targets with a margin of their own."""
+    pooled_margin_percent: float = Field(3.0, ge=0, le=100)
+    """How much larger than the champion's each target's MAE over all windows may be."""
     target_weights: dict[Target, Annotated[float, Field(ge=0)]] = {}
     """Of the targets in the weighted mean; 1 for those not named."""
     slice_margin_percent: float | None = Field(3.0, ge=0, le=100)
     """How much larger than the champion's each target's MAE may be within a slice, before it blocks if that is
     significant; None: not judged."""
+    link_margin_percent: float | None = Field(10.0, ge=0, le=1000)
+    """How much larger than the champion's the error of a link may be before the link counts as worse, if that is
+    significant; None: not judged."""
+    maximum_worse_links_percent: float = Field(2.0, ge=0, le=100)
+    """Share of the links that may count as worse."""
     minimum_test_windows: int = Field(500, ge=1)
     maximum_latency_p99_ms: float = Field(10.0, gt=0)
     maximum_parity_error: float = Field(1e-3, gt=0)
@@ -242,6 +260,12 @@ class RunConfig(_Strict):
     created_at: str
     force_bootstrap: bool = False
     """Judge the challenger by the absolute checks alone, although there is a champion."""
+    accept_telemetry: bool = False
+    """Go on although the telemetry failed validation."""
+    override_reason: str = ""
+    """Why a person asked for one of these two."""
+    requested_by: str = ""
+    """The person that asked for the run; empty: the schedule, or unknown."""
     dry_run: bool = False
     """Stop after the decision: publish nothing."""
     backfill: bool = False

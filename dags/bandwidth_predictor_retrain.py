@@ -47,7 +47,13 @@ from bwpredict_airflow.extra_links import DataDocsLink, RegistryLink, ReportLink
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS, training_param
 from bwpredict_airflow.run_setup import plan_run
-from bwpredict_airflow.task_errors import one_line_errors, require_pass, run_step, skip_unless_to_publish
+from bwpredict_airflow.task_errors import (
+    DECISION_KEY,
+    one_line_errors,
+    run_step,
+    skip_unless_to_publish,
+    stop_on_reject,
+)
 from bwpredict_airflow.task_groups import validate_in_shards
 
 from bwpredict.config import Settings
@@ -107,6 +113,22 @@ PARAMS = {
         type="boolean",
         title="Force bootstrap",
         description="Judge the challenger by the absolute checks alone, although there is a model in production.",
+        section="Gate",
+    ),
+    "accept_telemetry": Param(
+        default=False,
+        type="boolean",
+        title="Accept telemetry that fails validation",
+        description="Train on the telemetry although it fails validation. The checks that failed stay on record.",
+        section="Gate",
+    ),
+    "override_reason": Param(
+        None,
+        type=["null", "string"],
+        maxLength=500,
+        title="Reason for an override",
+        description="Required with a forced bootstrap and with accepted telemetry. The model card, the history and the "
+        "provenance show it with your name.",
         section="Gate",
     ),
     "human_approval": Param(
@@ -215,13 +237,16 @@ def compare(model: dict[str, str]) -> dict[str, str]:
 def decide(comparison: dict[str, str]) -> dict[str, str]:
     """Apply the gate policy: every check with its value, threshold and verdict. Writes `decision.json`.
 
-    **Red here: the challenger was rejected**, production is unchanged, and the log and the XCom
-    `decision` say why. The model card (`model_card.html`) has the whole picture.
+    **Red here: the challenger was rejected**, because it is shown to be worse or something is broken; production
+    is unchanged, and the log and the XCom `decision` say why. A challenger that is neither shown to be as good as
+    the champion nor shown to be worse leaves production as it is: green here, and `publish` is skipped.
+
+    The model card (`model_card.html`) has the whole picture.
     """
     written = run_step(steps.decide, comparison)
     decision = read_document(local_file(Reference(**written)), "decision")
-    get_current_context()["ti"].xcom_push("decision", {key: decision[key] for key in ("outcome", "reason")})
-    require_pass(decision)
+    get_current_context()["ti"].xcom_push(DECISION_KEY, {key: decision[key] for key in ("outcome", "reason")})
+    stop_on_reject(decision)
     return written
 
 
@@ -244,7 +269,7 @@ def build_tasks(model: NamedModel) -> None:
         """Copy the model into the registry, verify it there, and point production at it (compare-and-swap).
 
         Sends the asset event `bandwidth_model`, with version and metrics, when the new model is in production.
-        Skipped in a dry run, and in a back-fill that is not to publish.
+        Skipped when production stays, in a dry run, and in a back-fill that is not to publish.
         """
         context = get_current_context()
         skip_unless_to_publish(context)

@@ -20,7 +20,7 @@ from accuracy.task import Array
 from bwpredict import schema
 from bwpredict.config import SplitConfig, TrainingConfig
 from bwpredict.datasets.external import read_data_path
-from bwpredict.datasets.windows import Split, WindowIndex, index_windows, split_windows
+from bwpredict.datasets.windows import Split, WindowIndex, days_of_parts, index_windows, split_windows
 from bwpredict.errors import ConfigError, TelemetryError
 from bwpredict.pipeline.standalone import SHORT_RECORDING, digest, drop_constant_targets
 from bwpredict.simulation.fleet import FleetConfig, RegimeName
@@ -68,7 +68,7 @@ def synthetic(regime: RegimeName, shape: Shape) -> Dataset:
     Raises:
         ConfigError, TelemetryError: the shape asks for what cannot be generated or split.
     """
-    test_days = max(1, round(SplitConfig().test * shape.days))
+    test_days = int(days_of_parts(SplitConfig(), shape.days)[-1])
     drift_from = START + timedelta(days=shape.days - test_days)
     fleet = FleetConfig(
         links=shape.links, days=shape.days, start=START, seed=shape.seed, regime=regime, drift_from=drift_from

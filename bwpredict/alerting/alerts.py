@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from bwpredict.gate.decision import check_rows
+from bwpredict.gate.decision import headline
 
 logger = logging.getLogger(__name__)
 
@@ -179,13 +179,9 @@ _TO_DO = {
 
 def _rejection(decision: Mapping[str, Any]) -> _Failure:
     failed = [check for check in decision["checks"] if check["verdict"] == "fail"]
-    findings = [
-        f"{sentence.rstrip('.')} (value {value}, threshold {threshold})"
-        for verdict, sentence, value, threshold in check_rows(decision)
-        if verdict == "fail"
-    ]
+    findings = [headline(check).rstrip(".") for check in failed]
     return _Failure(
-        headline=f"model {decision['version']} was {'accepted' if decision['passed'] else 'rejected'}",
+        headline=f"model {decision['version']} was rejected",
         sentence=decision["reason"],
         findings=findings,
         cause=" ".join(sorted(check["id"] for check in failed)),

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
-from bwpredict.config import SplitConfig
+from bwpredict.config import LARGEST_TEST_SHARE, SplitConfig
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.errors import ConfigError, TelemetryError
 
@@ -341,12 +341,20 @@ def _edges(frame: TelemetryFrame, config: SplitConfig) -> tuple[Index, bool]:
     first_day, past_last_day = begin_s // DAY_SECONDS, -(-end_s // DAY_SECONDS)
     whole_days = past_last_day - first_day >= MIN_DAYS_FOR_WHOLE_DAYS
     if whole_days:
-        lengths = np.maximum(1, np.round(shares * (past_last_day - first_day))) * (shares > 0)
+        lengths = days_of_parts(config, int(past_last_day - first_day))
         days = past_last_day - np.cumsum(lengths[::-1])[::-1]
         edges = np.concatenate(([first_day], days, [past_last_day])) * DAY_SECONDS
     else:
         edges = begin_s + np.round((end_s - begin_s) * cuts)
     return np.tile(edges.astype(np.int64), (links, 1)), whole_days
+
+
+def days_of_parts(config: SplitConfig, days: int) -> Index:
+    """[3], the whole days of validation, calibration and test in a span of so many days."""
+    shares = np.array([config.validation, config.calibration, config.test])
+    lengths = np.maximum(1, np.round(shares * days)).astype(np.int64) * (shares > 0)
+    lengths[-1] = max(lengths[-1], min(config.test_days, int(LARGEST_TEST_SHARE * days)))
+    return lengths
 
 
 def _iso(unix_s: int) -> str:

@@ -33,7 +33,6 @@ def compare(
     champion_problem: str | None = None,
     bounds: Bounds | None = None,
     target_weights: Mapping[str, float] | None = None,
-    horizon_minutes: float = schema.HORIZON_MINUTES,
 ) -> Document:
     """The `comparison` document. An undefined figure is null in it; an absent target has nulls only.
 
@@ -45,7 +44,6 @@ def compare(
             no forecasts, and the gate refuses to take that for a win.
         bounds: the challenger's intervals for the same windows; None: it has none.
         target_weights: of the targets in the mean difference from the champion; None: each counts the same.
-        horizon_minutes: how far ahead the forecasts are.
     """
     runs = champion_version is not None and champion_problem is None
     if runs != ("champion" in forecasts.models):
@@ -68,23 +66,18 @@ def compare(
         "skill": _skills(forecasts, truth, best, reference),
         "links": _link_extremes(forecasts, truth, reference),
         "intervals": None if bounds is None else coverage(forecasts, bounds),
-        "difference": difference_from_champion(
-            forecasts, target_weights=target_weights, horizon_minutes=horizon_minutes
-        ),
+        "difference": difference_from_champion(forecasts, target_weights=target_weights),
         "slices": compare_slices(forecasts, base),
     }
 
 
 def difference_from_champion(
-    forecasts: Forecasts,
-    *,
-    target_weights: Mapping[str, float] | None = None,
-    horizon_minutes: float = schema.HORIZON_MINUTES,
+    forecasts: Forecasts, *, target_weights: Mapping[str, float] | None = None
 ) -> Document | None:
     """The `difference` part of the document; None where there is no champion's forecast."""
     if "champion" not in forecasts.models:
         return None
-    return differences(forecasts, weights=target_weights, horizon_minutes=horizon_minutes)
+    return differences(forecasts, weights=target_weights)
 
 
 def _truth(forecasts: Forecasts) -> Truth:

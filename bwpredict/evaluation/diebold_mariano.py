@@ -1,4 +1,4 @@
-"""The Diebold-Mariano test of equal accuracy, for the means over all links at each time."""
+"""The Diebold-Mariano test of equal accuracy, for the daily means of the loss difference."""
 
 from __future__ import annotations
 
@@ -9,37 +9,25 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student_t
 
+from bwpredict.evaluation.student import FEWEST_DAYS
+
 Floats = npt.NDArray[np.float64]
 
-FEWEST_TIMES = 30
 
+def diebold_mariano(losses: Floats) -> dict[str, Any]:
+    """Whether the mean of a series [days] of daily mean loss differences is 0: statistic and two-sided p-value.
 
-def loss_series(losses: Floats, timestamps: npt.NDArray[np.int64]) -> Floats:
-    """[times], the mean loss difference over all links at each time, from [n] windows; times ascending."""
-    times, code = np.unique(timestamps, return_inverse=True)
-    return np.asarray(np.bincount(code, weights=losses) / np.bincount(code, minlength=len(times)))
-
-
-def diebold_mariano(losses: Floats, horizon_steps: int) -> dict[str, Any]:
-    """Whether the mean of a series [times] of loss differences is 0: statistic, two-sided p-value and lags.
-
-    Variance: Newey and West (1987), Bartlett weights, which keep it from being negative; lags: the forecasts'
-    overlap (horizon - 1), or the cube root of the length where that is more. Small-sample factor and Student's t:
-    Harvey, Leybourne and Newbold (1997). Statistic and p-value are None for fewer than 30 times or no variance.
+    Forecasts of one day do not overlap those of the next, so no lag counts: Harvey, Leybourne and Newbold (1997) for
+    a horizon of one step, with their small-sample factor and Student's t. Neighbouring minutes of one series are not
+    independent at any lag that could be estimated, and tests on them reject equal models far too often. Statistic
+    and p-value are None for fewer than `FEWEST_DAYS` days or no variance.
     """
-    length = len(losses)
-    lags = max(horizon_steps - 1, math.floor(length ** (1 / 3)))
-    undefined = {"statistic": None, "p_value": None, "lags": lags, "times": length}
-    if length < max(FEWEST_TIMES, 2 * horizon_steps) or not np.isfinite(losses).all():
+    days = len(losses)
+    undefined = {"statistic": None, "p_value": None, "days": days}
+    if days < FEWEST_DAYS or not np.isfinite(losses).all():
         return undefined
-    deviations = losses - losses.mean()
-    covariances = [deviations[lag:] @ deviations[: length - lag] / length for lag in range(min(lags, length - 1) + 1)]
-    bartlett = 1 - np.arange(1, len(covariances)) / (lags + 1)
-    variance = (covariances[0] + 2 * bartlett @ np.array(covariances[1:])) / length
+    variance = float(losses.var()) / days
     if not variance > 0:
         return undefined
-    h = horizon_steps
-    harvey = (length + 1 - 2 * h + h * (h - 1) / length) / length
-    statistic = float(losses.mean() / math.sqrt(variance) * math.sqrt(harvey))
-    p_value = float(2 * student_t.sf(abs(statistic), length - 1))
-    return undefined | {"statistic": statistic, "p_value": p_value}
+    statistic = float(losses.mean()) / math.sqrt(variance) * math.sqrt((days - 1) / days)
+    return undefined | {"statistic": statistic, "p_value": float(2 * student_t.sf(abs(statistic), days - 1))}

@@ -1,96 +1,113 @@
-"""How much the challenger's error differs from the champion's, how sure that is, and what could have been seen."""
+"""How far the challenger's error lies above the champion's: over all links and by link, with intervals over days.
+
+Errors are in units of each link's champion error, so every link counts alike. A day is one observation, because what
+happens on a day hits many links: intervals are Student's t over the days' parts of the linearised ratio (Cochran,
+Sampling Techniques, 6.3), with one degree of freedom less than there are whole days.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import NormalDist
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student_t
 
 from bwpredict import schema
-from bwpredict.evaluation.bootstrap import DRAWS, LEVEL, Blocks, Floats, blocks_of, interval_of
-from bwpredict.evaluation.diebold_mariano import diebold_mariano, loss_series
+from bwpredict.evaluation.bootstrap import LEVEL
+from bwpredict.evaluation.daily_errors import Daily, Floats, Integers, daily_errors
+from bwpredict.evaluation.diebold_mariano import diebold_mariano
 from bwpredict.evaluation.forecasts import Forecasts
-from bwpredict.evaluation.relative import percent_above, undefined_as_none
+from bwpredict.evaluation.link_difference import links_apart
+from bwpredict.evaluation.relative import undefined_as_none
+from bwpredict.evaluation.student import FEWEST_DAYS, deviation, half_width, ratio_over_days
 
 Document = dict[str, Any]
 
 POWER = 0.8
-_DETECTABLE_DEVIATIONS = NormalDist().inv_cdf((1 + LEVEL) / 2) + NormalDist().inv_cdf(POWER)
-"""A difference of this many standard errors is told from 0 with probability `POWER`: Cohen (1988), 2.2."""
+
+
+@dataclass(frozen=True)
+class _Apart:
+    """A difference in percent, and each day's part in its deviation [days]."""
+
+    percent: float
+    influence: Floats
 
 
 def differences(
-    forecasts: Forecasts,
-    *,
-    weights: Mapping[str, float] | None = None,
-    horizon_minutes: float = schema.HORIZON_MINUTES,
+    forecasts: Forecasts, *, weights: Mapping[str, float] | None = None, rival: str = "champion"
 ) -> Document:
-    """The `difference` part of a comparison: per target, and the weighted mean of the targets.
+    """The `difference` part of a comparison: per target, the weighted mean of the targets, and the links.
 
-    A figure is None where it is undefined, as of a target that the telemetry lacks.
+    A figure is None where it is undefined, as of a target that the telemetry lacks; so is an interval over fewer than
+    `FEWEST_DAYS` days.
 
     Args:
-        forecasts: with "challenger" and "champion".
+        forecasts: with "challenger" and `rival`.
         weights: of the targets in the mean; 1 for those not named, None: for all.
-        horizon_minutes: how far ahead the forecasts are, for the Diebold-Mariano test.
+        rival: the model that the challenger is compared with.
     """
-    blocks, errors = blocks_of(forecasts.link, forecasts.timestamps), forecasts.absolute_errors()
-    drawn = _drawn(blocks, errors)
-    steps = _steps(forecasts, horizon_minutes)
+    daily = daily_errors(forecasts, rival)
+    each = [_apart(*daily.scaled(place)) for place in range(len(forecasts.targets))]
     per_target: Document = dict.fromkeys(schema.TARGETS)
     for place, name in enumerate(forecasts.targets):
-        ours, theirs = errors["challenger"][:, place], errors["champion"][:, place]
-        loss = diebold_mariano(loss_series(ours - theirs, forecasts.timestamps), steps)
-        estimate = percent_above(ours.mean(), theirs.mean())
-        per_target[name] = _figures(float(estimate), drawn[:, place]) | {"diebold_mariano": loss}
+        own, theirs = daily.own[place], daily.theirs[place]
+        per_target[name] = _figures(each[place], daily) | {
+            "pooled": _interval(_apart(own - theirs, theirs), daily),
+            "diebold_mariano": diebold_mariano((own - theirs).sum(axis=0) / daily.windows.sum(axis=0)),
+        }
     return {
         "level": LEVEL,
         "power": POWER,
-        "draws": DRAWS,
-        "blocks": {"of": f"link and {blocks.kind}", "count": blocks.count},
+        "days": {"count": daily.whole_days, "fewest": FEWEST_DAYS},
         "per_target": per_target,
-        "weighted": _weighted(forecasts.targets, per_target, drawn, dict(weights or {})),
+        "weighted": _weighted(forecasts.targets, each, daily, dict(weights or {})),
+        "links": links_apart(forecasts, daily),
     }
 
 
-def _drawn(blocks: Blocks, errors: Mapping[str, Floats]) -> Floats:
-    """[draws, t], percent that the challenger's MAE lies above the champion's."""
-    sums = np.concatenate([blocks.sums(errors[model]) for model in ("challenger", "champion")], axis=1)
-    ours, theirs = np.split(blocks.draw(sums), 2, axis=1)
-    return percent_above(ours, theirs)
+def _apart(above: Floats, base: Floats) -> _Apart:
+    """Of sums over links and days [links, days]."""
+    percent, influence = ratio_over_days(above.sum(axis=0), base.sum(axis=0))
+    return _Apart(float(percent), influence)
 
 
-def _figures(estimate: float, drawn: Floats) -> Document:
-    """Of a difference in percent, and what was drawn of it [draws]."""
-    interval = interval_of(estimate, drawn)
-    known = interval.finite
-    better = float((drawn < 0).mean() + (drawn == 0).mean() / 2)
-    return {
-        "percent": undefined_as_none(estimate),
-        "low": undefined_as_none(interval.low),
-        "high": undefined_as_none(interval.high),
-        "probability_better": better if known else None,
-        "smallest_detectable_percent": float(_DETECTABLE_DEVIATIONS * drawn.std()) if known else None,
-    }
-
-
-def _weighted(targets: tuple[str, ...], per_target: Document, drawn: Floats, given: Mapping[str, float]) -> Document:
+def _weighted(targets: tuple[str, ...], each: list[_Apart], daily: Daily, given: Mapping[str, float]) -> Document:
     """Of the weighted mean; undefined where a target that counts was not measured."""
     weights = {name: float(given.get(name, 1.0)) for name in schema.TARGETS}
-    share = np.array([weights[name] for name in targets])
+    total = sum(weights.values())
     counted = [name for name in schema.TARGETS if weights[name] > 0]
-    whole = all(per_target[name] is not None and per_target[name]["percent"] is not None for name in counted)
-    if not whole or not share.sum():
-        return {"weights": weights, **_figures(np.nan, np.full(1, np.nan))}
-    used = share > 0  # 0 times an infinite difference is none
-    mean = drawn[:, used] @ share[used] / share.sum()
-    estimate = sum(weights[name] * per_target[name]["percent"] for name in counted) / share.sum()
-    return {"weights": weights, **_figures(float(estimate), mean)}
+    if not counted or not set(counted) <= set(targets):
+        return {"weights": weights, **_figures(_Apart(np.nan, np.full(len(daily.days), np.nan)), daily)}
+    used = [(weights[name] / total, each[targets.index(name)]) for name in counted]
+    influence = np.sum([share * one.influence for share, one in used], axis=0)
+    mean = _Apart(float(sum(share * one.percent for share, one in used)), influence)
+    return {"weights": weights, **_figures(mean, daily)}
 
 
-def _steps(forecasts: Forecasts, horizon_minutes: float) -> int:
-    """How many of the series' steps, as it is sampled, lie between forecast and target; at least 1."""
-    apart = np.diff(np.unique(forecasts.timestamps))
-    return max(1, round(horizon_minutes * 60 / float(np.median(apart)))) if len(apart) else 1
+def _figures(apart: _Apart, daily: Daily) -> Document:
+    powered = sum(student_t.ppf([(1 + LEVEL) / 2, POWER], max(daily.whole_days - 1, 1)))
+    known = daily.whole_days >= FEWEST_DAYS
+    return _interval(apart, daily) | {
+        "smallest_detectable_percent": undefined_as_none(powered * deviation(apart.influence)) if known else None,
+        "autocorrelation": _autocorrelation(apart.influence, daily.days) if known else None,
+    }
+
+
+def _interval(apart: _Apart, daily: Daily) -> Document:
+    half = float(half_width(apart.influence, daily.whole_days, (1 + LEVEL) / 2))
+    return {
+        "percent": undefined_as_none(apart.percent),
+        "low": undefined_as_none(apart.percent - half),
+        "high": undefined_as_none(apart.percent + half),
+    }
+
+
+def _autocorrelation(influence: Floats, days: Integers) -> float | None:
+    """Of the daily series at lag 1, over the pairs of days that follow one another; None where nothing varies."""
+    square = float((influence**2).sum())
+    if not np.isfinite(square) or square == 0:
+        return None
+    return float((influence[1:] * influence[:-1])[np.diff(days) == 1].sum() / square)

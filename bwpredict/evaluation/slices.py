@@ -132,7 +132,7 @@ def _figures(
         "value": one.value,
         "windows": windows,
         "blocks": held,
-        "supported": windows >= FEWEST_WINDOWS and held >= FEWEST_BLOCKS,
+        "supported": windows >= FEWEST_WINDOWS and held >= FEWEST_BLOCKS and blocks.kind == "day",
         "per_target": {
             name: {
                 "mae": undefined_as_none(own[place]),

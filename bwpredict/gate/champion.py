@@ -1,26 +1,45 @@
-"""The checks against the champion: on each target, over the targets, and within slices of the test windows.
+"""The checks against the champion: over the targets, on each target, in slices of the test windows, and by link.
 
-All of them look at the end of an interval that speaks against the challenger. Such an end never rises when any of
-the challenger's errors gets smaller, so a better challenger is never refused where a worse one passes.
+Each looks at an interval. Its upper end within the limit: the challenger is shown to be as good, and the check passes.
+Its lower end above what counts as worse: the challenger is shown to be worse, and the check fails. Neither: the test
+days cannot tell, and the check stays open.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.core.formatting import display_name, number
-from bwpredict.gate.check import Check, check_flag, check_threshold, info_check, nested_value, number_in
+from bwpredict.gate.champion_parts import link_check, slice_check
+from bwpredict.gate.check import Check, Comparison, check_flag, check_threshold, info_check, nested_value, number_in
 
 Document = Mapping[str, Any]
 
-_NAMED_SLICES = 3
 _SAME = 1e-6
 """Largest relative difference between a figure and the figures that it is made of."""
+_CAUTION = 0.3
+"""Autocorrelation of the daily series above which its intervals are likely too narrow."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A difference from another model's error, in percent; all None where a figure is missing or they do not fit."""
+
+    percent: float | None = None
+    low: float | None = None
+    high: float | None = None
+    few_days: int | None = None
+    """The number of test days where they are too few for an interval, which is then missing."""
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Its two ends."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 def champion_checks(comparison: Document, policy: GatePolicy, case: str, because: str) -> Iterator[Check]:
@@ -28,7 +47,7 @@ def champion_checks(comparison: Document, policy: GatePolicy, case: str, because
 
     Args:
         comparison: the document.
-        policy: margins, weights and rule.
+        policy: limits, weights and rule.
         case: one of the gate's `CASES`; `because` is its sentence.
     """
     problem = nested_value(comparison, "champion_problem")
@@ -37,97 +56,170 @@ def champion_checks(comparison: Document, policy: GatePolicy, case: str, because
         yield check_flag("champion", because, fact=False)
         return
     checks = [
+        _mean_check(comparison, policy),
         *(_target_check(comparison, policy, target) for target in schema.TARGETS),
-        _weighted_check(comparison, policy),
-        *(_slice_check(comparison, policy, target) for target in schema.TARGETS),
+        *(_pooled_check(comparison, policy, target) for target in schema.TARGETS),
+        _autocorrelation_note(comparison),
+        *(slice_check(comparison, policy, target) for target in schema.TARGETS),
+        link_check(comparison, policy),
     ]
     for check in checks:
         yield check if case == "champion" else _undecided(check, case, because)
+
+
+def found_in(difference: Any, *keys: str) -> Found:
+    """The figures under `keys` of a `difference`."""
+    figures = nested_value(difference, *keys)
+    percent, low, high = (number_in(nested_value(figures, key)) for key in ("percent", "low", "high"))
+    count, fewest = (number_in(nested_value(difference, "days", key), low=0) for key in ("count", "fewest"))
+    if percent is not None and low is None and high is None and count is not None and fewest and count < fewest:
+        return Found(percent, few_days=int(count))
+    if percent is None or low is None or high is None or not low <= percent <= high:
+        return Found()
+    return Found(percent, low, high)
+
+
+def within(
+    kind: str,
+    what: str,
+    sentence: str,
+    found: Found,
+    limit: float,
+    *,
+    worse_above: float,
+    target: str | None = None,
+    comparison: Comparison = "<=",
+) -> Check:
+    """Pass: the upper end is within the limit. Fail: the lower end is above `worse_above`. Else open."""
+    check = check_threshold(
+        kind, sentence, found.high, comparison, limit, target=target, unit="%", interval=found.interval
+    )
+    if found.few_days is not None:
+        return _too_few_days(check, what, sentence, found.few_days)
+    if check.verdict == "pass" or found.percent is None or found.low is None or found.high is None:
+        return check
+    if found.low > worse_above:
+        told = (
+            f"{what} is at least {number(found.low, 2)} % above production's (estimate {number(found.percent, 2)} %);"
+            f" the limit is {limit:g} %."
+        )
+        return replace(check, headline=told)
+    return replace(check, verdict="open", headline=_cannot_tell(what, found.percent, found.high, limit))
+
+
+def _too_few_days(check: Check, what: str, sentence: str, days: int) -> Check:
+    told = f"{what}: {days} test days cannot tell whether it is as good as production's."
+    return replace(check, sentence=sentence, verdict="open", headline=told)
+
+
+def _cannot_tell(what: str, percent: float, high: float, limit: float) -> str:
+    if percent <= limit:
+        return (
+            f"{what} may be up to {number(high, 2)} % above production's; the limit is {limit:g} %; the test days"
+            " cannot tell less."
+        )
+    return (
+        f"{what} is about {number(percent, 2)} % above production's and may be {number(high, 2)} %; the limit is"
+        f" {limit:g} %; the test days do not show that it is worse."
+    )
 
 
 def _undecided(check: Check, case: str, because: str) -> Check:
     """The check as a note: it has no part in the verdict."""
     verdict: Literal["not_applicable", "info"] = "not_applicable" if case == "no_champion" else "info"
     sentence = check.sentence.removesuffix(" The value could not be computed.")
-    return replace(check, sentence=f"{sentence} {because}", verdict=verdict, severity="warning")
+    return replace(check, sentence=f"{sentence} {because}", headline="", verdict=verdict, severity="warning")
+
+
+def _mean_check(comparison: Document, policy: GatePolicy) -> Check:
+    """Over the targets: within the mean's limit, and by the rule of the policy below 0."""
+    difference = nested_value(comparison, "difference")
+    found, what = found_in(difference, "weighted"), "The error over all targets"
+    counted = ", ".join(f"{display_name(target)} {weight:g}" for target, weight in policy.weights.items())
+    mean = f"The mean difference from the champion's error (weights: {counted})"
+    if nested_value(difference, "weighted", "weights") != policy.weights:
+        found, mean = Found(), f"{mean}, which this comparison made with other weights,"
+    if policy.champion_rule == "expected":
+        return _expected_mean(found, what, f"{mean} must be at most 0; its interval is not asked for.")
+    even = "even at the upper end of the 95 % interval."
+    if policy.champion_rule == "superior":
+        sentence = f"{mean} must be below 0, {even}"
+        return within("champion_mean", what, sentence, found, 0.0, worse_above=0.0, comparison="<")
+    limit = policy.mean_margin_percent
+    sentence = f"{mean} must be at most {limit:g} %, {even}"
+    return within("champion_mean", what, sentence, found, limit, worse_above=0.0)
+
+
+def _expected_mean(found: Found, what: str, sentence: str) -> Check:
+    check = check_threshold("champion_mean", sentence, found.percent, "<=", 0.0, unit="%", interval=found.interval)
+    if found.few_days is not None:
+        return _too_few_days(check, what, sentence, found.few_days)
+    if check.verdict == "pass" or found.percent is None or (found.low is not None and found.low > 0):
+        return check
+    told = f"{what} is {number(found.percent, 2)} % above production's by estimate; the limit is 0 %."
+    return replace(check, verdict="open", headline=told)
 
 
 def _target_check(comparison: Document, policy: GatePolicy, target: str) -> Check:
-    """Non-inferiority: the whole interval of the difference lies within the margin."""
-    margin = policy.champion_margins_percent[target]
-    found = nested_value(comparison, "difference", "per_target", target)
-    estimate, low, high = (number_in(nested_value(found, key)) for key in ("percent", "low", "high"))
+    """On one target, every link alike: not worse by more than the limit."""
+    found = found_in(nested_value(comparison, "difference"), "per_target", target)
+    if not _fits(comparison, target):
+        found = Found()
+    what, limit = f"{display_name(target)} error", policy.champion_margins_percent[target]
+    if policy.champion_rule == "expected":
+        return _expected_target(found, what, target, policy.mean_margin_percent)
     sentence = (
-        f"{display_name(target)}: the MAE must be at most {margin:g} % above the champion's,"
-        " even at the upper end of the 95 % interval."
+        f"{display_name(target)}: the error, in units of each link's champion error, must be at most {limit:g} % above"
+        " the champion's, even at the upper end of the 95 % interval."
     )
-    if not _fits(comparison, target, estimate):
-        high = None
-    elif estimate is not None and high is not None and estimate <= margin < high:
-        smallest = number(nested_value(found, "smallest_detectable_percent"), 2)
-        sentence += (
-            f" The estimate is {number(estimate, 3)} %; this test set could have told a difference of {smallest} %."
-        )
-    interval = None if low is None or high is None else (low, high)
-    return check_threshold("champion_mae", sentence, high, "<=", margin, target=target, unit="%", interval=interval)
+    worse = min(limit, policy.mean_margin_percent)
+    return within("champion_error", what, sentence, found, limit, worse_above=worse, target=target)
 
 
-def _fits(comparison: Document, target: str, estimate: float | None) -> bool:
+def _expected_target(found: Found, what: str, target: str, limit: float) -> Check:
+    """Under the rule `expected`: not shown to be worse by more than the limit."""
+    sentence = f"{display_name(target)}: the error must not be shown to be more than {limit:g} % above the champion's."
+    check = check_threshold(
+        "champion_error", sentence, found.low, "<=", limit, target=target, unit="%", interval=found.interval
+    )
+    return check if found.few_days is None else _too_few_days(check, what, sentence, found.few_days)
+
+
+def _pooled_check(comparison: Document, policy: GatePolicy, target: str) -> Check:
+    """On one target, the MAE pooled over all windows: a guard for the links with the largest errors."""
+    found = found_in(nested_value(comparison, "difference"), "per_target", target, "pooled")
+    if not _fits(comparison, target):
+        found = Found()
+    limit = policy.pooled_margin_percent
+    sentence = (
+        f"{display_name(target)}: the MAE over all windows must be at most {limit:g} % above the champion's, even at"
+        " the upper end of the 95 % interval."
+    )
+    what = f"{display_name(target)} MAE over all windows"
+    worse = min(limit, policy.mean_margin_percent)
+    return within("champion_pooled", what, sentence, found, limit, worse_above=worse, target=target)
+
+
+def _fits(comparison: Document, target: str) -> bool:
     """Whether the difference is that of these two models: a document put together from two runs is none."""
     models = nested_value(comparison, "models")
     own, theirs = (
         number_in(nested_value(models, name, "per_target", target, "mae"), low=0) for name in ("challenger", "champion")
     )
-    if estimate is None or own is None or theirs is None:
+    percent = number_in(nested_value(comparison, "difference", "per_target", target, "pooled", "percent"))
+    if percent is None or own is None or theirs is None:
         return False
-    return math.isclose(own, theirs * (1 + estimate / 100), rel_tol=_SAME, abs_tol=1e-12)
+    return math.isclose(own, theirs * (1 + percent / 100), rel_tol=_SAME, abs_tol=1e-12)
 
 
-def _weighted_check(comparison: Document, policy: GatePolicy) -> Check:
-    """Superiority, where the policy asks for it: the whole interval of the weighted mean lies below 0."""
-    found = nested_value(comparison, "difference", "weighted")
-    low, high = (number_in(nested_value(found, key)) for key in ("low", "high"))
-    counted = ", ".join(f"{display_name(target)} {weight:g}" for target, weight in policy.weights.items())
-    sentence = f"The mean difference of the MAE from the champion's (weights: {counted}) must be below 0"
-    sentence += ", even at the upper end of the 95 % interval."
-    if nested_value(found, "weights") != policy.weights:
-        low = high = None
-        sentence += " The comparison was made with other weights."
-    interval = None if low is None or high is None else (low, high)
-    if policy.champion_rule == "superior":
-        return check_threshold("champion_superior", sentence, high, "<", 0.0, unit="%", interval=interval)
-    told = f"{sentence} The policy {policy.name!r} does not demand it."
-    return info_check("champion_superior", told, high, "<", 0.0, verdict="info", unit="%", interval=interval)
-
-
-def _slice_check(comparison: Document, policy: GatePolicy, target: str) -> Check:
-    """No slice is significantly worse than its margin: lower bounds that hold in all slices at once stay within it."""
-    margin, rows = policy.slice_margin_percent, nested_value(comparison, "slices", "rows")
-    demanded = "any" if margin is None else f"{margin:g} %"
-    sentence = (
-        f"{display_name(target)}: in no slice may the MAE be significantly more than {demanded} above the champion's"
-        " (all comparisons together have a 5 % chance of error)."
-    )
-    supported = [row for row in rows if nested_value(row, "supported") is not False] if isinstance(rows, list) else None
-    if supported == []:
-        told = f"{sentence} No slice has enough windows to tell."
-        return info_check("slices", told, None, "<=", margin, verdict="info", target=target, unit="%")
-    bounds = [number_in(nested_value(row, "per_target", target, "worse_by_at_least")) for row in supported or ()]
-    known = [bound for bound in bounds if bound is not None]
-    worst = max(known) if known and len(known) == len(bounds) else None
-    if margin is None:
-        return info_check("slices", sentence, worst, "<=", margin, verdict="info", target=target, unit="%")
-    worse = sorted((-bound, place) for place, bound in enumerate(bounds) if bound is not None and bound > margin)
-    if supported and worse:
-        named = (_slice_words(supported[place], target) for _, place in worse[:_NAMED_SLICES])
-        sentence += f" Worse: {'; '.join(named)}."
-    return check_threshold("slices", sentence, worst, "<=", margin, target=target, unit="%")
-
-
-def _slice_name(row: Any) -> str:
-    return f"{display_name(str(nested_value(row, 'attribute')))} {nested_value(row, 'value')}"
-
-
-def _slice_words(row: Any, target: str) -> str:
-    percent, low, high = (number(nested_value(row, "per_target", target, key), 3) for key in ("percent", "low", "high"))
-    return f"{_slice_name(row)} by {percent} % (interval {low} to {high})"
+def _autocorrelation_note(comparison: Document) -> Check:
+    """How far one day's difference follows from the day before: what makes intervals over days too narrow."""
+    difference = nested_value(comparison, "difference")
+    figures = [nested_value(difference, "per_target", target) for target in schema.TARGETS]
+    figures.append(nested_value(difference, "weighted"))
+    known = [number_in(nested_value(one, "autocorrelation"), -1, 1) for one in figures]
+    largest = max((one for one in known if one is not None), default=None)
+    sentence = "The largest lag-1 autocorrelation of the daily differences, over the targets and their mean."
+    if largest is not None and largest > _CAUTION:
+        sentence += f" Above {_CAUTION:g}: the intervals are likely too narrow, so take a pass with caution."
+    return info_check("autocorrelation", sentence, largest, "<=", _CAUTION, verdict="info")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Comparison = Literal[">=", ">", "<=", "<", "=="]
-Verdict = Literal["pass", "fail", "not_applicable", "info"]
+Verdict = Literal["pass", "fail", "open", "not_applicable", "info"]
 Figure = float | bool | None
 
 _COMPARISONS: dict[Comparison, Callable[[float, float], bool]] = {
@@ -36,12 +36,14 @@ class Check:
     comparison: Comparison
     threshold: Figure
     verdict: Verdict
-    """`not_applicable` and `info` do not decide."""
+    """`open`: the test days cannot tell. `not_applicable` and `info` do not decide."""
     severity: Literal["error", "warning"] = "error"
     target: str | None = None
     unit: str = ""
     interval: tuple[float, float] | None = None
     """95 % interval of what was estimated, in `unit`; None: there is none."""
+    headline: str = ""
+    """What was found, in a sentence for people; empty: the sentence and the value say it."""
 
     def document(self) -> dict[str, Any]:
         """The check as it stands in the decision document."""

@@ -13,6 +13,7 @@ from bwpredict.core.formatting import display_name, number
 from bwpredict.gate.accuracy import baseline_checks, guide_checks
 from bwpredict.gate.champion import champion_checks
 from bwpredict.gate.check import Check, check_flag, check_threshold, info_check, nested_value, number_in
+from bwpredict.gate.overrides import Override, override_document
 from bwpredict.gate.stream import stream_checks
 
 Document = Mapping[str, Any]
@@ -27,6 +28,7 @@ CASES = {
 }
 """How the challenger relates to what is in production, by name."""
 
+_VERDICTS = {"not_applicable": "not applicable", "open": "cannot tell"}
 _SIGNS = {">=": "≥", "<=": "≤", "==": "="}
 
 
@@ -42,20 +44,23 @@ def make_decision(
     onnx_sha256: str,
     snapshot_id: str,
     decided_at: str,
-    force_bootstrap: bool = False,
+    override: Override = Override(),  # noqa: B008 - frozen
     policy_origin: str = SHIPPED,
 ) -> dict[str, Any]:
-    """The `decision` document. Its outcome is "promote", "bootstrap" (no champion decided) or "reject".
+    """The `decision` document.
+
+    Its outcome is "promote", "bootstrap" (no champion decided), "keep" (not shown to be as good as the champion, not
+    shown to be worse, and nothing is broken) or "reject".
 
     Args:
         comparison, parity, latency: the documents of these kinds; what is missing in them fails the
             checks that need it.
         onnx_sha256: of the file that would be published; it must be the file that was compared.
         decided_at: ISO 8601, UTC.
-        force_bootstrap: leave the champion out of the verdict, although there is one.
+        override: what a person asked for; with `champion`, the champion has no part in the verdict.
         policy_origin: where the policy came from, for the record.
     """
-    case = _case(comparison, force_bootstrap=force_bootstrap)
+    case = _case(comparison, force_bootstrap=override.champion)
     checks = [
         *_test_checks(comparison, policy, version, onnx_sha256),
         *guide_checks(comparison, policy),
@@ -66,14 +71,16 @@ def make_decision(
         *_export_checks(parity, latency, policy),
         *_order_checks(comparison, parity),
     ]
-    failed = [check for check in checks if check.verdict == "fail"]
-    outcome = "reject" if failed else "promote" if case == "champion" else "bootstrap"
+    outcome = _outcome(checks, case)
     champion = nested_value(comparison, "champion_version")
+    overridden = override_document(override, comparison, case)
     return {
         "version": version,
         "outcome": outcome,
-        "passed": not failed,
-        "reason": _reason(outcome, checks, case, champion),
+        "passed": outcome in ("promote", "bootstrap"),
+        "reason": " ".join(
+            [*([overridden["sentence"]] if overridden else []), _reason(outcome, checks, case, champion)]
+        ),
         "case": case,
         "run_id": run_id,
         "month": month,
@@ -81,7 +88,8 @@ def make_decision(
         "decided_at": decided_at,
         "challenger_sha256": onnx_sha256,
         "champion_version": champion if isinstance(champion, str) else None,
-        "force_bootstrap": force_bootstrap,
+        "force_bootstrap": override.champion,
+        "override": overridden,
         "policy": {
             "name": policy.name,
             "version": policy.version,
@@ -93,22 +101,38 @@ def make_decision(
     }
 
 
+def shown_outcome(decision: Document) -> str:
+    """The outcome for people: `forced` where a person overrode something and the model passed, else the outcome."""
+    forced = decision["passed"] and (decision.get("override") or decision["case"] == "forced_bootstrap")
+    return "forced" if forced else str(decision["outcome"])
+
+
 def policy_digest(policy: GatePolicy) -> str:
     """Hex sha256 of the whole policy: the same for equal policies only."""
     return hashlib.sha256(json.dumps(policy.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 def summary(decision: Document) -> str:
-    """The reason, then a line for each failed check with its value against the threshold."""
-    failed = [check for check in decision["checks"] if check["verdict"] == "fail"]
-    lines = [f"- {check['sentence']} (value {_value(check)}, threshold {_threshold(check)})" for check in failed]
+    """The reason, then a line for each check that failed or stayed open."""
+    lines = [f"- {headline(check)}" for check in decision["checks"] if check["verdict"] in ("fail", "open")]
     return "\n".join([decision["reason"], *lines])
+
+
+def headline(check: Document) -> str:
+    """What a check that did not pass found, in a sentence; documents of before there were headlines have none."""
+    if check.get("headline"):
+        return str(check["headline"])
+    if check["value"] is None:
+        return str(check["sentence"])
+    if isinstance(check["value"], bool):
+        return f"Not met: {check['sentence']}"
+    return f"{check['sentence'].removesuffix('.')}; it is {_value(check)}."
 
 
 def check_rows(decision: Document) -> list[tuple[str, str, str, str]]:
     """A row per check, for a table: verdict, sentence, value, threshold."""
     return [
-        (check["verdict"].replace("_", " "), check["sentence"], _value(check), _threshold(check))
+        (_VERDICTS.get(check["verdict"], check["verdict"]), check["sentence"], _value(check), _threshold(check))
         for check in decision["checks"]
     ]
 
@@ -142,14 +166,34 @@ def _case(comparison: Document, *, force_bootstrap: bool) -> str:
 
 
 def _reason(outcome: str, checks: list[Check], case: str, champion: Any) -> str:
-    """One sentence; checks that only note a figure do not count in it."""
-    failed = [check.id for check in checks if check.verdict == "fail"]
+    """The verdict, and what it rests on; checks that only note a figure do not count in it."""
+    failed, undecided = (
+        [headline(check.document()) for check in checks if check.verdict == verdict] for verdict in ("fail", "open")
+    )
     passed = sum(check.verdict == "pass" for check in checks)
+    counted = passed + len(failed) + len(undecided)
     if outcome == "reject":
-        return f"Rejected: {len(failed)} of {passed + len(failed)} checks failed: {', '.join(failed)}."
+        return f"Rejected: {failed[0]}{_more(failed, counted, 'failed')}"
+    if outcome == "keep":
+        return f"Production stays: {undecided[0]}{_more(undecided, counted, 'cannot tell')}"
     if outcome == "promote":
         return f"Promote: all {passed} checks passed, those against champion {champion} among them."
     return f"Bootstrap: all {passed} checks that apply passed. {CASES[case]}"
+
+
+def _more(named: list[str], counted: int, what: str) -> str:
+    """How many checks beside the first one ended alike."""
+    return f" {len(named)} of {counted} checks {what}." if len(named) > 1 else ""
+
+
+def _outcome(checks: list[Check], case: str) -> str:
+    """A check that failed rejects, one that stays open keeps what is in production."""
+    verdicts = {check.verdict for check in checks}
+    if "fail" in verdicts:
+        return "reject"
+    if "open" in verdicts:
+        return "keep"
+    return "promote" if case == "champion" else "bootstrap"
 
 
 def _test_checks(comparison: Document, policy: GatePolicy, version: str, onnx_sha256: str) -> Iterator[Check]:

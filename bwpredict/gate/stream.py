@@ -51,4 +51,9 @@ def stream_checks(
         )
     for check in (*baseline_checks(stream or {}, policy), *champion_checks(stream or {}, policy, case, because)):
         told = _CHAMPION_ON_WINDOWS if on_windows and check.id.startswith("champion") else ""
-        yield replace(check, id=f"stream_{check.id}", sentence=f"As a stream: {check.sentence}{told}")
+        yield replace(
+            check,
+            id=f"stream_{check.id}",
+            sentence=f"As a stream: {check.sentence}{told}",
+            headline=check.headline and f"As a stream: {check.headline}",
+        )

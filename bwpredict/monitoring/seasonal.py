@@ -71,8 +71,8 @@ def _drift_of(name: str, day: Histograms, reference: Mapping[str, Any] | None) -
     weights = [sum(own.values()) for own, _ in counts]
     value = float(np.average([psi(own, other) for own, other in counts], weights=weights))
     limit = limit_of(name, len(reference["days"]) if reference else 0)
-    error = limit.error if limit.error is not None else np.inf
-    return {"psi": value, "verdict": "drifted" if value > error else "moved" if value > limit.warning else "stable"}
+    error = limit.drifted if limit.drifted is not None else np.inf
+    return {"psi": value, "verdict": "drifted" if value > error else "moved" if value > limit.moved else "stable"}
 
 
 def _counts(pairs: Iterable[Sequence[int]]) -> dict[int, int]:

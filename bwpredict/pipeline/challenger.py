@@ -226,7 +226,6 @@ def evaluate(
             champion_problem=problem,
             bounds=served.bounds,
             target_weights=run.policy.weights,
-            horizon_minutes=run.training.horizon_minutes,
         )
 
     forecasts, comparison = judged(served, by_champion)

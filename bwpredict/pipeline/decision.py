@@ -11,6 +11,7 @@ from bwpredict.config import GatePolicy, RunConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import WorkAreaError
 from bwpredict.gate import decision
+from bwpredict.gate.overrides import Override
 from bwpredict.registry.layout import DECISION_NAME, onnx_name
 from bwpredict.store.files import sha256_of
 from bwpredict.workspace.artifacts import COMPARISON, FORECASTS, LATENCY, PARITY, SNAPSHOT, read_run
@@ -44,7 +45,7 @@ def decide_promotion(
         DocumentError: a document is missing or broken.
     """
     return decision.make_decision(
-        _comparison(area, run, policy),
+        _comparison(area, policy),
         read_document(area / PARITY, "parity"),
         read_document(area / LATENCY, "latency"),
         policy,
@@ -53,7 +54,12 @@ def decide_promotion(
         month=run.month,
         onnx_sha256=sha256_of(area / onnx_name(run.version)),
         snapshot_id=read_document(area / SNAPSHOT, "snapshot")["snapshot_id"],
-        force_bootstrap=run.force_bootstrap,
+        override=Override(
+            champion=run.force_bootstrap,
+            telemetry=run.accept_telemetry,
+            by=run.requested_by,
+            reason=run.override_reason,
+        ),
         policy_origin=policy_origin,
         decided_at=decided_at,
     )
@@ -73,17 +79,14 @@ def replay(area: Path, policy: GatePolicy, *, policy_origin: str, decided_at: st
     return Replay(before, decide_promotion(area, run, policy, policy_origin=policy_origin, decided_at=decided_at))
 
 
-def _comparison(area: Path, run: RunConfig, policy: GatePolicy) -> Document:
-    """The run's comparison; with other weights, its difference is drawn again from the run's own forecasts."""
+def _comparison(area: Path, policy: GatePolicy) -> Document:
+    """The run's comparison; with other weights or of an older form, its difference is measured again."""
     document = read_document(area / COMPARISON, "comparison")
     difference = document.get("difference")
-    if difference is None or difference["weighted"]["weights"] == policy.weights:
+    if difference is None or ("days" in difference and difference["weighted"]["weights"] == policy.weights):
         return document
     from bwpredict.evaluation.comparison import difference_from_champion
     from bwpredict.evaluation.forecasts import read_forecasts
 
     forecasts = read_forecasts(area / FORECASTS)
-    again = difference_from_champion(
-        forecasts, target_weights=policy.weights, horizon_minutes=run.training.horizon_minutes
-    )
-    return document | {"difference": again}
+    return document | {"difference": difference_from_champion(forecasts, target_weights=policy.weights)}

@@ -14,7 +14,12 @@ from bwpredict.pipeline.model_catalog import DEFAULT_ENTRY, NamedModel
 from bwpredict.tuning import config_files
 
 TRAINING_PARAMS = tuple(TrainingConfig.model_fields)
-RUN_PARAMS = ("history_months", "force_bootstrap", "dry_run", "quantize", "backfill", "publish_past_months")
+OVERRIDE_PARAMS = ("force_bootstrap", "accept_telemetry")
+REASON_PARAM = "override_reason"
+RUN_PARAMS = (
+    *("history_months", "dry_run", "quantize", "backfill", "publish_past_months"),
+    *OVERRIDE_PARAMS,
+)
 TRAINING_FILE_PARAM = "training_config"
 POLICY_PARAM = "policy"
 OVERRIDES_PARAM = "gate_overrides"
@@ -31,25 +36,28 @@ def run_config(
     settings: Settings,
     code_version: str,
     model: NamedModel = DEFAULT_ENTRY,
+    requested_by: str = "",
 ) -> RunConfig:
     """The configuration of one retraining run.
 
     Args:
         params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`, `training_config` (name or
-            path of a training configuration file), `policy` (name or path of the gate policy) and `gate_overrides`
-            (fields of it); what is left out has the model's default.
+            path of a training configuration file), `policy` (name or path of the gate policy), `gate_overrides`
+            (fields of it) and `override_reason`; what is left out has the model's default.
         interval_start: start of the data interval, for a run by the schedule.
         run_after: when the run was due, for a run that has neither a month nor an interval.
         now: names the version, in UTC.
         settings: those of `model`.
+        requested_by: the person that asks for the run; empty: the schedule.
 
     Raises:
-        ConfigError: an unknown param or policy, or a param with an unusable value.
+        ConfigError: an unknown param or policy, a param with an unusable value, or an override without a reason.
     """
-    known = {"month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, *TRAINING_PARAMS, *RUN_PARAMS}
+    known = {"month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, REASON_PARAM, *TRAINING_PARAMS, *RUN_PARAMS}
     unknown = sorted(set(params) - known)
     if unknown:
         raise ConfigError(f"params: {unknown[0]}: no such param.")
+    reason = _override_reason(params)
     hyperparameters, source = config_files.resolve(params.get(TRAINING_FILE_PARAM) or "", settings.registry)
     hyperparameters = model.training | hyperparameters
     found = find_policy(params.get(POLICY_PARAM) or model.policy, settings.policies)
@@ -69,9 +77,19 @@ def run_config(
         "training_file": source,
         "policy": overridden(found.policy, params.get(OVERRIDES_PARAM) or {}),
         "policy_origin": found.origin,
+        REASON_PARAM: reason,
+        "requested_by": requested_by,
     }
     values |= {name: params[name] for name in RUN_PARAMS if name in params}
     return load(RunConfig, values, origin="params")
+
+
+def _override_reason(params: Mapping[str, Any]) -> str:
+    reason = " ".join(str(params.get(REASON_PARAM) or "").split())
+    overrides = [name for name in OVERRIDE_PARAMS if params.get(name)]
+    if overrides and not reason:
+        raise ConfigError(f"params: {overrides[0]} needs a reason: give it as {REASON_PARAM}, for the record.")
+    return reason
 
 
 def overridden(policy: GatePolicy, overrides: Mapping[str, Any]) -> GatePolicy:

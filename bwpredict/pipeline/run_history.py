@@ -9,6 +9,7 @@ from typing import Any
 
 from bwpredict.documents import read_document
 from bwpredict.errors import ConfigError, DocumentError, ObjectMissingError, WorkAreaError
+from bwpredict.gate.decision import shown_outcome
 from bwpredict.registry.layout import DECISION_NAME
 from bwpredict.workspace import areas
 from bwpredict.workspace.artifacts import MODEL_CARD, RUN, VALIDATION, VALIDATION_RESULT, read_run
@@ -33,15 +34,18 @@ class RunSummary:
     created_at: str
     decision: Document
     validation: Document
+    accepts_telemetry: bool
+    """Whether it goes on with telemetry that failed validation."""
     files: tuple[str, ...]
     """Pages that there are to open."""
 
     @property
     def verdict(self) -> str:
-        """`promote`, `bootstrap`, `reject`, `telemetry` (it did not pass validation), or `unfinished`."""
+        """`promote`, `bootstrap`, `forced`, `keep`, `reject`, `telemetry` (it failed validation), or `unfinished`."""
         if self.decision:
-            return str(self.decision["outcome"])
-        return "telemetry" if self.validation and not self.validation["passed"] else "unfinished"
+            return shown_outcome(self.decision)
+        failed = self.validation and not self.validation["passed"] and not self.accepts_telemetry
+        return "telemetry" if failed else "unfinished"
 
     @property
     def reason(self) -> str:
@@ -89,6 +93,7 @@ def run_summary(work: Path, run_id: str) -> RunSummary:
         created_at=run.created_at,
         decision=_document(area / DECISION_NAME, "decision"),
         validation=_document(area / VALIDATION_RESULT, "validation"),
+        accepts_telemetry=run.accept_telemetry,
         files=tuple(name for name in _OPENED if (area / name).is_file()),
     )
 

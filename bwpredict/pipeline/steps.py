@@ -21,6 +21,7 @@ from bwpredict.store.factory import open_store
 from bwpredict.store.files import write_atomically
 from bwpredict.workspace import areas
 from bwpredict.workspace.artifacts import (
+    APPROVAL,
     CHAMPION,
     CHECKPOINT,
     COMPARISON,
@@ -104,7 +105,7 @@ def aggregate_validation(shards: list[Reference]) -> Reference:
     """Put the shards together, add drift since the champion: `validation/`, `validation.json`, `profile.json`.
 
     Raises:
-        ValidationFailed: with a sentence for each failed expectation.
+        ValidationFailed: with a sentence for each failed expectation, unless the run accepts them.
     """
     from bwpredict.validation import verdict
 
@@ -118,9 +119,12 @@ def aggregate_validation(shards: list[Reference]) -> Reference:
         result, measured = verdict.aggregate_shards(paths, pinned, before, area / VALIDATION)
         write_document(area / VALIDATION_RESULT, "validation", result)
         summary = verdict.summary(result)
-        if not result["passed"]:
+        if not result["passed"] and not run.accept_telemetry:
             raise ValidationFailed(summary)
         logger.info("%s", summary)
+        if not result["passed"]:
+            who = run.requested_by or "a person"
+            logger.warning("The run goes on, as %s accepts this: %s", who, run.override_reason)
         write_document(area / PROFILE_NAME, "profile", measured)
         return make_reference(area / PROFILE_NAME)
 
@@ -204,6 +208,14 @@ def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], comp
     )
 
 
+def approve(decision: Reference, approved_by: str) -> Reference:
+    """Record who approved the publication: `approval.json`. Returns `decision`."""
+    with open_workspace(decision) as area:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        write_document(area / APPROVAL, "approval", {"approved_by": approved_by, "approved_at": at})
+        return decision
+
+
 def publish(decision: Reference) -> Reference:
     """Publish the challenger with its provenance, if its decision says so: `provenance.json`, `publication.json`.
 
@@ -211,6 +223,7 @@ def publish(decision: Reference) -> Reference:
         GateRejected: the decision is a rejection, or the run is a dry run.
         ConflictError: production is no longer the champion that the decision was about.
     """
+    from bwpredict.gate.overrides import publication_reason
     from bwpredict.provenance.record import record
     from bwpredict.registry.publish import publish as publish_version
 
@@ -221,6 +234,7 @@ def publish(decision: Reference) -> Reference:
             raise GateRejected(
                 f"{run.version}: a dry run publishes nothing, nor does a back-fill unless it is asked to."
             )
+        approval = read_document(area / APPROVAL, "approval") if (area / APPROVAL).is_file() else None
         record(area, run.version, Settings())
         production = publish_version(
             open_store(run.registry),
@@ -229,6 +243,7 @@ def publish(decision: Reference) -> Reference:
             document,
             month=run.month,
             promoted_by=f"run {run.run_id}",
+            reason=publication_reason(document, approval),
             now=datetime.now(UTC),
             allow_older=run.publish_past_months,
         )

@@ -167,11 +167,16 @@ def _margins(findings: Findings) -> Iterator[Threshold]:
         f" {100 * MIN_MARGIN:g} to {100 * MAX_MARGIN:g} %.",
     )
     reasons = {
-        "champion_rule": "No worse than the champion within the margin. `superior`: better in the weighted mean, too.",
+        "champion_rule": "No worse than the champion within the margins. `superior`: better in the weighted mean, too."
+        " `expected`: better or equal in the mean by its estimate, and on no target shown to be worse.",
+        "mean_margin_percent": "In the weighted mean over the targets.",
+        "pooled_margin_percent": "Of each target's MAE over all windows, in which large links weigh most.",
         "champion_margin_percent_of": "Targets with a margin of their own.",
         "target_weights": "Of the targets in the weighted mean; 1 for those not named.",
         "slice_margin_percent": "Within a slice (region, kind of link, hours, ...) the error may be this much above the"
         " champion's, before it blocks if that is significant.",
+        "link_margin_percent": "A link is worse where its error is shown to be this much above the champion's.",
+        "maximum_worse_links_percent": "Share of the links that may be worse.",
     }
     for name, reason in reasons.items():
         yield Threshold(name, getattr(GUIDE, name), reason)

@@ -1,6 +1,7 @@
-"""How far a month has moved from the champion's training data: two named statistics and their thresholds.
+"""How far a month has moved from the champion's training data: two named statistics and their limits.
 
-Both compare shares, never counts of rows: the verdict does not follow the sample size.
+Both compare shares, never counts of rows, so they do not depend on the sample size. Drift never stops a run: it is a
+reason to retrain, and the champion that it is measured against could otherwise never be replaced.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ GROUPS = 10
 
 @dataclass(frozen=True)
 class Limit:
-    """Above `warning` a drift is worth a look; above `error` (None: never) the run stops."""
+    """Above `moved` a distribution has moved, above `drifted` (None: never) it is another one."""
 
-    warning: float
-    error: float | None
+    moved: float
+    drifted: float | None
     reason: str
 
 
@@ -50,9 +51,9 @@ def limit_of(column: str, days: int) -> Limit:
     limit = LIMITS[column]
     if days >= MIN_DAYS:
         return limit
-    error = None if limit.error is None else round(limit.error * SHORT_SPAN_FACTOR, 3)
     reason = f"{SHORT_SPAN_FACTOR} times the usual, since less than a week is compared"
-    return Limit(round(limit.warning * SHORT_SPAN_FACTOR, 3), error, reason)
+    drifted = None if limit.drifted is None else round(limit.drifted * SHORT_SPAN_FACTOR, 3)
+    return Limit(round(limit.moved * SHORT_SPAN_FACTOR, 3), drifted, reason)
 
 
 def statistic_of(column: str) -> str:

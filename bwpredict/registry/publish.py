@@ -42,6 +42,7 @@ def publish(
     month: str,
     promoted_by: str,
     now: datetime,
+    reason: str | None = None,
     files: Sequence[str] | None = None,
     allow_older: bool = False,
 ) -> Production:
@@ -50,6 +51,7 @@ def publish(
     Args:
         decision: the gate's decision, the same as in `folder / "decision.json"`.
         month: the month (`YYYY-MM`) that the version was trained for.
+        reason: what people overrode or approved, for the history.
         files: names in `folder`; by default all required ones and those optional ones that are there.
         allow_older: move production although it serves a later month (a back-fill that is meant).
 
@@ -82,7 +84,7 @@ def publish(
     kind: Kind = "bootstrap" if decision["outcome"] == "bootstrap" else "promotion"
     previous = current.version if current else None
     return move_pointer(
-        store, manifest, current, kind=kind, previous=previous, promoted_by=promoted_by, now=now, reason=None
+        store, manifest, current, kind=kind, previous=previous, promoted_by=promoted_by, now=now, reason=reason
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from bwpredict.documents import decode_document
 from bwpredict.errors import BwPredictError, StoreUnreachableError
+from bwpredict.gate.decision import shown_outcome
 from bwpredict.registry.history import read_record, record_names
 from bwpredict.registry.layout import DECISION_NAME, is_version, metadata_name
 from bwpredict.registry.pointer import Production, read_production
@@ -135,7 +136,7 @@ def _summary(store: Store, version: str) -> VersionSummary | None:
         version=version,
         month=decision["month"],
         created_at=metadata["created_at"],
-        outcome=decision["outcome"],
+        outcome=shown_outcome(decision),
         reason=decision["reason"],
         champion_version=decision["champion_version"],
         average_correlation=performance["overall"]["average_correlation"],

@@ -12,6 +12,8 @@ Document = Mapping[str, Any]
 
 _WIDTH = 240
 """Of a whisker's drawing, in its own units."""
+_LINKS = 20
+"""Links that the table of worse links names at most."""
 _SHADES = (1.0, 3.0, 8.0)
 """Percent from which a cell of the heat map is one shade darker."""
 
@@ -35,7 +37,8 @@ def _row(name: str, figures: Document, widest: float) -> dict[str, Any]:
         "name": name,
         "percent": _signed(middle),
         "interval": f"{_signed(low)} to {_signed(high)}" if known else UNDEFINED,
-        "probability": _share(figures["probability_better"]),
+        "pooled": _with_interval(figures.get("pooled")),
+        "autocorrelation": number(figures.get("autocorrelation"), 2),
         "p_value": _p_value(tested.get("p_value")),
         "smallest": UNDEFINED if middle is None else f"{number(figures['smallest_detectable_percent'], 2)} %",
         "kind": _kind(low, high),
@@ -59,13 +62,69 @@ def difference_sentence(difference: Document | None) -> str:
     """How the differences were made, or why there are none."""
     if difference is None:
         return "There is no champion to compare with."
-    blocks = difference["blocks"]
-    return (
-        "MAE of the challenger against the champion's, in percent: left of the line is better. Intervals hold the true"
-        f" difference 95 times in 100; they come from {difference['draws']:,} resamples of {number(blocks['count'])}"
-        f" blocks of one {blocks['of']}. Last column: the smallest difference that this test set tells from none, four"
-        " times in five. Diebold–Mariano: p-value of equal accuracy, for the mean over links at each time."
+    if "days" not in difference:
+        return (
+            "MAE of the challenger against the champion's, in percent: left of the line is better. Intervals come from"
+            f" {difference['draws']:,} resamples of {number(difference['blocks']['count'])} blocks of one"
+            f" {difference['blocks']['of']}."
+        )
+    days = difference["days"]
+    told = (
+        "Error of the challenger against the champion's, in percent and in units of each link's champion error, so that"
+        " every link counts alike: left of the line is better. Over all windows: the same of the MAE, in which links"
+        f" with large errors weigh most. 95 % intervals over {days['count']} test days, each of which is one"
+        " observation. Autocorrelation: of the daily differences, from one day to the next; above 0.3 the intervals are"
+        " likely too narrow. Diebold–Mariano: p-value of equal MAE, for daily means. Last column: the smallest"
+        " difference that these days tell from none, four times in five."
     )
+    few = f" Fewer than {days['fewest']} days have no interval: they cannot tell."
+    return told + (few if days["count"] < days["fewest"] else "")
+
+
+def link_sentence(difference: Document | None) -> str:
+    """How many links are worse, and how the worst and the best tenth of them differ; empty without a comparison."""
+    links = (difference or {}).get("links")
+    if not links:
+        return ""
+    if not links["judged"]:
+        return "No link has enough test days to be judged on its own."
+    tenths = "; ".join(
+        f"{display_name(target)} {_signed(ends['worst_percent'])} and {_signed(ends['best_percent'])}"
+        for target, ends in links["tenths"].items()
+    )
+    worse = number(len(links["worse"])) if links["worse"] else "none"
+    return (
+        f"{number(links['judged'])} of {number(links['count'])} links have enough test days to be judged on their own;"
+        f" on {worse} of them the error is significantly larger, all links together at a 5 % chance of error. The worst"
+        f" and the best tenth of the links: {tenths}. Of two equal models both lie about as far from 0."
+    )
+
+
+def link_rows(difference: Document | None) -> list[dict[str, Any]]:
+    """A row for each of the worst links that are significantly worse: the difference and what it is at least."""
+    worse = (difference or {}).get("links", {}).get("worse", [])
+    return [
+        {
+            "name": f"{row['node_id']} to {row['peer_id']}",
+            "cells": [_link_cell(row["per_target"].get(target)) for target in schema.TARGETS],
+        }
+        for row in worse[:_LINKS]
+    ]
+
+
+def _link_cell(figures: Document | None) -> str:
+    if not figures or figures["percent"] is None:
+        return UNDEFINED
+    bound = figures["worse_by_at_least"]
+    return _signed(figures["percent"]) + (f" (at least {_signed(bound)})" if bound is not None and bound > 0 else "")
+
+
+def _with_interval(figures: Document | None) -> str:
+    if not figures or figures["percent"] is None:
+        return UNDEFINED
+    known = figures["low"] is not None and figures["high"] is not None
+    interval = f" ({_signed(figures['low'])} to {_signed(figures['high'])})" if known else ""
+    return _signed(figures["percent"]) + interval
 
 
 def slice_rows(comparison: Document) -> list[dict[str, Any]]:
@@ -125,7 +184,7 @@ def drift_rows(profile: Document | None, reference: Document | None) -> Iterator
     for column in (name for name in LIMITS if name in profile["numeric"]):
         moved = None if reference is None else drift_of(column, {**profile}, {**reference})
         limit = limit_of(column, days)
-        above = moved is not None and moved > limit.warning
+        above = moved is not None and moved > limit.moved
         yield {
             "name": column,
             "now": _spread(profile["numeric"][column]),
@@ -148,13 +207,6 @@ def _signed(percent: float | None) -> str:
     text = number(abs(percent), 2) if abs(percent) >= 0.005 else "0"
     sign = "" if text == "0" else "+" if percent > 0 else "−"
     return f"{sign}{text} %"
-
-
-def _share(share: float | None) -> str:
-    """A probability from draws, never as sure as 0 or 1."""
-    if share is None:
-        return UNDEFINED
-    return "< 0.1%" if share < 0.001 else "> 99.9%" if share > 0.999 else f"{share:.1%}"
 
 
 def _p_value(p_value: float | None) -> str:

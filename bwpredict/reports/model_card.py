@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 
 from bwpredict.core.formatting import UNDEFINED, display_name, duration, number, unit_of
-from bwpredict.gate.decision import check_rows
+from bwpredict.gate.decision import check_rows, shown_outcome
 from bwpredict.reports import champion_section
 from bwpredict.reports.tables import (
     INTERVAL_COLUMNS,
@@ -33,8 +33,15 @@ from bwpredict.store.files import write_atomically
 Document = Mapping[str, Any]
 Pairs = list[tuple[str, str]]
 
-_OUTCOMES = {"promote": "Passed", "bootstrap": "Passed as bootstrap", "reject": "Rejected"}
-_ORDER = {"fail": 0, "pass": 1, "info": 2, "not_applicable": 3}
+_OUTCOMES = {
+    "promote": ("good", "✓", "Promoted"),
+    "bootstrap": ("good", "✓", "First model"),
+    "forced": ("warn", "!", "Forced"),
+    "keep": ("neutral", "=", "Production stays"),
+    "reject": ("bad", "✗", "Rejected"),
+}
+"""`shown_outcome` → kind, symbol, title."""
+_ORDER = {"fail": 0, "open": 1, "pass": 2, "info": 3, "not_applicable": 4}
 
 _PICTURES = ("training_history", "predictions_scatter", "residuals", "horizon")
 
@@ -93,8 +100,11 @@ def model_card(
         groups=_groups(run, metadata),
         difference_rows=champion_section.difference_rows(comparison.get("difference")),
         difference_sentence=champion_section.difference_sentence(comparison.get("difference")),
+        link_sentence=champion_section.link_sentence(comparison.get("difference")),
+        link_rows=champion_section.link_rows(comparison.get("difference")),
         slice_rows=champion_section.slice_rows(comparison),
         slice_sentence=champion_section.slice_sentence(comparison),
+        all_targets=[display_name(name) for name in TARGETS],
         slice_targets=[display_name(name) for name in metadata["targets"]],
         drift_rows=list(champion_section.drift_rows(profile, champion_profile)),
         horizon_sentence=_horizon_sentence(metadata),
@@ -105,13 +115,13 @@ def model_card(
 
 
 def _verdict(decision: Document) -> dict[str, str]:
-    passed, policy = decision["passed"], decision["policy"]
-    champion = decision["champion_version"]
+    policy, champion = decision["policy"], decision["champion_version"]
+    kind, symbol, title = _OUTCOMES[shown_outcome(decision)]
     origin = f" ({policy['origin']})" if "origin" in policy else ""
     return {
-        "kind": "good" if passed else "bad",
-        "symbol": "✓" if passed else "✗",
-        "title": _OUTCOMES.get(decision["outcome"], decision["outcome"]),
+        "kind": kind,
+        "symbol": symbol,
+        "title": title,
         "reason": decision["reason"],
         "basis": f"Policy {policy['name']}, version {policy['version']}{origin}."
         f" In production then: {champion or 'nothing'}.",
@@ -133,7 +143,13 @@ def _tiles(metadata: Document, comparison: Document) -> Iterator[dict[str, str]]
 def _checks(decision: Document) -> list[dict[str, str]]:
     """The checks, those that failed first."""
     rows = [
-        {"mark": check["verdict"], "sentence": sentence, "value": value, "threshold": threshold}
+        {
+            "mark": check["verdict"],
+            "sentence": sentence,
+            "headline": check.get("headline", ""),
+            "value": value,
+            "threshold": threshold,
+        }
         for check, (_, sentence, value, threshold) in zip(decision["checks"], check_rows(decision), strict=True)
     ]
     return sorted(rows, key=lambda row: _ORDER.get(row["mark"], len(_ORDER)))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bwpredict.gate.decision import check_rows
+from bwpredict.gate.decision import headline
 from bwpredict.reports.champion_section import difference_rows
 
 _MAX_FAILED = 8
+_MARKS = {"fail": "✗", "open": "?"}
+"""Of the checks that are told of."""
 
 
 def summary_markdown(decision: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
@@ -21,9 +23,9 @@ def summary_markdown(decision: Mapping[str, Any], comparison: Mapping[str, Any])
     )
     lines = [f"**{_plain(decision['version'])}**: {_plain(decision['reason'])}", "", basis]
     failed = [
-        f"- ✗ {_plain(sentence)} Value {_plain(value)}, threshold {_plain(threshold)}."
-        for verdict, sentence, value, threshold in check_rows(decision)
-        if verdict == "fail"
+        f"- {_MARKS[check['verdict']]} {_plain(headline(check))}"
+        for check in sorted(decision["checks"], key=lambda check: str(check["verdict"]))
+        if check["verdict"] in _MARKS
     ]
     if failed:
         lines += ["", *failed[:_MAX_FAILED]]
@@ -31,9 +33,9 @@ def summary_markdown(decision: Mapping[str, Any], comparison: Mapping[str, Any])
             lines.append(f"- and {len(failed) - _MAX_FAILED} more")
     rows = difference_rows(comparison.get("difference"))
     if rows:
-        lines += ["", "| MAE against the champion's | difference | 95 % interval | better with probability |"]
+        lines += ["", "| error against the champion's | difference | 95 % interval | over all windows |"]
         lines += ["| --- | --- | --- | --- |"]
-        lines += [f"| {row['name']} | {row['percent']} | {row['interval']} | {row['probability']} |" for row in rows]
+        lines += [f"| {row['name']} | {row['percent']} | {row['interval']} | {row['pooled']} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 

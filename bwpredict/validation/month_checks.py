@@ -1,4 +1,4 @@
-"""The month as a whole: one row of figures, and the checks that hold them against the champion's profile."""
+"""The month as a whole: one row of figures, and the checks that compare them with the champion's profile."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ MIN_DAYS_COVERED = 0.9
 """Share of the period's days that hold rows."""
 RATIOS: dict[Severity, tuple[float, float]] = {"error": (0.5, 2.0), "warning": (0.8, 1.25)}
 """Of row count and link count to the champion's: a fifth is worth a look, half of the network is another one."""
+MEDIAN_RATIO = 50.0
+"""Of a target's median to the champion's: a network does not change that much, but another unit does."""
 
 
 def month_figures(profile: Profile, reference: Profile | None, days: int) -> dict[str, float]:
@@ -38,6 +40,7 @@ def month_figures(profile: Profile, reference: Profile | None, days: int) -> dic
             "rows_per_day_ratio": _ratio(_rows_per_day(profile), _rows_per_day(reference)),
             "links_ratio": _ratio(profile["links"], reference["links"]),
             **{figure_name(name): drift_of(name, profile, reference) for name in LIMITS},
+            **{f"median_ratio_{name}": _median_ratio(name, profile, reference) for name in schema.TARGETS},
         }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -50,7 +53,8 @@ def figure_checks(profile: Profile, reference: Profile | None, rows: int) -> tup
     checks += _coverage_checks()
     checks += [_constant_check(name) for name in schema.FEATURES]
     if reference is not None:
-        checks += [check for name in LIMITS for check in _drift_checks(name, profile, reference)]
+        checks += [_drift_check(name, profile, reference) for name in LIMITS]
+        checks += _unit_checks(profile, reference)
         checks += _ratio_checks("rows_per_day_ratio", "row count", "rows a day")
         checks += _ratio_checks("links_ratio", "link count", "links")
     return tuple(checks)
@@ -103,17 +107,35 @@ def _constant_check(name: str) -> Check:
     )
 
 
-def _drift_checks(name: str, profile: Profile, reference: Profile) -> Iterator[Check]:
+def _drift_check(name: str, profile: Profile, reference: Profile) -> Check:
     limit = limit_of(name, min(len(profile["days"]), len(reference["days"])))
     moved = _movement(name, profile, reference)
     finding = (
         f"the distribution has drifted{moved}: {statistic_of(name)} {{observed}} against the champion's training data"
     )
-    bounds: dict[Severity, float | None] = {"error": limit.error, "warning": limit.warning}
-    for severity, most in bounds.items():
-        if most is not None:
-            expected = f"{format_number(most)} or less ({limit.reason})"
-            yield _check(f"drift.{name}.{severity}", figure_name(name), severity, (None, most), finding, expected, name)
+    expected = f"{format_number(limit.moved)} or less ({limit.reason})"
+    return _check(f"drift.{name}", figure_name(name), "warning", (None, limit.moved), finding, expected, name)
+
+
+def _unit_checks(profile: Profile, reference: Profile) -> Iterator[Check]:
+    """Drift only warns, so a month in another unit needs a check of its own."""
+    finding = "the median is {observed} times that of the champion's training data, as if the unit had changed"
+    bounds = (1 / MEDIAN_RATIO, MEDIAN_RATIO)
+    for name in schema.TARGETS:
+        if _median_ratio(name, profile, reference) is not None:
+            expected = f"1/{MEDIAN_RATIO:g} to {MEDIAN_RATIO:g} times"
+            yield _check(f"unit.{name}", f"median_ratio_{name}", "error", bounds, finding, expected, name)
+
+
+def _median_ratio(name: str, profile: Profile, reference: Profile) -> float | None:
+    """None where either median is 0 or unknown."""
+    new, old = _median(profile, name), _median(reference, name)
+    return new / old if new and old else None
+
+
+def _median(profile: Profile, name: str) -> float | None:
+    found = profile["numeric"].get(name, {}).get("quantiles", {}).get("p50")
+    return None if found is None else float(found)
 
 
 def _ratio_checks(name: str, title: str, words: str) -> Iterator[Check]:
@@ -142,7 +164,7 @@ def _check(
 def _movement(name: str, profile: Profile, reference: Profile) -> str:
     """In words, what moved most: the median, or the share of one category."""
     if name in NUMERIC:
-        old, new = (side["numeric"].get(name, {}).get("quantiles", {}).get("p50") for side in (reference, profile))
+        old, new = _median(reference, name), _median(profile, name)
         return (
             ""
             if old is None or new is None

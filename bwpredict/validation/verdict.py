@@ -25,7 +25,7 @@ FIRST_MONTH_NOTE = (
     "There is no profile of a champion's training data, so this is the first month: drift, row count and"
     " link count are compared with nothing."
 )
-REFERENCE_NOTE = "Drift, row count and link count are held against the champion's training data."
+REFERENCE_NOTE = "Drift, row count and link count are compared with the champion's training data."
 
 
 def validate(

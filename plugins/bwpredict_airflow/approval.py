@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from bwpredict.errors import GateRejected
+from bwpredict.pipeline import steps
 from bwpredict.workspace.artifacts import SUMMARY
 from bwpredict.workspace.references import Reference, local_file
-from bwpredict_airflow.task_errors import one_line_errors, skip_publish_reason
+from bwpredict_airflow.task_errors import one_line_errors, reason_to_keep, skip_publish_reason
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,7 +40,8 @@ class Approval(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, or hand on at once."""
         params = context["params"]
-        if not params["human_approval"] or skip_publish_reason(cast("Mapping[str, Any]", context)):
+        known = cast("Mapping[str, Any]", context)
+        if not params["human_approval"] or skip_publish_reason(known) or reason_to_keep(known):
             return self.decision
         with one_line_errors():
             summary = local_file(Reference(**self.decision), SUMMARY)
@@ -58,6 +60,7 @@ class Approval(ApprovalOperator):
                 raise GateRejected("Nobody approved the model in time: nothing was published.")
             if event.get("chosen_options") != [self.APPROVE]:
                 raise GateRejected(f"{_who(event)} refused the model: nothing was published.")
+            steps.approve(Reference(**self.decision), _who(event))
         self.log.info("%s approved the model.", _who(event))
         return self.decision
 

@@ -13,15 +13,13 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
 
-DECISION_KEY = "decision"
-"""XCom of the task `decide`: outcome and reason."""
 _DAGS = "bandwidth_predictor_retrain"
 _LONGEST = 1000
 
 
 @hookimpl
 def on_dag_run_success(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 - Airflow passes both by name
-    """Note why the model went into production, or that nothing was to be published."""
+    """Note why the model went into production, why production stays, or that nothing was to be published."""
     _write(dag_run)
 
 
@@ -46,7 +44,7 @@ def _write(dag_run: DagRun) -> None:
 def _verdict(dag_run: DagRun, session: Session) -> str:
     decision = _decision(dag_run, session)
     if decision:
-        return f"{str(decision['outcome']).upper()}: {decision['reason']}"
+        return str(decision["reason"])
     stopped = sorted(ti.task_id for ti in dag_run.task_instances if ti.state == "failed")
     return f"Stopped at {', '.join(stopped)}; its log ends with the reason." if stopped else "No decision was taken."
 
@@ -55,6 +53,8 @@ def _decision(dag_run: DagRun, session: Session) -> dict[str, Any] | None:
     """What the task `decide` pushed; read in the run's own session."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
+
+    from bwpredict_airflow.task_errors import DECISION_KEY
 
     found = session.scalar(
         select(XComModel).where(

@@ -106,7 +106,8 @@ def _verdict(path: Path, kind: str) -> dict[str, Any] | None:
         document = read_document(path, kind)
     except (DocumentError, StoreError):
         return None
-    return None if document["passed"] else document
+    stopped = document["outcome"] == "reject" if kind == "decision" else not document["passed"]
+    return document if stopped else None
 
 
 def _error(context: Context) -> BaseException | str | None:

@@ -30,5 +30,6 @@ def plan_run(params: Mapping[str, Any], settings: Settings, model: NamedModel = 
             settings=settings,
             code_version=code_version(),
             model=model,
+            requested_by=run.triggering_user_name or "",
         )
         return asdict(steps.plan(config, settings.work))

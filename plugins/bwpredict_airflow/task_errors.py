@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DECISION_KEY = "decision"
+"""XCom of the task `decide`: outcome and reason."""
 _PASSING = (StoreUnreachableError, UnknownOutcomeError, OvertakenError)
 
 
@@ -56,23 +58,25 @@ def run_step(step: Callable[[Reference], Reference], before: Mapping[str, str]) 
         return asdict(step(Reference(**before)))
 
 
-def require_pass(decision: Mapping[str, Any]) -> None:
-    """Stop the task unless the challenger passed.
+def stop_on_reject(decision: Mapping[str, Any]) -> None:
+    """Stop the task if the challenger was rejected.
 
     Raises:
         Stopped: the decision is a rejection.
     """
     with one_line_errors():
-        if not decision["passed"]:
+        if decision["outcome"] == "reject":
             raise GateRejected(decision["reason"])
 
 
 def skip_unless_to_publish(context: Mapping[str, Any]) -> None:
-    """Skip the task in a dry run, and in a back-fill that was not asked to publish.
+    """Skip the task when production stays, in a dry run, and in a back-fill that was not asked to publish.
 
     Raises:
         AirflowSkipException: with the reason.
     """
+    if reason := reason_to_keep(context):
+        raise AirflowSkipException(reason)
     if kind := skip_publish_reason(context):
         raise AirflowSkipException(f"This is a {kind}: the challenger passed, and nothing was published.")
 
@@ -85,6 +89,12 @@ def skip_publish_reason(context: Mapping[str, Any]) -> str | None:
     if context["dag_run"].run_type == "backfill" and not params["publish_past_months"]:
         return "back-fill"
     return None
+
+
+def reason_to_keep(context: Mapping[str, Any]) -> str | None:
+    """Why production stays, if that is what the task `decide` of this run decided."""
+    decision = context["ti"].xcom_pull(task_ids="decide", key=DECISION_KEY)
+    return str(decision["reason"]) if decision and decision["outcome"] == "keep" else None
 
 
 @contextmanager

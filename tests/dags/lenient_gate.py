@@ -6,7 +6,10 @@ LENIENT = {
     "maximum_average_mape_percent": 1000,
     "minimum_skill": -1,
     "within_link_correlation_margin": 2,
+    "mean_margin_percent": 100,
     "champion_margin_percent": 100,
+    "pooled_margin_percent": 100,
+    "link_margin_percent": None,
     "slice_margin_percent": None,
     "maximum_latency_p99_ms": 10_000,
 }

@@ -29,6 +29,7 @@ SCENARIOS = {
     "promote": {"month": "2026-09", "gate_overrides": LENIENT, **TRAINING},
     "broken_telemetry": {"month": "2026-10", **TRAINING},
     "empty_month": {"month": "2031-01", **TRAINING},
+    "keep": {"month": "2026-11", "gate_overrides": LENIENT, **TRAINING},
     "dry_run": {"month": "2026-09", "dry_run": True},
 }
 ALREADY_DONE = {"dry_run": "train|export|compare|decide"}
@@ -38,7 +39,8 @@ ALREADY_DONE = {"dry_run": "train|export|compare|decide"}
 def main() -> None:
     telemetry = Path(os.environ["BWPREDICT_TELEMETRY"])
     for start in ("2026-08-01", "2026-09-01", "2026-10-01"):
-        write_partitioned(FleetConfig(links=3, days=9, start=start, seed=5), telemetry)
+        write_partitioned(FleetConfig(links=3, days=10, start=start, seed=5), telemetry)
+    write_partitioned(FleetConfig(links=3, days=8, start="2026-11-01", seed=5), telemetry)  # three test days
     inject(telemetry, "impossible_values", ["2026-10-04"])
     dag = in_one_process(DagBag(DAGS_FOLDER).dags["bandwidth_predictor_retrain"])
     ANSWER.write_text(json.dumps({name: run(dag, name, conf) for name, conf in SCENARIOS.items()}))

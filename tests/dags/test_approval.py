@@ -14,6 +14,9 @@ import pytest
 from bwpredict_airflow.approval import Approval
 from bwpredict_airflow.task_errors import Stopped
 
+from bwpredict.documents import read_document
+from bwpredict.store.files import sha256_of
+
 HERE = Path(__file__).parent
 ENDED = {"success", "failed", "upstream_failed", "skipped"}
 HESITATION = 20
@@ -158,10 +161,16 @@ def test_anything_but_a_plain_approval_refuses(event):
     assert stopped.value.reason.endswith("nothing was published.")
 
 
-def test_an_approval_hands_on_the_decision():
-    asked = Approval(task_id="approve", decision={"path": "x"})
+def test_an_approval_records_the_person_and_hands_on_the_decision(tmp_path):
+    path = tmp_path / "run" / "decision.json"
+    path.parent.mkdir()
+    path.write_text("{}")
+    decision = {"path": str(path), "sha256": sha256_of(path)}
+    asked = Approval(task_id="approve", decision=decision)
     assert asked.defaults == ["Reject"]
-    assert asked.execute_complete({}, {"chosen_options": ["Approve"], "timedout": False}) == {"path": "x"}
+    event = {"chosen_options": ["Approve"], "timedout": False, "responded_by_user": {"id": "1", "name": "ann"}}
+    assert asked.execute_complete({}, event) == decision
+    assert read_document(path.parent / "approval.json", "approval")["approved_by"] == "ann"
 
 
 @pytest.mark.parametrize(("human_approval", "dry_run"), [(False, False), (True, True)])

@@ -33,7 +33,7 @@ def whole(tmp_path_factory):
     """Its first model, of 2026-08, is in production."""
     root = tmp_path_factory.mktemp("whole-airflow")
     for start in ("2026-08-01", "2026-09-01"):
-        write_partitioned(FleetConfig(links=3, days=9, start=start, seed=5), root / "telemetry")
+        write_partitioned(FleetConfig(links=3, days=10, start=start, seed=5), root / "telemetry")
     (root / "policies").mkdir()
     (root / "policies" / "lenient.yaml").write_text(yaml.safe_dump(LENIENT_POLICY))
     models = {"models": [{"name": "default", "policy": "lenient", "training": SMALL_TRAINING}]}
@@ -49,7 +49,7 @@ def whole(tmp_path_factory):
         run = server.api("POST", f"{DAG}/dagRuns", {"logical_date": None, "conf": {"month": "2026-08"}}).json
         ended = wait_for_run(server, run["dag_run_id"])
         assert ended["state"] == "success", ended
-        assert ended["note"].startswith("BOOTSTRAP: "), ended
+        assert ended["note"].startswith("Bootstrap: "), ended
         yield server
 
 
@@ -81,7 +81,7 @@ def test_clearing_the_verdict_of_a_rejected_run_rejects_again_and_publishes_noth
     whole.api("POST", f"{DAG}/clearTaskInstances", again | {"include_downstream": True})
     ended = wait_for_run(whole, run)
     assert ended["state"] == "failed"
-    assert ended["note"].startswith("REJECT: ")
+    assert ended["note"].startswith("Rejected: ")
     assert task_of(whole, run, "publish")["state"] == "upstream_failed"
     assert (whole.root / "work" / run / "decision.json").read_bytes() == decision
     assert published(whole) == before

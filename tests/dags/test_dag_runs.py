@@ -54,6 +54,18 @@ def test_a_rejected_challenger_ends_red_at_decide_and_production_stays(scenarios
     assert decision_of(run)["version"] not in published
 
 
+def test_where_the_test_days_cannot_tell_the_run_is_green_and_production_stays(scenarios):
+    run = scenarios.runs["keep"]
+    assert run["state"] == "success"
+    assert run["tasks"] == dict.fromkeys(STEPS, "success") | {"publish": "skipped"}
+    assert decision_of(run)["outcome"] == "keep"
+    assert "3 test days cannot tell" in decision_of(run)["reason"]
+    assert decision_of(run)["reason"] in scenarios.log_of("keep")
+    assert run["asset_events"] == []
+    published = [move.version for move in read_history(open_store(str(scenarios.registry)))]
+    assert decision_of(run)["version"] not in published
+
+
 def test_a_dry_run_publishes_nothing(scenarios):
     run = scenarios.runs["dry_run"]
     assert run["state"] == "success"
@@ -102,7 +114,8 @@ def test_only_a_published_model_sends_an_asset_event_and_names_its_version(scena
 
 
 def test_each_failed_run_sends_one_alert_that_says_what_failed_and_where_to_look(scenarios):
-    rejected, recovered, broken, empty = scenarios.alerts
+    rejected, recovered, broken, empty, kept = scenarios.alerts
+    assert "Recovered: " in kept["title"]  # a run in which production stays is no incident
     assert "Recovered: bandwidth_predictor_retrain: model" in recovered["title"]
     assert scenarios.runs["promote"]["run_id"] in recovered["message"]
     assert "was rejected" in rejected["title"]

@@ -48,6 +48,7 @@ def test_a_run_that_has_ended_is_not_late(monkeypatch, state):
 )
 def test_dry_runs_never_publish_and_back_fills_only_where_that_is_asked_for(run_type, dry_run, past_months, publishes):
     context = {
+        "ti": SimpleNamespace(xcom_pull=lambda **_: {"outcome": "promote", "reason": "Promote: all is well."}),
         "params": {"dry_run": dry_run, "publish_past_months": past_months},
         "dag_run": SimpleNamespace(run_type=run_type),
     }
@@ -56,3 +57,14 @@ def test_dry_runs_never_publish_and_back_fills_only_where_that_is_asked_for(run_
     else:
         with pytest.raises(AirflowSkipException):
             skip_unless_to_publish(context)
+
+
+def test_a_run_whose_test_days_cannot_tell_skips_its_publication_with_the_reason():
+    decided = {"outcome": "keep", "reason": "Production stays: 3 test days cannot tell."}
+    context = {
+        "ti": SimpleNamespace(xcom_pull=lambda **_: decided),
+        "params": {"dry_run": False, "publish_past_months": False},
+        "dag_run": SimpleNamespace(run_type="scheduled"),
+    }
+    with pytest.raises(AirflowSkipException, match="3 test days cannot tell"):
+        skip_unless_to_publish(context)

@@ -112,12 +112,22 @@ def test_parts_are_in_order_and_an_embargo_apart(days, whole):
     assert frame.timestamps[split["test"].target_rows].max() == frame.timestamps.max()
 
 
-def test_the_test_part_of_two_weeks_is_whole_days():
-    split = split_windows(index_windows(whole_days(14), 20, 15), SplitConfig())
+@pytest.mark.parametrize(
+    ("days", "of_test"),
+    [(7, 2), (9, 3), (10, 4), (14, 5), (18, 7), (30, 7), (60, 9)],  # at most two fifths, at least 15 %
+)
+def test_the_test_part_is_seven_whole_days_where_the_span_allows(days, of_test):
+    split = split_windows(index_windows(whole_days(days, links=1), 20, 15), SplitConfig())
     start, end = split.boundaries["test"]
     assert end % 86_400 == 0
     assert (start - 35 * 60) % 86_400 == 0
-    assert end - start == 2 * 86_400 - 35 * 60
+    assert end - start == of_test * 86_400 - 35 * 60
+
+
+def test_the_days_of_the_test_part_can_be_asked_for():
+    split = split_windows(index_windows(whole_days(14, links=1), 20, 15), SplitConfig(test_days=3))
+    start, end = split.boundaries["test"]
+    assert end - start == 3 * 86_400 - 35 * 60
 
 
 @settings(max_examples=30, deadline=None)

@@ -9,9 +9,11 @@ from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.documents import encode_document
 from bwpredict.gate.decision import make_decision
+from bwpredict.gate.overrides import Override
 
 VERSION, CHAMPION = "v20261101_000000", "v20261001_000000"
 SHA256 = "a" * 64
+FORCED = Override(champion=True, by="anna", reason="the champion is broken")
 BASELINES = ("last_value", "mean_15_minutes", "median_15_minutes", "same_minute_yesterday")
 
 
@@ -79,10 +81,18 @@ def passing_comparison():
         "difference": {
             "level": 0.95,
             "power": 0.8,
-            "draws": 10_000,
-            "blocks": {"of": "link and day", "count": 100},
-            "per_target": {target: apart(100 * (1 / 1.05 - 1)) for target in schema.TARGETS},
+            "days": {"count": 7, "fewest": 4},
+            "per_target": {target: on_target(100 * (1 / 1.05 - 1)) for target in schema.TARGETS},
             "weighted": apart(100 * (1 / 1.05 - 1)) | {"weights": dict.fromkeys(schema.TARGETS, 1.0)},
+            "links": {
+                "level": 0.95,
+                "count": 20,
+                "judged": 20,
+                "undefined": 0,
+                "comparisons": 80,
+                "tenths": {target: {"worst_percent": 1.0, "best_percent": -9.0} for target in schema.TARGETS},
+                "worse": [],
+            },
         },
         "slices": {
             "level": 0.95,
@@ -101,9 +111,22 @@ def apart(percent, half_width=0.5):
         "percent": percent,
         "low": percent - half_width,
         "high": percent + half_width,
-        "probability_better": 0.9,
         "smallest_detectable_percent": 1.4 * half_width,
+        "autocorrelation": 0.1,
     }
+
+
+def on_target(percent, half_width=0.5):
+    """The same of one target, and of its MAE over all windows."""
+    ends = {"percent": percent, "low": percent - half_width, "high": percent + half_width}
+    return apart(percent, half_width) | {"pooled": ends}
+
+
+def worse_link(node, *, bound):
+    """A link that is worse than the champion by this bound, on one target."""
+    bounds = dict.fromkeys(schema.TARGETS, -5.0) | {"rtt_ms": bound}
+    figures = {target: {"percent": value + 6, "worse_by_at_least": value} for target, value in bounds.items()}
+    return {"node_id": node, "peer_id": 900, "per_target": figures}
 
 
 def slice_row(value, *, bound=-6.0):
@@ -172,7 +195,7 @@ class Judgement:
         own, theirs = (models[name]["per_target"][target]["mae"] for name in ("challenger", "champion"))
         if isinstance(own, float) and isinstance(theirs, float) and theirs > 0:
             difference = self.documents["comparison"]["difference"]
-            difference["per_target"][target] = apart(100 * (own / theirs - 1), half_width)
+            difference["per_target"][target] = on_target(100 * (own / theirs - 1), half_width)
         return self
 
     def differs(self, target: str, percent: float, half_width: float = 0.5) -> Judgement:
@@ -180,6 +203,16 @@ class Judgement:
         theirs = self.documents["comparison"]["models"]["champion"]["per_target"][target]["mae"]
         self.set(f"comparison/models/challenger/per_target/{target}/mae", theirs * (1 + percent / 100))
         return self.compared(target, half_width)
+
+    def few_days(self, count: int) -> Judgement:
+        """Let there be so few test days that nothing has an interval."""
+        difference = self.documents["comparison"]["difference"]
+        difference["days"]["count"] = count
+        difference["links"] |= {"judged": 0, "comparisons": 0}
+        each = list(difference["per_target"].values())
+        for figures in [*each, *(one["pooled"] for one in each), difference["weighted"]]:
+            figures.update(dict.fromkeys(figures.keys() - {"percent", "weights", "pooled"}))
+        return self
 
     def without_champion(self) -> Judgement:
         self.set("comparison/champion_version", None).set("comparison/champion_sha256", None)
@@ -213,3 +246,7 @@ def check(decision: dict[str, Any], name: str) -> dict[str, Any]:
 
 def failed(decision: dict[str, Any]) -> list[str]:
     return [one["id"] for one in decision["checks"] if one["verdict"] == "fail"]
+
+
+def undecided(decision: dict[str, Any]) -> list[str]:
+    return [one["id"] for one in decision["checks"] if one["verdict"] == "open"]

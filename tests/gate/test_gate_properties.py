@@ -6,12 +6,13 @@ import sys
 from itertools import pairwise
 
 import pytest
-from gate_documents import CHAMPION, Judgement, apart, failed
+from gate_documents import CHAMPION, FORCED, Judgement, apart, failed, undecided
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bwpredict import schema
 from bwpredict.config import GatePolicy
+from bwpredict.gate.overrides import Override
 
 NOT_NUMBERS = [None, float("nan"), float("inf"), float("-inf"), "0.99", "", True, False, [], {}, [0.99], 10**400]
 CHALLENGER = "comparison/models/challenger"
@@ -25,7 +26,10 @@ NUMBERS = [
     *(f"{CHALLENGER}/per_target/{target}/{key}" for target in schema.TARGETS
       for key in ("mae", "skill", "within_link_correlation")),
     *(f"comparison/models/champion/per_target/{target}/mae" for target in schema.TARGETS),
-    *(f"comparison/difference/per_target/{target}/{key}" for target in schema.TARGETS for key in ("percent", "high")),
+    *(f"comparison/difference/per_target/{target}/{key}" for target in schema.TARGETS
+      for key in ("percent", "low", "high", "pooled/percent", "pooled/high")),
+    *(f"comparison/difference/weighted/{key}" for key in ("percent", "low", "high")),
+    "comparison/difference/links/judged", "comparison/difference/links/undefined",
     *(f"comparison/slices/rows/1/per_target/{target}/worse_by_at_least" for target in schema.TARGETS),
     *(f"comparison/models/mean_15_minutes/per_target/{target}/within_link_correlation" for target in schema.TARGETS),
     "parity/max_relative_error",
@@ -75,7 +79,7 @@ def test_a_missing_key_never_passes(path):
 def test_forcing_a_bootstrap_excuses_a_gap_in_the_comparison_with_the_champion_and_no_other(path):
     against = ("/champion", "/difference/", "/slices/")
     excused = path.endswith("/mae") or (any(part in path for part in against) and not path.endswith("champion_version"))
-    assert Judgement().drop(path).decide(force_bootstrap=True)["passed"] == excused
+    assert Judgement().drop(path).decide(override=FORCED)["passed"] == excused
 
 
 @pytest.mark.parametrize("path", PARENTS)
@@ -105,8 +109,9 @@ def test_whatever_stands_in_the_documents_there_is_a_decision_and_it_agrees_with
     judged = Judgement()
     for path, value in changes.items():
         judged.set(path, value)
-    decision = judged.decide(force_bootstrap=force)
-    assert decision["passed"] == (not failed(decision)) == (decision["outcome"] != "reject")
+    decision = judged.decide(override=Override(champion=force))
+    assert (decision["outcome"] == "reject") == bool(failed(decision))
+    assert decision["passed"] == (not failed(decision) and not undecided(decision))
     for one in decision["checks"]:
         if one["verdict"] == "pass":
             assert one["value"] is not None
@@ -144,8 +149,8 @@ def judged_at(quality):
 @given(QUALITY, QUALITY, st.booleans())
 def test_a_better_challenger_never_fails_a_check_that_a_worse_one_passes(one, other, force):
     better = {key: min(one[key], other[key]) if key in LESS_IS_BETTER else max(one[key], other[key]) for key in one}
-    of_better = failed(judged_at(better).decide(force_bootstrap=force))
-    assert set(of_better) <= set(failed(judged_at(one).decide(force_bootstrap=force)))
+    of_better = failed(judged_at(better).decide(override=Override(champion=force)))
+    assert set(of_better) <= set(failed(judged_at(one).decide(override=Override(champion=force))))
 
 
 @settings(max_examples=50, deadline=None)
@@ -159,7 +164,12 @@ def test_a_stricter_policy_never_passes_what_a_milder_one_rejects(minima):
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0.8, 1.2), st.floats(0, 5), st.floats(0, 50))
 def test_of_two_models_at_most_one_is_superior_to_the_other(ratio, half_width, margin):
-    policy = GatePolicy(champion_rule="superior", champion_margin_percent=margin, slice_margin_percent=None)
+    policy = GatePolicy(
+        champion_rule="superior",
+        champion_margin_percent=margin,
+        pooled_margin_percent=margin,
+        slice_margin_percent=None,
+    )
     verdicts = []
     for own, theirs in ((ratio, 1.0), (1.0, ratio)):
         judged = Judgement().on_each_target("challenger", mae=own).on_each_target("champion", mae=theirs)
@@ -171,7 +181,7 @@ def test_of_two_models_at_most_one_is_superior_to_the_other(ratio, half_width, m
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.floats(-9, 9), st.floats(-9, 9), st.floats(0, 3), st.sampled_from(["non-inferior", "superior"]))
+@given(st.floats(-9, 9), st.floats(-9, 9), st.floats(0, 3), st.sampled_from(["non-inferior", "superior", "expected"]))
 def test_a_smaller_difference_from_the_champion_never_fails_where_a_larger_one_passes(one, other, half_width, rule):
     policy = GatePolicy(champion_rule=rule, target_weights=WEIGHTS)
     of = []
@@ -181,8 +191,10 @@ def test_a_smaller_difference_from_the_champion_never_fails_where_a_larger_one_p
             judged.differs(target, percent, half_width)
             judged.set(f"comparison/slices/rows/0/per_target/{target}/worse_by_at_least", percent)
         judged.documents["comparison"]["difference"]["weighted"] |= apart(percent, half_width) | {"weights": WEIGHTS}
-        of.append(set(failed(judged.decide(policy))))
-    assert of[0] <= of[1]
+        decision = judged.decide(policy)
+        of.append((set(failed(decision)), {*failed(decision), *undecided(decision)}))
+    assert of[0][0] <= of[1][0]
+    assert of[0][1] <= of[1][1]
 
 
 def test_swapped_models_swap_the_verdict():
@@ -190,7 +202,8 @@ def test_swapped_models_swap_the_verdict():
     assert judged.decide()["outcome"] == "promote"
     models = judged.documents["comparison"]["models"]
     models["challenger"], models["champion"] = models["champion"], models["challenger"]
-    assert failed(judged.decide()) == [f"champion_mae.{target}" for target in schema.TARGETS]
+    kinds = ("champion_error", "champion_pooled")
+    assert failed(judged.decide()) == [f"{kind}.{target}" for kind in kinds for target in schema.TARGETS]
     for target in schema.TARGETS:
         judged.compared(target)
     assert judged.decide()["outcome"] == "reject"
@@ -203,7 +216,7 @@ def test_only_a_comparison_that_says_there_is_no_champion_has_none(named, compar
     judged.set("comparison/champion_problem", "cannot be run" if problem else None)
     if not compared:
         judged.drop("comparison/models/champion")
-    decision = judged.decide(force_bootstrap=force)
+    decision = judged.decide(override=Override(champion=force))
     assert (decision["case"] == "no_champion") == (not named and not compared and not problem)
     assert (decision["outcome"] == "promote") == (named and compared and not problem and not force)
 

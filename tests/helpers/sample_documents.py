@@ -12,6 +12,7 @@ from bwpredict.inference.onnx_model import Bounds
 from bwpredict.reports.metadata import Artifact, measure_environment, model_metadata
 from bwpredict.schema import TARGETS
 
+WEEK_SECONDS = 7 * 86_400
 VERSION = "v20261101_000412"
 
 
@@ -175,7 +176,7 @@ def sample_forecasts(error: float = 1.0, *, targets: tuple[str, ...] = TARGETS, 
         actual=actual.astype(np.float32),
         models=models,
         link=link,
-        timestamps=1_793_000_000 + 60 * np.arange(windows),
+        timestamps=1_793_000_000 + (WEEK_SECONDS * links // windows) * np.tile(np.arange(windows // links), links),
         links=pd.DataFrame(
             {
                 "node_id": range(links),
@@ -245,7 +246,7 @@ def sample_validation(*, broken: bool = False) -> dict:
     return {
         "passed": not broken,
         "first_month": False,
-        "note": "Drift, row count and link count are held against the champion's training data.",
+        "note": "Drift, row count and link count are compared with the champion's training data.",
         "period": {"start": "2026-10-01T00:00:00+00:00", "end": "2026-11-01T00:00:00+00:00"},
         "rows": 892_091,
         "links": 20,

@@ -20,8 +20,11 @@ LENIENT_POLICY = {
     "maximum_average_mape_percent": 1000.0,
     "minimum_skill": -1.0,
     "within_link_correlation_margin": 2.0,
+    "mean_margin_percent": 100.0,
     "champion_margin_percent": 100.0,
     "slice_margin_percent": None,
+    "pooled_margin_percent": 100.0,
+    "link_margin_percent": None,
     "maximum_latency_p99_ms": 10000.0,
 }
 """A gate policy that lets any model through."""

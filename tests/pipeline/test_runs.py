@@ -68,9 +68,11 @@ def test_a_run_with_neither_month_nor_interval_takes_the_last_month_that_is_over
 
 def test_params_reach_the_configuration():
     params = {"epochs": 3, "windows_per_epoch": 640, "seed": 7, "history_months": 4, "force_bootstrap": True}
+    params |= {"override_reason": " the champion\n is broken "}
     run = configured({**params, "dry_run": True})
     assert (run.training.epochs, run.training.windows_per_epoch, run.training.seed) == (3, 640, 7)
     assert (run.history_months, run.force_bootstrap, run.dry_run) == (4, True, True)
+    assert run.override_reason == "the champion is broken"
 
 
 @pytest.mark.parametrize(
@@ -82,6 +84,8 @@ def test_params_reach_the_configuration():
         ({"seed": -1}, "seed"),
         ({"history_months": 99}, "history_months"),
         ({"colour": "red"}, "colour: no such param"),
+        ({"force_bootstrap": True}, "force_bootstrap needs a reason"),
+        ({"accept_telemetry": True, "override_reason": " "}, "accept_telemetry needs a reason"),
         ({"policy": "lenient"}, "'lenient' is no policy; expected guide, relative"),
         ({"policy": "missing.yaml"}, "missing.yaml: cannot be read as a YAML gate policy"),
         ({"gate_overrides": {"minimum_corelation": 0.5}}, "gate_overrides: minimum_corelation"),

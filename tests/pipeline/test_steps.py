@@ -10,7 +10,7 @@ import pytest
 
 from bwpredict.cli.main import main
 from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig
-from bwpredict.documents import read_document
+from bwpredict.documents import read_document, write_document
 from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
 from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.pipeline import steps
@@ -34,7 +34,10 @@ LENIENT = GatePolicy(
     maximum_average_mape_percent=50,
     minimum_skill=-0.2,
     within_link_correlation_margin=0.5,
+    mean_margin_percent=50,
     champion_margin_percent=50,
+    pooled_margin_percent=50,
+    link_margin_percent=None,
     maximum_latency_p99_ms=1000,
 )
 STRICT = LENIENT.model_copy(update={"name": "out of reach", "minimum_skill": 0.99})
@@ -68,10 +71,10 @@ def document(reference, kind):
 
 @pytest.fixture(scope="module")
 def telemetry(tmp_path_factory):
-    """Nine days in September and as many in October, of the same links."""
+    """Ten days in September and as many in October, of the same links."""
     folder = tmp_path_factory.mktemp("telemetry")
     for start in ("2026-09-01", "2026-10-01"):
-        write_partitioned(FleetConfig(links=3, days=9, start=start, seed=5, duplicate_share=0.01), folder)
+        write_partitioned(FleetConfig(links=3, days=10, start=start, seed=5, duplicate_share=0.01), folder)
     return folder
 
 
@@ -194,17 +197,18 @@ def test_the_difference_from_the_champion_has_an_interval_and_slices_in_the_comp
     comparison = read_document(Path(second.path).parent / "comparison.json", "comparison")
     for target, found in comparison["difference"]["per_target"].items():
         own, theirs = (comparison["models"][name]["per_target"][target]["mae"] for name in ("challenger", "champion"))
-        assert found["percent"] == pytest.approx(100 * (own / theirs - 1))
+        assert found["pooled"]["percent"] == pytest.approx(100 * (own / theirs - 1))
         assert found["low"] <= found["percent"] <= found["high"]
-        against = next(one for one in document(second, "decision")["checks"] if one["id"] == f"champion_mae.{target}")
+        against = next(one for one in document(second, "decision")["checks"] if one["id"] == f"champion_error.{target}")
         assert (against["value"], against["interval"]) == (found["high"], [found["low"], found["high"]])
+    assert comparison["difference"]["days"] == {"count": 4, "fewest": 4}
     sliced = {row["attribute"] for row in comparison["slices"]["rows"]}
     assert {"hour_band", "congested"} <= sliced
     assert "new_link: the same for all test windows, or unknown." in comparison["slices"]["left_out"]
     assert len(comparison["horizon"]["minutes"]) == 15
 
 
-def test_drift_is_held_against_the_champions_profile(second):
+def test_drift_is_measured_from_the_champions_profile(second):
     result = read_document(Path(second.path).parent / "validation.json", "validation")
     assert not result["first_month"]
 
@@ -245,6 +249,18 @@ def test_broken_telemetry_stops_the_run_before_training(telemetry, registry, tmp
     assert not read_document(area / "validation.json", "validation")["passed"]
     assert (area / "validation" / "data_docs" / "index.html").exists()
     assert not (area / "best_model.pth").exists()
+
+
+def test_a_person_lets_broken_telemetry_through_with_a_reason(registry, tmp_path):
+    broken = tmp_path / "telemetry"
+    write_partitioned(FleetConfig(links=3, days=3, start="2026-11-01", seed=5), broken)
+    inject(broken, "impossible_values")
+    run = run_config("2026-11", 5, telemetry=broken, registry=registry)
+    accepting = run.model_copy(update={"accept_telemetry": True, "override_reason": "a probe was broken"})
+    checked = steps.validate(steps.pull(steps.plan(accepting, tmp_path / "work")))
+    assert checked.path.endswith("profile.json")
+    area = Path(checked.path).parent
+    assert not read_document(area / "validation.json", "validation")["passed"]  # what failed stays on record
 
 
 def test_a_changed_file_between_two_steps_is_refused(telemetry, registry, tmp_path):
@@ -301,18 +317,31 @@ def test_a_past_run_is_decided_again_under_another_policy_and_nothing_in_it_chan
 def test_under_its_own_thresholds_a_past_run_gets_the_same_verdicts(second, tmp_path, capsys, monkeypatch):
     code, decision = replayed(second, tmp_path, capsys, monkeypatch)
     taken = document(second, "decision")
-    assert (code, decision["outcome"]) == (0 if taken["passed"] else 1, taken["outcome"])
+    codes = {"promote": 0, "reject": 1, "keep": 3}
+    assert (code, decision["outcome"]) == (codes[taken["outcome"]], taken["outcome"])
     assert [one["verdict"] for one in decision["checks"]] == [one["verdict"] for one in taken["checks"]]
 
 
-def test_other_weights_are_drawn_again_from_the_runs_own_forecasts(second, tmp_path, capsys, monkeypatch):
+def test_other_weights_are_measured_again_from_the_runs_own_forecasts(second, tmp_path, capsys, monkeypatch):
     weights = {"throughput_mbps": 1.0, "rtt_ms": 0.0, "packet_loss": 0.0, "jitter_ms": 0.0}
     _, decision = replayed(second, tmp_path, capsys, monkeypatch, champion_rule="superior", target_weights=weights)
     comparison = read_document(Path(second.path).parent / "comparison.json", "comparison")
     checks = {one["id"]: one for one in decision["checks"]}
     alone = comparison["difference"]["per_target"]["throughput_mbps"]
-    assert checks["champion_superior"]["value"] == pytest.approx(alone["high"])
-    assert checks["champion_superior"]["verdict"] == ("pass" if alone["high"] < 0 else "fail")
+    verdict = "pass" if alone["high"] < 0 else "fail" if alone["low"] > 0 else "open"
+    assert checks["champion_mean"]["value"] == pytest.approx(alone["high"])
+    assert checks["champion_mean"]["verdict"] == verdict
+
+
+def test_a_comparison_of_before_intervals_over_days_is_measured_again(second, tmp_path, capsys, monkeypatch):
+    area = Path(shutil.copytree(Path(second.path).parent, tmp_path / "run-2"))
+    comparison = json.loads((area / "comparison.json").read_text())
+    old = {key: value for key, value in comparison["difference"].items() if key not in ("days", "links")}
+    comparison["difference"] = old | {"draws": 10_000, "blocks": {"of": "link and day", "count": 12}}
+    write_document(area / "comparison.json", "comparison", comparison)
+    reference = steps.Reference(str(area / "decision.json"), sha256_of(area / "decision.json"))
+    _, decision = replayed(reference, tmp_path, capsys, monkeypatch)
+    assert decision["checks"] == document(second, "decision")["checks"]
 
 
 def test_what_is_no_run_cannot_be_decided_again(tmp_path, capsys, monkeypatch):

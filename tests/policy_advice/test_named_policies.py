@@ -32,7 +32,7 @@ def test_relative_demands_no_absolute_figure_but_skill_the_champion_and_calibrat
     assert policy.minimum_average_correlation is None
     assert policy.maximum_average_mape_percent is None
     assert policy.minimum_accuracy_percent is None
-    assert (policy.minimum_skill, policy.champion_margin_percent) == (0, 1)
+    assert (policy.minimum_skill, policy.mean_margin_percent, policy.champion_margin_percent) == (0, 1, 3)
     assert (policy.minimum_coverage, policy.maximum_coverage) == (0.85, 0.95)
 
 

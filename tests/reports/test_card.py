@@ -94,7 +94,7 @@ def test_a_rejected_run_has_a_card_with_the_failed_checks_first(tmp_path, docume
     assert '<section class="verdict bad"' in page
     marks = re.findall(r'<td><span class="mark (\w+)">', page)
     assert "fail" in marks
-    assert marks == sorted(marks, key=["fail", "pass", "info", "not_applicable"].index)
+    assert marks == sorted(marks, key=["fail", "open", "pass", "info", "not_applicable"].index)
 
 
 def test_challenger_champion_and_baselines_stand_side_by_side(tmp_path, documents):
@@ -186,18 +186,19 @@ def test_figures_that_are_all_undefined_still_make_a_card(tmp_path, documents):
     assert "n/a" in text_of(card(tmp_path, documents))
 
 
-def test_differences_from_the_champion_stand_with_interval_probability_and_power(tmp_path, documents):
+def test_differences_from_the_champion_stand_with_interval_and_power(tmp_path, documents):
     documents["comparison"]["difference"]["per_target"]["rtt_ms"] |= {
         "percent": -4.25,
         "low": -6.0,
         "high": -2.5,
-        "probability_better": 0.9987,
+        "pooled": {"percent": 1.25, "low": 0.5, "high": 2.0},
+        "autocorrelation": 0.37,
         "smallest_detectable_percent": 2.4,
     }
     text = text_of(card(tmp_path, documents))
-    assert "RTT −4.2 % −6 % to −2.5 % 99.9%" in text
+    assert "RTT −4.2 % −6 % to −2.5 % +1.2 % (+0.5 % to +2 %) 0.37" in text
     assert "2.4 %" in text
-    assert "10,000 resamples" in text
+    assert "test days, each of which is one observation" in text
 
 
 def test_without_a_champion_slices_show_skill_and_nothing_is_compared(tmp_path, documents):
@@ -238,7 +239,12 @@ def test_the_summary_names_what_failed_and_escapes_what_markdown_would_read():
     decision = sample_decision(comparison) | {"version": "v[1](http://evil)<b>"}
     text = summary_markdown(decision, comparison)
     assert "v\\[1\\](http://evil)\\<b\\>" in text
-    assert text.count("- ✗ ") == 8
+    failed = sum(check["verdict"] == "fail" for check in decision["checks"])
+    undecided = sum(check["verdict"] == "open" for check in decision["checks"])
+    assert failed > 0
+    assert text.count("- ✗ ") == min(failed, 8)
+    assert text.count("- ? ") == min(undecided, 8 - min(failed, 8))
+    assert f"- and {failed + undecided - 8} more" in text
     assert "| Weighted mean | +" in text
 
 

@@ -45,4 +45,12 @@ def failures(result: dict) -> dict[str, str]:
 
 
 def errors(result: dict) -> set[str]:
-    return {check["id"] for check in result["checks"] if not check["passed"] and check["severity"] == "error"}
+    return _failed(result, "error")
+
+
+def warnings(result: dict) -> set[str]:
+    return _failed(result, "warning")
+
+
+def _failed(result: dict, severity: str) -> set[str]:
+    return {check["id"] for check in result["checks"] if not check["passed"] and check["severity"] == severity}

@@ -19,13 +19,19 @@ from bwpredict.workspace import areas
 
 logger = logging.getLogger(__name__)
 
+_EXIT_CODES = {"reject": 1, "keep": 3}
+"""Of outcomes that publish nothing."""
+
 
 def decide(
     policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")],
     run: Annotated[str, typer.Option(help="A past run: its id under $BWPREDICT_WORK, or the path of its work area.")],
     output: Annotated[Path | None, typer.Option(help="File for the new decision; without it, none is written.")] = None,
 ) -> None:
-    """Replay a past run's decision under another policy: without training, and publishing nothing."""
+    """Replay a past run's decision under another policy: without training, and publishing nothing.
+
+    Exit code 0: the model would be published; 1: it would be rejected; 3: production would stay.
+    """
     from bwpredict.documents import write_document
     from bwpredict.pipeline.decision import replay
 
@@ -44,7 +50,7 @@ def decide(
         write_document(output, "decision", replayed.after)
         logger.info("Saved to: %s", output)
     if not replayed.after["passed"]:
-        raise typer.Exit(1)
+        raise typer.Exit(_EXIT_CODES[replayed.after["outcome"]])
 
 
 def _area(run: str, work: Path) -> Path:

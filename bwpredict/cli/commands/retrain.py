@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from bwpredict.cli import options
+from bwpredict.cli.identity import user
 from bwpredict.cli.registry_option import Model
 from bwpredict.config import DEFAULT_MODEL, RunConfig, Settings
 from bwpredict.core.code_version import code_version
@@ -32,6 +33,12 @@ def retrain(
     history_months: Annotated[int, typer.Option(help="Months to read, the last one included.")] = 1,
     quantize: options.Quantize = False,
     force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
+    accept_telemetry: Annotated[
+        bool, typer.Option("--accept-telemetry", help="Go on although the telemetry fails validation.")
+    ] = False,
+    override_reason: Annotated[
+        str, typer.Option(help="Why --force-bootstrap or --accept-telemetry is given; the decision shows it.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
     training_config: options.TrainingFile = "",
     policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")] = DEFAULT,
@@ -50,6 +57,8 @@ def retrain(
         "history_months": history_months,
         "quantize": quantize,
         "force_bootstrap": force_bootstrap,
+        "accept_telemetry": accept_telemetry,
+        "override_reason": override_reason,
         "dry_run": dry_run,
         "training_config": training_config,
         "policy": policy,
@@ -59,7 +68,7 @@ def retrain(
 
 
 def _retrain(params: dict[str, Any], settings: Settings, model: NamedModel) -> None:
-    """Raises GateRejected: the challenger did not pass, and nothing was published."""
+    """Raises GateRejected: the challenger was rejected."""
     from bwpredict.pipeline.run_config import run_config
 
     now = datetime.now(UTC)
@@ -72,12 +81,17 @@ def _retrain(params: dict[str, Any], settings: Settings, model: NamedModel) -> N
         settings=settings,
         code_version=code_version(),
         model=model,
+        requested_by=user(),
     )
     _run_all_steps(run, settings.work)
 
 
 def _run_all_steps(run: RunConfig, work: Path) -> None:
-    """Raises GateRejected: the challenger did not pass, and nothing was published."""
+    """Publish what passes; a challenger that only is not shown to be as good leaves production as it is.
+
+    Raises:
+        GateRejected: the challenger was rejected.
+    """
     from bwpredict.documents import read_document
     from bwpredict.errors import GateRejected
     from bwpredict.pipeline import steps
@@ -88,7 +102,9 @@ def _run_all_steps(run: RunConfig, work: Path) -> None:
         logger.info("-- %s", step.__name__)
         reference = step(reference)
     decision = read_document(local_file(reference), "decision")
-    if not decision["passed"]:
+    if decision["outcome"] == "reject":
         raise GateRejected(f"Nothing was published. Report: {local_file(reference, MODEL_CARD)}")
-    if not run.dry_run:
+    if decision["outcome"] == "keep":
+        logger.info("Nothing was published. Report: %s", local_file(reference, MODEL_CARD))
+    elif not run.dry_run:
         steps.publish(reference)

@@ -34,11 +34,14 @@ FROM_A_RUN = (
 _MARKS = {
     "promote": ("good", "✓ promoted"),
     "bootstrap": ("good", "✓ first model"),
+    "forced": ("warn", "! forced"),
+    "keep": ("info", "= production stays"),
     "reject": ("bad", "✗ rejected"),
     "telemetry": ("bad", "✗ telemetry"),
     "unfinished": ("info", "– unfinished"),
     "pass": ("good", "✓ pass"),
     "fail": ("bad", "✗ fail"),
+    "cannot tell": ("warn", "? cannot tell"),
     "warning": ("warn", "! note"),
     "not applicable": ("info", "– left out"),
     "info": ("info", "· noted"),
@@ -125,6 +128,7 @@ def _environment() -> Environment:
         "words": display_name,
         "moment": _moment,
         "describe": decision.check_rows,
+        "outcome": decision.shown_outcome,
         "breakable": _breakable,
     }
     return environment

@@ -1,12 +1,15 @@
 """The retraining DAG's last three tasks, for tests of the approval: what they hand on is a file beside a summary."""
 
 import os
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Param, get_current_context, task
 from bwpredict_airflow.approval import Approval
 from bwpredict_airflow.task_errors import NO_RETRY_ON_A_VERDICT
+
+from bwpredict.workspace.references import make_reference
 
 with DAG(
     "approval",
@@ -26,7 +29,7 @@ with DAG(
         folder.mkdir(parents=True)
         (folder / "summary.md").write_text("**v20261101_000412**: all checks passed {{ not a template }}.\n")
         (folder / "decision.json").write_text("{}")
-        return {"path": str(folder / "decision.json"), "sha256": "0" * 64}
+        return asdict(make_reference(folder / "decision.json"))
 
     @task
     def publish(decision: dict[str, str]) -> str:

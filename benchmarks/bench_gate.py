@@ -1,0 +1,141 @@
+"""How often the gate is right about a challenger whose true quality is known: coverage, promotions, refusals.
+
+make bench-gate ARGS="--pairs 400"
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from common import report
+
+from bwpredict import schema
+from bwpredict.config import GatePolicy
+from bwpredict.evaluation.forecasts import Forecasts
+from bwpredict.evaluation.paired_difference import differences
+from bwpredict.evaluation.slices import compare_slices
+from bwpredict.gate.champion import champion_checks
+
+Floats = npt.NDArray[np.float64]
+
+TARGETS, WINDOWS = len(schema.TARGETS), 24
+OWN = 0.016
+"""Standard deviation of the ratio of the two models' errors that belongs to a link's day."""
+REGIONS = ("us-east", "eu-west", "ap-south", "sa-east")
+DAYS = 7
+
+
+def world(generator: np.random.Generator, links: int, days: int, common: float) -> tuple[Floats, Floats]:
+    """Absolute errors [links, days, windows, targets] of a champion and a challenger that are truly equal.
+
+    Links differ in size by more than an order of magnitude. Of the day-to-day variance of the two models' ratio the
+    share `common` belongs to the day (weather, routes, events) and the rest to the link and day.
+    """
+    size = generator.lognormal(0, 1.2, (links, 1, 1, TARGETS))
+    hard = generator.gamma(9, 1 / 9, (links, days, 1, 1))
+    day = OWN * np.sqrt(common / (1 - common))
+    ratio = day * generator.normal(size=(1, days, 1, TARGETS)) + OWN * generator.normal(size=(links, days, 1, TARGETS))
+    base = size * hard * generator.exponential(size=(links, days, WINDOWS, TARGETS))
+    noise = generator.lognormal(0, 0.05, (2, links, days, WINDOWS, TARGETS))
+    return base * noise[0], base * noise[1] * np.exp(ratio - (day**2 + OWN**2) / 2)
+
+
+def forecasts_with(champion: Floats, challenger: Floats) -> Forecasts:
+    """Forecasts with these errors above an actual value of 0, of links in four regions."""
+    links, days, windows, targets = champion.shape
+    number = np.arange(links * days * windows)
+    models = {"challenger": challenger, "champion": champion}
+    return Forecasts(
+        targets=schema.TARGETS[:targets],
+        actual=np.zeros((len(number), targets), np.float32),
+        models={name: errors.reshape(-1, targets).astype(np.float32) for name, errors in models.items()},
+        link=number // (days * windows),
+        timestamps=number // windows % days * 86_400 + number % windows * (86_400 // windows),
+        links=pd.DataFrame(
+            {
+                "node_id": range(links),
+                "peer_id": range(links),
+                "region": [REGIONS[link % len(REGIONS)] for link in range(links)],
+            }
+        ),
+    )
+
+
+def judged(forecasts: Forecasts, policy: GatePolicy, *, slices: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
+    """The difference, and what the gate's checks against the champion make of it: kind of check → worst verdict."""
+    mae = {name: errors.mean(axis=0) for name, errors in forecasts.absolute_errors().items()}
+    difference = differences(forecasts, weights=policy.weights)
+    comparison = {
+        "models": {
+            name: {"per_target": {target: {"mae": float(values[place])} for place, target in enumerate(schema.TARGETS)}}
+            for name, values in mae.items()
+        },
+        "difference": difference,
+        "slices": compare_slices(forecasts, np.ones(forecasts.actual.shape)) if slices else {"rows": []},
+    }
+    found: dict[str, str] = {}
+    for check in champion_checks(comparison, policy, "champion", ""):
+        kind = check.id.partition(".")[0]
+        if check.verdict in ("fail", "open") and found.get(kind) != "fail":
+            found[kind] = check.verdict
+    return difference, found
+
+
+def measure(links: int, common: float, pairs: int, *, days: int = DAYS, seed: int = 11) -> dict[str, Any]:
+    """Of so many pairs of models: how often the intervals hold the truth, and what the gate decides."""
+    generator, policy = np.random.default_rng(seed), GatePolicy()
+    held: list[bool] = []
+    outcomes: dict[str, list[str]] = {"equal": [], "margin": []}
+    for _ in range(pairs):
+        champion, challenger = world(generator, links, days, common)
+        for name, worse in (("equal", 1.0), ("margin", 1 + policy.mean_margin_percent / 100)):
+            difference, found = judged(forecasts_with(champion, challenger * worse), policy)
+            outcomes[name].append("reject" if "fail" in found.values() else "keep" if found else "promote")
+            if name == "equal":
+                held += [one["low"] <= 0 <= one["high"] for one in difference["per_target"].values()]
+    return {
+        "links": links,
+        "days": days,
+        "day variance in common": common,
+        "pairs": pairs,
+        "coverage": float(np.mean(held)),
+        "equal promoted": outcomes["equal"].count("promote") / pairs,
+        "equal rejected": outcomes["equal"].count("reject") / pairs,
+        "margin promoted": outcomes["margin"].count("promote") / pairs,
+        "margin rejected": outcomes["margin"].count("reject") / pairs,
+    }
+
+
+def refused_by_parts(links: int, common: float, pairs: int, seed: int = 23) -> float:
+    """The share of equal challengers that slices or links refuse."""
+    generator, policy = np.random.default_rng(seed), GatePolicy()
+    refused = 0
+    for _ in range(pairs):
+        _, found = judged(forecasts_with(*world(generator, links, DAYS, common)), policy, slices=True)
+        refused += "fail" in (found.get("slices"), found.get("links"))
+    return refused / pairs
+
+
+def main() -> None:
+    """Measure over the fleets and the shares of the day's variance that all links have in common."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=400)
+    parser.add_argument("--pairs-for-parts", type=int, default=60)
+    parser.add_argument("--links", type=int, nargs="+", default=[8, 20, 100])
+    parser.add_argument("--common", type=float, nargs="+", default=[0.0, 0.25, 0.5])
+    arguments = parser.parse_args()
+    rows = []
+    for links in arguments.links:
+        for common in arguments.common:
+            row = measure(links, common, arguments.pairs)
+            parts = refused_by_parts(links, common, arguments.pairs_for_parts)
+            rows.append(row | {"pairs for parts": arguments.pairs_for_parts, "equal refused by slices or links": parts})
+    report("gate", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Two models' absolute errors, summed by link and day, and in units of each link's own error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bwpredict.datasets.windows import DAY_SECONDS
+from bwpredict.evaluation.forecasts import Forecasts
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.integer[Any]]
+
+_WHOLE = 0.5
+"""A day counts as whole with at least this share of the windows of the fullest day."""
+_SMALLEST_UNIT = 0.01
+"""A link's unit is at least this share of the median link's: a link without errors must not decide alone."""
+
+
+@dataclass(frozen=True)
+class Daily:
+    """Of l links and d days with a window; sums over windows."""
+
+    links: Integers
+    """[l], positions in `Forecasts.links`."""
+    days: Integers
+    """[d], days since 1970-01-01 UTC, ascending."""
+    windows: Floats
+    """[l, d], numbers of windows."""
+    own: Floats
+    """[t, l, d], the challenger's errors."""
+    theirs: Floats
+    """[t, l, d], the other model's errors."""
+
+    @property
+    def whole_days(self) -> int:
+        """How many days have at least half of the windows of the fullest day."""
+        counts = self.windows.sum(axis=0)
+        return int((counts >= _WHOLE * counts.max(initial=0)).sum())
+
+    def scaled(self, target: int) -> tuple[Floats, Floats]:
+        """What the challenger's errors are above the other model's, and what they are relative to, both [l, d].
+
+        In units of each link's error by the other model; the second sums to a link's number of windows.
+        """
+        own, theirs = self.own[target], self.theirs[target]
+        windows = self.windows.sum(axis=1, keepdims=True)
+        unit = theirs.sum(axis=1, keepdims=True) / windows
+        floored = np.maximum(unit, _SMALLEST_UNIT * np.median(unit[unit > 0])) if (unit > 0).any() else unit
+        scale = np.where(floored == 0, 1.0, floored)
+        with np.errstate(invalid="ignore"):  # infinite errors: undefined
+            return (own - theirs) / scale, (theirs + (floored - unit) * self.windows) / scale
+
+
+def daily_errors(forecasts: Forecasts, rival: str) -> Daily:
+    """The errors of "challenger" and of the model `rival`."""
+    links, link = np.unique(forecasts.link, return_inverse=True)
+    days, day = np.unique(forecasts.timestamps // DAY_SECONDS, return_inverse=True)
+    shape, code = (len(links), len(days)), link * len(days) + day
+
+    def summed(weights: Floats | None) -> Floats:
+        return np.bincount(code, weights=weights, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+
+    def errors(model: str) -> Floats:
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(forecasts.models[model].astype(np.float64) - forecasts.actual)
+        return np.stack([summed(column) for column in apart.T])
+
+    return Daily(links, days, summed(None), errors("challenger"), errors(rival))

@@ -1,0 +1,41 @@
+"""Ratios of sums over days, with Student's t intervals: a day is one observation, whatever the number of links."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import t as student_t
+
+Floats = npt.NDArray[np.float64]
+
+FEWEST_DAYS = 4
+"""With fewer days there is no interval: three degrees of freedom are the least that tell anything."""
+
+
+def ratio_over_days(above: Floats, base: Floats) -> tuple[Floats, Floats]:
+    """Percent [...] that the sum of `above` is of that of `base`, both [..., days], and each day's influence on it.
+
+    0 where both are 0 on every day; infinite, with an undefined influence, over a base of 0.
+    """
+    total = base.sum(axis=-1, keepdims=True)
+    nothing = (total == 0) & (above == 0).all(axis=-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(nothing, 0.0, above.sum(axis=-1, keepdims=True) / total)
+        influence = np.where(nothing, 0.0, 100 * (above - ratio * base) / total)
+    return 100 * ratio[..., 0], influence
+
+
+def deviation(influence: Floats) -> Floats:
+    """[...], the standard error of a ratio, from each day's influence [..., days]; NaN for one day."""
+    days = influence.shape[-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.sqrt(np.float64(days) / (days - 1) * (influence**2).sum(axis=-1)))
+
+
+def half_width(influence: Floats, whole_days: Any, probability: Any) -> Floats:
+    """[...], how far the bound of this one-sided probability lies from the ratio; NaN for too few whole days."""
+    enough = np.asarray(whole_days) >= FEWEST_DAYS
+    quantile = student_t.ppf(probability, np.where(enough, whole_days, FEWEST_DAYS) - 1)
+    return np.asarray(np.where(enough, quantile * deviation(influence), np.nan))

@@ -1,0 +1,40 @@
+"""How often the gate is right on simulated pairs of models: `make bench-gate` with fewer pairs."""
+
+import numpy as np
+import pytest
+from bench_gate import forecasts_with, judged, measure, refused_by_parts, world
+
+from bwpredict.config import GatePolicy
+
+PAIRS = 100
+WORLDS = [(links, common) for links in (8, 20, 100) for common in (0.0, 0.25, 0.5)]
+
+
+def most(chance, tries):
+    """What a rate of this chance stays under, in all but 1 of 1,000 simulations."""
+    return chance + 3.1 * np.sqrt(chance * (1 - chance) / tries)
+
+
+@pytest.mark.parametrize(("links", "common"), WORLDS)
+def test_intervals_hold_the_truth_and_a_challenger_at_the_margin_is_rarely_promoted(links, common):
+    found = measure(links, common, PAIRS)
+    assert 0.95 - 3.1 * np.sqrt(0.95 * 0.05 / (4 * PAIRS)) <= found["coverage"] <= 0.99
+    assert found["margin promoted"] <= most(0.04, PAIRS)
+    assert found["equal rejected"] <= most(0.05, PAIRS)
+
+
+def test_an_equal_challenger_is_promoted_where_links_have_nothing_in_common():
+    assert measure(8, 0.0, PAIRS)["equal promoted"] >= 0.8
+
+
+@pytest.mark.parametrize("common", [0.0, 0.5])
+def test_slices_and_links_together_rarely_refuse_an_equal_challenger(common):
+    assert refused_by_parts(20, common, 20) <= 0.05
+
+
+def test_a_challenger_that_halves_its_worth_on_a_few_small_links_is_refused():
+    champion, challenger = world(np.random.default_rng(3), 100, 7, 0.25)
+    small = np.argsort(champion.mean((1, 2, 3)))[:5]
+    challenger[small] *= 1.5
+    _, found = judged(forecasts_with(champion, challenger), GatePolicy())
+    assert found["links"] == "fail"
