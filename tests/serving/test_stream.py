@@ -96,7 +96,7 @@ def test_steps_give_what_the_file_gives_for_the_same_history(stream, frame, regi
     assert (found.forecasts.valid_at == frame.timestamps[59] + 900).all()
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations(range(3)))
 def test_the_order_of_links_does_not_matter(pulled, frame, order):
     one, other = Stream(pulled), Stream(pulled)
