@@ -146,7 +146,14 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
     write_document(folder / LATENCY, "latency", latency)
     few = split["validation"].spread(conformance.REAL_WINDOWS).inputs()
     cases = {"real": few, **onnx_export.extreme_windows(real)}
-    conformance.write_vectors(folder / CONFORMANCE_NAME, path, cases, version=run.version, relative=parity["tolerance"])
+    sequences = conformance.sequence_vectors(
+        stream, _stream_samples(split)[: conformance.REAL_SEQUENCES, : conformance.SEQUENCE_MINUTES],
+        relative=onnx_export.PARITY_TOLERANCE,
+    )  # fmt: skip
+    conformance.write_vectors(
+        folder / CONFORMANCE_NAME, path, cases,
+        version=run.version, relative=parity["tolerance"], sequences=sequences,
+    )  # fmt: skip
     logger.info(
         "%s: largest relative difference to torch %s, single window p50 %s ms, p99 %s ms",
         path.name, parity["max_relative_error"], latency["p50_ms"], latency["p99_ms"],

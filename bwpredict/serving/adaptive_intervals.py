@@ -1,12 +1,16 @@
 """Intervals that follow each link: wider after misses, narrower while they hold.
 
 Adaptive conformal inference (Gibbs and Candès, "Adaptive Conformal Inference Under Distribution Shift", NeurIPS 2021),
-here on the half-width in log space: a factor for each link and target goes up by `RATE * level` with each miss, and
-down by `RATE * (1 - level)` with each hit, so that in the long run the level's share of the samples lies inside.
+here on the half-width in log space: a factor for each link and target goes up by `step * level` with each miss, and
+down by `step * (1 - level)` with each hit, so that in the long run the level's share of the samples lies inside. The
+step decays from a large one (Angelopoulos, Barber and Bates, "Online conformal prediction with decaying step sizes",
+ICML 2024), so that a link on which the calibrated width is wrong reaches its own within hours. It stays above
+`LEAST_STEP`, so that the factor goes on following the link.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,31 +18,43 @@ import numpy.typing as npt
 
 from bwpredict import schema
 
-RATE = 0.02
+FIRST_STEP, LEAST_STEP = 0.2, 0.03
 """Of the logarithm of the factor."""
-LARGEST_LOG_FACTOR = 3.0
-PENDING = 64
-"""Forecasts of a link that wait for what comes true; older ones are forgotten."""
+DECAY_SAMPLES = 60
+"""The step falls with the square root of the samples, counted in these."""
+LEAST_LOG_FACTOR, LARGEST_LOG_FACTOR = -3.0, 5.0
+"""Beyond what links need: coverage is not held at a bound. A target that stays at zero never misses, and its factor
+stops at the lower one, from which it can come back."""
+SPARE = 2
+"""Pending intervals of a link beyond those of one horizon: samples do not come to the second."""
 _FLOORS = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS], np.float32)
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 
-def _no_floats(*shape: int) -> Floats:
-    return np.zeros((0, *shape), np.float32)
-
-
 @dataclass
 class AdaptiveIntervals:
     """The factor of each link and target, and the intervals that wait for what comes true; a row for each link."""
 
-    log_factor: Floats = field(default_factory=lambda: _no_floats(len(schema.TARGETS)))
+    cadence_seconds: int
+    horizon_seconds: int
+    log_factor: Floats = field(init=False)
     """[links, targets]"""
-    due_at: Rows = field(default_factory=lambda: np.zeros((0, PENDING), np.int64))
-    """[links, PENDING], unix seconds that the intervals are for; 0: none."""
-    bounds: Floats = field(default_factory=lambda: _no_floats(PENDING, 2, len(schema.TARGETS)))
-    """[links, PENDING, 2, targets], lower and upper."""
+    learnt: npt.NDArray[np.int32] = field(init=False)
+    """[links, targets], samples that the factor has followed."""
+    due_at: Rows = field(init=False)
+    """[links, pending], unix seconds that the intervals are for; 0: none."""
+    bounds: Floats = field(init=False)
+    """[links, pending, 2, targets], lower and upper."""
+
+    def __post_init__(self) -> None:
+        """No link is known yet."""
+        pending, targets = math.ceil(self.horizon_seconds / self.cadence_seconds) + SPARE, len(schema.TARGETS)
+        self.log_factor = np.zeros((0, targets), np.float32)
+        self.learnt = np.zeros((0, targets), np.int32)
+        self.due_at = np.zeros((0, pending), np.int64)
+        self.bounds = np.zeros((0, pending, 2, targets), np.float32)
 
     def grow(self, links: int) -> None:
         """Have rows for so many links."""
@@ -48,7 +64,7 @@ class AdaptiveIntervals:
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """All that is remembered."""
-        return {"log_factor": self.log_factor, "due_at": self.due_at, "bounds": self.bounds}
+        return {name: getattr(self, name) for name in ("log_factor", "learnt", "due_at", "bounds")}
 
     def restore(self, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
         """Take over what `arrays` gave."""
@@ -56,19 +72,22 @@ class AdaptiveIntervals:
             setattr(self, name, arrays[name])
 
     def learn(self, rows: Rows, at: int, actual: Floats) -> None:
-        """Compare targets [n, targets] of a moment with the intervals that were made for it; NaN: nothing is learnt."""
-        due = self.due_at[rows] == at
-        judged = np.nonzero(due.any(axis=1))[0]
-        if not len(judged):
-            return
-        place = due[judged].argmax(axis=1)
-        lower, upper = self.bounds[rows[judged], place].transpose(1, 0, 2)
-        value = actual[judged]
+        """Compare targets [n, targets] of a moment with the intervals that were made for it; NaN: nothing is learnt.
+
+        An interval is for a moment if no more than half a cadence lies between: samples do not come to the second.
+        """
+        apart = np.abs(self.due_at[rows] - at)
+        place = apart.argmin(axis=1)
+        judged = np.nonzero(2 * apart.min(axis=1) <= self.cadence_seconds)[0]
+        which, place, value = rows[judged], place[judged], actual[judged]
+        lower, upper = self.bounds[which, place].transpose(1, 0, 2)
         missed = (value < lower) | (value > upper)
-        change = RATE * (missed - (1 - schema.INTERVAL_LEVEL))
-        updated = self.log_factor[rows[judged]] + np.where(np.isfinite(value), change, 0)
-        self.log_factor[rows[judged]] = updated.clip(-LARGEST_LOG_FACTOR, LARGEST_LOG_FACTOR)
-        self.due_at[rows[judged], place] = 0
+        known = np.isfinite(value)
+        step = np.maximum(LEAST_STEP, FIRST_STEP / np.sqrt(1 + self.learnt[which] / DECAY_SAMPLES))
+        change = np.where(known, step * (missed - (1 - schema.INTERVAL_LEVEL)), 0)
+        self.log_factor[which] = (self.log_factor[which] + change).clip(LEAST_LOG_FACTOR, LARGEST_LOG_FACTOR)
+        self.learnt[which] += known
+        self.due_at[which, place] = 0
 
     def widen(self, rows: Rows, output: Floats, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
         """The bounds [n, targets] with each link's factor on their distance to the median, in log space."""
@@ -79,8 +98,8 @@ class AdaptiveIntervals:
         _, maximum = schema.physical_bounds(schema.TARGETS)
         return np.clip(below, 0, output).astype(np.float32), np.clip(above, output, maximum).astype(np.float32)
 
-    def remember(self, rows: Rows, due_at: int, lower: Floats, upper: Floats) -> None:
-        """Keep the intervals of a moment until it comes."""
+    def remember(self, rows: Rows, at: int, lower: Floats, upper: Floats) -> None:
+        """Keep the intervals that were made at a moment until what they are for comes true."""
         place = self.due_at[rows].argmin(axis=1)  # an empty place, or the oldest
-        self.due_at[rows, place] = due_at
+        self.due_at[rows, place] = at + self.horizon_seconds
         self.bounds[rows, place] = np.stack((lower, upper), axis=1)

@@ -26,7 +26,7 @@ from typing import Any
 from filelock import FileLock
 
 from bwpredict.documents import read_document, write_document
-from bwpredict.errors import BwPredictError, ConfigError, ModelError, ObjectCorruptError
+from bwpredict.errors import BwPredictError, ConfigError, DocumentError, ModelError, ObjectCorruptError
 from bwpredict.inference.guard import check_onnx
 from bwpredict.provenance.signing import TrustedKeys
 from bwpredict.registry.layout import CONFORMANCE_NAME, ENVELOPE_NAME, metadata_name, onnx_name, stream_onnx_name
@@ -168,8 +168,13 @@ def _current(dest: Path) -> Path | None:
 
 def _is_whole(folder: Path, sha256: str) -> bool:
     """Whether the delivered files are there as they were delivered: a person may have touched them."""
-    model, metadata = folder / MODEL, folder / METADATA
-    return model.is_file() and metadata.is_file() and sha256_of(model) == sha256
+    try:
+        _content(folder / MODEL, sha256)
+        if "streaming" in read_document(folder / METADATA, "model_metadata"):
+            read_stream(folder)
+    except (ModelError, DocumentError):
+        return False
+    return True
 
 
 def _fetch(store: Store, version: str, sha256: str, folder: Path) -> None:
@@ -184,6 +189,11 @@ def _fetch(store: Store, version: str, sha256: str, folder: Path) -> None:
         links[STREAM_MODEL] = stream
     for link, name in links.items():
         _link(folder / link, name)
+    if stream not in published and "streaming" in read_document(folder / METADATA, "model_metadata"):
+        raise ObjectCorruptError(
+            f"{store.uri}: the metadata of {version} names a stream model, but the manifest lacks {stream}: the version"
+            " was published incomplete. Run `bwpredict rollback` or publish a new version."
+        )
 
 
 def require_signature(folder: Path, trusted: TrustedKeys | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ LONGEST_GAP_MINUTES = 1440
 """A longer gap counts as one of a day: by then the longest moving average has faded."""
 WARM_SHARE = 0.99
 """Of the links that are warm with the model before, until the next one takes over: some links go silent."""
-_FORMAT = 1
+_FORMAT = 2
 
 Floats = npt.NDArray[np.float32]
 Link = tuple[int, int]
@@ -51,6 +52,8 @@ class StreamForecasts:
     """[n, horizons, quantiles, targets], raw units."""
     late: list[Link]
     """Links whose sample was not newer than their last one; it was left out."""
+    early: list[Link]
+    """Links whose sample lies more than one cadence in the future; it was left out."""
 
 
 @dataclass
@@ -61,11 +64,16 @@ class _Fleet:
     folder: Path
     contract: ServingContract
     row: dict[Link, int] = field(default_factory=dict)
-    state: Floats = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    state: Floats = field(init=False)
     first_at: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     last_at: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """Unix seconds of the first and the last sample; 0: none yet."""
-    intervals: AdaptiveIntervals = field(default_factory=AdaptiveIntervals)
+    intervals: AdaptiveIntervals = field(init=False)
+
+    def __post_init__(self) -> None:
+        """No link is known yet."""
+        self.state = self.model.empty_state(0)
+        self.intervals = AdaptiveIntervals(self.model.cadence_seconds, 60 * self.model.horizon_minutes)
 
     def rows_of(self, links: Sequence[Link]) -> npt.NDArray[np.int64]:
         """[n], with new rows for links that are new."""
@@ -73,35 +81,50 @@ class _Fleet:
             self.row.setdefault(link, len(self.row))
         missing = len(self.row) - len(self.last_at)
         if missing:
-            self.state = np.concatenate(
-                (self.state.reshape(-1, self.model.state_size), self.model.empty_state(missing))
-            )
+            self.state = np.concatenate((self.state, self.model.empty_state(missing)))
             nothing = np.zeros(missing, np.int64)
             self.first_at, self.last_at = (np.concatenate((each, nothing)) for each in (self.first_at, self.last_at))
             self.intervals.grow(len(self.row))
         return np.fromiter((self.row[link] for link in links), np.int64, len(links))
 
-    def skip_to(self, rows: npt.NDArray[np.int64], at: int) -> None:
-        """Feed the minutes that are missing between the links' last samples and `at`: a gap is an input too."""
-        seconds = np.where(self.last_at[rows] > 0, at - self.last_at[rows], 0)
-        gaps = np.round(seconds / self.model.cadence_seconds).astype(np.int64) - 1
-        gaps = np.minimum(gaps, LONGEST_GAP_MINUTES * 60 // self.model.cadence_seconds)
-        for gap in np.unique(gaps[gaps > 0]):
-            which = rows[gaps == gap]
-            nothing = np.full((len(which), int(gap), len(schema.FEATURES)), np.nan, np.float32)
-            self.state[which] = self.model.follow(nothing, self.state[which])
-
     def step(self, rows: npt.NDArray[np.int64], samples: Floats, at: int) -> Step:
         """Samples [n, features] of one moment to forecasts, with intervals that follow each link."""
-        self.skip_to(rows, at)
+        self._skip_to(rows, at)
         self.intervals.learn(rows, at, samples[:, : len(schema.TARGETS)])
-        answer = self.model.step(samples[:, None], self.state[rows])
-        self.state[rows] = answer.next_state
+        answer = self._forecast(rows, samples, at)
         self.first_at[rows] = np.where(self.first_at[rows] > 0, self.first_at[rows], at)
         self.last_at[rows] = at
+        return answer
+
+    def _forecast(self, rows: npt.NDArray[np.int64], samples: Floats, at: int) -> Step:
+        answer = self.model.step(samples[:, None], self.state[rows])
+        self.state[rows] = answer.next_state
         lower, upper = self.intervals.widen(rows, answer.output, answer.lower, answer.upper)
-        self.intervals.remember(rows, at + 60 * self.model.horizon_minutes, lower, upper)
+        self.intervals.remember(rows, at, lower, upper)
         return answer._replace(lower=lower, upper=upper)
+
+    def _skip_to(self, rows: npt.NDArray[np.int64], at: int) -> None:
+        """Feed the minutes that are missing between the links' last samples and `at`: a gap is an input too.
+
+        Forecasts from the last minutes of a gap are for moments after it, so the intervals learn from them.
+        """
+        cadence = self.model.cadence_seconds
+        seconds = np.where(self.last_at[rows] > 0, at - self.last_at[rows], 0)
+        gaps = np.round(seconds / cadence).astype(np.int64) - 1
+        gaps = np.minimum(gaps, LONGEST_GAP_MINUTES * 60 // cadence)
+        pending = 60 * self.model.horizon_minutes // cadence
+        for gap in np.unique(gaps[gaps > pending]):
+            which = rows[gaps == gap]
+            nothing = np.full((len(which), int(gap) - pending, len(schema.FEATURES)), np.nan, np.float32)
+            self.state[which] = self.model.follow(nothing, self.state[which])
+        for before in range(min(pending, int(gaps.max(initial=0))), 0, -1):
+            which = rows[gaps >= before]
+            nothing = np.full((len(which), len(schema.FEATURES)), np.nan, np.float32)
+            self._forecast(which, nothing, at - before * cadence)
+
+    def is_early(self, at: int, now: float) -> bool:
+        """Whether samples of `at` lie in the future at `now`; clocks may differ by one cadence."""
+        return at > now + self.model.cadence_seconds
 
     def warm(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """[n], whether each link has been followed for the warm-up time."""
@@ -114,6 +137,9 @@ class Stream:
 
     Many threads may use one; steps are taken one after another. `reload` warms a new model beside the old one, which
     goes on until the new one has followed the links for its warm-up time.
+
+    After a gap of at most `LONGEST_GAP_MINUTES`, forecasts and intervals are those of a stream that was told of every
+    missing minute; after a swap, they are those of a stream that began with the new model at the reload.
     """
 
     def __init__(
@@ -158,18 +184,26 @@ class Stream:
             return list(self._fleet.row)
 
     def step(
-        self, links: Sequence[Link], samples: npt.NDArray[np.floating[Any]], *, columns: Sequence[str], at: int
+        self,
+        links: Sequence[Link],
+        samples: npt.NDArray[np.floating[Any]],
+        *,
+        columns: Sequence[str],
+        at: int,
+        now: float | None = None,
     ) -> StreamForecasts:
         """Take the samples of one minute, and forecast from them.
 
         Links may be left out, and new ones may appear. A sample that is not newer than its link's last one is left
-        out; minutes that were skipped count as missing.
+        out (`late`), and so is one that lies more than one cadence in the future (`early`): it would make the link's
+        real samples late. Minutes that were skipped count as missing.
 
         Args:
             links: (node_id, peer_id) of each row, none twice.
             samples: [n, features], raw units; NaN where a value is missing.
             columns: names of the samples' columns, in their order: the model's, or the call is refused.
             at: unix second (UTC) of the samples.
+            now: unix second; by default the clock's.
 
         Raises:
             InputError: shape, order or a value are not what the model was made for; nothing is changed.
@@ -178,6 +212,9 @@ class Stream:
         given = _checked(links, samples, columns)
         with self._lock:
             fleet = self._fleet
+            early = list(links) if fleet.is_early(at, time.time() if now is None else now) else []
+            if early:
+                links, given = [], given[:0]
             rows = fleet.rows_of(links)
             fresh = fleet.last_at[rows] < at
             taken = [link for link, new in zip(links, fresh, strict=True) if new]
@@ -187,15 +224,26 @@ class Stream:
             if self._next:
                 self._next.step(self._next.rows_of(taken), given[fresh], at)
                 self._take_over_when_warm(taken)
-        return _named(fleet, answer, taken, warm, late, at)
+        return _named(fleet, answer, taken, at, warm=warm, late=late, early=early)
 
-    def warm_up(self, history: TelemetryFrame) -> None:
+    def warm_up(self, history: TelemetryFrame, *, now: float | None = None) -> None:
         """Follow the links through telemetry of the past, forecasting nothing; a link goes on from its last sample.
 
+        Args:
+            history: its samples have the model's cadence.
+            now: unix second; by default the clock's.
+
         Raises:
-            InputError: the history has another cadence than the model.
+            InputError: the history has another cadence than the model, or reaches into the future; nothing is changed.
         """
+        moment = time.time() if now is None else now
+        newest = int(history.timestamps.max(initial=0))
         with self._lock:
+            if self._fleet.is_early(newest, moment):
+                raise InputError(
+                    f"the history's newest sample lies {newest - moment:.0f} s in the future;"
+                    " expected unix seconds (UTC) of the past."
+                )
             for fleet in (self._fleet, *([self._next] if self._next else [])):
                 links = _follow(fleet, history)
             self._take_over_when_warm(links)
@@ -223,7 +271,7 @@ class Stream:
             told = {"format": _FORMAT, "version": fleet.model.version, "state_version": fleet.model.state_version}
             arrays = {
                 "links": np.array(list(fleet.row), np.int64).reshape(-1, 2),
-                "state": fleet.state.reshape(-1, fleet.model.state_size),
+                "state": fleet.state,
                 "first_at": fleet.first_at,
                 "last_at": fleet.last_at,
                 **fleet.intervals.arrays(),
@@ -294,7 +342,14 @@ def _checked(links: Sequence[Link], samples: npt.NDArray[np.floating[Any]], colu
 
 
 def _named(
-    fleet: _Fleet, answer: Step, links: list[Link], warm: npt.NDArray[np.bool_], late: list[Link], at: int
+    fleet: _Fleet,
+    answer: Step,
+    links: list[Link],
+    at: int,
+    *,
+    warm: npt.NDArray[np.bool_],
+    late: list[Link],
+    early: list[Link],
 ) -> StreamForecasts:
     found = {"output": answer.output, "lower": answer.lower, "upper": answer.upper}
     times = np.full(len(links), at, np.int64)
@@ -306,6 +361,7 @@ def _named(
         quantile_levels=fleet.model.quantiles,
         quantiles=answer.quantiles,
         late=late,
+        early=early,
     )
 
 
@@ -332,6 +388,8 @@ def _read_snapshot(path: Path, model: StreamModel) -> dict[str, npt.NDArray[Any]
         told = json.loads(str(arrays.pop("told")))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ModelError(f"{path}: is no snapshot of a stream, or not a whole one; warm up from history.") from error
+    if told.get("format") != _FORMAT:
+        raise ModelError(f"{path}: was written by another version of bwpredict; warm up from history.")
     expected = {"format": _FORMAT, "version": model.version, "state_version": model.state_version}
     if told != expected or arrays["state"].shape[1:] != (model.state_size,):
         raise ModelError(

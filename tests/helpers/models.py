@@ -144,8 +144,13 @@ def restless_model(split: Split, *, std: float) -> Forecaster:
     return model.eval()
 
 
-def publish_stream_model(store: Store, folder: Path, version: str, model: Any, *, champion: str | None = None) -> Path:
-    """Publish an untrained network with both of its files as `version`; the folder that they were published from."""
+def publish_stream_model(
+    store: Store, folder: Path, version: str, model: Any, *, champion: str | None = None, in_manifest: bool = True
+) -> Path:
+    """Publish an untrained network with both of its files as `version`; the folder that they were published from.
+
+    `in_manifest` False: the file for streams is in the metadata, but not among the published files.
+    """
     challenger = a_challenger(folder, version, champion=champion)
     area = challenger.folder
     properties = model_properties(model, version=version, snapshot_id="abc")
@@ -155,5 +160,6 @@ def publish_stream_model(store: Store, folder: Path, version: str, model: Any, *
     metadata["streaming"] = streaming_contract(model, version) | {"sha256": sha256_of(stream_file)}
     (area / metadata_name(version)).write_text(json.dumps(metadata))
     challenger = challenger.decided(challenger_sha256=sha256_of(windows_file))
-    published(store, challenger, files=[*required_files(version), stream_file.name], now=NOW)
+    files = [*required_files(version), *([stream_file.name] if in_manifest else [])]
+    published(store, challenger, files=files, now=NOW)
     return area

@@ -134,7 +134,10 @@ def test_what_is_published_can_be_pulled_and_served_and_says_what_it_was_made_fr
     version = read_production(store).version
     delivery = deliver(store, tmp_path / "dest")
     assert Predictor(tmp_path / "dest").version == version
-    assert len(read_document(delivery.folder / "conformance.json", "conformance")["cases"]) == 13
+    vectors = read_document(delivery.folder / "conformance.json", "conformance")
+    assert len(vectors["cases"]) == 13
+    sequences = {case["case"]: len(case["input"]) for case in vectors["sequences"]["cases"]}
+    assert sequences == {"real 1": 40, "real 2": 40, "real 3": 40, "gap": 40}
     fetch(store, version, ["provenance.json", "snapshot.json"], tmp_path)
     statement, pinned = (read_document(tmp_path / f"{kind}.json", kind) for kind in ("provenance", "snapshot"))
     subjects = {subject["name"] for subject in statement["subject"]}

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from challengers import NOW, V1, V2
-from models import publish_model
+from frames import whole_days
+from models import publish_model, publish_stream_model, restless_model
 
+from bwpredict.config import SplitConfig
+from bwpredict.datasets.windows import index_windows, split_windows
 from bwpredict.documents import read_document
 from bwpredict.errors import (
     BwPredictError,
@@ -22,9 +26,9 @@ from bwpredict.errors import (
 )
 from bwpredict.provenance.published import require_signed
 from bwpredict.provenance.signing import TrustedKeys, load_signer
-from bwpredict.registry.layout import ENVELOPE_NAME, model_key, onnx_name
+from bwpredict.registry.layout import ENVELOPE_NAME, model_key, onnx_name, stream_onnx_name
 from bwpredict.registry.promotion import rollback
-from bwpredict.serving.delivery import METADATA, MODEL, deliver, read_pair, watch
+from bwpredict.serving.delivery import METADATA, MODEL, STREAM_MODEL, deliver, read_pair, read_stream, watch
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import sha256_of
@@ -171,6 +175,48 @@ def test_a_reader_that_resolves_once_gets_a_pair_while_versions_change(store: St
     deliver(store, dest)
     assert opened == first.folder.resolve()
     assert read_pair(opened)[1]["version"] == V1
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    return restless_model(split_windows(index_windows(whole_days(6, links=1), 20, 15), SplitConfig()), std=0.05)
+
+
+@pytest.mark.parametrize("name", [STREAM_MODEL, stream_onnx_name(V2)])
+def test_a_stream_file_that_somebody_deleted_or_touched_is_fetched_again(
+    store: Store, tmp_path: Path, network: Any, name: str
+) -> None:
+    publish_stream_model(store, tmp_path, V2, network, champion=V1)
+    delivery = deliver(store, tmp_path / "dest")
+    (delivery.folder / name).unlink()
+    assert deliver(store, tmp_path / "dest").changed
+    assert read_stream(delivery.folder)[1]["version"] == V2
+    (delivery.folder / stream_onnx_name(V2)).write_bytes(b"touched")
+    assert deliver(store, tmp_path / "dest").changed
+    assert read_stream(delivery.folder)[1]["version"] == V2
+    assert not deliver(store, tmp_path / "dest").changed
+
+
+def test_metadata_that_somebody_broke_is_fetched_again(store: Store, tmp_path: Path) -> None:
+    delivery = deliver(store, tmp_path / "dest")
+    (delivery.folder / METADATA).write_text("{")
+    assert deliver(store, tmp_path / "dest").changed
+    assert pair_in(tmp_path / "dest") == V1
+
+
+def test_a_version_whose_manifest_lacks_the_stream_file_of_its_metadata_is_refused(
+    store: Store, tmp_path: Path, network: Any
+) -> None:
+    deliver(store, tmp_path / "dest")
+    publish_stream_model(store, tmp_path, V2, network, champion=V1, in_manifest=False)
+    with pytest.raises(ObjectCorruptError) as refused:
+        deliver(store, tmp_path / "dest")
+    assert f"the metadata of {V2} names a stream model, but the manifest lacks {stream_onnx_name(V2)}" in str(
+        refused.value
+    )
+    assert "`bwpredict rollback`" in str(refused.value)
+    assert "pull again" not in str(refused.value)
+    assert pair_in(tmp_path / "dest") == V1
 
 
 class TestSignatures:

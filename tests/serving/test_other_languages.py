@@ -19,9 +19,10 @@ from models import metadata_of
 
 from bwpredict import schema
 from bwpredict.documents import read_document
-from bwpredict.registry.layout import CONFORMANCE_NAME
-from bwpredict.serving.conformance import write_vectors
-from bwpredict.serving.delivery import METADATA, MODEL
+from bwpredict.errors import ModelError
+from bwpredict.registry.layout import CONFORMANCE_NAME, onnx_name, stream_onnx_name
+from bwpredict.serving.conformance import GAP, check_folder, check_sequences, sequence_vectors, write_vectors
+from bwpredict.serving.delivery import METADATA, MODEL, STREAM_MODEL
 from bwpredict.serving.go_config import write_go_config
 
 CLIENTS = Path(__file__).with_name("clients")
@@ -48,20 +49,25 @@ def dest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     from bwpredict.config import SplitConfig, TrainingConfig
     from bwpredict.datasets.windows import index_windows, split_windows
-    from bwpredict.models.onnx_export import export_onnx, extreme_windows
+    from bwpredict.models.onnx_export import export_onnx, export_stream, extreme_windows, model_properties
     from bwpredict.training.intervals import calibrate
     from bwpredict.training.trainer import new_model
 
     split = split_windows(index_windows(whole_days(6, links=1), 20, 15), SplitConfig())
     model = new_model(split["train"], TrainingConfig(), frozenset())
     sample = split["train"].spread(2000)
-    torch.nn.init.normal_(model.direct.weight, std=0.1)
+    for layer in (model.direct, model.head[-1]):
+        torch.nn.init.normal_(layer.weight, std=0.1)
     dest = tmp_path_factory.mktemp("dest")
     calibrate(model, split)
-    path = export_onnx(model, dest / MODEL, {"version": VERSION})
+    properties = model_properties(model, version=VERSION, snapshot_id="abc")
+    path = export_onnx(model, dest / MODEL, properties)
+    stream = export_stream(model, dest / STREAM_MODEL, properties)
     (dest / METADATA).write_text(json.dumps(metadata_of(path, VERSION)))
     cases = {"real": split["validation"].spread(8).inputs(), **extreme_windows(sample.inputs())}
-    write_vectors(dest / CONFORMANCE_NAME, path, cases, version=VERSION, relative=1e-3)
+    minutes = split["validation"].frame.values[: 3 * 40].reshape(3, 40, -1)
+    sequences = sequence_vectors(stream, minutes, relative=1e-3)
+    write_vectors(dest / CONFORMANCE_NAME, path, cases, version=VERSION, relative=1e-3, sequences=sequences)
     return dest
 
 
@@ -75,6 +81,40 @@ def with_one_answer_changed(vectors: dict, path: Path) -> Path:
     changed["cases"][3]["outputs"]["upper"][1] *= 1.01
     path.write_text(json.dumps(changed))
     return path
+
+
+def with_one_minute_changed(vectors: dict, path: Path) -> Path:
+    changed = json.loads(json.dumps(vectors))
+    changed["sequences"]["cases"][1]["outputs"]["lower"][37][0] *= 0.99
+    path.write_text(json.dumps(changed))
+    return path
+
+
+def test_the_sequences_hold_in_python_and_need_the_state(dest: Path, vectors: dict, tmp_path: Path) -> None:
+    check_sequences(dest / STREAM_MODEL, vectors)
+    gap = vectors["sequences"]["cases"][-1]
+    assert gap["case"] == "gap"
+    assert all(value is None for row in gap["input"][GAP] for value in row)
+    wrong = json.loads(with_one_minute_changed(vectors, tmp_path / "wrong.json").read_text())
+    with pytest.raises(ModelError, match=r"throughput_mbps \(lower\) in the case 'real 2, minute 37'"):
+        check_sequences(dest / STREAM_MODEL, wrong)
+    forgetful = json.loads(json.dumps(vectors))
+    for case in forgetful["sequences"]["cases"]:
+        del case["input"][0]
+        for values in case["outputs"].values():
+            del values[0]
+    with pytest.raises(ModelError, match="in the case 'real 1, minute 0'"):
+        check_sequences(dest / STREAM_MODEL, forgetful)
+
+
+def test_a_folder_whose_stream_gives_other_answers_is_refused(dest: Path, vectors: dict, tmp_path: Path) -> None:
+    shutil.copy(dest / MODEL, tmp_path / onnx_name(VERSION))
+    shutil.copy(dest / STREAM_MODEL, tmp_path / stream_onnx_name(VERSION))
+    shutil.copy(dest / CONFORMANCE_NAME, tmp_path)
+    check_folder(tmp_path, VERSION)
+    with_one_minute_changed(vectors, tmp_path / CONFORMANCE_NAME)
+    with pytest.raises(ModelError, match="in the case 'real 2, minute 37'"):
+        check_folder(tmp_path, VERSION)
 
 
 def runtime_library() -> Path:
@@ -94,6 +134,30 @@ def test_the_vectors_hold_in_node(dest: Path, vectors: dict, tmp_path: Path) -> 
     refused = subprocess.run([node, check, dest / MODEL, wrong], capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "real 4: upper rtt_ms" in refused.stderr
+
+    check = shutil.copy(CLIENTS / "check_stream.mjs", tmp_path)
+    done = run(node, check, dest / STREAM_MODEL, dest / CONFORMANCE_NAME)
+    assert json.loads(done.stdout)["compared"] == 2 * 4 * 40 * 3 * len(schema.TARGETS)
+    wrong = with_one_minute_changed(vectors, tmp_path / "wrong.json")
+    refused = subprocess.run([node, check, dest / STREAM_MODEL, wrong], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "real 2, minute 37: lower throughput_mbps" in refused.stderr
+
+
+@pytest.mark.slow
+def test_the_sequences_hold_in_c(dest: Path, vectors: dict, tmp_path: Path) -> None:
+    program = tmp_path / "client"
+    run(needed("gcc"), "-Wall", "-Werror", "-o", program, CLIENTS / "stream_client.c", "-ldl")
+    sequences, floors = vectors["sequences"], vectors["tolerance"]["floors"]
+    samples = np.array([case["input"] for case in sequences["cases"]], np.float32)
+    for output in sequences["cases"][0]["outputs"]:
+        expected = np.array([case["outputs"][output] for case in sequences["cases"]])
+        allowed = sequences["relative"] * np.maximum(np.abs(expected), [floors[name] for name in schema.TARGETS])
+        for batch in (samples, samples[-1:]):
+            shape = (*batch.shape, len(schema.TARGETS), sequences["state_size"])
+            done = run(program, runtime_library(), dest / STREAM_MODEL, output, *shape, input=batch.tobytes())
+            found = np.frombuffer(done.stdout, np.float32).reshape(*batch.shape[:2], -1)
+            assert (np.abs(found - expected[-len(batch) :]) <= allowed[-len(batch) :]).all()
 
 
 @pytest.mark.slow

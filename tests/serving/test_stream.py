@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_steps_give_what_the_file_gives_for_the_same_history(stream, frame, regi
     assert (found.forecasts.valid_at == frame.timestamps[59] + 900).all()
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.permutations(range(3)))
 def test_the_order_of_links_does_not_matter(pulled, frame, order):
     one, other = Stream(pulled), Stream(pulled)
@@ -117,6 +118,29 @@ def test_minutes_that_are_skipped_are_minutes_without_values(pulled, frame, gap)
         told.step(links_of(frame), nothing, columns=COLUMNS, at=at)
     one, other = (walk(stream, frame, 25 + gap, 1) for stream in (skipped, told))
     np.testing.assert_allclose(one.quantiles, other.quantiles, **CLOSE)
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(20, 60), st.integers(1, 40)), max_size=4))
+def test_intervals_after_gaps_are_those_of_a_stream_that_was_told_every_minute(pulled, frame, gaps):
+    """Gaps: (link, first minute, length)."""
+    skipped, told = Stream(pulled), Stream(pulled)
+    links = links_of(frame)
+    for minute, (at, samples) in enumerate(minutes(frame, 0, 110)):
+        silent = {link for link, begin, length in gaps if begin <= minute < begin + length}
+        there = [link for link in range(3) if link not in silent]
+        samples[list(silent)] = np.nan
+        other = told.step(links, samples, columns=COLUMNS, at=at)
+        if there:
+            one = skipped.step([links[k] for k in there], samples[there], columns=COLUMNS, at=at)
+    assert one.links == links
+    for name in schema.TARGETS:
+        for bound in ("lower", "upper"):
+            np.testing.assert_allclose(
+                getattr(one.forecasts[name], bound), getattr(other.forecasts[name], bound), **CLOSE
+            )
+    np.testing.assert_allclose(skipped._fleet.intervals.log_factor, told._fleet.intervals.log_factor, atol=1e-5)
+    np.testing.assert_array_equal(skipped._fleet.intervals.learnt, told._fleet.intervals.learnt)
 
 
 def test_a_missing_value_does_not_take_the_forecast_away(stream, frame):
@@ -145,6 +169,40 @@ def test_a_minute_that_comes_twice_for_every_link_gives_no_forecast(stream, fram
     assert answer.quantiles.shape == (0, 5, 3, 4)
     assert len(answer.forecasts["rtt_ms"].value) == 0
     assert np.isfinite(walk(stream, frame, 10, 1).quantiles).all()
+
+
+def test_a_sample_from_the_future_is_left_out_and_does_not_make_later_ones_late(stream, frame):
+    walk(stream, frame, 0, 10)
+    at, samples = next(minutes(frame, 10, 1))
+    before = stream._fleet.state.copy()
+    links = [*links_of(frame), (77, 78)]
+    answer = stream.step(links, np.vstack((samples, samples[:1])), columns=COLUMNS, at=at + 86400, now=at)
+    assert (answer.early, answer.late, answer.links) == (links, [], [])
+    assert answer.quantiles.shape == (0, 5, 3, 4)
+    np.testing.assert_array_equal(stream._fleet.state, before)
+    assert stream.links == links_of(frame)
+    answer = stream.step(links_of(frame), samples, columns=COLUMNS, at=at, now=at)
+    assert (answer.early, answer.late, answer.links) == ([], [], links_of(frame))
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(-60, 3), (0, 3), (60, 3), (61, 0)])
+def test_clocks_may_differ_by_one_cadence(stream, frame, ahead, taken):
+    at, samples = next(minutes(frame, 0, 1))
+    answer = stream.step(links_of(frame), samples, columns=COLUMNS, at=at, now=at - ahead)
+    assert (len(answer.links), len(answer.early)) == (taken, 3 - taken)
+
+
+def test_the_clock_tells_the_future_where_no_time_is_given(stream, frame):
+    _, samples = next(minutes(frame, 0, 1))
+    answer = stream.step(links_of(frame), samples, columns=COLUMNS, at=int(time.time()) + 3600)
+    assert answer.early == links_of(frame)
+
+
+def test_a_history_with_samples_from_the_future_is_refused(stream, frame):
+    newest = int(frame.timestamps.max())
+    with pytest.raises(InputError, match="the history's newest sample lies 61 s in the future; expected unix seconds"):
+        stream.warm_up(frame, now=newest - 61)
+    assert stream.links == []
 
 
 def test_a_link_that_was_never_seen_starts_from_nothing(stream, frame, pulled):
@@ -195,6 +253,16 @@ def test_a_broken_snapshot_is_refused_with_a_sentence(stream, tmp_path, content)
         stream.restore(path)
 
 
+def test_a_snapshot_of_an_earlier_format_is_refused_with_a_sentence(stream, frame, tmp_path, monkeypatch):
+    walk(stream, frame, 0, 3)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(streams, "_FORMAT", 1)
+        path = stream.snapshot(tmp_path / "states.npz")
+    with pytest.raises(ModelError, match="was written by another version of bwpredict; warm up from history"):
+        stream.restore(path)
+    assert len(stream.links) == 3
+
+
 def test_warming_up_from_history_is_stepping_through_it(stream, pulled, frame):
     walk(stream, frame, 0, 100)
     rows = np.isin(np.arange(len(frame.timestamps)) % (len(frame.timestamps) // 3), range(100))
@@ -226,6 +294,12 @@ def test_a_new_model_takes_over_once_it_is_warm(network, frame, tmp_path, monkey
     assert versions.index(V2) == 30
     assert stream.version == V2
     assert stream.warming is None
+    fresh = Stream(dest)
+    walk(fresh, frame, 40, 35)
+    one, other = (walk(each, frame, 75, 1).forecasts for each in (stream, fresh))
+    for name in schema.TARGETS:
+        np.testing.assert_allclose(one[name].lower, other[name].lower, **CLOSE)
+        np.testing.assert_allclose(one[name].upper, other[name].upper, **CLOSE)
 
 
 def shorter_warm_up(*given, **options):
