@@ -6,6 +6,7 @@ make bench-gate ARGS="--pairs 400"
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from common import report
 from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.evaluation.forecasts import Forecasts
-from bwpredict.evaluation.paired_difference import differences
+from bwpredict.evaluation.paired_difference import differences, mean_difference
 from bwpredict.evaluation.slices import compare_slices
+from bwpredict.gate.anchor import anchor_check
 from bwpredict.gate.champion import champion_checks
+from bwpredict.pipeline.anchor import MOST_CHAMPIONS, best_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,19 +32,21 @@ REGIONS = ("us-east", "eu-west", "ap-south", "sa-east")
 DAYS = 7
 
 
-def world(generator: np.random.Generator, links: int, days: int, common: float) -> tuple[Floats, Floats]:
-    """Absolute errors [links, days, windows, targets] of a champion and a challenger that are truly equal.
+def world(generator: np.random.Generator, links: int, days: int, common: float, *, models: int = 2) -> Floats:
+    """Absolute errors [models, links, days, windows, targets] of models that are truly equal.
 
-    Links differ in size by more than an order of magnitude. Of the day-to-day variance of the two models' ratio the
-    share `common` belongs to the day (weather, routes, events) and the rest to the link and day.
+    Links differ in size by more than an order of magnitude. Of the day-to-day variance of a model's ratio to the
+    first one, the share `common` belongs to the day (weather, routes, events) and the rest to the link and day.
     """
     size = generator.lognormal(0, 1.2, (links, 1, 1, TARGETS))
     hard = generator.gamma(9, 1 / 9, (links, days, 1, 1))
     day = OWN * np.sqrt(common / (1 - common))
-    ratio = day * generator.normal(size=(1, days, 1, TARGETS)) + OWN * generator.normal(size=(links, days, 1, TARGETS))
+    shape, others = (days, 1, TARGETS), models - 1
+    ratio = day * generator.normal(size=(others, 1, *shape)) + OWN * generator.normal(size=(others, links, *shape))
     base = size * hard * generator.exponential(size=(links, days, WINDOWS, TARGETS))
-    noise = generator.lognormal(0, 0.05, (2, links, days, WINDOWS, TARGETS))
-    return base * noise[0], base * noise[1] * np.exp(ratio - (day**2 + OWN**2) / 2)
+    errors = base * generator.lognormal(0, 0.05, (models, links, days, WINDOWS, TARGETS))
+    errors[1:] *= np.exp(ratio - (day**2 + OWN**2) / 2)
+    return errors
 
 
 def forecasts_with(champion: Floats, challenger: Floats) -> Forecasts:
@@ -120,6 +125,39 @@ def refused_by_parts(links: int, common: float, pairs: int, seed: int = 23) -> f
     return refused / pairs
 
 
+def creep(
+    *, links: int, days: int, months: int, step_percent: float = 0.5, common: float = 0.1, anchored: bool = True
+) -> dict[str, Any]:
+    """Months of challengers that are each a little worse than the champion: how far production declines."""
+    generator, policy = np.random.default_rng(37), GatePolicy()
+    champions = [1.0]
+    for _ in range(months):
+        challenger = champions[-1] * (1 + step_percent / 100)
+        kept = list(range(max(0, len(champions) - 1 - MOST_CHAMPIONS), len(champions)))
+        worth = np.array([*(champions[one] for one in kept), challenger])
+        errors = world(generator, links, days, common, models=len(worth)) * worth[:, None, None, None, None]
+        forecasts = forecasts_with(errors[-2], errors[-1])
+        _, found = judged(forecasts, policy)
+        if anchored and len(errors) > 2 and not found:
+            earlier = {str(place): one.reshape(-1, TARGETS) for place, one in enumerate(errors[:-2].astype(np.float32))}
+            best = best_of(forecasts, earlier, policy.weights)
+            both = replace(forecasts, models={"challenger": forecasts.models["challenger"], "anchor": earlier[best]})
+            anchor = {"version": best, "left_out": {}, "difference": mean_difference(both, "anchor", policy.weights)}
+            verdict = anchor_check({"anchor": anchor}, policy).verdict
+            found = {} if verdict == "pass" else {"anchor": verdict}
+        if not found:
+            champions.append(challenger)
+    return {
+        "links": links,
+        "days": days,
+        "months": months,
+        "each worse by percent": step_percent,
+        "anchor": anchored,
+        "promoted": len(champions) - 1,
+        "worse than the first by percent": 100 * (champions[-1] / champions[0] - 1),
+    }
+
+
 def main() -> None:
     """Measure over the fleets and the shares of the day's variance that all links have in common."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -135,6 +173,12 @@ def main() -> None:
             parts = refused_by_parts(links, common, arguments.pairs_for_parts)
             rows.append(row | {"pairs for parts": arguments.pairs_for_parts, "equal refused by slices or links": parts})
     report("gate", rows)
+    steps = [
+        creep(links=links, days=5, months=36, anchored=anchored)
+        for links in arguments.links
+        for anchored in (True, False)
+    ]
+    report("gate_creep", steps)
 
 
 if __name__ == "__main__":

@@ -180,6 +180,9 @@ class GatePolicy(_Strict):
     """Targets with a margin of their own."""
     pooled_margin_percent: float = Field(3.0, ge=0, le=100)
     """How much larger than the champion's each target's MAE over all windows may be."""
+    anchor_margin_percent: float | None = Field(2.0, ge=0, le=100)
+    """How much larger than that of the best of the last twelve champions the error may be, in the weighted mean; None:
+    not judged."""
     target_weights: dict[Target, Annotated[float, Field(ge=0)]] = {}
     """Of the targets in the weighted mean; 1 for those not named."""
     slice_margin_percent: float | None = Field(3.0, ge=0, le=100)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import t as student_t
 
 from bwpredict import schema
 from bwpredict.evaluation.bootstrap import LEVEL
-from bwpredict.evaluation.daily_errors import Daily, Floats, Integers, daily_errors
+from bwpredict.evaluation.daily_errors import Daily, Floats, daily_errors
 from bwpredict.evaluation.diebold_mariano import diebold_mariano
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.link_difference import links_apart
@@ -24,6 +25,7 @@ from bwpredict.evaluation.relative import undefined_as_none
 from bwpredict.evaluation.student import FEWEST_DAYS, deviation, half_width, ratio_over_days
 
 Document = dict[str, Any]
+Dates = npt.NDArray[np.datetime64]
 
 POWER = 0.8
 
@@ -50,21 +52,50 @@ def differences(
         rival: the model that the challenger is compared with.
     """
     daily = daily_errors(forecasts, rival)
-    each = [_apart(*daily.scaled(place)) for place in range(len(forecasts.targets))]
-    per_target: Document = dict.fromkeys(schema.TARGETS)
+    document = _document(forecasts.targets, daily, dict(weights or {}))
     for place, name in enumerate(forecasts.targets):
         own, theirs = daily.own[place], daily.theirs[place]
-        per_target[name] = _figures(each[place], daily) | {
-            "pooled": _interval(_apart(own - theirs, theirs), daily),
+        document["per_target"][name] |= {
+            "pooled": _interval(_apart(own - theirs, theirs), daily.whole_days),
             "diebold_mariano": diebold_mariano((own - theirs).sum(axis=0) / daily.windows.sum(axis=0)),
         }
+    return document | {"links": links_apart(forecasts, daily)}
+
+
+def mean_difference(forecasts: Forecasts, rival: str, weights: Mapping[str, float]) -> Document:
+    """As `differences`, without the figures of pooled errors and of links."""
+    return _document(forecasts.targets, daily_errors(forecasts, rival), weights)
+
+
+def reweighted(difference: Mapping[str, Any], weights: Mapping[str, float]) -> Document:
+    """The same difference with other weights of the targets in the mean."""
+    days = difference["days"]
+    each = {
+        name: _Apart(float(_array(figures["percent"])), _array(figures["daily"]))
+        for name, figures in difference["per_target"].items()
+        if figures is not None
+    }
+    return {**difference, "weighted": _weighted(each, weights, days["count"], np.array(days["dates"], "datetime64[D]"))}
+
+
+def _array(figures: Any) -> Floats:
+    """Figures of a document, NaN where they are undefined."""
+    return np.asarray(figures, dtype=np.float64)
+
+
+def _document(targets: tuple[str, ...], daily: Daily, weights: Mapping[str, float]) -> Document:
+    each = {name: _apart(*daily.scaled(place)) for place, name in enumerate(targets)}
+    dates = daily.days.astype("datetime64[D]")
+    per_target: Document = dict.fromkeys(schema.TARGETS) | {
+        name: _figures(apart, daily.whole_days, dates) | {"daily": [undefined_as_none(one) for one in apart.influence]}
+        for name, apart in each.items()
+    }
     return {
         "level": LEVEL,
         "power": POWER,
-        "days": {"count": daily.whole_days, "fewest": FEWEST_DAYS},
+        "days": {"count": daily.whole_days, "fewest": FEWEST_DAYS, "dates": [str(date) for date in dates]},
         "per_target": per_target,
-        "weighted": _weighted(forecasts.targets, each, daily, dict(weights or {})),
-        "links": links_apart(forecasts, daily),
+        "weighted": _weighted(each, weights, daily.whole_days, dates),
     }
 
 
@@ -74,30 +105,30 @@ def _apart(above: Floats, base: Floats) -> _Apart:
     return _Apart(float(percent), influence)
 
 
-def _weighted(targets: tuple[str, ...], each: list[_Apart], daily: Daily, given: Mapping[str, float]) -> Document:
+def _weighted(each: Mapping[str, _Apart], given: Mapping[str, float], whole_days: int, dates: Dates) -> Document:
     """Of the weighted mean; undefined where a target that counts was not measured."""
     weights = {name: float(given.get(name, 1.0)) for name in schema.TARGETS}
     total = sum(weights.values())
     counted = [name for name in schema.TARGETS if weights[name] > 0]
-    if not counted or not set(counted) <= set(targets):
-        return {"weights": weights, **_figures(_Apart(np.nan, np.full(len(daily.days), np.nan)), daily)}
-    used = [(weights[name] / total, each[targets.index(name)]) for name in counted]
+    if not counted or not set(counted) <= set(each):
+        return {"weights": weights, **_figures(_Apart(np.nan, np.full(len(dates), np.nan)), whole_days, dates)}
+    used = [(weights[name] / total, each[name]) for name in counted]
     influence = np.sum([share * one.influence for share, one in used], axis=0)
     mean = _Apart(float(sum(share * one.percent for share, one in used)), influence)
-    return {"weights": weights, **_figures(mean, daily)}
+    return {"weights": weights, **_figures(mean, whole_days, dates)}
 
 
-def _figures(apart: _Apart, daily: Daily) -> Document:
-    powered = sum(student_t.ppf([(1 + LEVEL) / 2, POWER], max(daily.whole_days - 1, 1)))
-    known = daily.whole_days >= FEWEST_DAYS
-    return _interval(apart, daily) | {
+def _figures(apart: _Apart, whole_days: int, dates: Dates) -> Document:
+    powered = sum(student_t.ppf([(1 + LEVEL) / 2, POWER], max(whole_days - 1, 1)))
+    known = whole_days >= FEWEST_DAYS
+    return _interval(apart, whole_days) | {
         "smallest_detectable_percent": undefined_as_none(powered * deviation(apart.influence)) if known else None,
-        "autocorrelation": _autocorrelation(apart.influence, daily.days) if known else None,
+        "autocorrelation": _autocorrelation(apart.influence, dates) if known else None,
     }
 
 
-def _interval(apart: _Apart, daily: Daily) -> Document:
-    half = float(half_width(apart.influence, daily.whole_days, (1 + LEVEL) / 2))
+def _interval(apart: _Apart, whole_days: int) -> Document:
+    half = float(half_width(apart.influence, whole_days, (1 + LEVEL) / 2))
     return {
         "percent": undefined_as_none(apart.percent),
         "low": undefined_as_none(apart.percent - half),
@@ -105,9 +136,10 @@ def _interval(apart: _Apart, daily: Daily) -> Document:
     }
 
 
-def _autocorrelation(influence: Floats, days: Integers) -> float | None:
+def _autocorrelation(influence: Floats, dates: Dates) -> float | None:
     """Of the daily series at lag 1, over the pairs of days that follow one another; None where nothing varies."""
     square = float((influence**2).sum())
     if not np.isfinite(square) or square == 0:
         return None
-    return float((influence[1:] * influence[:-1])[np.diff(days) == 1].sum() / square)
+    follows = np.diff(dates) == np.timedelta64(1, "D")
+    return float((influence[1:] * influence[:-1])[follows].sum() / square)

@@ -64,7 +64,7 @@ def champion_checks(comparison: Document, policy: GatePolicy, case: str, because
         link_check(comparison, policy),
     ]
     for check in checks:
-        yield check if case == "champion" else _undecided(check, case, because)
+        yield check if case == "champion" else undecided(check, case, because)
 
 
 def found_in(difference: Any, *keys: str) -> Found:
@@ -89,42 +89,43 @@ def within(
     worse_above: float,
     target: str | None = None,
     comparison: Comparison = "<=",
+    whose: str = "production's",
 ) -> Check:
     """Pass: the upper end is within the limit. Fail: the lower end is above `worse_above`. Else open."""
     check = check_threshold(
         kind, sentence, found.high, comparison, limit, target=target, unit="%", interval=found.interval
     )
     if found.few_days is not None:
-        return _too_few_days(check, what, sentence, found.few_days)
+        return _too_few_days(check, what, sentence, found.few_days, whose)
     if check.verdict == "pass" or found.percent is None or found.low is None or found.high is None:
         return check
     if found.low > worse_above:
         told = (
-            f"{what} is at least {number(found.low, 2)} % above production's (estimate {number(found.percent, 2)} %);"
+            f"{what} is at least {number(found.low, 2)} % above {whose} (estimate {number(found.percent, 2)} %);"
             f" the limit is {limit:g} %."
         )
         return replace(check, headline=told)
-    return replace(check, verdict="open", headline=_cannot_tell(what, found.percent, found.high, limit))
+    return replace(check, verdict="open", headline=_cannot_tell(what, found.percent, found.high, limit, whose))
 
 
-def _too_few_days(check: Check, what: str, sentence: str, days: int) -> Check:
-    told = f"{what}: {days} test days cannot tell whether it is as good as production's."
+def _too_few_days(check: Check, what: str, sentence: str, days: int, whose: str = "production's") -> Check:
+    told = f"{what}: {days} test days cannot tell whether it is as good as {whose}."
     return replace(check, sentence=sentence, verdict="open", headline=told)
 
 
-def _cannot_tell(what: str, percent: float, high: float, limit: float) -> str:
+def _cannot_tell(what: str, percent: float, high: float, limit: float, whose: str) -> str:
     if percent <= limit:
         return (
-            f"{what} may be up to {number(high, 2)} % above production's; the limit is {limit:g} %; the test days"
+            f"{what} may be up to {number(high, 2)} % above {whose}; the limit is {limit:g} %; the test days"
             " cannot tell less."
         )
     return (
-        f"{what} is about {number(percent, 2)} % above production's and may be {number(high, 2)} %; the limit is"
+        f"{what} is about {number(percent, 2)} % above {whose} and may be {number(high, 2)} %; the limit is"
         f" {limit:g} %; the test days do not show that it is worse."
     )
 
 
-def _undecided(check: Check, case: str, because: str) -> Check:
+def undecided(check: Check, case: str, because: str) -> Check:
     """The check as a note: it has no part in the verdict."""
     verdict: Literal["not_applicable", "info"] = "not_applicable" if case == "no_champion" else "info"
     sentence = check.sentence.removesuffix(" The value could not be computed.")

@@ -11,7 +11,8 @@ from bwpredict import schema
 from bwpredict.config import SHIPPED, GatePolicy
 from bwpredict.core.formatting import display_name, number
 from bwpredict.gate.accuracy import baseline_checks, guide_checks
-from bwpredict.gate.champion import champion_checks
+from bwpredict.gate.anchor import anchor_check
+from bwpredict.gate.champion import champion_checks, undecided
 from bwpredict.gate.check import Check, check_flag, check_threshold, info_check, nested_value, number_in
 from bwpredict.gate.overrides import Override, override_document
 from bwpredict.gate.stream import stream_checks
@@ -66,6 +67,7 @@ def make_decision(
         *guide_checks(comparison, policy),
         *baseline_checks(comparison, policy),
         *champion_checks(comparison, policy, case, CASES[case]),
+        *_anchor_checks(comparison, policy, case),
         *_coverage_checks(comparison, policy),
         *stream_checks(comparison, parity, policy, case, CASES[case]),
         *_export_checks(parity, latency, policy),
@@ -216,6 +218,13 @@ def _test_checks(comparison: Document, policy: GatePolicy, version: str, onnx_sh
         yield check_threshold(
             count, sentence, nested_value(comparison, "models", "challenger", count), "==", 0, low=0, unit="windows"
         )
+
+
+def _anchor_checks(comparison: Document, policy: GatePolicy, case: str) -> Iterator[Check]:
+    """Like the checks against the champion, it decides only where there is one."""
+    check = anchor_check(comparison, policy)
+    if case in ("champion", "forced_bootstrap"):
+        yield check if case == "champion" else undecided(check, case, CASES[case])
 
 
 def _coverage_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:

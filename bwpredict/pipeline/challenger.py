@@ -9,7 +9,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.models import network, onnx_export
 from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
+from bwpredict.pipeline.anchor import compare_with_earlier
 from bwpredict.registry.layout import CONFORMANCE_NAME, PROFILE_NAME, metadata_name, onnx_name, stream_onnx_name
 from bwpredict.reports import forecast_plots, metadata, plots
 from bwpredict.serving import conformance
@@ -76,6 +77,8 @@ class Champion:
     """Its file for streams; None: it has none."""
     links: frozenset[tuple[int, int]] | None = None
     """(node_id, peer_id) of the links that it was trained on; None: not known."""
+    earlier: Mapping[str, Path] = field(default_factory=dict)
+    """By version, the ONNX files of models that served before it."""
 
 
 def make_split(frame: TelemetryFrame, run: RunConfig) -> Split:
@@ -229,6 +232,8 @@ def evaluate(
         )
 
     forecasts, comparison = judged(served, by_champion)
+    earlier = champion.earlier if champion else {}
+    comparison["anchor"] = compare_with_earlier(earlier, index, forecasts, run.policy.weights)
     comparison["horizon"] = errors_by_minute(index, forecasts.targets)
     streamed = forecast_stream(open_stream(folder / stream_onnx_name(run.version), threads=0), index)
     champion_stream = champion.stream if champion and by_champion is not None else None

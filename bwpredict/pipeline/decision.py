@@ -80,13 +80,20 @@ def replay(area: Path, policy: GatePolicy, *, policy_origin: str, decided_at: st
 
 
 def _comparison(area: Path, policy: GatePolicy) -> Document:
-    """The run's comparison; with other weights or of an older form, its difference is measured again."""
+    """The run's comparison with the policy's weights; a difference of an old form is measured again."""
     document = read_document(area / COMPARISON, "comparison")
     difference = document.get("difference")
-    if difference is None or ("days" in difference and difference["weighted"]["weights"] == policy.weights):
+    if difference is None or (difference["weighted"]["weights"] == policy.weights and "days" in difference):
         return document
     from bwpredict.evaluation.comparison import difference_from_champion
     from bwpredict.evaluation.forecasts import read_forecasts
+    from bwpredict.evaluation.paired_difference import reweighted
 
-    forecasts = read_forecasts(area / FORECASTS)
-    return document | {"difference": difference_from_champion(forecasts, target_weights=policy.weights)}
+    if "dates" not in difference.get("days", {}):  # up to 0.2
+        forecasts = read_forecasts(area / FORECASTS)
+        return document | {"difference": difference_from_champion(forecasts, target_weights=policy.weights)}
+    document["difference"] = reweighted(difference, policy.weights)
+    for part in (document.get("stream"), document.get("anchor")):
+        if part and part["difference"]:
+            part["difference"] = reweighted(part["difference"], policy.weights)
+    return document

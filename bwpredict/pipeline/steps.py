@@ -162,7 +162,8 @@ def compare(export: Reference) -> Reference:
             onnx, profile = (_fetch_champion(run, area, version, name) for name in (onnx_name(version), PROFILE_NAME))
             spans = read_document(profile, "profile")["link_spans"]
             links = frozenset((span["node_id"], span["peer_id"]) for span in spans)
-            champion = challenger.Champion(version, onnx, _fetch_stream(run, area, version), links)
+            stream, earlier = _fetch_stream(run, area, version), _fetch_earlier(run, area, version)
+            champion = challenger.Champion(version, onnx, stream, links, earlier)
         pinned = read_document(area / SNAPSHOT, "snapshot")
         challenger.evaluate(area, challenger.make_split(_frame(area), run), run, pinned, champion)
         return make_reference(area / COMPARISON)
@@ -357,6 +358,15 @@ def _fetch_stream(run: RunConfig, area: Path, version: str) -> Path | None:
     name = stream_onnx_name(version)
     published = read_manifest(open_store(run.registry), version).sha256
     return _fetch_champion(run, area, version, name) if name in published else None
+
+
+def _fetch_earlier(run: RunConfig, area: Path, version: str) -> dict[str, Path]:
+    """Verified copies of the models that served before `version`, by version."""
+    from bwpredict.pipeline.anchor import MOST_CHAMPIONS
+    from bwpredict.registry.history import earlier_champions, read_history
+
+    versions = earlier_champions(read_history(open_store(run.registry)), version, MOST_CHAMPIONS)
+    return {name: _fetch_champion(run, area, name, onnx_name(name)) for name in versions}
 
 
 def _first_decision(area: Path, decision: dict[str, Any]) -> dict[str, Any]:

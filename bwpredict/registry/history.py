@@ -107,6 +107,18 @@ def champion_of_month(history: list[Production], month: str) -> str | None:
     return max((pair for pair in served if pair[0] < month), default=(month, None))[1]
 
 
+def earlier_champions(history: Sequence[Production], version: str, most: int) -> list[str]:
+    """At most so many versions that served before `version` did, the latest last.
+
+    Versions that were rolled back, and those that a cleanup deleted, do not count.
+    """
+    deleted = {name for made in history for name in made.deleted}
+    stack = rollback_stack(history)
+    before = stack[: stack.index(version)] if version in stack else stack
+    served = dict.fromkeys(name for name in reversed(before) if name not in deleted and name != version)
+    return list(reversed(list(served)[:most]))
+
+
 def require_not_reverted(store: Store, production: Production | None, recorded: int) -> None:
     """Refuse a pointer that lags behind a recorded move; one that was only moved meanwhile has caught up by now.
 

@@ -164,12 +164,10 @@ def _check(
 def _movement(name: str, profile: Profile, reference: Profile) -> str:
     """In words, what moved most: the median, or the share of one category."""
     if name in NUMERIC:
-        old, new = _median(reference, name), _median(profile, name)
-        return (
-            ""
-            if old is None or new is None
-            else f" (median {format_number(old)} → {format_number(new)}{unit_of(schema.COLUMN[name])})"
-        )
+        before, now = _median(reference, name), _median(profile, name)
+        if before is None or now is None:
+            return ""
+        return f" (median {format_number(before)} → {format_number(now)}{unit_of(schema.COLUMN[name])})"
     old, new = (_category_shares(side, name) for side in (reference, profile))
     if not old or not new:
         return ""

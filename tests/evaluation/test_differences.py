@@ -1,5 +1,6 @@
 """The difference from the champion, on pairs of models whose true difference is known."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy import stats
 
 from bwpredict import schema
 from bwpredict.evaluation.diebold_mariano import diebold_mariano
-from bwpredict.evaluation.paired_difference import differences
+from bwpredict.evaluation.paired_difference import differences, reweighted
 from bwpredict.evaluation.student import FEWEST_DAYS
 
 LINKS, DAYS = 6, 7
@@ -78,13 +79,22 @@ def test_a_link_without_a_single_error_of_the_champion_does_not_decide_alone():
 @pytest.mark.parametrize("days", [1, 2, FEWEST_DAYS - 1])
 def test_fewer_than_four_days_have_an_estimate_and_no_interval(days):
     found = difference_of(*pair(days=days))
-    assert found["days"] == {"count": days, "fewest": 4}
+    assert (found["days"]["count"], found["days"]["fewest"], len(found["days"]["dates"])) == (days, 4, days)
     for figures in (*found["per_target"].values(), found["weighted"]):
         assert figures["percent"] is not None
         assert (figures["low"], figures["high"], figures["smallest_detectable_percent"]) == (None, None, None)
     assert found["links"]["judged"] == 0
     assert found["per_target"]["rtt_ms"]["pooled"]["high"] is None
     assert difference_of(*pair(days=FEWEST_DAYS))["weighted"]["high"] is not None
+
+
+def test_with_other_weights_the_mean_is_as_if_it_had_been_measured_with_them():
+    forecasts = forecasts_with(*pair(days=5))
+    weights = {"throughput_mbps": 3.0, "rtt_ms": 0.5, "packet_loss": 0.0, "jitter_ms": 1.0}
+    again = reweighted(json.loads(json.dumps(differences(forecasts))), weights)
+    measured = differences(forecasts, weights=weights)
+    assert again["weighted"].pop("weights") == measured["weighted"].pop("weights") == weights
+    assert again["weighted"] == pytest.approx(measured["weighted"])
 
 
 def test_the_rest_of_a_day_is_no_day():

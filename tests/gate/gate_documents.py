@@ -11,7 +11,7 @@ from bwpredict.documents import encode_document
 from bwpredict.gate.decision import make_decision
 from bwpredict.gate.overrides import Override
 
-VERSION, CHAMPION = "v20261101_000000", "v20261001_000000"
+VERSION, CHAMPION, EARLIER = "v20261101_000000", "v20261001_000000", "v20260801_000000"
 SHA256 = "a" * 64
 FORCED = Override(champion=True, by="anna", reason="the champion is broken")
 BASELINES = ("last_value", "mean_15_minutes", "median_15_minutes", "same_minute_yesterday")
@@ -92,6 +92,18 @@ def passing_comparison():
                 "comparisons": 80,
                 "tenths": {target: {"worst_percent": 1.0, "best_percent": -9.0} for target in schema.TARGETS},
                 "worse": [],
+            },
+        },
+        "anchor": {
+            "version": EARLIER,
+            "candidates": [EARLIER],
+            "left_out": {},
+            "difference": {
+                "level": 0.95,
+                "power": 0.8,
+                "days": {"count": 7, "fewest": 4},
+                "per_target": {target: apart(-5.0) for target in schema.TARGETS},
+                "weighted": apart(-5.0) | {"weights": dict.fromkeys(schema.TARGETS, 1.0)},
             },
         },
         "slices": {

@@ -37,8 +37,8 @@ def test_every_check_of_the_issue_is_in_the_decision_once(judged):
     assert sorted(ids) == sorted(
         [
             "same_model", "test_windows", "non_finite_forecasts", "out_of_bounds_forecasts",
-            "average_correlation", "average_mape", "accuracy", "champion_mean", "autocorrelation", "links",
-            "onnx_checker", "parity", "all_finite", "bounds_kept", "interval_order", "latency_p99",
+            "average_correlation", "average_mape", "accuracy", "champion_mean", "anchor_mean", "autocorrelation",
+            "links", "onnx_checker", "parity", "all_finite", "bounds_kept", "interval_order", "latency_p99",
             *(f"{kind}.{target}" for kind in per_target for target in schema.TARGETS),
         ]
     )  # fmt: skip
@@ -339,7 +339,7 @@ def test_a_decision_with_a_failed_check_cannot_be_made_to_say_it_passed(judged):
 def test_the_summary_gives_the_verdict_and_each_failed_check_with_value_and_threshold(judged):
     lines = summary(judged.set("latency/p99_ms", 12.5).set(f"{RTT}/skill", None).decide()).splitlines()
     assert lines[0].startswith("Rejected: RTT: the skill over the best baseline")
-    assert lines[0].endswith("The value could not be computed. 2 of 35 checks failed.")
+    assert lines[0].endswith("The value could not be computed. 2 of 36 checks failed.")
     assert lines[1].endswith("must be above 0. The value could not be computed.")
     assert lines[2].endswith("must take at most 10 ms; it is 12.5 ms.")
     assert len(lines) == 3

@@ -200,7 +200,7 @@ def sample_comparison(
     forecasts = sample_forecasts(error, targets=targets)
     minutes = [float(minute) for minute in range(1, 16)]
     mae = {name: dict.fromkeys(targets, minutes) for name in REFERENCES}
-    return {"horizon": {"minutes": minutes, "mae": mae}} | compare(
+    return {"anchor": None, "horizon": {"minutes": minutes, "mae": mae}} | compare(
         forecasts,
         bounds=None if half_width is None else sample_bounds(forecasts, half_width),
         challenger_version=VERSION,
