@@ -105,6 +105,24 @@ def compose(
     )
 
 
+def production_stays(
+    *, dag_id: str, run_id: str, count: int, since: datetime, production: str, run_url: str, decision: Mapping[str, Any]
+) -> Incident:
+    """The incident of a production that has stayed in `count` runs in a row; `since` is when the latest began."""
+    undecided = [headline(check).rstrip(".") for check in decision["checks"] if check["verdict"] == "open"]
+    return Incident(
+        subject=f"{dag_id}.keep",
+        cause="production stays",
+        title=f"{dag_id}: runs in a row in which production stayed: {count}",
+        what=f"run {run_id} does not show that its challenger is as good as the champion, nor that it is worse",
+        since=since,
+        measured="; ".join(limit_findings(undecided)),
+        production=production,
+        to_do="nothing is urgent; more test days tell smaller differences (history_months), and the policy's"
+        f" champion_rule expected decides by the estimate. Run: {run_url}",
+    )
+
+
 def limit_findings(findings: Sequence[str]) -> list[str]:
     """The first findings, and how many more there are."""
     left_out = len(findings) - MAX_FINDINGS

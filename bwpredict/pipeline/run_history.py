@@ -24,6 +24,10 @@ _OPENED = (MODEL_CARD, f"{DATA_DOCS}/index.html")
 """Where looking at a run begins."""
 
 
+_MOST_KEEPS = 36
+"""Runs that are looked at to count those in which production stayed."""
+
+
 @dataclass(frozen=True)
 class RunSummary:
     """One run: what it was to do, and the verdict that it came to, if it got there."""
@@ -34,6 +38,9 @@ class RunSummary:
     created_at: str
     decision: Document
     validation: Document
+    model_name: str
+    publishes: bool
+    """Whether a challenger that passes goes into production."""
     accepts_telemetry: bool
     """Whether it goes on with telemetry that failed validation."""
     files: tuple[str, ...]
@@ -71,6 +78,22 @@ def recent_runs(work: Path, limit: int) -> list[RunSummary]:
     return runs
 
 
+def keeps_in_a_row(work: Path, run_id: str) -> int:
+    """In how many runs of this model in a row, up to this one, production stayed. Dry runs do not count.
+
+    Raises:
+        WorkAreaError, StoreUnreachableError: as `run_summary`.
+    """
+    this, count = run_summary(work, run_id), 0
+    for one in recent_runs(work, _MOST_KEEPS):
+        if one.model_name != this.model_name or not one.publishes or one.created_at > this.created_at:
+            continue
+        if one.decision and one.verdict != "keep":
+            break
+        count += one.verdict == "keep"
+    return count
+
+
 def run_summary(work: Path, run_id: str) -> RunSummary:
     """One run.
 
@@ -93,6 +116,8 @@ def run_summary(work: Path, run_id: str) -> RunSummary:
         created_at=run.created_at,
         decision=_document(area / DECISION_NAME, "decision"),
         validation=_document(area / VALIDATION_RESULT, "validation"),
+        model_name=run.model_name,
+        publishes=run.publishes,
         accepts_telemetry=run.accept_telemetry,
         files=tuple(name for name in _OPENED if (area / name).is_file()),
     )

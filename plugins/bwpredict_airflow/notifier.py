@@ -14,6 +14,7 @@ from bwpredict.config import Settings
 from bwpredict.documents import read_document
 from bwpredict.errors import BwPredictError, DocumentError, StoreError
 from bwpredict.pipeline.model_catalog import model_of_dag
+from bwpredict.pipeline.run_history import keeps_in_a_row
 from bwpredict.registry.layout import DECISION_NAME
 from bwpredict.registry.promotion import read_production
 from bwpredict.store.factory import open_store
@@ -49,19 +50,41 @@ class AlertNotifier(_Notifier):
 
 
 class RecoveryNotifier(_Notifier):
-    """Tells the people on call that a DAG they were alerted about is well again. Put it on the DAG.
+    """Tells the people on call that a DAG they were alerted about is well again, or that production stays and stays.
 
-    A dry run shows nothing about publishing, so it is no recovery.
+    Put it on the DAG. A dry run shows nothing about publishing, so it is no recovery.
     """
 
     def notify(self, context: Context) -> None:
-        """Send the good news if there was an alert before."""
+        """Send the good news if there was an alert before; count the runs in which production stayed."""
         if context.get("params", {}).get("dry_run"):
             return
         settings, now = settings_of(context), datetime.now(UTC)
         dag_id, run_id = context["dag"].dag_id, context["run_id"]
-        what = f"run {run_id} of {dag_id} succeeded: {run_url(settings, dag_id, run_id)}"
-        incidents.recover(open_store(settings.registry), settings.alert_urls.split(), dag_id, what, now=now)
+        url = run_url(settings, dag_id, run_id)
+        what = f"run {run_id} of {dag_id} succeeded: {url}"
+        store, urls = open_store(settings.registry), settings.alert_urls.split()
+        incidents.recover(store, urls, dag_id, what, now=now)
+        area = settings.work / run_id
+        areas.fetch(area, DECISION_NAME)
+        if not (area / DECISION_NAME).is_file():  # a DAG that decides nothing
+            return
+        decision = read_document(area / DECISION_NAME, "decision")
+        if decision["outcome"] != "keep":
+            incidents.recover(store, urls, f"{dag_id}.keep", what, now=now)
+            return
+        count = keeps_in_a_row(settings.work, run_id)
+        if count >= decision["policy"]["thresholds"]["keeps_before_notice"]:
+            incident = alerts.production_stays(
+                dag_id=dag_id,
+                run_id=run_id,
+                count=count,
+                since=now,
+                production=_production(settings, run_id),
+                run_url=url,
+                decision=decision,
+            )
+            incidents.report(store, urls, incident, now=now)
 
 
 def compose(context: Context, settings: Settings, *, now: datetime) -> alerts.Incident:

@@ -114,8 +114,10 @@ def test_only_a_published_model_sends_an_asset_event_and_names_its_version(scena
 
 
 def test_each_failed_run_sends_one_alert_that_says_what_failed_and_where_to_look(scenarios):
-    rejected, recovered, broken, empty, kept = scenarios.alerts
+    rejected, recovered, broken, empty, kept, stays = scenarios.alerts
     assert "Recovered: " in kept["title"]  # a run in which production stays is no incident
+    assert "runs in a row in which production stayed: 1" in stays["title"]
+    assert "3 test days cannot tell" in stays["message"]
     assert "Recovered: bandwidth_predictor_retrain: model" in recovered["title"]
     assert scenarios.runs["promote"]["run_id"] in recovered["message"]
     assert "was rejected" in rejected["title"]

@@ -25,6 +25,8 @@ LENIENT_POLICY = {
     "slice_margin_percent": None,
     "pooled_margin_percent": 100.0,
     "link_margin_percent": None,
+    "anchor_margin_percent": None,
+    "keeps_before_notice": 1,
     "maximum_latency_p99_ms": 10000.0,
 }
 """A gate policy that lets any model through."""

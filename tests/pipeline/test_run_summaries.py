@@ -5,14 +5,14 @@ from sample_documents import sample_comparison, sample_decision, sample_run, sam
 
 from bwpredict.documents import write_document
 from bwpredict.errors import ConfigError, WorkAreaError
-from bwpredict.pipeline.run_history import downloadable_file, recent_runs, run_summary
+from bwpredict.pipeline.run_history import downloadable_file, keeps_in_a_row, recent_runs, run_summary
 from bwpredict.workspace.areas import workspace_lock
 
 
-def an_area(work, run_id, at=0):
+def an_area(work, run_id, at=0, **changes):
     area = work / run_id
     (area / "validation" / "data_docs").mkdir(parents=True)
-    (area / "run.json").write_text(sample_run(run_id=run_id).model_dump_json())
+    (area / "run.json").write_text(sample_run(run_id=run_id, **changes).model_dump_json())
     os.utime(area / "run.json", (at, at))
     return area
 
@@ -46,6 +46,20 @@ def test_a_run_tells_how_far_it_got(tmp_path):
     write_document(area / "decision.json", "decision", sample_decision(sample_comparison(3.0)))
     decided = run_summary(tmp_path, "run")
     assert (decided.verdict, decided.reason) == ("reject", decided.decision["reason"])
+
+
+def test_the_runs_in_which_production_stayed_are_counted_back_to_the_last_other_verdict(tmp_path):
+    verdicts = ["keep", "promote", "keep", "dry", "unfinished", "other", "keep", "keep"]
+    comparison = sample_comparison()
+    kept = sample_decision(comparison) | {"outcome": "keep", "passed": False}
+    kept["checks"][0] |= {"verdict": "open"}
+    for at, verdict in enumerate(verdicts, 1):
+        changes = {"dry_run": verdict == "dry", "model_name": "satellite" if verdict == "other" else "default"}
+        area = an_area(tmp_path, f"run-{at}", at, created_at=f"2026-11-01T00:0{at}:00+00:00", **changes)
+        if verdict != "unfinished":
+            decision = sample_decision(comparison) if verdict in ("promote", "dry", "other") else kept
+            write_document(area / "decision.json", "decision", decision)
+    assert [keeps_in_a_row(tmp_path, f"run-{at}") for at in (8, 7, 3, 2, 1)] == [3, 2, 1, 0, 1]
 
 
 @pytest.mark.parametrize("run_id", ["nowhere", "..", "run/validation", ""])
