@@ -87,7 +87,8 @@ def test_only_publishing_announces_a_new_model(tasks):
 def test_the_form_has_every_param_with_title_help_type_and_section(dag):
     assert set(dag["params"]) == {
         *("month", "history_months", "architecture", "epochs", "windows_per_epoch", "seed", "training_config"),
-        *("policy", "gate_overrides", "force_bootstrap", "dry_run", "publish_past_months"),
+        *("policy", "gate_overrides", "force_bootstrap", "accept_telemetry", "override_reason", "dry_run"),
+        "publish_past_months",
         *("human_approval", "approval_hours"),
     }
     for param in dag["params"].values():

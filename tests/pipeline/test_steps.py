@@ -201,7 +201,9 @@ def test_the_difference_from_the_champion_has_an_interval_and_slices_in_the_comp
         assert found["low"] <= found["percent"] <= found["high"]
         against = next(one for one in document(second, "decision")["checks"] if one["id"] == f"champion_error.{target}")
         assert (against["value"], against["interval"]) == (found["high"], [found["low"], found["high"]])
-    assert comparison["difference"]["days"] == {"count": 4, "fewest": 4}
+    assert comparison["difference"]["days"]["count"] == 4
+    assert comparison["difference"]["days"]["dates"] == [f"2026-10-{day:02}" for day in range(7, 11)]
+    assert comparison["anchor"] is None  # nothing served before the champion
     sliced = {row["attribute"] for row in comparison["slices"]["rows"]}
     assert {"hour_band", "congested"} <= sliced
     assert "new_link: the same for all test windows, or unknown." in comparison["slices"]["left_out"]
