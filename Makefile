@@ -17,7 +17,7 @@ setup: .venv/.ready ## Make .venv from requirements.txt (the other targets do it
 .venv/.ready: requirements.txt pyproject.toml
 	@bash scripts/setup.sh
 
-demo: setup ## Three months of telemetry, three runs of the real DAG, and what came out (folder demo/)
+demo: setup ## Four months of telemetry, four runs of the real DAG, and their results (folder demo/)
 	@bash scripts/demo.sh
 
 test: setup ## The tests, but for the slow ones

@@ -90,6 +90,7 @@ def make_decision(
         "decided_at": decided_at,
         "challenger_sha256": onnx_sha256,
         "champion_version": champion if isinstance(champion, str) else None,
+        "champion_sha256": nested_value(comparison, "champion_sha256"),
         "force_bootstrap": override.champion,
         "override": overridden,
         "policy": {

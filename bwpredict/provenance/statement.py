@@ -13,6 +13,7 @@ from typing import Any
 from bwpredict.documents import read_document
 from bwpredict.registry.layout import DECISION_NAME, metadata_name
 from bwpredict.store.files import sha256_of
+from bwpredict.workspace.artifacts import APPROVAL
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
@@ -43,7 +44,7 @@ def statement(folder: Path, version: str, names: Sequence[str], *, builder: str)
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": {name: run[name] for name in PARAMETERS},
-                "internalParameters": {"environment": metadata["environment"]},
+                "internalParameters": {"environment": metadata["environment"], "people": _people(folder, decision)},
                 "resolvedDependencies": [*_telemetry(snapshot), *_software(metadata), *_champion(decision)],
             },
             "runDetails": {
@@ -82,6 +83,15 @@ def _software(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
         source["digest"] = {"gitCommit": commit}
         source["annotations"]["changes_on_top"] = code != commit
     return [source, *([{"name": "requirements.txt", "digest": {"sha256": lock}}] if lock else [])]
+
+
+def _people(folder: Path, decision: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person overrode or approved; null: nothing."""
+    approval = folder / APPROVAL
+    return {
+        "override": decision.get("override"),
+        "approval": read_document(approval, "approval") if approval.is_file() else None,
+    }
 
 
 def _champion(decision: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -165,6 +165,18 @@ def test_with_a_signing_key_the_provenance_is_signed_and_again_the_same(bootstra
     assert not (area / "provenance.dsse.json").exists()
 
 
+def test_the_provenance_names_the_champion_and_the_person_who_approved(second, tmp_path):
+    area = Path(shutil.copytree(Path(second.path).parent, tmp_path / "area"))
+    steps.approve(steps.Reference(str(area / "decision.json"), second.sha256), "anna")
+    decision = document(second, "decision")
+    record(area, decision["version"], Settings())
+    built = read_document(area / "provenance.json", "provenance")["predicate"]["buildDefinition"]
+    inputs = {one["name"]: one.get("digest") for one in built["resolvedDependencies"]}
+    assert inputs[f"champion {decision['champion_version']}"] == {"sha256": decision["champion_sha256"]}
+    assert built["internalParameters"]["people"]["approval"]["approved_by"] == "anna"
+    assert built["internalParameters"]["people"]["override"] is None
+
+
 def test_publishing_again_changes_nothing(bootstrap, registry):
     before = {path: path.read_bytes() for path in registry.rglob("*") if path.is_file()}
     steps.publish(bootstrap)
