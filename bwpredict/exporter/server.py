@@ -18,7 +18,9 @@ from bwpredict.exporter.exposition import compressed, exposition
 from bwpredict.exporter.thresholds import Thresholds
 
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
-_TEXT = [("Content-Type", "text/plain; charset=utf-8")]
+_TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
+_POLL_S = 0.05
+"""How long a stop may take."""
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -49,7 +51,7 @@ def serving(exporter: Exporter, thresholds: Thresholds, listen: str) -> Iterator
         server = make_server(host, port, application(exporter, thresholds), Server, handler_class=_QuietHandler)
     except OSError as error:
         raise ConfigError(f"--listen {listen}: cannot be listened on ({error.strerror or error}).") from error
-    thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(_POLL_S,), name="http", daemon=True)
     thread.start()
     try:
         yield server.server_port
@@ -69,13 +71,13 @@ def application(exporter: Exporter, thresholds: Thresholds) -> WSGIApplication:
         if path == "/metrics":
             return _metrics(exporter, thresholds, environ, start_response)
         if path == "/-/healthy":
-            start_response("200 OK", _TEXT)
+            start_response("200 OK", [*_TEXT])
             return [b"healthy\n"]
         if path == "/-/ready":
             ready = exporter.ready.is_set()
-            start_response("200 OK" if ready else "503 Service Unavailable", _TEXT)
+            start_response("200 OK" if ready else "503 Service Unavailable", [*_TEXT])
             return [b"ready\n" if ready else b"the history is being read\n"]
-        start_response("404 Not Found", _TEXT)
+        start_response("404 Not Found", [*_TEXT])
         return [b"see /metrics\n"]
 
     return answer
