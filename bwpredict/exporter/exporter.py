@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bwpredict import schema
-from bwpredict.errors import BwPredictError, ModelError
+from bwpredict.errors import BwPredictError, ConfigError, ModelError
 from bwpredict.exporter.board import REREAD_MINUTES, Board, Figures
 from bwpredict.exporter.health import Health
 from bwpredict.exporter.sources import FolderSource, Minute, Source, minutes_of
@@ -53,8 +53,13 @@ class Exporter:
         self._publish(self._board.newest_at)
 
     def follow(self, stop: threading.Event, *, now: Callable[[], float] = time.time) -> None:
-        """Work each minute until `stop` is set, then save the state."""
+        """Work each minute until `stop` is set, then save the state.
+
+        Raises:
+            ConfigError: the mapping names what the source does not have.
+        """
         self._stop = stop
+        self._check_source()
         self.health.tell_age(lambda: now() - self.figures.newest_at if self.figures.newest_at else math.nan)
         while not stop.is_set():
             self.tick(now())
@@ -107,6 +112,15 @@ class Exporter:
             self._tell("state", "", "The state is saved again.")
         except OSError as error:
             self._tell("state", f"{self._state}: cannot be written ({error.strerror or error}).", "")
+
+    def _check_source(self) -> None:
+        """A source that is away is no mistake: it is asked again each minute."""
+        try:
+            self._source.check()
+        except ConfigError:
+            raise
+        except BwPredictError as error:
+            logger.debug("%s", error)
 
     def _read(self, first: int, past: int) -> None:
         """Step through the minutes of [first, past), some at a time."""

@@ -281,10 +281,10 @@ def test_a_half_written_file_is_waited_for(models, write, clock, caplog):
     assert exporter.figures.newest_at == int(clock(30)) - 5
 
 
-def test_a_new_model_takes_over_while_the_exporter_runs(network, write, clock, tmp_path, monkeypatch):
+def test_a_new_model_takes_over_while_the_exporter_runs(models, network, write, clock, tmp_path, monkeypatch):
     monkeypatch.setattr(streams, "open_stream", shorter_warm_up)
+    shutil.copytree(models.parent / "store", tmp_path / "store")
     store, dest = open_store(str(tmp_path / "store")), tmp_path / "dest"
-    publish_stream_model(store, tmp_path, V1, network)
     deliver(store, dest)
     exporter = at_minute(dest, write(0, 200), clock(59))
     publish_stream_model(store, tmp_path, V2, network, champion=V1)
@@ -330,8 +330,9 @@ def test_ready_only_once_the_history_is_read(models, write, clock, tmp_path):
             fetch(f"{where}/-/ready")
         exporter.tick(clock(29))
         assert fetch(f"{where}/-/ready")[0] == b"ready\n"
-        for request in (f"{where}/nothing", urllib.request.Request(f"{where}/metrics", method="POST")):
-            with pytest.raises(urllib.error.HTTPError, match="40[45]"):
+        for path, method in (("nothing", "GET"), ("metrics", "POST")):
+            request = urllib.request.Request(f"{where}/{path}", method=method)  # noqa: S310
+            with pytest.raises(urllib.error.HTTPError, match=r"40[45]"):
                 urllib.request.urlopen(request, timeout=20)  # noqa: S310
 
 
