@@ -19,7 +19,7 @@ from bwpredict.serving.stream import Stream
 MINUTE = schema.CADENCE_SECONDS
 HISTORY_SECONDS = 86_400
 """Read at the start, and after the source was away: by then the longest moving average has faded."""
-CHUNK_ROWS = 1_000_000
+CHUNK_ROWS = 200_000
 """Of history, read at once."""
 SHORTEST_CHUNK_SECONDS, LONGEST_CHUNK_SECONDS = 600, 6 * 3600
 AFTER_MINUTE_SECONDS = 5
