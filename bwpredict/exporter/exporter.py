@@ -14,6 +14,7 @@ from bwpredict.errors import BwPredictError, ConfigError, ModelError
 from bwpredict.exporter.board import REREAD_MINUTES, Board, Figures
 from bwpredict.exporter.health import Health
 from bwpredict.exporter.sources import FolderSource, Minute, Source, minutes_of
+from bwpredict.provenance.signing import TrustedKeys
 from bwpredict.serving.stream import Stream
 
 MINUTE = schema.CADENCE_SECONDS
@@ -32,8 +33,16 @@ logger = logging.getLogger(__name__)
 class Exporter:
     """Follows all links of a source. One thread works; any number may look at `figures` and `health`."""
 
-    def __init__(self, models: Path, source: Source, *, state: Path | None = None) -> None:
+    def __init__(
+        self, models: Path, source: Source, *, state: Path | None = None, trusted: TrustedKeys | None = None
+    ) -> None:
         """Load the model, and the state where one was saved; nothing is read from the source yet.
+
+        Args:
+            models: folder that `bwpredict pull` keeps.
+            source: where the samples come from.
+            state: file that keeps the state over a restart; None: none is kept.
+            trusted: keys of which one must have signed each version; None: no signature is asked for.
 
         Raises:
             BwPredictError: the model cannot be served.
@@ -42,7 +51,7 @@ class Exporter:
         self.ready = threading.Event()
         """Set as soon as the history is read."""
         self._source, self._state = source, state
-        self._stream, self._board = Stream(models), Board()
+        self._stream, self._board = Stream(models, trusted=trusted), Board()
         self._stop = threading.Event()
         self._read_to = 0
         self._saved_at = time.monotonic()

@@ -65,3 +65,9 @@ def write(rows, tmp_path):
         return folder
 
     return write_
+
+
+@pytest.fixture
+def clock(frame):
+    """The unix second within a minute (counted from the telemetry's first) at which the exporter looks."""
+    return lambda minute: float(frame.timestamps[0] + 60 * minute + 5)

@@ -61,12 +61,6 @@ def links_of(found, name="bwpredict_forecast"):
     return {dict(key[1:])["link"] for key in found if key[0] == name}
 
 
-@pytest.fixture
-def clock(frame):
-    """The unix second within a minute (counted from the telemetry's first) at which the exporter looks."""
-    return lambda minute: float(frame.timestamps[0] + 60 * minute + 5)
-
-
 def at_minute(models, folder, now, **options):
     exporter = Exporter(models, open_source(str(folder)), **options)
     exporter.tick(now)

@@ -178,6 +178,28 @@ def test_a_mistake_is_one_sentence(cli, arguments, tmp_path, changes, files, sai
     assert len(err.strip().splitlines()) == 1
 
 
+def test_a_model_without_a_signature_is_refused_where_one_is_required(cli, arguments, tmp_path, monkeypatch):
+    key = tmp_path / "key.pem"
+    public = tmp_path / "key.pub.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
+    subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public], check=True, capture_output=True)
+    monkeypatch.setenv("BWPREDICT_TRUSTED_KEYS", str(public))
+    words = [str(each) for pair in arguments.items() for each in pair]
+    code, _, err = cli("exporter", *words, "--require-signature")
+    assert (code, "is not signed" in err) == (2, True)
+
+
+def test_it_needs_no_package_of_an_extra():
+    heavy = ("torch", "matplotlib", "great_expectations", "airflow", "scipy", "sklearn", "optuna", "apprise")
+    program = (
+        "import sys, bwpredict.cli.main, bwpredict.exporter.server, bwpredict.exporter.sources,"
+        " bwpredict.ingestion.prometheus, bwpredict.ingestion.sql\n"
+        f"sys.exit(', '.join(name for name in {heavy} if name in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_port_in_use_is_one_sentence(cli, arguments):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from bwpredict.config import Settings
 from bwpredict.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ def exporter(
         bool, typer.Option("--replay", help="Go through the folder without waiting, and serve its last minute.")
     ] = False,
     state: Annotated[Path | None, typer.Option(help="File that keeps the states over a restart.")] = None,
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Serve only what a key of BWPREDICT_TRUSTED_KEYS signed.")
+    ] = False,
     thresholds: Annotated[Path | None, typer.Option(help="YAML file of thresholds: docs/exporter.md.")] = None,
 ) -> None:
     """Forecast all links each minute, and serve the forecasts to Prometheus."""
@@ -37,12 +41,14 @@ def exporter(
     from bwpredict.exporter.server import parse_address, serving
     from bwpredict.exporter.sources import FolderSource, open_source
     from bwpredict.exporter.thresholds import load_thresholds
+    from bwpredict.provenance.signing import TrustedKeys
 
     parse_address(listen)
     limits, opened = load_thresholds(thresholds), open_source(source)
     if replay and not isinstance(opened, FolderSource):
         raise ConfigError("--replay goes through a telemetry folder; give one as --source.")
-    worker = Exporter(models, opened, state=state)
+    trusted = TrustedKeys.load(Settings().trusted_keys) if require_signature else None
+    worker = Exporter(models, opened, state=state, trusted=trusted)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
