@@ -91,13 +91,14 @@ class Board:
     def fresh(self, links: Sequence[Link], at: int) -> tuple[npt.NDArray[np.bool_], int]:
         """[n], which links' sample of this minute is newer than their last one, and how many came too late.
 
-        A sample that was seen before is neither.
+        A sample that was seen before is neither. One that is fresh counts as seen once it is taken.
         """
         rows, place = self._rows_of(links), _minute(at) % _SEEN
         new = self.seen[rows, place] != at
         fresh = new & (self.at[rows] < at)
-        self.seen[rows[new], place] = at
-        return fresh, int((new & ~fresh).sum())
+        late = new & ~fresh
+        self.seen[rows[late], place] = at
+        return fresh, int(late.sum())
 
     def take(self, answer: StreamForecasts, samples: Floats, at: int) -> Judged:
         """Note the step of one minute; `samples` [n, features] are those of the answer's links, in its order."""
@@ -108,6 +109,7 @@ class Board:
         kept = (self.due_at[rows, place] == at)[:, None]
         score = np.where(kept, anomaly_score(actual, lower, median, upper, _FLOORS), np.nan)
         judged = _judge(actual, lower, median, upper, np.where(kept, previous, np.nan))
+        self.seen[rows, _minute(at) % _SEEN] = at
         self.at[rows], self.warm[rows], self.actual[rows], self.score[rows] = at, answer.warm, actual, score
         self.quantiles[rows] = with_adapted_bounds(answer)
         named = [answer.forecasts[name] for name in schema.TARGETS]

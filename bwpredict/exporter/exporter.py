@@ -54,6 +54,8 @@ class Exporter:
         self._stream, self._board = Stream(models, trusted=trusted), Board()
         self._stop = threading.Event()
         self._read_to = 0
+        self._counts: dict[int, int] = {}
+        """Rows of the minutes that are read again, when they were read last."""
         self._saved_at = time.monotonic()
         self._told: dict[str, str] = {}
         if state is not None:
@@ -104,6 +106,7 @@ class Exporter:
             self._tell("source", "", "The source answers again.")
             self._set_ready()
         except BwPredictError as error:
+            self._counts.clear()  # minutes that were read may not have been followed
             self.health.source_up.set(0)
             self._tell("source", f"{error} The forecasts of before go on for five minutes; trying each minute.", "")
         self._publish(past - MINUTE)
@@ -139,11 +142,13 @@ class Exporter:
             began = time.perf_counter()
             table = self._source.read_day(begin, end)
             self.health.read_seconds.set(time.perf_counter() - began)
-            for minute in minutes_of(table):
+            for minute in minutes_of(table, self._counts):
                 self._step(minute)
                 if self._stop.is_set():
                     return
             begin = self._read_to = end
+            oldest = end - REREAD_MINUTES * MINUTE
+            self._counts = {at: count for at, count in self._counts.items() if at >= oldest}
 
     def _chunk_seconds(self) -> int:
         """Few links: hours at once; many: a bounded number of rows."""

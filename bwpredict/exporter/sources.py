@@ -67,13 +67,23 @@ def open_source(text: str) -> Source:
     return FolderSource(open_store(text))
 
 
-def minutes_of(table: pa.Table) -> Iterator[Minute]:
-    """The rows minute by minute, oldest first; of a link's rows in one minute, the last counts."""
+def minutes_of(table: pa.Table, counts: dict[int, int] | None = None) -> Iterator[Minute]:
+    """The rows minute by minute, oldest first; of a link's rows in one minute, the last counts.
+
+    `counts` (minute → its rows when it was read before) leaves out minutes to which no row has come since, and is
+    brought up to date.
+    """
     table = table.filter(_has_key(table))
+    if counts is not None and table.num_rows:
+        minute = _minutes(table)
+        found, rows = np.unique(minute, return_counts=True)
+        changed = [at for at, count in zip(found.tolist(), rows.tolist(), strict=True) if counts.get(at) != count]
+        counts.update(zip(found.tolist(), rows.tolist(), strict=True))
+        table = table.filter(pa.array(np.isin(minute, changed)))
     if not table.num_rows:
         return
     node, peer, time = (table[name].to_numpy().astype(np.int64) for name in (*schema.LINK_KEY, "timestamp"))
-    minute = time // schema.CADENCE_SECONDS * schema.CADENCE_SECONDS
+    minute = _minutes(table)
     order = np.lexsort((time, peer, node, minute))
     key = np.stack((minute, node, peer))[:, order]
     last = order[np.append((np.diff(key, axis=1) != 0).any(axis=0), True)]
@@ -160,6 +170,11 @@ def _mapped(path: Path) -> Source:
 
         return sql.SqlSource(sql.load_mapping(path))
     raise ConfigError(f"{path}: has neither `metrics` (a mapping for Prometheus) nor `table` (for SQL).")
+
+
+def _minutes(table: pa.Table) -> npt.NDArray[np.int64]:
+    seconds: npt.NDArray[np.int64] = table["timestamp"].to_numpy().astype(np.int64)
+    return seconds // schema.CADENCE_SECONDS * schema.CADENCE_SECONDS
 
 
 def _has_key(table: pa.Table) -> pa.ChunkedArray:

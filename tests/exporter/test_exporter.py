@@ -17,6 +17,7 @@ from models import publish_stream_model
 from prometheus_client.parser import text_string_to_metric_families
 
 from bwpredict import schema
+from bwpredict.errors import ModelError
 from bwpredict.exporter.exporter import Exporter, board_path
 from bwpredict.exporter.server import serving
 from bwpredict.exporter.sources import open_source
@@ -258,6 +259,26 @@ def test_values_that_no_column_may_hold_are_missing_and_counted(models, write, c
         "throughput_mbps",
         "jitter_ms",
     }
+
+
+def test_minutes_that_were_read_but_not_followed_are_read_again(models, write, clock, monkeypatch):
+    folder = write(0, 30)
+    exporter, steady = (Exporter(models, open_source(str(folder))) for _ in range(2))
+    for each in (exporter, steady):
+        each.tick(clock(29))
+    write(30, 32)
+    step = Stream.step
+
+    def fails_once(*given, **options):
+        monkeypatch.setattr(Stream, "step", step)
+        raise ModelError("ONNX Runtime cannot run it.")
+
+    monkeypatch.setattr(Stream, "step", fails_once)
+    exporter.tick(clock(31))
+    assert exporter.figures.newest_at == int(clock(29)) - 5
+    exporter.tick(clock(31))
+    steady.tick(clock(31))
+    assert figures(exporter) == figures(steady)
 
 
 def test_a_half_written_file_is_waited_for(models, write, clock, caplog):
