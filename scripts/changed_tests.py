@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-_FOLDERS = {"plugins": ("plugin", "dags"), "dags": ("dags",), "scripts": ("setup",), "docs": ("docs",)}
+_FOLDERS = {
+    "plugins": ("plugin", "dags"),
+    "dags": ("dags",),
+    "scripts": ("setup",),
+    "docs": ("docs",),
+    "monitoring": ("exporter",),
+}
 _TESTED_ELSEWHERE = {
     "config": ("gate", "pipeline"),
     "documents": ("pipeline",),

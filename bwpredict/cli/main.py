@@ -15,6 +15,7 @@ from bwpredict.cli.commands import collect, policy, registry, tune
 from bwpredict.cli.commands.backtest import backtest
 from bwpredict.cli.commands.canary import canary
 from bwpredict.cli.commands.decide import decide
+from bwpredict.cli.commands.exporter import exporter
 from bwpredict.cli.commands.generate import generate
 from bwpredict.cli.commands.monitor import monitor
 from bwpredict.cli.commands.predict import predict
@@ -25,8 +26,8 @@ from bwpredict.errors import BwPredictError, Verdict
 
 _EXTRA_OF_MODULE = dict.fromkeys(
     (
-        *("apprise", "great_expectations", "matplotlib", "onnxscript", "optuna", "psutil", "requests"),
-        *("scipy", "sklearn", "sqlalchemy", "torch"),
+        *("apprise", "great_expectations", "matplotlib", "onnxscript", "optuna", "psutil"),
+        *("scipy", "sklearn", "torch"),
     ),
     "train",
 )
@@ -41,7 +42,7 @@ app = typer.Typer(
 for command in (
     *(generate, train, retrain, decide, backtest),
     *(registry.status, registry.promote, registry.rollback, registry.gc, registry.verify),
-    *(pull, predict, canary, monitor),
+    *(pull, predict, exporter, canary, monitor),
 ):
     app.command()(command)
 for name, group in (("tune", tune), ("policy", policy), ("collect", collect)):

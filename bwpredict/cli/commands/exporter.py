@@ -1,0 +1,79 @@
+"""The command line's `bwpredict exporter`: live forecasts as Prometheus metrics."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bwpredict.config import Settings
+from bwpredict.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE_S = 10
+"""Given to a read that is under way when the exporter is stopped."""
+
+
+def exporter(
+    models: Annotated[Path, typer.Option(help="Folder that `bwpredict pull` keeps.")],
+    source: Annotated[
+        str,
+        typer.Option(help="Mapping file of `bwpredict collect` (.yaml), or a telemetry folder or s3://bucket/prefix."),
+    ],
+    listen: Annotated[str, typer.Option(help="HOST:PORT to serve /metrics on.")] = "127.0.0.1:9108",
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Go through the folder without waiting, and serve its last minute.")
+    ] = False,
+    state: Annotated[Path | None, typer.Option(help="File that keeps the states over a restart.")] = None,
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Serve only what a key of BWPREDICT_TRUSTED_KEYS signed.")
+    ] = False,
+    thresholds: Annotated[Path | None, typer.Option(help="YAML file of thresholds: docs/exporter.md.")] = None,
+) -> None:
+    """Forecast all links each minute, and serve the forecasts to Prometheus."""
+    from bwpredict.exporter.exporter import Exporter
+    from bwpredict.exporter.server import parse_address, serving
+    from bwpredict.exporter.sources import FolderSource, open_source
+    from bwpredict.exporter.thresholds import load_thresholds
+    from bwpredict.provenance.signing import TrustedKeys
+
+    parse_address(listen)
+    limits, opened = load_thresholds(thresholds), open_source(source)
+    if replay and not isinstance(opened, FolderSource):
+        raise ConfigError("--replay goes through a telemetry folder; give one as --source.")
+    trusted = TrustedKeys.load(Settings().trusted_keys) if require_signature else None
+    worker = Exporter(models, opened, state=state, trusted=trusted)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with serving(worker, limits, listen) as port:
+        logger.info("Serving on port %d: /metrics, /-/healthy, /-/ready", port)
+        _work(worker.replay if replay else worker.follow, stop)
+
+
+def _work(run: Callable[[threading.Event], None], stop: threading.Event) -> None:
+    """Run in a thread of its own, so that a signal is heard while the source is waited for."""
+    failures: list[Exception] = []
+
+    def guarded() -> None:
+        try:
+            run(stop)
+        except Exception as error:  # noqa: BLE001 - raised again below, in the thread that ends the process
+            failures.append(error)
+        finally:
+            stop.set()
+
+    thread = threading.Thread(target=guarded, name="exporter", daemon=True)
+    thread.start()
+    stop.wait()
+    thread.join(_PATIENCE_S)
+    if failures:
+        raise failures[0]
+    if thread.is_alive():
+        logger.warning("The source does not answer; stopped without waiting for it, the state is that of before.")

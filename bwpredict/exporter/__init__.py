@@ -1,0 +1,1 @@
+"""Live forecasts of all links as Prometheus metrics."""
