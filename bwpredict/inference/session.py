@@ -3,7 +3,7 @@
     python -m bwpredict.inference.session MODEL.onnx INPUTS.npy OUTPUTS.npz
 
 writes each of the model's outputs for INPUTS as [batch sizes, n, targets], the windows given in batches of
-each of `BATCH_SIZES` and then all at once, and `latency_ms` (one duration for each single-window run).
+each of `BATCH_SIZES` and then all at once, and `latency_ms` (rounds of one duration for each single-window run).
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from bwpredict.inference.guard import check_onnx
 
 BATCH_SIZES = (1, 3)
 LATENCY_RUNS = 500
+LATENCY_ROUNDS = 5
+ROUND_PAUSE_SECONDS = 0.2
+"""Between two rounds, so that one moment in which others use the machine does not fall on all of them."""
 WARM_UP_RUNS = 50
 
 
@@ -54,7 +57,11 @@ def main(model: str, inputs: str, outputs: str) -> None:
     names = [output.name for output in session.get_outputs()]
     runs = [_in_batches(session, windows, size) for size in (*BATCH_SIZES, len(windows))]
     answers = {name: np.stack([run[place] for run in runs]) for place, name in enumerate(names)}
-    np.savez(outputs, **answers, latency_ms=measure_latency(session, windows))  # type: ignore[arg-type]
+    rounds = []
+    for _ in range(LATENCY_ROUNDS):
+        rounds.append(measure_latency(session, windows))
+        time.sleep(ROUND_PAUSE_SECONDS)
+    np.savez(outputs, **answers, latency_ms=np.stack(rounds))  # type: ignore[arg-type]
 
 
 def _in_batches(

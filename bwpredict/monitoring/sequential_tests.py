@@ -32,7 +32,7 @@ CANARY_MARGIN = 0.01
 """A canary whose mean log error ratio is above this is worse; below 0 it is better."""
 CANARY_SCALE = 0.02
 CANARY_ALPHA = 0.05
-"""The chance of a wrong verdict over the whole trial, of each kind, is at most this."""
+"""The chance of a wrong verdict over the whole trial, of each kind, is at most this if days are independent."""
 
 
 def evaluate_production(

@@ -129,8 +129,9 @@ def _verdict(decision: Document) -> dict[str, str]:
 
 
 def _tiles(metadata: Document, comparison: Document) -> Iterator[dict[str, str]]:
-    for name, value, threshold in overall_rows(metadata["performance_metrics"]["overall"]):
-        yield {"name": name, "value": value, "note": f"guide: {threshold}"}
+    last_value = comparison["models"]["last_value"]["overall"]
+    for name, value, threshold, simple in overall_rows(metadata["performance_metrics"]["overall"], last_value):
+        yield {"name": name, "value": value, "note": f"guide: {threshold}; last value: {simple}"}
     skills = {
         target: figures.get("skill") for target, figures in comparison["models"]["challenger"]["per_target"].items()
     }
@@ -297,10 +298,12 @@ def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
     if metadata["filled_features"]:
         names = ", ".join(metadata["filled_features"])
         yield f"The telemetry lacks {names}: constants stand in, so the model learnt nothing from them."
-    for target, figures in comparison["models"]["challenger"]["per_target"].items():
-        skill = figures.get("skill")
-        if skill is not None and skill <= 0:
-            yield f"{display_name(target)}: no better than its baseline ({model_label(figures.get('baseline'))})."
+    for compared, mode in ((comparison, ""), (comparison.get("stream"), " as a stream")):
+        for target, figures in compared["models"]["challenger"]["per_target"].items() if compared else ():
+            skill = figures.get("skill")
+            if skill is not None and skill <= 0:
+                baseline = model_label(figures.get("baseline"))
+                yield f"{display_name(target)}{mode}: no better than its baseline ({baseline})."
     if metadata["intervals"]["made"]:
         yield (
             "Its intervals presume that later telemetry is like that of the calibration span; where a network has"
