@@ -30,7 +30,7 @@ def anchor_check(comparison: Document, policy: GatePolicy) -> Check:
     if isinstance(version, str):
         sentence = f"{sentence} That is {version}."
     elif nested_value(anchor, "left_out"):
-        told = f"{sentence} None of them can be run on these windows."
+        told = f"{sentence} None of them can be compared on these windows."
         return info_check("anchor_mean", told, None, "<=", margin, verdict="info", unit="%")
     found = found_in(difference, "weighted")
     if margin is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from bwpredict.errors import ModelError
 from bwpredict.evaluation.forecasts import Forecasts, collect
 from bwpredict.evaluation.paired_difference import mean_difference
 from bwpredict.inference.onnx_model import forecast
+from bwpredict.pipeline.seen_days import Days, split_by_seen
 
 Document = dict[str, Any]
 
@@ -24,15 +25,24 @@ RANKING_WINDOWS = 10_000
 _ANCHOR = "anchor"
 
 
+@dataclass(frozen=True)
+class EarlierChampion:
+    """A model that served before the champion."""
+
+    onnx: Path
+    seen: Days
+    """As `days_seen`."""
+
+
 def compare_with_earlier(
-    earlier: Mapping[str, Path], index: WindowIndex, forecasts: Forecasts, weights: Mapping[str, float]
+    earlier: Mapping[str, EarlierChampion], index: WindowIndex, forecasts: Forecasts, weights: Mapping[str, float]
 ) -> Document | None:
     """The `anchor` part of a comparison: the difference from the best earlier champion; None where there is none.
 
-    A model that cannot be run on these windows is left out, with the reason.
+    A model that cannot be run on these windows, or has seen some of their days, is left out, with the reason.
 
     Args:
-        earlier: ONNX files by version.
+        earlier: by version.
         index: the n test windows.
         forecasts: those of "challenger" for these windows.
         weights: of the targets.
@@ -44,16 +54,19 @@ def compare_with_earlier(
     some = index.take(chosen)
     left_out: dict[str, str] = {}
     found: dict[str, npt.NDArray[np.float32]] = {}
-    for version, path in earlier.items():
+    for version, model in earlier.items():
+        if split_by_seen(index, model.seen)[1]:
+            left_out[version] = "It was trained on some of the test days."
+            continue
         try:
-            found[version] = forecast(path, some)
+            found[version] = forecast(model.onnx, some)
         except ModelError as error:
             left_out[version] = str(error)
     on_some = collect(some, {"challenger": challenger[chosen]})
     best = best_of(on_some, found, weights)
     document: Document = {"version": best, "candidates": list(earlier), "left_out": left_out, "difference": None}
     if best is not None:
-        both = {"challenger": challenger, _ANCHOR: forecast(earlier[best], index)}
+        both = {"challenger": challenger, _ANCHOR: forecast(earlier[best].onnx, index)}
         document["difference"] = mean_difference(replace(forecasts, models=both), _ANCHOR, weights)
     return document
 

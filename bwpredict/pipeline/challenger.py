@@ -33,7 +33,8 @@ from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.models import network, onnx_export
 from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
-from bwpredict.pipeline.anchor import compare_with_earlier
+from bwpredict.pipeline.anchor import EarlierChampion, compare_with_earlier
+from bwpredict.pipeline.seen_days import Days, split_by_seen
 from bwpredict.registry.layout import CONFORMANCE_NAME, PROFILE_NAME, metadata_name, onnx_name, stream_onnx_name
 from bwpredict.reports import forecast_plots, metadata, plots
 from bwpredict.serving import conformance
@@ -77,8 +78,10 @@ class Champion:
     """Its file for streams; None: it has none."""
     links: frozenset[tuple[int, int]] | None = None
     """(node_id, peer_id) of the links that it was trained on; None: not known."""
-    earlier: Mapping[str, Path] = field(default_factory=dict)
-    """By version, the ONNX files of models that served before it."""
+    seen: Days = field(default_factory=lambda: np.empty(0, np.int64))
+    """As `days_seen`."""
+    earlier: Mapping[str, EarlierChampion] = field(default_factory=dict)
+    """By version, the models that served before it."""
 
 
 def make_split(frame: TelemetryFrame, run: RunConfig) -> Split:
@@ -199,19 +202,25 @@ def _write_compression(
         logger.info("By pruning alone: %s.", document["pruning_verdict"])
 
 
+_SEEN_ALL = "It was trained on all of the test days. Train on another month, or with as many months of history."
+
+
 def evaluate(
     folder: Path, split: Split, run: RunConfig, snapshot: Mapping[str, Any], champion: Champion | None
 ) -> dict[str, Any]:
     """Score challenger, champion and baselines on the same test windows; returns the comparison document.
 
     Each model is run as consumers run it: over windows from an empty state, and as a stream that is followed from the
-    days before the test span on. Writes `comparison.json`, `forecasts.parquet`, `model_metadata_<version>.json`,
+    days before the test span on. Test days that the champion has seen are left out; if it has seen all of them, it is
+    not compared. Writes `comparison.json`, `forecasts.parquet`, `model_metadata_<version>.json`,
     `bandwidth_predictor_report.json`, `predictions_scatter.png` and the pictures of the model card.
     """
-    index = split["test"].spread(run.maximum_test_windows)
+    index, left_out = split_by_seen(split["test"], champion.seen) if champion else (split["test"], [])
+    seen_all = not len(index)
+    index = (split["test"] if seen_all else index).spread(run.maximum_test_windows)
     path = folder / onnx_name(run.version)
     served = forecast_with_bounds(path, index)
-    by_champion, problem = _forecast_of_champion(champion, index)
+    by_champion, problem = (None, _SEEN_ALL) if seen_all else _forecast_of_champion(champion, index)
     known = champion.links if champion and champion.links is not None else _links_of(split["train"])
     labels = window_labels(index, known)
     challenger_sha256 = sha256_of(path)
@@ -232,6 +241,7 @@ def evaluate(
         )
 
     forecasts, comparison = judged(served, by_champion)
+    comparison["test"]["days_left_out"] = [] if seen_all else left_out
     earlier = champion.earlier if champion else {}
     comparison["anchor"] = compare_with_earlier(earlier, index, forecasts, run.policy.weights)
     comparison["horizon"] = errors_by_minute(index, forecasts.targets)

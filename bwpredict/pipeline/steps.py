@@ -162,8 +162,14 @@ def compare(export: Reference) -> Reference:
             onnx, profile = (_fetch_champion(run, area, version, name) for name in (onnx_name(version), PROFILE_NAME))
             spans = read_document(profile, "profile")["link_spans"]
             links = frozenset((span["node_id"], span["peer_id"]) for span in spans)
-            stream, earlier = _fetch_stream(run, area, version), _fetch_earlier(run, area, version)
-            champion = challenger.Champion(version, onnx, stream, links, earlier)
+            champion = challenger.Champion(
+                version,
+                onnx,
+                _fetch_stream(run, area, version),
+                links,
+                _fetch_seen(run, area, version),
+                _fetch_earlier(run, area, version),
+            )
         pinned = read_document(area / SNAPSHOT, "snapshot")
         challenger.evaluate(area, challenger.make_split(_frame(area), run), run, pinned, champion)
         return make_reference(area / COMPARISON)
@@ -360,13 +366,23 @@ def _fetch_stream(run: RunConfig, area: Path, version: str) -> Path | None:
     return _fetch_champion(run, area, version, name) if name in published else None
 
 
-def _fetch_earlier(run: RunConfig, area: Path, version: str) -> dict[str, Path]:
+def _fetch_seen(run: RunConfig, area: Path, version: str) -> Any:
+    """The days that a published model was trained on."""
+    from bwpredict.pipeline.seen_days import days_seen
+
+    return days_seen(read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata"))
+
+
+def _fetch_earlier(run: RunConfig, area: Path, version: str) -> dict[str, Any]:
     """Verified copies of the models that served before `version`, by version."""
-    from bwpredict.pipeline.anchor import MOST_CHAMPIONS
+    from bwpredict.pipeline.anchor import MOST_CHAMPIONS, EarlierChampion
     from bwpredict.registry.history import earlier_champions, read_history
 
     versions = earlier_champions(read_history(open_store(run.registry)), version, MOST_CHAMPIONS)
-    return {name: _fetch_champion(run, area, name, onnx_name(name)) for name in versions}
+    return {
+        name: EarlierChampion(_fetch_champion(run, area, name, onnx_name(name)), _fetch_seen(run, area, name))
+        for name in versions
+    }
 
 
 def _first_decision(area: Path, decision: dict[str, Any]) -> dict[str, Any]:

@@ -207,8 +207,14 @@ def _test_sentence(comparison: Document, metadata: Document) -> str:
     return (
         f"{number(test['windows'])} windows of {number(test['links'])} links, {_moment(test['start'])} to"
         f" {_moment(test['end'])} UTC, {metadata['contract']['horizon_minutes']} minutes ahead;"
-        " every model on the same ones." + (f" The champion could not be run: {problem}" if problem else "")
+        " every model on the same ones."
+        + _days_left_out(test.get("days_left_out", []))
+        + (f" The champion could not be run: {problem}" if problem else "")
     )
+
+
+def _days_left_out(dates: list[str]) -> str:
+    return f" Left out, since the champion was trained on them: {', '.join(dates)}." if dates else ""
 
 
 def _interval_sentence(intervals: Document) -> str:

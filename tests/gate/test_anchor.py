@@ -41,7 +41,7 @@ def test_a_comparison_that_does_not_tell_of_earlier_champions_fails(judged):
 def test_earlier_champions_that_cannot_be_run_are_said_to_be_so(judged):
     judged.set("comparison/anchor/version", None).set("comparison/anchor/difference", None)
     judged.set("comparison/anchor/left_out", {EARLIER: "made for windows of 30"})
-    assert "None of them can be run" in check(judged.decide(), "anchor_mean")["sentence"]
+    assert "None of them can be compared" in check(judged.decide(), "anchor_mean")["sentence"]
 
 
 def test_a_decline_in_steps_that_pass_alone_ends_at_the_margin():

@@ -6,16 +6,19 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bwpredict.cli.main import main
 from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig
+from bwpredict.datasets.external import read_data_path
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
 from bwpredict.models.checkpoint import load_checkpoint
-from bwpredict.pipeline import steps
+from bwpredict.pipeline import challenger, steps
 from bwpredict.provenance.record import record
 from bwpredict.provenance.signing import TrustedKeys
+from bwpredict.registry.layout import onnx_name
 from bwpredict.registry.promotion import read_production
 from bwpredict.registry.versions import fetch, list_versions, read_manifest, verify_version
 from bwpredict.serving.delivery import deliver
@@ -25,6 +28,7 @@ from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import sha256_of
+from bwpredict.workspace.artifacts import read_run
 
 SMALL = TrainingConfig(epochs=2, batch_size=64, windows_per_epoch=3000, validation_windows=500)
 LENIENT = GatePolicy(
@@ -220,6 +224,23 @@ def test_the_difference_from_the_champion_has_an_interval_and_slices_in_the_comp
     assert {"hour_band", "congested"} <= sliced
     assert "new_link: the same for all test windows, or unknown." in comparison["slices"]["left_out"]
     assert len(comparison["horizon"]["minutes"]) == 15
+
+
+@pytest.mark.parametrize("seen", [["2026-10-07"], ["2026-10-07", "2026-10-08", "2026-10-09", "2026-10-10"]])
+def test_no_champion_is_judged_on_days_that_it_has_seen(second, tmp_path, seen):
+    area = Path(shutil.copytree(Path(second.path).parent, tmp_path / "area"))
+    run, version = read_run(area), document(second, "decision")["champion_version"]
+    days = np.array(seen, "datetime64[D]").astype(np.int64)
+    champion = challenger.Champion(version, area / "champion" / version / onnx_name(version), seen=days)
+    split = challenger.make_split(read_data_path(area / "telemetry"), run)
+    comparison = challenger.evaluate(area, split, run, read_document(area / "snapshot.json", "snapshot"), champion)
+    assert read_document(area / "comparison.json", "comparison") == comparison
+    if len(seen) == 1:
+        assert comparison["test"]["days_left_out"] == seen
+        assert comparison["difference"]["days"]["dates"] == ["2026-10-08", "2026-10-09", "2026-10-10"]
+    else:
+        assert "trained on all of the test days" in comparison["champion_problem"]
+        assert "champion" not in comparison["models"]
 
 
 def test_drift_is_measured_from_the_champions_profile(second):

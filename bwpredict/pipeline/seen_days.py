@@ -1,0 +1,42 @@
+"""Which days a model has seen in training, and the test windows of the days that it has not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bwpredict.datasets.windows import DAY_SECONDS, WindowIndex
+
+Days = npt.NDArray[np.int64]
+
+
+def days_seen(metadata: Mapping[str, Any]) -> Days:
+    """Days since 1970-01-01 UTC with samples that the model was trained, validated or calibrated on.
+
+    None for a split by link: there, a day is in different parts of different links.
+
+    Args:
+        metadata: the model's document of kind `model_metadata`.
+    """
+    split = metadata["data"]["split"]
+    spans = [part for name, part in split["parts"].items() if name != "test"] if split["by"] == "calendar" else []
+    ranges = [
+        np.arange(_second(part["start"]) // DAY_SECONDS, -(-_second(part["end"]) // DAY_SECONDS)) for part in spans
+    ]
+    return np.unique(np.concatenate(ranges)) if ranges else np.empty(0, np.int64)
+
+
+def split_by_seen(index: WindowIndex, seen: Days) -> tuple[WindowIndex, list[str]]:
+    """The windows whose target is on none of these days, and the dates that are left out."""
+    days = index.frame.timestamps[index.target_rows] // DAY_SECONDS
+    known = np.isin(days, seen)
+    dates = np.unique(days[known]).astype("datetime64[D]")
+    return (index.take(np.flatnonzero(~known)) if known.any() else index), [str(date) for date in dates]
+
+
+def _second(iso: str) -> int:
+    return int(datetime.fromisoformat(iso).timestamp())
