@@ -25,6 +25,9 @@ DECAY_SAMPLES = 60
 LEAST_LOG_FACTOR, LARGEST_LOG_FACTOR = -3.0, 5.0
 """Beyond what links need: coverage is not held at a bound. A target that stays at zero never misses, and its factor
 stops at the lower one, from which it can come back."""
+LARGEST_LOG_DISTANCE = math.log(1000.0)
+"""A factor puts no bound further from the median than this ratio. Feedback comes a horizon late, so after a sudden
+change the factor goes up for a horizon too long, and without a limit the bounds would be absurd."""
 SPARE = 2
 """Pending intervals of a link beyond those of one horizon: samples do not come to the second."""
 _FLOORS = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS], np.float32)
@@ -93,8 +96,8 @@ class AdaptiveIntervals:
         """The bounds [n, targets] with each link's factor on their distance to the median, in log space."""
         factor = np.exp(self.log_factor[rows])
         middle, low, high = (np.log(values + _FLOORS) for values in (output, lower, upper))
-        below = np.exp(middle - factor * (middle - low)) - _FLOORS
-        above = np.exp(middle + factor * (high - middle)) - _FLOORS
+        below = np.exp(middle - _widened(middle - low, factor)) - _FLOORS
+        above = np.exp(middle + _widened(high - middle, factor)) - _FLOORS
         _, maximum = schema.physical_bounds(schema.TARGETS)
         return np.clip(below, 0, output).astype(np.float32), np.clip(above, output, maximum).astype(np.float32)
 
@@ -103,3 +106,8 @@ class AdaptiveIntervals:
         place = self.due_at[rows].argmin(axis=1)  # an empty place, or the oldest
         self.due_at[rows, place] = at + self.horizon_seconds
         self.bounds[rows, place] = np.stack((lower, upper), axis=1)
+
+
+def _widened(distance: Floats, factor: Floats) -> Floats:
+    """A distance in log space times the factor, within the limit unless it was beyond it already."""
+    return np.minimum(factor * distance, np.maximum(distance, LARGEST_LOG_DISTANCE))

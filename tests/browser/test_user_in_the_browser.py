@@ -30,7 +30,7 @@ def airflow(tmp_path_factory):
     """A whole Airflow with two months of telemetry, an empty registry, and a policy that lets small models through."""
     root = tmp_path_factory.mktemp("browser")
     for start in ("2026-08-01", "2026-09-01"):
-        write_partitioned(FleetConfig(links=3, days=9, start=start, seed=5), root / "telemetry")
+        write_partitioned(FleetConfig(links=3, days=10, start=start, seed=5), root / "telemetry")
     (root / "policies").mkdir()
     (root / "policies" / "lenient.yaml").write_text(yaml.safe_dump(LENIENT_POLICY))
     model = {"name": "default", "schedule": None, "training": SMALL_TRAINING}

@@ -121,7 +121,7 @@ def test_each_failed_run_sends_one_alert_that_says_what_failed_and_where_to_look
     assert "Recovered: bandwidth_predictor_retrain: model" in recovered["title"]
     assert scenarios.runs["promote"]["run_id"] in recovered["message"]
     assert "was rejected" in rejected["title"]
-    assert "≥ 0.99" in rejected["message"] or "> 0.99" in rejected["message"]
+    assert "must be above 0.99" in rejected["message"]
     assert "model_card.html" in rejected["message"]
     assert "telemetry failed validation" in broken["title"]
     assert "data_docs/index.html" in broken["message"]

@@ -20,7 +20,7 @@ from stack import Stack, running_stack
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 
-LINKS, DAYS = 3, 9
+LINKS, DAYS = 3, 10
 TINY = {"epochs": 1, "windows_per_epoch": 640, "seed": 7, "gate_overrides": LENIENT}
 """The network that trains fastest: these tests are about everything else."""
 TRAINING_FILE = "format: 1\nname: tiny\ntraining: {validation_windows: 640}\n"

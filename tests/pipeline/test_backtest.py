@@ -33,7 +33,7 @@ def result(tmp_path_factory):
     """Three months of two links: trained on August and September, September and October forecast."""
     telemetry, output = tmp_path_factory.mktemp("telemetry"), tmp_path_factory.mktemp("output")
     for start in ("2026-08-01", "2026-09-01", "2026-10-01"):
-        write_partitioned(FleetConfig(links=2, days=8, start=start, seed=3), telemetry)
+        write_partitioned(FleetConfig(links=2, days=10, start=start, seed=3), telemetry)
     return backtest(run_config(telemetry), 2, output), output
 
 
@@ -55,8 +55,9 @@ def test_in_the_first_month_both_models_are_the_same_and_later_they_differ(resul
     for target in TARGETS:
         assert first["per_target"][target]["percent"] == 0
         figures = second["per_target"][target]
-        assert figures["percent"] == pytest.approx(100 * (figures["retrained_mae"] / figures["frozen_mae"] - 1))
         assert figures["percent"] != 0
+        assert figures["low"] < figures["percent"] < figures["high"]
+        assert figures["retrained_mae"] != figures["frozen_mae"]
 
 
 @pytest.mark.slow
