@@ -110,4 +110,5 @@ class AdaptiveIntervals:
 
 def _widened(distance: Floats, factor: Floats) -> Floats:
     """A distance in log space times the factor, within the limit unless it was beyond it already."""
-    return np.minimum(factor * distance, np.maximum(distance, LARGEST_LOG_DISTANCE))
+    limit = np.maximum(distance, np.float32(LARGEST_LOG_DISTANCE))
+    return np.asarray(np.minimum(factor * distance, limit), np.float32)
