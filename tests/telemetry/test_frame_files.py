@@ -62,7 +62,7 @@ def test_files_that_are_not_as_they_were_written_are_made_again(telemetry, tmp_p
 def test_a_disk_without_space_is_an_error_that_says_so_and_leaves_nothing(telemetry, tmp_path):
     # A limit on the size of files ends writes as a full disk does.
     with (
-        multiprocessing.get_context("fork").Pool(1, _small_files_only) as pool,
+        multiprocessing.get_context("spawn").Pool(1, _small_files_only) as pool,
         pytest.raises(
             TelemetryError,
             match=r"frame-.*: cannot be written \(File too large\); free some space and run the step again",
