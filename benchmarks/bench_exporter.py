@@ -1,6 +1,6 @@
 """The exporter on one core: seconds of a minute and of a scrape, peak memory, and growth over many model reloads.
 
-Each fleet is measured in a process of its own, without torch, as the exporter runs. Its source answers from memory:
+Each fleet is measured in a separate process, without torch, as the exporter runs. Its source answers from memory:
 what a server takes to answer is not the exporter's. A minute is read, stepped and published; a scrape is whole and
 compressed.
 """

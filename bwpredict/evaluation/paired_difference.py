@@ -38,20 +38,17 @@ class _Apart:
     influence: Floats
 
 
-def differences(
-    forecasts: Forecasts, *, weights: Mapping[str, float] | None = None, rival: str = "champion"
-) -> Document:
+def differences(forecasts: Forecasts, *, weights: Mapping[str, float] | None = None) -> Document:
     """The `difference` part of a comparison: per target, the weighted mean of the targets, and the links.
 
     A figure is None where it is undefined, as of a target that the telemetry lacks; so is an interval over fewer than
     `FEWEST_DAYS` days.
 
     Args:
-        forecasts: with "challenger" and `rival`.
+        forecasts: with "challenger" and "champion".
         weights: of the targets in the mean; 1 for those not named, None: for all.
-        rival: the model that the challenger is compared with.
     """
-    daily = daily_errors(forecasts, rival)
+    daily = daily_errors(forecasts, "champion")
     document = _document(forecasts.targets, daily, dict(weights or {}))
     for place, name in enumerate(forecasts.targets):
         own, theirs = daily.own[place], daily.theirs[place]
@@ -63,7 +60,7 @@ def differences(
 
 
 def mean_difference(forecasts: Forecasts, rival: str, weights: Mapping[str, float]) -> Document:
-    """As `differences`, without the figures of pooled errors and of links."""
+    """As `differences`, from the model `rival`, without the figures of pooled errors and of links."""
     return _document(forecasts.targets, daily_errors(forecasts, rival), weights)
 
 

@@ -35,7 +35,7 @@ Shape = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Figures:
-    """What is told of the links that are not mute; never changed, only replaced."""
+    """The figures that the exporter serves for links that are not mute. Immutable; each minute replaces them."""
 
     links: list[str]
     """Their labels."""

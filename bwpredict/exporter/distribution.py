@@ -2,7 +2,7 @@
 
 Between and beyond the quantiles, the distribution is interpolated: the standard normal quantile of the level is
 piecewise linear in log(value + floor), the outer pieces go on as they are. With three quantiles this is a normal
-distribution of the logarithm that has a spread of its own on each side of the median. The floors are
+distribution of the logarithm with a separate spread on each side of the median. The floors are
 `schema.MAPE_FLOORS`.
 """
 

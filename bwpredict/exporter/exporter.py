@@ -114,7 +114,7 @@ class Exporter:
             self.save()
 
     def save(self) -> None:
-        """Write the state, where one is to be kept."""
+        """Write the state if a state file is configured."""
         self._saved_at = time.monotonic()
         if self._state is None:
             return

@@ -13,7 +13,7 @@ PREFIX = "bwpredict_exporter"
 
 
 class Health:
-    """The exporter's own metrics, in a registry of their own."""
+    """The metrics of the exporter itself, in a separate registry."""
 
     def __init__(self) -> None:
         """Nothing has happened yet."""

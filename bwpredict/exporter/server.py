@@ -33,7 +33,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 @contextmanager
 def serving(exporter: Exporter, thresholds: Thresholds, listen: str) -> Iterator[int]:
-    """Serve in a thread of its own meanwhile; gives the port.
+    """Serve from a background thread while the context is open; yields the port.
 
     Raises:
         ConfigError: the address is none of this machine's, or its port is in use.

@@ -15,7 +15,7 @@ from bwpredict.errors import ModelError
 from bwpredict.evaluation.forecasts import Forecasts, collect
 from bwpredict.evaluation.paired_difference import mean_difference
 from bwpredict.inference.onnx_model import forecast
-from bwpredict.pipeline.seen_days import Days, split_by_seen
+from bwpredict.pipeline.seen_days import Days, target_days
 
 Document = dict[str, Any]
 
@@ -52,10 +52,11 @@ def compare_with_earlier(
     challenger = forecasts.models["challenger"]
     chosen = np.linspace(0, len(index) - 1, min(RANKING_WINDOWS, len(index))).astype(np.int64)
     some = index.take(chosen)
+    days = np.unique(target_days(index))
     left_out: dict[str, str] = {}
     found: dict[str, npt.NDArray[np.float32]] = {}
     for version, model in earlier.items():
-        if split_by_seen(index, model.seen)[1]:
+        if np.isin(days, model.seen).any():
             left_out[version] = "It was trained on some of the test days."
             continue
         try:

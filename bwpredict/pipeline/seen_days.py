@@ -30,9 +30,14 @@ def days_seen(metadata: Mapping[str, Any]) -> Days:
     return np.unique(np.concatenate(ranges)) if ranges else np.empty(0, np.int64)
 
 
+def target_days(index: WindowIndex) -> Days:
+    """[n], the day of each window's target, in days since 1970-01-01 UTC."""
+    return np.asarray(index.frame.timestamps[index.target_rows] // DAY_SECONDS, dtype=np.int64)
+
+
 def split_by_seen(index: WindowIndex, seen: Days) -> tuple[WindowIndex, list[str]]:
     """The windows whose target is on none of these days, and the dates that are left out."""
-    days = index.frame.timestamps[index.target_rows] // DAY_SECONDS
+    days = target_days(index)
     known = np.isin(days, seen)
     dates = np.unique(days[known]).astype("datetime64[D]")
     return (index.take(np.flatnonzero(~known)) if known.any() else index), [str(date) for date in dates]

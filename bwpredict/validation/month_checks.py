@@ -118,7 +118,7 @@ def _drift_check(name: str, profile: Profile, reference: Profile) -> Check:
 
 
 def _unit_checks(profile: Profile, reference: Profile) -> Iterator[Check]:
-    """Drift only warns, so a month in another unit needs a check of its own."""
+    """Drift only warns, so these checks stop a month that is in another unit."""
     finding = "the median is {observed} times that of the champion's training data, as if the unit had changed"
     bounds = (1 / MEDIAN_RATIO, MEDIAN_RATIO)
     for name in schema.TARGETS:

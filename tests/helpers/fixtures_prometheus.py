@@ -1,4 +1,4 @@
-"""A real Prometheus, with back-filled series and with targets to scrape, in a process group of its own."""
+"""A real Prometheus, with back-filled series and with targets to scrape, in a separate process group."""
 
 from __future__ import annotations
 

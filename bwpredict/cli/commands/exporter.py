@@ -58,7 +58,7 @@ def exporter(
 
 
 def _work(run: Callable[[threading.Event], None], stop: threading.Event) -> None:
-    """Run in a thread of its own, so that a signal is heard while the source is waited for."""
+    """Run in a background thread, so that the process handles signals while it waits for the source."""
     failures: list[Exception] = []
 
     def guarded() -> None:
