@@ -1,6 +1,6 @@
 """How often the gate is right about a challenger whose true quality is known: coverage, promotions, refusals.
 
-make bench-gate ARGS="--pairs 400"
+make bench-gate ARGS="--pairs 1000"
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def creep(
 def main() -> None:
     """Measure over the fleets and the shares of the day's variance that all links have in common."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=400)
+    parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--pairs-for-parts", type=int, default=60)
     parser.add_argument("--links", type=int, nargs="+", default=[8, 20, 100])
     parser.add_argument("--common", type=float, nargs="+", default=[0.0, 0.25, 0.5])

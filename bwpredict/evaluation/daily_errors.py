@@ -41,6 +41,15 @@ class Daily:
         counts = self.windows.sum(axis=0)
         return int((counts >= _WHOLE * counts.max(initial=0)).sum())
 
+    def apart(self, target: int) -> bool:
+        """Whether the two models differ in their errors at all."""
+        return not np.array_equal(self.own[target], self.theirs[target])
+
+    def summed(self, target: int) -> tuple[Floats, Floats]:
+        """`scaled`, summed over the links, both [d]."""
+        above, base = self.scaled(target)
+        return above.sum(axis=0), base.sum(axis=0)
+
     def scaled(self, target: int) -> tuple[Floats, Floats]:
         """What the challenger's errors are above the other model's, and what they are relative to, both [l, d].
 

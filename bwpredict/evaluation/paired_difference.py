@@ -13,21 +13,25 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student_t
 
 from bwpredict import schema
-from bwpredict.evaluation.bootstrap import LEVEL
 from bwpredict.evaluation.daily_errors import Daily, Floats, daily_errors
 from bwpredict.evaluation.diebold_mariano import diebold_mariano
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.link_difference import links_apart
 from bwpredict.evaluation.relative import undefined_as_none
-from bwpredict.evaluation.student import FEWEST_DAYS, deviation, half_width, ratio_over_days
+from bwpredict.evaluation.student import (
+    FEWEST_DAYS,
+    LEVEL,
+    POWER,
+    deviation,
+    half_width,
+    ratio_over_days,
+    smallest_detectable,
+)
 
 Document = dict[str, Any]
 Dates = npt.NDArray[np.datetime64]
-
-POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def differences(forecasts: Forecasts, *, weights: Mapping[str, float] | None = N
     for place, name in enumerate(forecasts.targets):
         own, theirs = daily.own[place], daily.theirs[place]
         document["per_target"][name] |= {
-            "pooled": _interval(_apart(own - theirs, theirs), daily.whole_days),
+            "pooled": _interval(_apart((own - theirs).sum(axis=0), theirs.sum(axis=0)), daily.whole_days),
             "diebold_mariano": diebold_mariano((own - theirs).sum(axis=0) / daily.windows.sum(axis=0)),
         }
     return document | {"links": links_apart(forecasts, daily)}
@@ -81,7 +85,7 @@ def _array(figures: Any) -> Floats:
 
 
 def _document(targets: tuple[str, ...], daily: Daily, weights: Mapping[str, float]) -> Document:
-    each = {name: _apart(*daily.scaled(place)) for place, name in enumerate(targets)}
+    each = {name: _apart(*daily.summed(place)) for place, name in enumerate(targets)}
     dates = daily.days.astype("datetime64[D]")
     per_target: Document = dict.fromkeys(schema.TARGETS) | {
         name: _figures(apart, daily.whole_days, dates) | {"daily": [undefined_as_none(one) for one in apart.influence]}
@@ -97,8 +101,8 @@ def _document(targets: tuple[str, ...], daily: Daily, weights: Mapping[str, floa
 
 
 def _apart(above: Floats, base: Floats) -> _Apart:
-    """Of sums over links and days [links, days]."""
-    percent, influence = ratio_over_days(above.sum(axis=0), base.sum(axis=0))
+    """Of sums by day [days]."""
+    percent, influence = ratio_over_days(above, base)
     return _Apart(float(percent), influence)
 
 
@@ -116,10 +120,10 @@ def _weighted(each: Mapping[str, _Apart], given: Mapping[str, float], whole_days
 
 
 def _figures(apart: _Apart, whole_days: int, dates: Dates) -> Document:
-    powered = sum(student_t.ppf([(1 + LEVEL) / 2, POWER], max(whole_days - 1, 1)))
+    detectable = smallest_detectable(float(deviation(apart.influence)), whole_days)
     known = whole_days >= FEWEST_DAYS
     return _interval(apart, whole_days) | {
-        "smallest_detectable_percent": undefined_as_none(powered * deviation(apart.influence)) if known else None,
+        "smallest_detectable_percent": undefined_as_none(detectable) if known else None,
         "autocorrelation": _autocorrelation(apart.influence, dates) if known else None,
     }
 

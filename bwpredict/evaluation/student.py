@@ -12,6 +12,8 @@ Floats = npt.NDArray[np.float64]
 
 FEWEST_DAYS = 4
 """With fewer days there is no interval: three degrees of freedom are the least that tell anything."""
+LEVEL, POWER = 0.95, 0.8
+"""Of the two-sided intervals, and of the smallest difference that they detect."""
 
 
 def ratio_over_days(above: Floats, base: Floats) -> tuple[Floats, Floats]:
@@ -39,3 +41,8 @@ def half_width(influence: Floats, whole_days: Any, probability: Any) -> Floats:
     enough = np.asarray(whole_days) >= FEWEST_DAYS
     quantile = student_t.ppf(probability, np.where(enough, whole_days, FEWEST_DAYS) - 1)
     return np.asarray(np.where(enough, quantile * deviation(influence), np.nan))
+
+
+def smallest_detectable(standard_error: float, whole_days: int) -> float:
+    """The difference that a two-sided interval of `LEVEL` tells from 0 with the probability `POWER`."""
+    return float(sum(student_t.ppf([(1 + LEVEL) / 2, POWER], max(whole_days - 1, 1)))) * standard_error

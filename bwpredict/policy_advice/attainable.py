@@ -5,19 +5,21 @@ Measured on the validation and calibration parts: the test part, on which models
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.datasets.windows import DAY_SECONDS, Split, WindowIndex
 from bwpredict.evaluation.baselines import REFERENCES
 from bwpredict.evaluation.comparison import compare
+from bwpredict.evaluation.daily_errors import Daily, daily_errors
 from bwpredict.evaluation.forecasts import Forecasts, collect
+from bwpredict.evaluation.student import FEWEST_DAYS, Floats, deviation, ratio_over_days
 from bwpredict.policy_advice.ridge import ridge_forecasts
 
 TRAINING_WINDOWS = 30_000
@@ -32,10 +34,6 @@ IDLE_SHARE = 0.1
 """A target that is idle in more than this share of its samples has no MAPE worth judging."""
 CHANCE = 2.0
 """A difference is more than chance from this many standard deviations on."""
-RESAMPLES = 500
-MIN_BLOCKS = 10
-"""With fewer (link, day) blocks, hours are taken instead of days."""
-_SEED = 0
 
 Figures = Mapping[str, float | None]
 
@@ -54,9 +52,10 @@ class TargetFindings:
     skill: float | None
     """The contender's over the baseline."""
     noise: float | None
-    """Standard deviation of that skill: what another sample of days and links would change."""
+    """Standard error of that skill over days."""
     peer_noise: float | None
-    """The same of the two of `MODELS` that are closest in quality, as champion and challenger are."""
+    """Standard error of the difference of the two of `MODELS` that are closest in quality, as champion and challenger
+    are: relative, in units of each link's error, over as many days as the test part has."""
     idle_share: float
     """Share of the samples that are idle, or below the floor of MAPE."""
 
@@ -86,11 +85,11 @@ class Findings:
     """Each of `MODELS` → average correlation and average MAPE over the targets that are there."""
     windows: int
     links: int
-    blocks: int
-    block: str
-    """What the blocks of the noise are: "day" or "hour" (of one link)."""
+    days: int
+    """Whole days that were measured; with fewer than `FEWEST_DAYS` the standard errors are unknown."""
     test_windows: int
     """Windows of the test part, which were counted and not read."""
+    test_days: int
 
     @property
     def best_average_correlation(self) -> tuple[str | None, float | None]:
@@ -110,37 +109,18 @@ def measure(split: Split) -> Findings:
     # The ridge stands in the challenger's place: the figures are those that a model will be judged by.
     document = compare(forecasts, challenger_version=RIDGE, challenger_sha256="")
     models = {name: document["models"]["challenger" if name == RIDGE else name] for name in MODELS}
-    blocks, block = _blocks(forecasts)
+    test = split["test"]
+    test_days = len(np.unique(test.frame.timestamps[test.target_rows] // DAY_SECONDS))
     return Findings(
-        targets=tuple(_target(forecasts, models, place, blocks) for place in range(len(forecasts.targets))),
+        targets=tuple(_target(forecasts, models, place, test_days) for place in range(len(forecasts.targets))),
         missing_targets=tuple(document["absent_targets"]),
         overall={name: _averages(figures["overall"]) for name, figures in models.items()},
         windows=len(index),
         links=document["test"]["links"],
-        blocks=int(blocks.max()) + 1,
-        block=block,
+        days=_daily(forecasts, *MODELS[:2]).whole_days,
         test_windows=len(split["test"]),
+        test_days=test_days,
     )
-
-
-def skill_noise(
-    own: npt.NDArray[np.floating[Any]], baseline: npt.NDArray[np.floating[Any]], blocks: npt.NDArray[np.int64]
-) -> float | None:
-    """Standard deviation of 1 - sum(own) / sum(baseline) over resampled blocks; None if it cannot be told.
-
-    Args:
-        own: [n], absolute errors; so is `baseline`, of the same windows.
-        blocks: [n], number of each window's block. Errors within a block hang together, so blocks are drawn whole.
-    """
-    count = int(blocks.max()) + 1
-    if count < 2:
-        return None
-    sums = np.stack([np.bincount(blocks, weights=errors, minlength=count) for errors in (own, baseline)], axis=1)
-    draws = np.random.default_rng(_SEED).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    mine, theirs = (draws @ sums).T
-    if not (theirs > 0).all():
-        return None
-    return float(np.std(1 - mine / theirs, ddof=1))
 
 
 def _best(figures: Mapping[str, float | None], *, maximize: bool = False) -> tuple[str | None, float | None]:
@@ -157,49 +137,51 @@ def _measured(split: Split) -> WindowIndex:
     return parts[0].at(starts).spread(MEASURED_WINDOWS)
 
 
-def _blocks(forecasts: Forecasts) -> tuple[npt.NDArray[np.int64], str]:
-    """[n], number of each window's block of one link and day (or hour, where days are too few)."""
-    blocks = _numbered(forecasts, DAY_SECONDS)
-    return (blocks, "day") if blocks.max() + 1 >= MIN_BLOCKS else (_numbered(forecasts, 3600), "hour")
+def _daily(forecasts: Forecasts, own: str, rival: str) -> Daily:
+    """The errors of two of `MODELS` by link and day."""
+    served = {name: forecasts.models["challenger" if name == RIDGE else name] for name in (own, rival)}
+    return daily_errors(replace(forecasts, models={"challenger": served[own], rival: served[rival]}), rival)
 
 
-def _numbered(forecasts: Forecasts, seconds: int) -> npt.NDArray[np.int64]:
-    pairs = np.stack([forecasts.link.astype(np.int64), forecasts.timestamps // seconds], axis=1)
-    return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
-
-
-def _target(
-    forecasts: Forecasts, models: Mapping[str, Any], place: int, blocks: npt.NDArray[np.int64]
-) -> TargetFindings:
+def _target(forecasts: Forecasts, models: Mapping[str, Any], place: int, test_days: int) -> TargetFindings:
     target = forecasts.targets[place]
     figures: dict[str, Figures] = {name: model["per_target"][target] for name, model in models.items()}
-    errors = {name: _errors(forecasts, name, place) for name in MODELS}
     baseline = models[RIDGE]["per_target"][target]["baseline"]
-    # A forecast that is the baseline itself has no noise to measure; of the others the closest tells most.
-    others = [name for name in MODELS if baseline and not np.array_equal(errors[name], errors[baseline])]
-    contender = min(others, key=lambda name: float(errors[name].mean()), default=None)
+    # A forecast that is the baseline itself says nothing about chance; of the others the best tells most.
+    others = [name for name in MODELS if baseline and _daily(forecasts, name, baseline).apart(place)]
+    contender, _ = _best({name: figures[name]["mae"] for name in others})
     return TargetFindings(
         target=target,
         models=figures,
         baseline=baseline,
         contender=contender,
         skill=figures[contender]["skill"] if contender else None,
-        noise=skill_noise(errors[contender], errors[baseline], blocks) if contender and baseline else None,
-        peer_noise=_peer_noise(list(errors.values()), blocks),
+        noise=_skill_noise(_daily(forecasts, contender, baseline), place) if contender and baseline else None,
+        peer_noise=_peer_noise(forecasts, place, test_days),
         idle_share=_idle_share(forecasts, place),
     )
 
 
-def _peer_noise(errors: list[npt.NDArray[np.float64]], blocks: npt.NDArray[np.int64]) -> float | None:
-    pairs = [pair for pair in combinations(errors, 2) if not np.array_equal(*pair)]
-    if not pairs:
+def _skill_noise(daily: Daily, place: int) -> float | None:
+    """Standard error of 1 - own error / the other's error, each pooled over links; None over too few days."""
+    own, theirs = daily.own[place].sum(axis=0), daily.theirs[place].sum(axis=0)
+    return _noise(daily, ratio_over_days(own, theirs)[1])
+
+
+def _peer_noise(forecasts: Forecasts, place: int, test_days: int) -> float | None:
+    """The standard error of the closest pair's difference as the gate takes it, over `test_days` days."""
+    pairs = [_daily(forecasts, *pair) for pair in combinations(MODELS, 2)]
+    measured = [ratio_over_days(*daily.summed(place)) for daily in pairs if daily.apart(place)]
+    if not measured or not test_days:
         return None
-    return skill_noise(*min(pairs, key=lambda pair: abs(float(pair[0].mean() - pair[1].mean()))), blocks)
+    _, influence = min(measured, key=lambda figures: abs(float(figures[0])))
+    noise = _noise(pairs[0], influence)
+    return None if noise is None else noise * math.sqrt(pairs[0].whole_days / test_days)
 
 
-def _errors(forecasts: Forecasts, name: str, place: int) -> npt.NDArray[np.float64]:
-    values = forecasts.models["challenger" if name == RIDGE else name][:, place].astype(np.float64)
-    return np.abs(values - forecasts.actual[:, place])
+def _noise(daily: Daily, influence: Floats) -> float | None:
+    noise = float(deviation(influence)) / 100
+    return noise if daily.whole_days >= FEWEST_DAYS and math.isfinite(noise) else None
 
 
 def _idle_share(forecasts: Forecasts, place: int) -> float:

@@ -8,6 +8,7 @@ from bwpredict import schema
 from bwpredict.core.formatting import UNDEFINED, display_name, number
 from bwpredict.core.guide import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 from bwpredict.evaluation.baselines import baseline_label
+from bwpredict.evaluation.student import FEWEST_DAYS
 from bwpredict.policy_advice.attainable import IDLE_BELOW, RIDGE, Findings, TargetFindings
 
 
@@ -30,7 +31,7 @@ def finding_sentences(findings: Findings) -> Iterator[str]:
     )
     yield (
         f"Measured on {findings.windows:,} windows of {findings.links:,} links, of the validation and calibration"
-        f" parts; chance from {findings.blocks:,} blocks of one link and {findings.block}."
+        f" parts; standard errors over {findings.days} days{_too_few(findings.days)}."
     )
 
 
@@ -72,9 +73,13 @@ def _skill(target: TargetFindings) -> str:
         return "The skill cannot be computed: no simple baseline has an error that is defined and above 0."
     return (
         f"The best simple baseline is {model_label(target.baseline)}; the next best, {model_label(target.contender)},"
-        f" has a skill of {target.skill:+.3f} over it, with a standard deviation of {number(target.noise, 2)}:"
+        f" has a skill of {target.skill:+.3f} over it, with a standard error of {number(target.noise, 2)}:"
         f" {'better' if target.learnable else 'not better'} by more than chance."
     )
+
+
+def _too_few(days: int) -> str:
+    return "" if days >= FEWEST_DAYS else f", which are too few: at least {FEWEST_DAYS} are needed"
 
 
 def _reached(reached: bool) -> str:  # noqa: FBT001 - one word or the other

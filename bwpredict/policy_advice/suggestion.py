@@ -17,12 +17,11 @@ import yaml
 from bwpredict.config import GatePolicy, load
 from bwpredict.core.formatting import display_name, number
 from bwpredict.core.guide import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
+from bwpredict.evaluation.student import smallest_detectable
 from bwpredict.policy_advice.attainable import CHANCE, MODELS, Findings, TargetFindings
 from bwpredict.policy_advice.findings import finding_sentences, model_label
 
 GUIDE = GatePolicy()
-EQUALS_PASS = 2.8
-"""Margin in standard deviations under which the upper end of a 95 % interval stays, four times in five, of equals."""
 MARGIN_STEP, MIN_MARGIN, MAX_MARGIN = 0.005, 0.01, 0.05
 """Of the skill: margins are rounded up to a step. Beyond the largest, more telemetry is needed, not a wider margin."""
 FOLLOWED = 0.5
@@ -140,7 +139,7 @@ def _skill_thresholds(findings: Findings) -> Iterator[Threshold]:
     if hard:
         reason = (
             "On these targets nothing measured beats the best baseline by more than chance, so a good model is as good"
-            " as it, and chance alone puts its skill above or below 0: it may lie under 0 by two standard deviations."
+            " as it, and chance alone puts its skill above or below 0: it may lie under 0 by two standard errors."
         )
     if hard and len(hard) == len(findings.targets):
         reason += " That is every target: this policy also passes a model that only repeats the best baseline."
@@ -158,13 +157,14 @@ def _margins(findings: Findings) -> Iterator[Threshold]:
         else f"On some target the best baseline's correlation within links is under {FOLLOWED:g} or undefined: mostly"
         " chance, so nothing is demanded.",
     )
-    widest = max((_margin(target.peer_noise, EQUALS_PASS) for target in findings.targets), default=MIN_MARGIN)
+    passing = smallest_detectable(1.0, findings.test_days)
+    widest = max((_margin(target.peer_noise, passing) for target in findings.targets), default=MIN_MARGIN)
     yield Threshold(
         "champion_margin_percent",
         round(100 * widest, 1),
-        "Of two forecasts of like quality, one passes against the other four times in five, interval and all: 2.8"
-        " standard deviations of the closest pair that was measured, on the noisiest target, within"
-        f" {100 * MIN_MARGIN:g} to {100 * MAX_MARGIN:g} %.",
+        "An equal challenger passes four times in five: the margin is the upper end of the 95 % interval over"
+        f" {findings.test_days} test days, from the difference of the closest pair that was measured, on the noisiest"
+        f" target, within {100 * MIN_MARGIN:g} to {100 * MAX_MARGIN:g} %.",
     )
     reasons = {
         "champion_rule": "No worse than the champion within the margins. `superior`: better in the weighted mean, too."
@@ -205,7 +205,7 @@ def _constants(findings: Findings) -> Iterator[Threshold]:
 
 
 def _margin(noise: float | None, deviations: float = CHANCE) -> float:
-    """That many standard deviations, rounded up; the largest where the noise is unknown."""
+    """That many standard errors, rounded up; the largest where the noise is unknown."""
     if noise is None:
         return MAX_MARGIN
     rounded = math.ceil(deviations * noise / MARGIN_STEP - 1e-9) * MARGIN_STEP

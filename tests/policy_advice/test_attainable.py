@@ -1,28 +1,27 @@
 import numpy as np
 import pytest
 from frames import make_frame
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bwpredict.config import SplitConfig
 from bwpredict.datasets.windows import index_windows, split_windows
-from bwpredict.policy_advice.attainable import MODELS, RIDGE, measure, skill_noise
+from bwpredict.policy_advice.attainable import MODELS, RIDGE, measure
+from bwpredict.policy_advice.findings import finding_sentences
 
-DAYS = 8
+DAYS = 20
 
 
-def split_of(throughput, *, change_test=False):
-    """Eight days of two links whose throughput is `throughput` [minutes]; or with another test day."""
-    frame = make_frame([list(range(1440 * DAYS))] * 2)
-    frame.values[:, 0] = np.tile(throughput, 2)
+def split_of(throughput, *, links=2, days=DAYS, change_test=False):
+    """Days of links whose throughput is `throughput` [minutes]; or with other test days."""
+    frame = make_frame([list(range(1440 * days))] * links)
+    frame.values[:, 0] = np.tile(throughput, links)
     split = split_windows(index_windows(frame, 20, 15), SplitConfig())
     if change_test:
         frame.values[split["test"].target_rows, :4] *= 0.5
     return split
 
 
-def wave(period=240):
-    return 100 * np.exp(0.5 * np.sin(np.arange(1440 * DAYS) * 2 * np.pi / period))
+def wave(period=240, days=DAYS):
+    return 100 * np.exp(0.5 * np.sin(np.arange(1440 * days) * 2 * np.pi / period))
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +37,7 @@ def test_each_target_has_figures_of_every_simple_forecast(findings):
         assert set(target.models) == set(MODELS)
         assert target.baseline in MODELS
         assert target.contender not in {None, target.baseline}
-    assert found.windows == 2 * 2 * (1440 - 34 - 35)
-    assert (found.links, found.blocks, found.block) == (2, 2 * 48 - 2 * 2 * 1, "hour")
+    assert (found.links, found.days, found.test_days) == (2, 4, 7)
 
 
 def test_a_regular_wave_is_learnable_and_does_not_idle(findings):
@@ -67,23 +65,21 @@ def test_the_test_part_is_not_looked_at(findings):
     assert measure(split_of(wave(), change_test=True)) == findings["wave"]
 
 
-def test_the_noise_of_a_skill_is_that_of_its_blocks():
-    generator = np.random.default_rng(0)
-    blocks = np.repeat(np.arange(400), 5)
-    baseline = np.ones(2000)
-    own = 1 + 0.2 * np.repeat(generator.normal(size=400), 5)
-    assert skill_noise(own, baseline, blocks) == pytest.approx(0.2 / np.sqrt(400), rel=0.15)
-    # The same errors, taken for independent ones, would seem half as noisy.
-    assert skill_noise(own, baseline, np.arange(2000)) == pytest.approx(0.2 / np.sqrt(2000), rel=0.15)
+def test_what_a_day_does_to_every_link_is_noise_and_more_links_do_not_average_it_away():
+    """Each day's error is larger or smaller by the same factor on all links: only days count."""
+    days = np.exp(0.3 * np.random.default_rng(2).normal(size=DAYS))
+    unsteady = 100 * np.exp(np.repeat(0.2 * days, 1440) * np.random.default_rng(5).normal(size=1440 * DAYS))
+    few, many = (measure(split_of(unsteady, links=links)).targets[0] for links in (2, 12))
+    # Were links independent, the noise would be divided by the square root of 6.
+    assert 0 < few.noise < 1.4 * many.noise
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.floats(0.01, 100), st.integers(2, 30))
-def test_a_skill_that_is_the_same_in_every_block_has_no_noise(ratio, blocks):
-    baseline = np.arange(1.0, blocks + 1)
-    assert skill_noise(ratio * baseline, baseline, np.arange(blocks)) == pytest.approx(0, abs=1e-9 * max(1, ratio))
+def test_a_difference_that_is_the_same_on_every_day_has_no_noise(findings):
+    assert findings["wave"].targets[0].noise == pytest.approx(0, abs=0.01)
 
 
-def test_one_block_or_a_perfect_baseline_has_no_noise_to_tell():
-    assert skill_noise(np.ones(3), np.ones(3), np.zeros(3, dtype=np.int64)) is None
-    assert skill_noise(np.ones(3), np.zeros(3), np.arange(3)) is None
+def test_fewer_than_four_days_tell_no_noise():
+    found = measure(split_of(wave(days=8), days=8))
+    assert found.days == 2
+    assert {target.noise for target in found.targets} | {target.peer_noise for target in found.targets} == {None}
+    assert "2 days, which are too few: at least 4 are needed" in list(finding_sentences(found))[-1]
