@@ -1,16 +1,15 @@
-"""The command line: its entry point, and which commands there are. `commands` has a module for each.
-
-Exit code 0: done; 1: a negative verdict (validation, gate, or the guide's target not met);
-2: something the user can mend, said in one sentence.
-"""
+"""The command line: its entry point, and which commands there are. `commands` has a module for each."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+from bwpredict import __version__
 from bwpredict.cli.commands import collect, policy, registry, tune
 from bwpredict.cli.commands.backtest import backtest
 from bwpredict.cli.commands.canary import canary
@@ -31,22 +30,68 @@ _EXTRA_OF_MODULE = dict.fromkeys(
     ),
     "train",
 )
+EXAMPLES = {
+    "generate": "Example: bwpredict generate --links 20 --days 30 --start 2026-10-01 --output data/telemetry",
+    "train": "Example: bwpredict train --data-path telemetry.csv --epochs 5",
+    "retrain": "Example: bwpredict retrain --month 2026-10 --dry-run",
+    "decide": "Example: bwpredict decide --run latest --policy relative",
+    "backtest": "Example: bwpredict backtest --month 2026-10 --months 3 --output backtest",
+    "status": "Example: bwpredict status --registry s3://models/bandwidth --json",
+    "promote": "Example: bwpredict promote v20261101_093000 --reason 'the canary was better'",
+    "rollback": "Example: bwpredict rollback --reason 'wrong on the new links'",
+    "gc": "Example: bwpredict gc --keep 6 --dry-run",
+    "verify": "Example: bwpredict verify --registry s3://models/bandwidth",
+    "canary": "Example: bwpredict canary v20261101_093000 --share 0.1",
+    "pull": "Example: bwpredict pull --dest /srv/models --watch",
+    "predict": "Example: bwpredict predict --output forecasts --first-day 2026-10-31",
+    "exporter": "Example: bwpredict exporter --models /srv/models --source links.yaml",
+    "monitor": "Example: bwpredict monitor --day 2026-10-31 --alert",
+}
 _NOISY = ("botocore", "boto3", "urllib3", "great_expectations", "matplotlib", "fontTools")
 
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature of an option's callback
+    if wanted:
+        print(f"bwpredict {__version__}")
+        raise typer.Exit
+
+
+EXIT_CODES = """Exit codes:
+0: done;
+1: a negative verdict (validation, gate, monitor, verify, or the guide's target is not met);
+2: an error, explained in one sentence;
+3: `decide` only: production stays."""
+
 app = typer.Typer(
-    help="Retrain, judge and publish the DWCP bandwidth predictor.",
+    help="Forecast network links, and retrain, judge and publish the model that does.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (
-    *(generate, train, retrain, decide, backtest),
-    *(registry.status, registry.promote, registry.rollback, registry.gc, registry.verify),
-    *(pull, predict, exporter, canary, monitor),
-):
-    app.command()(command)
-for name, group in (("tune", tune), ("policy", policy), ("collect", collect)):
-    app.add_typer(group.app, name=name)
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _add(panel: str, *commands: Callable[..., None] | tuple[str, typer.Typer]) -> None:
+    for command in commands:
+        if isinstance(command, tuple):
+            app.add_typer(command[1], name=command[0], rich_help_panel=panel)
+        else:
+            app.command(rich_help_panel=panel, epilog=EXAMPLES.get(command.__name__))(command)
+
+
+_add("Telemetry", generate, ("collect", collect.app))
+_add("Train and judge", train, retrain, decide, backtest, ("tune", tune.app), ("policy", policy.app))
+_add("Registry", registry.status, registry.promote, registry.rollback, canary, registry.verify, registry.gc)
+_add("Forecast and monitor", pull, predict, exporter, monitor)
 
 
 def main() -> None:

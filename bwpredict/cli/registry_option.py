@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,18 +28,32 @@ Model = Annotated[
     ),
 ]
 
+Reason = Annotated[str | None, typer.Option(help="Why production moves; the history shows it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+
+def print_json(document: Any) -> None:
+    """Write the document to stdout, for scripts."""
+    print(json.dumps(document, indent=2))
+
 
 def open_registry(registry: str, model: str) -> Store:
     """The registry at this place or, where that is empty, of this model.
 
     Raises:
-        ConfigError: both are given, there is no such model, or its registry cannot be.
+        ConfigError: both are given, there is no such model, or its registry is a folder that does not exist.
     """
     from bwpredict.store.factory import open_store
 
     if registry and model:
         raise ConfigError("--registry and --model both say which registry is meant: give one of them.")
-    return open_store(registry or settings_of(model).registry)
+    place = registry or settings_of(model).registry
+    if "://" not in place and not Path(place).exists():
+        raise ConfigError(
+            f"{place}: no such folder; expected a registry. Give its place by --registry or $BWPREDICT_REGISTRY, or"
+            " publish a first model by `bwpredict retrain`."
+        )
+    return open_store(place)
 
 
 def settings_of(model: str) -> Settings:

@@ -55,7 +55,7 @@ class CopyStatistics:
                 "sha256": written.sha256,
             }
         )
-        logger.info("pulled %s: %d rows", written.day, written.rows)
+        logger.debug("pulled %s: %d rows", written.day, written.rows)
 
 
 def copy_days(

@@ -24,7 +24,7 @@ def test_a_canary_begins_is_told_and_ends(cli, root, caplog):
     assert f"{V3} serves 10 % of the links" in caplog.text
     caplog.clear()
     assert cli("status", "--registry", root)[0] == 0
-    assert f"{V3} is tried on 10 % of the links." in caplog.text
+    assert f"The canary {V3} serves 10 % of the links." in caplog.text
     assert cli("canary", "--conclude", "--reason", "no better", "--registry", root)[0] == 0
     assert f"no canary; {V2} serves all links." in caplog.text
     assert read_production(open_store(str(root))).reason == "no better"

@@ -21,6 +21,7 @@ def test_help_names_the_options(cli):
     ],
 )
 def test_what_cannot_be_monitored_is_one_sentence(cli, tmp_path, arguments, says):
+    (tmp_path / "registry").mkdir()
     code, _, said = cli("monitor", *arguments, "--registry", tmp_path / "registry", "--telemetry", tmp_path)
     assert (code, said.count("\n")) == (2, 1)
     assert says in said

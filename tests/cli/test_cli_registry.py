@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from challengers import NOW, V1, V2, V3, three_published
 
+from bwpredict import __version__
 from bwpredict.cli.main import main
 from bwpredict.registry.promotion import rollback
 from bwpredict.registry.versions import list_versions
@@ -72,7 +74,44 @@ def test_status_tells_the_latest_moves_and_versions_and_how_many_there_are(run: 
     code, said = run("status", "--registry", root, "--moves", 2)
     assert code == 0
     assert f"{V2} is in production since " in said
-    assert f"Published versions: 3, the newest: {V2}, {V3}" in said
+    assert f"3 published versions, the newest first: {V3}, {V2}" in said
+
+
+def test_status_shows_the_latest_move_first_with_its_reason(cli, root: Path) -> None:
+    assert cli("promote", V3, "--registry", root, "--reason", "better on the new links")[0] == 0
+    _, table, _ = cli("status", "--registry", root)
+    rows = [line for line in table.splitlines() if line[:1].isdigit()]
+    assert [int(row.split()[0]) for row in rows] == [5, 4, 3, 2, 1]
+    moves = json.loads(cli("status", "--registry", root, "--json")[1])["history"]
+    assert moves[0]["reason"] == "better on the new links"
+
+
+def test_json_output_holds_what_the_text_says(cli, root: Path) -> None:
+    code, printed, _ = cli("status", "--registry", root, "--json")
+    document = json.loads(printed)
+    assert (code, document["production"]["version"], document["versions"]) == (0, V2, [V3, V2, V1])
+    assert [move["kind"] for move in document["history"]] == ["rollback", "promotion", "promotion", "bootstrap"]
+    planned = json.loads(cli("gc", "--registry", root, "--keep", 0, "--dry-run", "--json")[1])
+    assert (planned["dry_run"], planned["versions"]) == (True, [V3])
+    assert json.loads(cli("verify", "--registry", root, "--json")[1])["problems"] == []
+
+
+def test_verify_with_json_still_ends_with_exit_code_1_on_a_problem(cli, root: Path) -> None:
+    next((root / "models" / V1).glob("*.onnx")).write_bytes(b"other")
+    code, printed, _ = cli("verify", "--registry", root, "--json")
+    assert code == 1
+    assert V1 in json.loads(printed)["problems"][0]
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "gc", "rollback"])
+def test_a_registry_that_does_not_exist_is_an_error(cli, tmp_path: Path, command: str) -> None:
+    code, _, said = cli(command, "--registry", tmp_path / "nowhere")
+    assert (code, "nowhere: no such folder; expected a registry" in said) == (2, True)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_version_is_printed(cli) -> None:
+    assert cli("--version")[:2] == (0, f"bwpredict {__version__}\n")
 
 
 def test_the_table_of_moves_has_every_version_in_full_on_eighty_columns(cli, root: Path, monkeypatch) -> None:

@@ -379,10 +379,23 @@ def test_a_comparison_of_before_intervals_over_days_is_measured_again(second, tm
     assert decision["checks"] == document(second, "decision")["checks"]
 
 
+def test_latest_is_the_newest_run_that_came_to_a_decision(second, tmp_path, capsys, monkeypatch):
+    area = Path(second.path).parent
+    monkeypatch.setenv("BWPREDICT_WORK", str(area.parent))
+    monkeypatch.setattr("sys.argv", ["bwpredict", "decide", "--policy", "guide", "--json"])
+    with pytest.raises(SystemExit):
+        main()
+    assert json.loads(capsys.readouterr().out)["run_id"] == area.name
+
+
 def test_what_is_no_run_cannot_be_decided_again(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("BWPREDICT_WORK", str(tmp_path))
     (tmp_path / "empty").mkdir()
-    for run, sentence in (("run-9", "is neither a run"), ("empty", "cannot be read as a run's configuration")):
+    for run, sentence in (
+        ("run-9", "expected the id of a run"),
+        ("latest", "none of the latest"),
+        ("empty", "cannot be read as a run's configuration"),
+    ):
         monkeypatch.setattr("sys.argv", ["bwpredict", "decide", "--policy", "guide", "--run", run])
         with pytest.raises(SystemExit) as ended:
             main()

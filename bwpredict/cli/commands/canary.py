@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bwpredict.cli.identity import user
-from bwpredict.cli.registry_option import Model, Registry, open_registry
+from bwpredict.cli.registry_option import Model, Reason, Registry, open_registry
 from bwpredict.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 
 def canary(
-    version: Annotated[str, typer.Argument(help="A published version; empty to end the trial, or to be told.")] = "",
+    version: Annotated[str, typer.Argument(help="A published version; leave it out to show or to end the trial.")] = "",
     share: Annotated[float | None, typer.Option(help="Share of the links that it serves, above 0 and below 1.")] = None,
     end: Annotated[bool, typer.Option("--end", "--conclude", help="Let production serve all links again.")] = False,
-    reason: Annotated[str | None, typer.Option(help="Why, for the history.")] = None,
+    reason: Reason = None,
     registry: Registry = "",
     model: Model = "",
 ) -> None:
-    """Try a published version on a share of the links, change the share, end the trial, or tell what is tried."""
+    """Serve a published version on a share of the links, change the share, end the trial, or show it."""
     from bwpredict.registry.canary import begin_canary, end_canary
 
     store = open_registry(registry, model)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from bwpredict.cli.identity import user
-from bwpredict.cli.registry_option import Model, Registry, open_registry
+from bwpredict.cli.registry_option import AsJson, Model, Reason, Registry, open_registry, print_json
 from bwpredict.config import Settings
+
+if TYPE_CHECKING:
+    from bwpredict.registry.pointer import Production
 
 logger = logging.getLogger(__name__)
 
@@ -21,37 +25,43 @@ def status(
     registry: Registry = "",
     model: Model = "",
     moves: Annotated[int, typer.Option(min=1, help="Latest moves of production to show.")] = 20,
+    as_json: AsJson = False,
 ) -> None:
-    """Tell what is in production, since when, and what came before."""
+    """Show what is in production, since when, and the moves before it, the newest first."""
     from bwpredict.registry.history import read_record, record_names
     from bwpredict.registry.pointer import read_production
     from bwpredict.registry.versions import list_versions
 
     store = open_registry(registry, model)
     production = read_production(store)
+    names = record_names(store, production)[-moves:] if production else []
+    history = [read_record(store, name.key, production) for name in reversed(names)]
+    versions = list_versions(store)[::-1]
+    if as_json:
+        document = {"production": production and production.document, "history": [move.document for move in history]}
+        print_json({"registry": store.uri, **document, "versions": versions})
+        return
     if production is None:
         logger.info("%s: nothing is in production yet.", store.uri)
         return
     since = _minute(production.promoted_at)
     logger.info("%s: %s is in production since %s UTC.", store.uri, production.version, since)
     if candidate := production.candidate:
-        logger.info("%s is tried on %g %% of the links.", candidate.version, 100 * candidate.share)
+        logger.info("The canary %s serves %g %% of the links.", candidate.version, 100 * candidate.share)
+    Console(highlight=False).print(_history_table(history))
+    shown = ", ".join(versions[:moves]) or "none"
+    logger.info("%d published versions, the newest first: %s", len(versions), shown)
+
+
+def _history_table(history: list[Production]) -> Table:
     table = Table("#", "version", "kind", "when (UTC)", "by", "replaced", box=None, padding=(0, 1, 0, 0))
     for column in table.columns:
         column.no_wrap, column.overflow = column.header != "by", "fold"
-    for name in record_names(store, production)[-moves:]:
-        move = read_record(store, name.key, production)
-        table.add_row(
-            str(move.sequence),
-            move.version,
-            move.kind,
-            _minute(move.made_at),
-            f"{move.made_by}: {move.reason}" if move.reason else move.made_by,
-            move.replaced or "nothing",
-        )
-    Console(highlight=False).print(table)
-    versions = list_versions(store)
-    logger.info("Published versions: %d, the newest: %s", len(versions), ", ".join(versions[-moves:]) or "none")
+    for move in history:
+        by = f"{move.made_by}: {move.reason}" if move.reason else move.made_by
+        when, replaced = _minute(move.made_at), move.replaced or "nothing"
+        table.add_row(str(move.sequence), move.version, move.kind, when, by, replaced)
+    return table
 
 
 def _minute(iso: str) -> str:
@@ -63,6 +73,7 @@ def promote(
     version: Annotated[str, typer.Argument(help="A published version, such as v20261101_093000.")],
     registry: Registry = "",
     model: Model = "",
+    reason: Reason = None,
     require_signature: Annotated[
         bool, typer.Option("--require-signature", help="Only if a key of BWPREDICT_TRUSTED_KEYS signed it.")
     ] = False,
@@ -75,15 +86,15 @@ def promote(
     store = open_registry(registry, model)
     if require_signature:
         require_signed(store, version, TrustedKeys.load(Settings().trusted_keys))
-    production = promote_version(store, version, promoted_by=user(), now=datetime.now(UTC))
+    production = promote_version(store, version, promoted_by=user(), now=datetime.now(UTC), reason=reason)
     logger.info("%s is in production; before it: %s.", production.version, production.previous or "nothing")
 
 
-def rollback(registry: Registry = "", model: Model = "") -> None:
+def rollback(registry: Registry = "", model: Model = "", reason: Reason = None) -> None:
     """Put the version before the present one back into production."""
     from bwpredict.registry.promotion import rollback as roll_back
 
-    production = roll_back(open_registry(registry, model), promoted_by=user(), now=datetime.now(UTC))
+    production = roll_back(open_registry(registry, model), promoted_by=user(), now=datetime.now(UTC), reason=reason)
     logger.info("%s is in production again.", production.version)
 
 
@@ -95,7 +106,8 @@ def gc(
         int | None, typer.Option(help="Versions that rollbacks can lead back to (default: all that were promoted).")
     ] = None,
     older_than_days: Annotated[float, typer.Option(help="What changed more recently stays.")] = 7,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be deleted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete old versions and unfinished uploads. Production and what rollbacks lead to stay."""
     from bwpredict.registry import retention
@@ -106,6 +118,9 @@ def gc(
         planned = retention.plan_retention(store, policy, now=now)
     else:
         planned = retention.delete_old_versions(store, policy, made_by=user(), now=now)
+    if as_json:
+        print_json({"registry": store.uri, "dry_run": dry_run, **asdict(planned)})
+        return
     verb = "would be deleted" if dry_run else "deleted"
     for what, versions in (
         ("versions", planned.versions),
@@ -115,12 +130,15 @@ def gc(
         logger.info("%s: %d %s %s%s", store.uri, len(versions), what, verb, "".join(f"\n  {name}" for name in versions))
 
 
-def verify(registry: Registry = "", model: Model = "") -> None:
+def verify(registry: Registry = "", model: Model = "", as_json: AsJson = False) -> None:
     """Read and re-hash everything in the registry. Exit code 1 if anything is not as it was written."""
     from bwpredict.registry.audit import audit_registry
 
     store = open_registry(registry, model)
     found = audit_registry(store)
+    if as_json:
+        print_json({"registry": store.uri, **asdict(found)})
+        raise typer.Exit(int(bool(found.problems)))
     for problem in found.problems:
         logger.info("PROBLEM %s", problem)
     for version in found.unfinished:

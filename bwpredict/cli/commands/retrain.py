@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from bwpredict.cli import options
 from bwpredict.cli.identity import user
@@ -16,7 +17,7 @@ from bwpredict.config import DEFAULT_MODEL, RunConfig, Settings
 from bwpredict.core.code_version import code_version
 from bwpredict.gate.policies import DEFAULT
 from bwpredict.pipeline.model_catalog import NamedModel, find_model
-from bwpredict.workspace.artifacts import MODEL_CARD
+from bwpredict.workspace.artifacts import COMPARISON, MODEL_CARD
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +44,9 @@ def retrain(
     training_config: options.TrainingFile = "",
     policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")] = DEFAULT,
 ) -> None:
-    """Run the whole retraining, as the DAG does: pull, validate, train, export, compare, decide, publish.
+    """Run the DAG's steps here: pull, validate, train, export, compare, decide, publish.
 
-    What is not given is as the model's training configuration, its entry in $BWPREDICT_MODELS or the default has it.
+    Options that you leave out come from --training-config, the model's entry in $BWPREDICT_MODELS, or the defaults.
     """
     named = find_model(model or DEFAULT_MODEL, Settings())
     places = {"telemetry": telemetry, "registry": registry, "work": work}
@@ -95,6 +96,7 @@ def _run_all_steps(run: RunConfig, work: Path) -> None:
     from bwpredict.documents import read_document
     from bwpredict.errors import GateRejected
     from bwpredict.pipeline import steps
+    from bwpredict.reports.tables import tables
     from bwpredict.workspace.references import local_file
 
     reference = steps.plan(run, work)
@@ -102,9 +104,16 @@ def _run_all_steps(run: RunConfig, work: Path) -> None:
         logger.info("-- %s", step.__name__)
         reference = step(reference)
     decision = read_document(local_file(reference), "decision")
+    accuracy, _, *intervals = tables(read_document(local_file(reference, COMPARISON), "comparison"))
+    for table in (accuracy, *intervals):
+        Console(highlight=False).print(table)
+    card = local_file(reference, MODEL_CARD)
     if decision["outcome"] == "reject":
-        raise GateRejected(f"Nothing was published. Report: {local_file(reference, MODEL_CARD)}")
+        raise GateRejected(f"Nothing was published. Model card: {card}")
     if decision["outcome"] == "keep":
-        logger.info("Nothing was published. Report: %s", local_file(reference, MODEL_CARD))
-    elif not run.dry_run:
+        logger.info("Production stays. Model card: %s", card)
+    elif run.dry_run:
+        logger.info("Nothing was published: this is a dry run. Model card: %s", card)
+    else:
         steps.publish(reference)
+        logger.info("Model card: %s", card)
