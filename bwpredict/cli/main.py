@@ -17,6 +17,7 @@ from bwpredict.cli.commands.canary import canary
 from bwpredict.cli.commands.decide import decide
 from bwpredict.cli.commands.exporter import exporter
 from bwpredict.cli.commands.generate import generate
+from bwpredict.cli.commands.import_files import import_files
 from bwpredict.cli.commands.monitor import monitor
 from bwpredict.cli.commands.predict import predict
 from bwpredict.cli.commands.pull import pull
@@ -45,6 +46,7 @@ for command in (
     *(pull, predict, exporter, canary, monitor),
 ):
     app.command()(command)
+app.command("import")(import_files)
 for name, group in (("tune", tune), ("policy", policy), ("collect", collect)):
     app.add_typer(group.app, name=name)
 

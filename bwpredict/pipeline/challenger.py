@@ -21,7 +21,8 @@ from bwpredict.config import RunConfig, Settings
 from bwpredict.core.formatting import display_name
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.datasets.sequences import Sequences
-from bwpredict.datasets.windows import Split, WindowIndex, index_windows, split_windows
+from bwpredict.datasets.splitting import choose_split
+from bwpredict.datasets.windows import Split, WindowIndex, index_windows
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError
 from bwpredict.evaluation.comparison import compare
@@ -88,10 +89,10 @@ def make_split(frame: TelemetryFrame, run: RunConfig) -> Split:
     """The run's windows of this telemetry, split.
 
     Raises:
-        TelemetryError, ConfigError: as `index_windows` and `split_windows`.
+        TelemetryError, ConfigError: as `index_windows` and `choose_split`.
     """
     index = index_windows(frame, run.training.window_size, run.training.horizon_minutes)
-    split = split_windows(index, run.split)
+    split = choose_split(index, run.split)
     counts = ", ".join(f"{len(part):,} {name}" for name, part in split.parts.items())
     logger.info("%s windows of %s links: %s", f"{len(index):,}", len(frame.links), counts)
     return split
@@ -140,7 +141,9 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
     Writes `parity.json`, `latency.json`, `conformance.json`, and for a pruned or quantised model `compression.json`.
     """
     challenger = load_checkpoint(folder / CHECKPOINT)
-    properties = onnx_export.model_properties(challenger, version=run.version, snapshot_id=snapshot_id)
+    properties = onnx_export.model_properties(
+        challenger, version=run.version, snapshot_id=snapshot_id, calendar=split["train"].frame.calendar
+    )
     path = onnx_export.export_onnx(challenger, folder / onnx_name(run.version), properties)
     if run.quantize:
         quantize_onnx(path)
@@ -331,6 +334,7 @@ def _write_metadata(
         environment=metadata.measure_environment(LOCK),
         filled=frame.filled,
         cadence_seconds=frame.cadence_seconds,
+        calendar=frame.calendar,
         profile=PROFILE_NAME if (folder / PROFILE_NAME).is_file() else None,
         compression=read_document(compression, "compression") if compression.is_file() else None,
     )

@@ -22,9 +22,6 @@ logger = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
-SHORT_RECORDING = SplitConfig(validation=0.25, calibration=0, test=0.25, by="link", embargo=False)
-"""How a recording of some hours is cut, where the usual split leaves a part empty."""
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -93,8 +90,7 @@ def prepare(
         training=training,
         split=SplitConfig(by=split_by),
     )
-    split, run = _cut(frame, run)
-    return Prepared(run, split, data)
+    return Prepared(run, challenger.make_split(frame, run), data)
 
 
 def drop_constant_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:
@@ -109,21 +105,6 @@ def drop_constant_targets(frame: TelemetryFrame, training: TrainingConfig) -> Te
     if set(schema.TARGETS) <= set(filled):
         raise TelemetryError("no column to forecast ever leaves its bound in a window; check the collector.")
     return replace(frame, filled=filled)
-
-
-def _cut(frame: TelemetryFrame, run: RunConfig) -> tuple[Split, RunConfig]:
-    """The windows, split as asked; recordings too short for that are cut link by link, which is said."""
-    try:
-        return challenger.make_split(frame, run), run
-    except TelemetryError as error:
-        short = run.model_copy(update={"split": SHORT_RECORDING})
-        split = challenger.make_split(frame, short)
-        logger.warning(
-            "%s Cut instead: the first half of each link's time trains, a quarter validates, the last quarter tests,"
-            " without an embargo between them.",
-            error,
-        )
-        return split, short
 
 
 def _describe(frame: TelemetryFrame, data_path: Path) -> Document:

@@ -325,11 +325,12 @@ def propose(study: Reference, trials: int) -> Reference:
 def _frame(area: Path) -> Any:
     """The snapshot's telemetry, mapped from files of the area; refuses files that the snapshot does not describe."""
     from bwpredict.datasets.memmap import mapped_frame
+    from bwpredict.telemetry.description import Description
     from bwpredict.telemetry.snapshot import check_content
 
     pinned = read_document(area / SNAPSHOT, "snapshot")
     check_content(pinned, area / TELEMETRY)
-    return mapped_frame(area / TELEMETRY, area, pinned["telemetry_sha256"])
+    return mapped_frame(area / TELEMETRY, area, pinned["telemetry_sha256"], Description.of_snapshot(pinned))
 
 
 def _champion_version(run: RunConfig) -> str | None:

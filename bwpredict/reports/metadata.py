@@ -54,6 +54,7 @@ def model_metadata(
     environment: Mapping[str, Any],
     filled: Mapping[str, float] | None = None,
     cadence_seconds: int = schema.CADENCE_SECONDS,
+    calendar: schema.Calendar = schema.CALENDAR,
     profile: str | None = "profile.json",
     compression: Mapping[str, Any] | None = None,
 ) -> Document:
@@ -63,6 +64,7 @@ def model_metadata(
         split: as `windows.Split.describe` gives it.
         environment: as `measure_environment` gives it.
         filled: features that the telemetry lacks, with the constant each was filled with.
+        calendar: what its calendar columns follow.
         profile: name of the reference profile beside this document.
         compression: the document of that kind; None: neither pruned nor quantised.
     """
@@ -85,7 +87,7 @@ def model_metadata(
         "features": list(schema.FEATURES),
         "targets": list(schema.TARGETS),
         "scaler_params": dict(artifact.scaler_params),
-        "contract": _contract(run, cadence_seconds, artifact.intervals),
+        "contract": _contract(run, cadence_seconds, calendar, artifact.intervals),
         "intervals": dict(artifact.intervals),
         "streaming": dict(artifact.streaming),
         "data": _data(snapshot, split),
@@ -137,7 +139,9 @@ def _installed_version(name: str) -> str | None:
         return None
 
 
-def _contract(run: RunConfig, cadence_seconds: int, intervals: Mapping[str, Any]) -> Document:
+def _contract(
+    run: RunConfig, cadence_seconds: int, calendar: schema.Calendar, intervals: Mapping[str, Any]
+) -> Document:
     names = schema.INTERVAL_OUTPUTS if intervals["made"] else ()
     return {
         "input": _tensor("input", schema.FEATURES),
@@ -148,9 +152,9 @@ def _contract(run: RunConfig, cadence_seconds: int, intervals: Mapping[str, Any]
         "horizon_minutes": run.training.horizon_minutes,
         "cadence_seconds": cadence_seconds,
         "calendar": {
-            "time_zone": schema.CALENDAR.time_zone,
-            "first_day": schema.CALENDAR.first_day,
-            "sentence": schema.CALENDAR.sentence,
+            "time_zone": schema.OF_EACH_LINK if calendar.link_zones else calendar.time_zone,
+            "first_day": calendar.first_day,
+            "sentence": calendar.sentence,
         },
     }
 
