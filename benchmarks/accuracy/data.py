@@ -23,7 +23,8 @@ from bwpredict.datasets.external import read_data_path
 from bwpredict.datasets.splitting import choose_split
 from bwpredict.datasets.windows import Split, WindowIndex, days_of_parts, index_windows, split_windows
 from bwpredict.errors import ConfigError, TelemetryError
-from bwpredict.pipeline.standalone import digest, drop_constant_targets
+from bwpredict.pipeline.challenger import drop_constant_targets
+from bwpredict.pipeline.standalone import digest
 from bwpredict.simulation.fleet import FleetConfig, RegimeName
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.telemetry.sources import is_telemetry_name

@@ -103,9 +103,8 @@ def read_recording(
     if cadence_s < schema.CADENCE_SECONDS and aggregate:
         logger.info("%s: samples are %.1f s apart; they become means of the minute", origin, cadence_s)
         samples, cadence_s = minute_samples(samples), float(schema.CADENCE_SECONDS)
-    attributes = dict(samples.attributes)
-    zones = attributes.get(mapping.zone_column)
-    attributes.pop(ZONE, None)
+    zones = samples.attributes.get(mapping.zone_column)
+    attributes = {name: values for name, values in samples.attributes.items() if name in _TEXTS}
     return Recording(replace(samples, attributes=attributes), max(1, round(cadence_s)), known, zones)
 
 
@@ -189,7 +188,8 @@ def _gather(
         raise TelemetryError(f"{files[0].name}: holds no rows.")
     text = pa.concat_tables(labels).unify_dictionaries().combine_chunks()
     link, links, numbers = _number_links(text, names, rows, files[0].name, known)
-    attributes = {name: text[name].to_pandas().to_numpy(dtype=object) for name in texts if name not in names}
+    kept = [name for name in texts if name not in names or name == mapping.zone_column]
+    attributes = {name: text[name].to_pandas().to_numpy(dtype=object) for name in kept}
     return Samples(np.concatenate(times), link, np.concatenate(values), features, links, attributes), numbers
 
 

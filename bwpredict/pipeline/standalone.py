@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bwpredict import schema
 from bwpredict.config import Cut, RunConfig, SplitConfig, TrainingConfig, TrainingSource
 from bwpredict.datasets import external
 from bwpredict.datasets.anomalies import find_anomalies
 from bwpredict.datasets.frame import TelemetryFrame
-from bwpredict.datasets.windows import Split, index_windows
-from bwpredict.errors import TelemetryError
+from bwpredict.datasets.windows import Split
 from bwpredict.pipeline import challenger
 
 logger = logging.getLogger(__name__)
@@ -75,7 +73,7 @@ def prepare(
         TelemetryError: the telemetry cannot be read, or is too short for a window or a part of the split.
         ConfigError: the horizon does not fit.
     """
-    frame = drop_constant_targets(external.read_data_path(data_path), training)
+    frame = external.read_data_path(data_path)
     for sentence in find_anomalies(frame):
         logger.warning("%s", sentence)
     data = _describe(frame, data_path)
@@ -91,20 +89,6 @@ def prepare(
         split=SplitConfig(by=split_by),
     )
     return Prepared(run, challenger.make_split(frame, run), data)
-
-
-def drop_constant_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:
-    """Targets at one bound (0, or all packets lost) in every window count as missing: nothing to learn or score."""
-    targets = index_windows(frame, training.window_size, training.horizon_minutes).targets()
-    filled = dict(frame.filled or {})
-    for name, column in zip(schema.TARGETS, targets.T, strict=True):
-        at, bounds = float(column[0]), (schema.COLUMN[name].minimum, schema.COLUMN[name].maximum)
-        if name not in filled and at in bounds and (column == column[0]).all():
-            filled[name] = at
-            logger.warning("%s is %g in every window; it is left out and not forecast.", name, at)
-    if set(schema.TARGETS) <= set(filled):
-        raise TelemetryError("no column to forecast ever leaves its bound in a window; check the collector.")
-    return replace(frame, filled=filled)
 
 
 def _describe(frame: TelemetryFrame, data_path: Path) -> Document:

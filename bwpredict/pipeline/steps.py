@@ -168,6 +168,7 @@ def compare(export: Reference) -> Reference:
                 _fetch_stream(run, area, version),
                 links,
                 _fetch_seen(run, area, version),
+                _fetch_absent_targets(run, area, version),
                 _fetch_earlier(run, area, version),
             )
         pinned = read_document(area / SNAPSHOT, "snapshot")
@@ -372,6 +373,12 @@ def _fetch_seen(run: RunConfig, area: Path, version: str) -> Any:
     from bwpredict.pipeline.seen_days import days_seen
 
     return days_seen(read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata"))
+
+
+def _fetch_absent_targets(run: RunConfig, area: Path, version: str) -> tuple[str, ...]:
+    """The targets that a published model's telemetry lacked."""
+    metadata = read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata")
+    return tuple(metadata["performance_metrics"]["absent_targets"])
 
 
 def _fetch_earlier(run: RunConfig, area: Path, version: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from bwpredict import schema
 from bwpredict.config import RunConfig
 from bwpredict.core.guide import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
+from bwpredict.reports.tables import unforecastable
 from bwpredict.store.files import sha256_of
 
 Document = dict[str, Any]
@@ -78,6 +79,7 @@ def model_metadata(
         "target_achieved": metrics["overall"]["target_met"],
         "training_config": training.model_dump(mode="json") | {"split": run.split.model_dump(mode="json")},
         "performance_metrics": metrics,
+        "warnings": unforecastable(comparison),
         "model_architecture": {
             **artifact.architecture,
             "input_shape": ["batch", training.window_size, len(schema.FEATURES)],

@@ -27,6 +27,7 @@ from bwpredict.reports.tables import (
     model_label,
     model_names,
     overall_rows,
+    unforecastable,
 )
 from bwpredict.schema import TARGETS
 from bwpredict.store.files import write_atomically
@@ -307,12 +308,7 @@ def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
     if metadata["filled_features"]:
         names = ", ".join(metadata["filled_features"])
         yield f"The telemetry lacks {names}: constants stand in, so the model learnt nothing from them."
-    for compared, mode in ((comparison, ""), (comparison.get("stream"), " as a stream")):
-        for target, figures in compared["models"]["challenger"]["per_target"].items() if compared else ():
-            skill = figures.get("skill")
-            if skill is not None and skill <= 0:
-                baseline = model_label(figures.get("baseline"))
-                yield f"{display_name(target)}{mode}: no better than its baseline ({baseline})."
+    yield from unforecastable(comparison)
     if metadata["intervals"]["made"]:
         yield (
             "Its intervals presume that later telemetry is like that of the calibration span; where a network has"
