@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -125,26 +127,46 @@ def physical_bounds(names: Sequence[str]) -> tuple[npt.NDArray[np.float64], npt.
 
 @dataclass(frozen=True)
 class Calendar:
-    """How `time_of_day` and `day_of_week` follow from `timestamp`: UTC, 0 = Sunday.
+    """How `time_of_day` and `day_of_week` follow from `timestamp`: by default UTC, 0 = Sunday.
 
     This is what the Go service sends. The convention is recorded with every model.
     """
 
     time_zone: str = "UTC"
+    """IANA name; daylight saving is that of the zone."""
     first_day: str = "Sunday"
+    link_zones: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    """(node_id, peer_id) → IANA name, of links with a time zone of their own."""
 
     @property
     def sentence(self) -> str:
         """The convention in words, for messages and documents."""
-        return f"time_of_day is the hour in {self.time_zone}, day_of_week counts from 0 = {self.first_day}"
+        zone = "the link's own time zone" if self.link_zones else self.time_zone
+        return f"time_of_day is the hour in {zone}, day_of_week counts from 0 = {self.first_day}"
+
+    def of_link(self, link: tuple[int, int]) -> Calendar:
+        """The calendar in the link's time zone."""
+        return Calendar(self.link_zones.get(link, self.time_zone), self.first_day)
 
     def hours(self, timestamps_s: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Hour of the day (0 to 23) of each unix second."""
-        return timestamps_s // 3600 % 24
+        """Hour of the day (0 to 23) of each unix second, in `time_zone`."""
+        return self._local(timestamps_s) // 3600 % 24
 
     def days(self, timestamps_s: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Day of the week (0 = Sunday) of each unix second; 1970-01-01 was a Thursday (4)."""
-        return (timestamps_s // 86400 + 4) % 7
+        """Day of the week (0 = Sunday) of each unix second, in `time_zone`; 1970-01-01 was a Thursday (4)."""
+        return (self._local(timestamps_s) // 86400 + 4) % 7
+
+    def _local(self, timestamps_s: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Seconds since 1970 on the zone's clock. Zones change their offset on a quarter of an hour."""
+        if self.time_zone == "UTC":
+            return timestamps_s
+        zone = ZoneInfo(self.time_zone)
+        quarters, place = np.unique(timestamps_s // 900, return_inverse=True)
+        offsets = [datetime.fromtimestamp(quarter * 900, zone).utcoffset() for quarter in quarters.tolist()]
+        seconds = np.array([0 if each is None else each.total_seconds() for each in offsets], dtype=np.int64)
+        return timestamps_s + seconds[place.reshape(-1)]
 
 
 CALENDAR = Calendar()
+OF_EACH_LINK = "of each link"
+"""A contract's time zone where links have their own."""

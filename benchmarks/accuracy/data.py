@@ -20,9 +20,11 @@ from accuracy.task import Array
 from bwpredict import schema
 from bwpredict.config import SplitConfig, TrainingConfig
 from bwpredict.datasets.external import read_data_path
+from bwpredict.datasets.splitting import choose_split
 from bwpredict.datasets.windows import Split, WindowIndex, days_of_parts, index_windows, split_windows
 from bwpredict.errors import ConfigError, TelemetryError
-from bwpredict.pipeline.standalone import SHORT_RECORDING, digest, drop_constant_targets
+from bwpredict.pipeline.challenger import drop_constant_targets
+from bwpredict.pipeline.standalone import digest
 from bwpredict.simulation.fleet import FleetConfig, RegimeName
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.telemetry.sources import is_telemetry_name
@@ -101,10 +103,7 @@ def recording(path: Path, shape: Shape) -> Dataset:
     training = TrainingConfig(window_size=shape.window_size, horizon_minutes=shape.horizon_minutes)
     frame = drop_constant_targets(read_data_path(path), training)
     index = index_windows(frame, shape.window_size, shape.horizon_minutes)
-    try:
-        split = split_windows(index, SplitConfig())
-    except TelemetryError:
-        split = split_windows(index, SHORT_RECORDING)
+    split = choose_split(index, SplitConfig())
     return Dataset(recording_name(path), digest(frame), split, {TEST: split[TEST].spread(shape.test_windows)})
 
 

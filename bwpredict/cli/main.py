@@ -16,6 +16,7 @@ from bwpredict.cli.commands.canary import canary
 from bwpredict.cli.commands.decide import decide
 from bwpredict.cli.commands.exporter import exporter
 from bwpredict.cli.commands.generate import generate
+from bwpredict.cli.commands.import_files import import_files
 from bwpredict.cli.commands.monitor import monitor
 from bwpredict.cli.commands.predict import predict
 from bwpredict.cli.commands.pull import pull
@@ -32,6 +33,7 @@ _EXTRA_OF_MODULE = dict.fromkeys(
 )
 EXAMPLES = {
     "generate": "Example: bwpredict generate --links 20 --days 30 --start 2026-10-01 --output data/telemetry",
+    "import": "Example: bwpredict import probes.csv --mapping mapping.yaml --output data/telemetry",
     "train": "Example: bwpredict train --data-path telemetry.csv --epochs 5",
     "retrain": "Example: bwpredict retrain --month 2026-10 --dry-run",
     "decide": "Example: bwpredict decide --run latest --policy relative",
@@ -80,16 +82,16 @@ def _options(
     pass
 
 
-def _add(panel: str, *commands: Callable[..., None] | tuple[str, typer.Typer]) -> None:
-    for command in commands:
-        if isinstance(command, tuple):
-            app.add_typer(command[1], name=command[0], rich_help_panel=panel)
+def _add(panel: str, *commands: Callable[..., None], **named: Callable[..., None] | typer.Typer) -> None:
+    for name, command in ({command.__name__: command for command in commands} | named).items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=panel)
         else:
-            app.command(rich_help_panel=panel, epilog=EXAMPLES.get(command.__name__))(command)
+            app.command(name, rich_help_panel=panel, epilog=EXAMPLES.get(name))(command)
 
 
-_add("Telemetry", generate, ("collect", collect.app))
-_add("Train and judge", train, retrain, decide, backtest, ("tune", tune.app), ("policy", policy.app))
+_add("Telemetry", generate, collect=collect.app, **{"import": import_files})
+_add("Train and judge", train, retrain, decide, backtest, tune=tune.app, policy=policy.app)
 _add("Registry", registry.status, registry.promote, registry.rollback, canary, registry.verify, registry.gc)
 _add("Forecast and monitor", pull, predict, exporter, monitor)
 

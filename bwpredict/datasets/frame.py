@@ -16,13 +16,15 @@ import pyarrow.parquet as pq
 
 from bwpredict import schema
 from bwpredict.errors import TelemetryError
+from bwpredict.telemetry.description import Description
 from bwpredict.telemetry.sorted_runs import whole_links
 
 Integers = npt.NDArray[np.int64]
 
 BLOCK_ROWS = 262_144
 """Rows of a file that are in memory at once."""
-_ATTRIBUTES = pa.schema([(name, pa.string()) for name in schema.LINK_ATTRIBUTES])
+FILL_VALUE = 0.0
+"""What stands in every row for a feature that the telemetry lacks."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class TelemetryFrame:
     links: pd.DataFrame
     """One row per link: `schema.LINK_KEY` and those of `schema.LINK_ATTRIBUTES` that are known."""
     cadence_seconds: int = schema.CADENCE_SECONDS
+    calendar: schema.Calendar = schema.CALENDAR
+    """What `time_of_day` and `day_of_week` follow."""
     filled: dict[str, float] | None = None
     """Features that the source lacks, with the constant that fills them (None or empty: none)."""
     mapped: tuple[mmap.mmap, ...] = ()
@@ -88,12 +92,22 @@ def in_memory(rows: int) -> Arrays:
     return Arrays(values, np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int32))
 
 
+def filled_features(description: Description) -> dict[str, float]:
+    """The features that the telemetry lacks, with the constant that fills them."""
+    return {name: FILL_VALUE for name in schema.FEATURES if name in description.absent}
+
+
 def load_frame(
-    folder: Path, allocate: Callable[[int], Arrays] = in_memory, *, days: Collection[str] | None = None
+    folder: Path,
+    allocate: Callable[[int], Arrays] = in_memory,
+    *,
+    days: Collection[str] | None = None,
+    description: Description | None = None,
 ) -> TelemetryFrame:
     """Read the telemetry folder that `snapshot.pull` wrote, into the arrays that `allocate(rows)` gives.
 
-    `days` (YYYY-MM-DD) leaves out all others.
+    `days` (YYYY-MM-DD) leaves out all others. `description` is the snapshot's; a feature that it calls absent is
+    `FILL_VALUE` in every row, and an attribute is left out of `links`.
 
     A block of a day's rows is in memory at a time beside the result (48 bytes a row). A link's attributes are those
     of its latest day. Missing values become NaN.
@@ -106,7 +120,8 @@ def load_frame(
     paths = [path for path in paths if days is None or path.parent.name.removeprefix("date=") in days]
     if not paths:
         raise TelemetryError(f"{folder}: holds no date=YYYY-MM-DD/part-0.parquet; expected a folder written by pull.")
-    runs = [_link_runs(path) for path in paths]
+    description = description or Description()
+    runs = [_link_runs(path, description.absent) for path in paths]
     links = np.unique(np.concatenate([day.links for day in runs]), axis=0)
     counts = np.zeros((len(paths), len(links)), dtype=np.int64)
     codes = [_positions(day.links, links) for day in runs]
@@ -115,7 +130,16 @@ def load_frame(
     # Where each day's part of each link begins: links one after another, days in order within a link.
     begins = (np.cumsum(counts.T) - counts.T.reshape(-1)).reshape(counts.T.shape).T
     arrays = allocate(int(counts.sum()))
-    frame = TelemetryFrame(arrays.values, arrays.timestamps, arrays.link, pd.DataFrame(), mapped=arrays.mapped)
+    frame = TelemetryFrame(
+        arrays.values,
+        arrays.timestamps,
+        arrays.link,
+        pd.DataFrame(),
+        description.cadence_seconds,
+        description.calendar,
+        filled_features(description),
+        arrays.mapped,
+    )
     attributes = []
     for number, (path, day) in enumerate(zip(paths, runs, strict=True)):
         # Of each row of the day, how much later it stands in the frame.
@@ -132,12 +156,13 @@ def load_frame(
 def _fill(frame: TelemetryFrame, path: Path, day: _Runs, shift: Integers) -> None:
     """Put a day's rows into the frame, each `shift` [runs] rows after where it stands in the file."""
     first = 0
-    for rows in _blocks(path, ["timestamp", *schema.FEATURES]):
+    filled = frame.filled or {}
+    for rows in _blocks(path, ["timestamp", *(name for name in schema.FEATURES if name not in filled)]):
         numbers = np.arange(first, first + rows.num_rows)
         target = numbers + shift[np.searchsorted(day.begins, numbers, side="right") - 1]
         frame.timestamps[target] = rows["timestamp"].to_numpy()
         for place, name in enumerate(schema.FEATURES):
-            frame.values[target, place] = rows[name].to_numpy(zero_copy_only=False)
+            frame.values[target, place] = filled[name] if name in filled else rows[name].to_numpy(zero_copy_only=False)
         first += rows.num_rows
         frame.release()
 
@@ -154,10 +179,11 @@ class _Runs:
     """[runs], those of the first row of each."""
 
 
-def _link_runs(path: Path) -> _Runs:
+def _link_runs(path: Path, absent: Collection[str]) -> _Runs:
+    known = pa.schema([(name, pa.string()) for name in schema.LINK_ATTRIBUTES if name not in absent])
     begins, links, attributes = [], [], []
     rows, last = 0, np.empty((3, 0), dtype=np.int64)
-    for block in _blocks(path, [*schema.LINK_KEY, "timestamp", *schema.LINK_ATTRIBUTES]):
+    for block in _blocks(path, [*schema.LINK_KEY, "timestamp", *known.names]):
         keys = np.stack([_filled(block, name, path) for name in (*schema.LINK_KEY, "timestamp")])
         # With the last row of the block before, so that the order over the edge is seen.
         keys = np.concatenate([last, keys], axis=1)
@@ -167,15 +193,15 @@ def _link_runs(path: Path) -> _Runs:
         firsts = np.flatnonzero(new)
         begins.append(rows + firsts)
         links.append(keys[:2, last.shape[1] :][:, firsts].T)
-        named = pa.Table.from_batches([block]).select(schema.LINK_ATTRIBUTES).take(pa.array(firsts))
-        attributes.append(named.cast(_ATTRIBUTES))
+        named = pa.Table.from_batches([block]).select(known.names).take(pa.array(firsts))
+        attributes.append(named.cast(known))
         rows, last = rows + block.num_rows, keys[:, -1:]
     begin = np.concatenate([np.empty(0, dtype=np.int64), *begins])
     return _Runs(
         np.concatenate([np.empty((0, 2), dtype=np.int64), *links]),
         begin,
         np.diff(np.append(begin, rows)),
-        pa.concat_tables([_ATTRIBUTES.empty_table(), *attributes]).to_pandas(),
+        pa.concat_tables([known.empty_table(), *attributes]).to_pandas() if known.names else pd.DataFrame(index=begin),
     )
 
 
@@ -216,7 +242,8 @@ def _blocks(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     try:
         # Text as dictionaries: a link's attributes repeat in every row of the day. Buffered, the bytes of the whole
         # file would stay in memory until its end.
-        with pq.ParquetFile(path, read_dictionary=list(schema.LINK_ATTRIBUTES), pre_buffer=False) as file:
+        texts = [name for name in schema.LINK_ATTRIBUTES if name in columns]
+        with pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False) as file:
             yield from (block for block in file.iter_batches(BLOCK_ROWS, columns=columns) if block.num_rows)
     except (pa.ArrowException, OSError) as error:
         raise TelemetryError(f"{path}: cannot be read as Parquet telemetry: {str(error).splitlines()[0]}.") from error

@@ -20,10 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bwpredict import schema
-from bwpredict.datasets.frame import Arrays, TelemetryFrame, load_frame
+from bwpredict.datasets.frame import Arrays, TelemetryFrame, filled_features, load_frame
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import DocumentError, TelemetryError
 from bwpredict.store.files import sha256_of
+from bwpredict.telemetry.description import Description
 
 VALUES, TIMESTAMPS, LINK, LINKS = "values.f32", "timestamps.i64", "link.i32", "links.parquet"
 DOCUMENT = "frame.json"
@@ -31,11 +32,11 @@ DOCUMENT = "frame.json"
 logger = logging.getLogger(__name__)
 
 
-def mapped_frame(telemetry: Path, area: Path, digest: str) -> TelemetryFrame:
+def mapped_frame(telemetry: Path, area: Path, digest: str, description: Description | None = None) -> TelemetryFrame:
     """The frame of a telemetry folder, as files `area/frame-<digest>/` that are written if they are not there.
 
     `digest` names the content of `telemetry` (hex); the frames of other content in `area` are deleted. Files that
-    are not as they were written are written again. The frame's arrays are read-only.
+    are not as they were written are written again. The frame's arrays are read-only. `description` as for `load_frame`.
 
     Raises:
         TelemetryError: as `load_frame`; or the disk is too full for the files.
@@ -44,8 +45,8 @@ def mapped_frame(telemetry: Path, area: Path, digest: str) -> TelemetryFrame:
     if not _is_whole(folder, digest):
         for other in area.glob("frame-*"):
             shutil.rmtree(other)
-        _write(telemetry, folder, digest)
-    return _open(folder)
+        _write(telemetry, folder, digest, description)
+    return _open(folder, description or Description())
 
 
 def _is_whole(folder: Path, digest: str) -> bool:
@@ -60,12 +61,12 @@ def _is_whole(folder: Path, digest: str) -> bool:
     return False
 
 
-def _write(telemetry: Path, folder: Path, digest: str) -> None:
+def _write(telemetry: Path, folder: Path, digest: str, description: Description | None) -> None:
     with tempfile.TemporaryDirectory(prefix=".frame-", dir=folder.parent) as name:
         staging = Path(name) / folder.name
         staging.mkdir()
         try:
-            frame = load_frame(telemetry, partial(mapped_arrays, staging))
+            frame = load_frame(telemetry, partial(mapped_arrays, staging), description=description)
             pq.write_table(pa.Table.from_pandas(frame.links, preserve_index=False), staging / LINKS)
             files = {each: sha256_of(staging / each) for each in (VALUES, TIMESTAMPS, LINK, LINKS)}
             document = {"telemetry_sha256": digest, "rows": frame.rows, "files": files}
@@ -79,10 +80,19 @@ def _write(telemetry: Path, folder: Path, digest: str) -> None:
             staging.rename(folder)
 
 
-def _open(folder: Path) -> TelemetryFrame:
+def _open(folder: Path, description: Description) -> TelemetryFrame:
     arrays = mapped_arrays(folder, read_document(folder / DOCUMENT, "frame")["rows"], create=False)
     links: pd.DataFrame = pq.read_table(folder / LINKS).to_pandas()
-    return TelemetryFrame(arrays.values, arrays.timestamps, arrays.link, links, mapped=arrays.mapped)
+    return TelemetryFrame(
+        arrays.values,
+        arrays.timestamps,
+        arrays.link,
+        links,
+        description.cadence_seconds,
+        description.calendar,
+        filled_features(description),
+        arrays.mapped,
+    )
 
 
 def mapped_arrays(folder: Path, rows: int, *, create: bool = True) -> Arrays:

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from bwpredict import schema
+from bwpredict.datasets.file_mapping import FileMapping
 from bwpredict.errors import TelemetryError
 
 CALENDAR_FEATURES = ("time_of_day", "day_of_week")
+_AMOUNTS = ("bytes_tx", "bytes_rx", "retransmits")
+"""Columns that count what happened in a sample's time."""
+_LONGEST_STEP = 1.5
+"""Cadences; beyond it a sample is missing."""
 CADENCE_TOLERANCE = 0.05
 """A median step within this share of a minute is a minute with a jittery clock."""
 
+Floats = npt.NDArray[np.float64]
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples as read: `time` [rows] in seconds, `link` [rows] rows of `links`, `values` [rows, len(features)]."""
+    """Samples as read: `time` [rows] in seconds, `link` [rows] rows of `links`, `values` [rows, features], floats."""
 
     time: npt.NDArray[np.float64]
     link: npt.NDArray[np.int32]
-    values: npt.NDArray[np.float32]
+    values: npt.NDArray[Any]
     features: list[str]
     links: pd.DataFrame
     attributes: dict[str, npt.NDArray[np.object_]]
-    """Text of each row, for the `schema.LINK_ATTRIBUTES` that are there."""
+    """Text of each row, for the columns of text that are there."""
 
 
 def sort_samples(samples: Samples, origin: str) -> Samples:
@@ -67,17 +74,38 @@ def estimate_cadence(samples: Samples) -> float:
     return float(schema.CADENCE_SECONDS) if near else median
 
 
-def minute_means(samples: Samples) -> Samples:
-    """One row for each link and minute that has samples: the mean of those that are there."""
+def apply_functions(samples: Samples, mapping: FileMapping, cadence_s: float) -> Samples:
+    """Growth of counters and amounts a second, in place of the values as read; each in the schema's unit.
+
+    A counter's growth is missing (NaN) at a link's first sample, where the counter fell, and after a gap.
+    """
+    values = samples.values.copy()
+    for number, name in enumerate(samples.features):
+        function = mapping.columns[name].function if name in mapping.columns else "none"
+        if function in ("rate", "increase"):
+            steps = np.diff(samples.time, prepend=np.nan)
+            grown = np.diff(values[:, number], prepend=np.nan)
+            whole = (np.diff(samples.link, prepend=-1) == 0) & (steps < _LONGEST_STEP * cadence_s) & (grown >= 0)
+            growth = np.divide(grown, steps) if function == "rate" else grown
+            values[:, number] = np.where(whole, growth, np.nan) * mapping.factor(name)
+        elif function == "per_second":
+            values[:, number] *= mapping.factor(name) / cadence_s
+    return replace(samples, values=values)
+
+
+def minute_samples(samples: Samples) -> Samples:
+    """One row for each link and minute that has samples: the mean of those that are there, the sum of amounts."""
     minute = samples.time // 60
     first = np.flatnonzero(np.concatenate(([True], (np.diff(minute) != 0) | (np.diff(samples.link) != 0))))
     there = ~np.isnan(samples.values)
     sums = np.add.reduceat(np.where(there, samples.values, 0).astype(np.float64), first, axis=0)
     counts = np.add.reduceat(there.astype(np.int64), first, axis=0)
-    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0).astype(np.float32)
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0).astype(samples.values.dtype)
     for number, name in enumerate(samples.features):
         if name in CALENDAR_FEATURES:
             means[:, number] = samples.values[first, number]
+        if name in _AMOUNTS:
+            means[:, number] *= counts[:, number]
     taken = _take(samples, first)
     return Samples(minute[first] * 60, taken.link, means, samples.features, samples.links, taken.attributes)
 

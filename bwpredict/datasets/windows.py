@@ -97,6 +97,11 @@ class WindowIndex:
         """From a window's first sample to its target."""
         return self.window_size - 1 + self.horizon_steps
 
+    @property
+    def span_seconds(self) -> int:
+        """Of a window and its horizon."""
+        return (self.window_size + self.horizon_steps) * self.frame.cadence_seconds
+
     def inputs(self, which: Index | slice = slice(None)) -> npt.NDArray[np.float32]:
         """[n, window_size, features] of the chosen windows, raw units.
 
@@ -192,12 +197,13 @@ def index_windows(
             f"horizon_minutes={horizon_minutes} is less than one step of this telemetry ({frame.cadence_seconds} s)."
         )
     span = window_size + horizon_steps if with_target else window_size
-    first, past = _gap_free(frame)
+    first, past = stretches(frame)
     positions = Starts.of_runs(first, past - span + 1)
     if len(positions) == 0 and with_target:
         raise TelemetryError(
             f"no link has {span} consecutive samples {frame.cadence_seconds} s apart (window of {window_size}"
-            f" + horizon of {horizon_steps}): all {len(frame.links)} links are too short or too full of gaps"
+            f" + horizon of {horizon_steps}): all {len(frame.links)} links are too short or too full of gaps;"
+            f" the longest of {len(first):,} stretches has {int((past - first).max(initial=0)):,} samples"
             f"{_emptiest(frame)}."
         )
     return WindowIndex(frame, positions, window_size, horizon_steps)
@@ -220,7 +226,7 @@ def _emptiest(frame: TelemetryFrame) -> str:
     )
 
 
-def _gap_free(frame: TelemetryFrame) -> tuple[Index, Index]:
+def stretches(frame: TelemetryFrame) -> tuple[Index, Index]:
     """First row of each stretch of a link's samples one cadence apart, none with a missing value; and past its last."""
     found = []
     for begin in range(0, frame.rows, BLOCK_ROWS):
@@ -255,6 +261,11 @@ class Split:
         """The windows of one of `PARTS`."""
         return self.parts[part]
 
+    @property
+    def sentence(self) -> str:
+        """How the windows were cut, in words."""
+        return split_sentence(self.by, self.embargo_minutes)
+
     def describe(self) -> dict[str, object]:
         """The split as it stands in documents."""
         return {
@@ -268,6 +279,19 @@ class Split:
         }
 
 
+_CUTS = {
+    "calendar": "one cut in time for all links",
+    "samples": "one cut in time for all links, at shares of the samples",
+    "link": "each link's own time is cut",
+    "session": "whole sessions without a gap go to the parts, in order of time",
+}
+
+
+def split_sentence(by: str, embargo_minutes: float) -> str:
+    """How windows were cut, in words."""
+    return f"{_CUTS.get(by, by)}; {embargo_minutes:g} minutes of embargo between two parts"
+
+
 def split_windows(index: WindowIndex, config: SplitConfig) -> Split:
     """Cut the windows into train, validation, calibration and test, the test part the latest.
 
@@ -279,9 +303,25 @@ def split_windows(index: WindowIndex, config: SplitConfig) -> Split:
         TelemetryError: a part holds no window.
     """
     frame = index.frame
-    span_s = (index.window_size + index.horizon_steps) * frame.cadence_seconds
-    embargo_s = span_s if config.embargo else 0
-    edges, whole_days = _edges(frame, config)
+    embargo_s = index.span_seconds if config.embargo else 0
+    edges, whole_days = edges_of(frame, config)
+    split = cut_at(index, edges, config, config.by, embargo_s)
+    for name, part in split.parts.items():
+        if len(part) == 0:
+            first_s, last_s = _span_s(frame)
+            raise TelemetryError(
+                f"the {name} part of the split is empty: {frame.rows} samples from {_iso(first_s)}"
+                f" to {_iso(last_s)} are too few or too short for {len(PARTS)} parts with an"
+                f" embargo of {embargo_s // 60} minutes between them; give more telemetry."
+            )
+    return replace(split, whole_days=whole_days)
+
+
+def cut_at(index: WindowIndex, edges: Index, config: SplitConfig, by: str, embargo_s: int) -> Split:
+    """The windows between the edges [links, 5], unix seconds at which a link's four parts begin and the last ends.
+
+    A part begins `embargo_s` after the one before. Parts may be empty.
+    """
     parts: dict[str, WindowIndex] = {}
     boundaries: dict[str, tuple[int, int]] = {}
     for number, name in enumerate(PARTS):
@@ -289,15 +329,21 @@ def split_windows(index: WindowIndex, config: SplitConfig) -> Split:
             continue
         begin, end = edges[:, number] + (embargo_s if number else 0), edges[:, number + 1]
         parts[name] = _between(index, begin, end)
-        if len(parts[name]) == 0:
-            first_s, last_s = _span_s(frame)
-            raise TelemetryError(
-                f"the {name} part of the split is empty: {frame.rows} samples from {_iso(first_s)}"
-                f" to {_iso(last_s)} are too few or too short for {len(PARTS)} parts with an"
-                f" embargo of {embargo_s // 60} minutes between them; give more telemetry."
-            )
         boundaries[name] = (int(begin.min()), int(end.max()))
-    return Split(parts, boundaries, embargo_s / 60, whole_days, config.by)
+    return Split(parts, boundaries, embargo_s / 60, whole_days=False, by=by)
+
+
+def shares_before(config: SplitConfig) -> npt.NDArray[np.float64]:
+    """[5], the share that lies before each part, and 1.
+
+    Raises:
+        ConfigError: nothing is left for training.
+    """
+    shares = np.array([config.validation, config.calibration, config.test])
+    cuts = np.concatenate(([0.0], 1 - np.cumsum(shares[::-1])[::-1], [1.0]))
+    if cuts[1] <= 0:
+        raise ConfigError("split: validation, calibration and test together must leave some time for training.")
+    return cuts
 
 
 def _between(index: WindowIndex, begin: Index, end: Index) -> WindowIndex:
@@ -325,13 +371,10 @@ def _span_s(frame: TelemetryFrame) -> tuple[int, int]:
     return int(frame.timestamps[edges[:-1][there]].min()), int(frame.timestamps[edges[1:][there] - 1].max())
 
 
-def _edges(frame: TelemetryFrame, config: SplitConfig) -> tuple[Index, bool]:
+def edges_of(frame: TelemetryFrame, config: SplitConfig) -> tuple[Index, bool]:
     """[links, 5] unix seconds at which the four parts begin and the last ends, and whether all are midnights."""
     links = len(frame.links)
-    shares = np.array([config.validation, config.calibration, config.test])
-    cuts = np.concatenate(([0.0], 1 - np.cumsum(shares[::-1])[::-1], [1.0]))
-    if cuts[1] <= 0:
-        raise ConfigError("split: validation, calibration and test together must leave some time for training.")
+    cuts = shares_before(config)
     if config.by == "link":
         rows = frame.link_rows()
         begin, end = frame.timestamps[rows[:-1]], frame.timestamps[rows[1:] - 1] + frame.cadence_seconds

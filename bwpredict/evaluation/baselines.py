@@ -77,6 +77,19 @@ PARTIAL = tuple(WHOLE)
 """Baselines that have no forecast (NaN) for some windows, and are scored on the others."""
 
 
+_IN_WORDS = {
+    "last_value": "the last value",
+    "mean_15_minutes": "the last 15 minutes' mean",
+    "median_15_minutes": "the last 15 minutes' median",
+    "same_minute_yesterday": "the same minute yesterday",
+}
+
+
+def baseline_in_words(name: str) -> str:
+    """The baseline in a sentence: "the last 15 minutes' median"."""
+    return _IN_WORDS.get(name, f"the {baseline_label(name)}")
+
+
 def baseline_label(name: str) -> str:
     """The baseline's name for people: "mean of 15 minutes"."""
     return name.replace("_15_", " of 15 ").replace("_", " ")

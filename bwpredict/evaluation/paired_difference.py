@@ -107,11 +107,11 @@ def _apart(above: Floats, base: Floats) -> _Apart:
 
 
 def _weighted(each: Mapping[str, _Apart], given: Mapping[str, float], whole_days: int, dates: Dates) -> Document:
-    """Of the weighted mean; undefined where a target that counts was not measured."""
+    """Of the weighted mean over the targets that were measured; undefined where none of them counts."""
     weights = {name: float(given.get(name, 1.0)) for name in schema.TARGETS}
-    total = sum(weights.values())
-    counted = [name for name in schema.TARGETS if weights[name] > 0]
-    if not counted or not set(counted) <= set(each):
+    counted = [name for name in each if weights[name] > 0]
+    total = sum(weights[name] for name in counted)
+    if not counted:
         return {"weights": weights, **_figures(_Apart(np.nan, np.full(len(dates), np.nan)), whole_days, dates)}
     used = [(weights[name] / total, each[name]) for name in counted]
     influence = np.sum([share * one.influence for share, one in used], axis=0)

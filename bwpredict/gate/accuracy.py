@@ -9,7 +9,7 @@ from typing import Any
 from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.core.formatting import display_name
-from bwpredict.gate.check import Check, Comparison, check_threshold, info_check, nested_value, number_in
+from bwpredict.gate.check import Check, Comparison, absent_targets, check_threshold, info_check, nested_value, number_in
 
 Document = Mapping[str, Any]
 
@@ -87,11 +87,10 @@ def _demand(
 
 def _mape_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
     models = nested_value(comparison, "models")
-    counted = [target for target in schema.TARGETS if target not in policy.mape_excluded_targets]
+    left_out = {*policy.mape_excluded_targets, *absent_targets(comparison)}
+    counted = [target for target in schema.TARGETS if target not in left_out]
     if counted:
-        over = (
-            "over the targets" if not policy.mape_excluded_targets else "over " + ", ".join(map(display_name, counted))
-        )
+        over = "over " + ", ".join(map(display_name, counted)) if left_out else "over the targets"
         yield _demand(
             policy,
             "average_mape",

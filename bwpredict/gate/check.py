@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from bwpredict import schema
+
 Comparison = Literal[">=", ">", "<=", "<", "=="]
 Verdict = Literal["pass", "fail", "open", "not_applicable", "info"]
 Figure = float | bool | None
@@ -118,6 +120,14 @@ def nested_value(document: Any, *keys: Any) -> Any:
             return None
         document = document.get(key)
     return document
+
+
+def absent_targets(comparison: Any) -> list[str]:
+    """The targets that the telemetry lacks; none where the document does not divide all targets in two."""
+    absent, measured = (nested_value(comparison, name) for name in ("absent_targets", "targets"))
+    if not isinstance(absent, list) or not isinstance(measured, list) or not measured:
+        return []
+    return absent if sorted([*absent, *measured]) == sorted(schema.TARGETS) else []
 
 
 def _id(kind: str, target: str | None) -> str:

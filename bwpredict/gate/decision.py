@@ -13,7 +13,7 @@ from bwpredict.core.formatting import display_name, number
 from bwpredict.gate.accuracy import baseline_checks, guide_checks
 from bwpredict.gate.anchor import anchor_check
 from bwpredict.gate.champion import champion_checks, undecided
-from bwpredict.gate.check import Check, check_flag, check_threshold, info_check, nested_value, number_in
+from bwpredict.gate.check import Check, absent_targets, check_flag, check_threshold, info_check, nested_value, number_in
 from bwpredict.gate.overrides import Override, override_document
 from bwpredict.gate.stream import stream_checks
 
@@ -73,6 +73,8 @@ def make_decision(
         *_export_checks(parity, latency, policy),
         *_order_checks(comparison, parity),
     ]
+    absent = absent_targets(comparison)
+    checks = [*_absent_checks(comparison, case, absent), *(check for check in checks if check.target not in absent)]
     outcome = _outcome(checks, case)
     champion = nested_value(comparison, "champion_version")
     overridden = override_document(override, comparison, case)
@@ -219,6 +221,19 @@ def _test_checks(comparison: Document, policy: GatePolicy, version: str, onnx_sh
         yield check_threshold(
             count, sentence, nested_value(comparison, "models", "challenger", count), "==", 0, low=0, unit="windows"
         )
+
+
+def _absent_checks(comparison: Document, case: str, absent: list[str]) -> Iterator[Check]:
+    """Targets that the telemetry lacks are not judged, but no champion that forecasts them gives way."""
+    known = nested_value(comparison, "champion_absent_targets")
+    for target in absent:
+        kept = case == "no_champion" or (isinstance(known, list) and target in known)
+        sentence = f"{display_name(target)}: the telemetry lacks it, so it is neither forecast nor judged."
+        if kept or case == "forced_bootstrap":
+            yield info_check("absent", sentence, None, "==", None, verdict="not_applicable", target=target)
+        else:
+            sentence = f"{display_name(target)}: the telemetry lacks it, but the champion forecasts it; collect it."
+            yield check_flag(f"absent.{target}", sentence, fact=False)
 
 
 def _anchor_checks(comparison: Document, policy: GatePolicy, case: str) -> Iterator[Check]:

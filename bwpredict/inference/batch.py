@@ -27,6 +27,7 @@ from bwpredict.store.files import atomic_path, sha256_of
 from bwpredict.telemetry import snapshot
 from bwpredict.telemetry.day_files import day_file
 from bwpredict.telemetry.days import DAY_SECONDS
+from bwpredict.telemetry.description import Description
 from bwpredict.telemetry.sources import list_keys
 
 Days = tuple[date, date]
@@ -90,7 +91,8 @@ def predict(store: Store, model: Path, output: Path, *, days: Days | None = None
             pinned = snapshot.pull(store, "", start, end, Path(scratch))
             sha256 = {date.fromisoformat(day["date"]): day["sha256"] for day in pinned["days"]}
             telemetry = Path(scratch, snapshot.TELEMETRY_FOLDER)
-            made = [_predict_day(telemetry, day, task, sha256, output) for day in sorted(sha256) if day >= first]
+            read = partial(load_frame, telemetry, description=Description.of_snapshot(pinned))
+            made = [_predict_day(read, day, task, sha256, output) for day in sorted(sha256) if day >= first]
     except OSError as error:
         raise PredictionError(
             f"{output}: cannot be written ({error.strerror or error}); free some space or give another folder, and run"
@@ -131,15 +133,17 @@ def _all_days(store: Store) -> Days:
     return days
 
 
-def _predict_day(telemetry: Path, day: date, task: _Task, sha256: Mapping[date, str], output: Path) -> int | None:
+def _predict_day(
+    read: Callable[..., TelemetryFrame], day: date, task: _Task, sha256: Mapping[date, str], output: Path
+) -> int | None:
     """Forecast from the samples of one day; returns the number of forecasts, None if they were there already."""
     path = day_file(output, day)
     made_from = f"{task.sha256} {task.every_minutes} {sha256.get(day - ONE_DAY)} {sha256[day]}".encode()
     if path.is_file() and _made_from(path) == made_from:
         logger.info("%s: is there already", path)
         return None
-    with tempfile.TemporaryDirectory(prefix="frame-", dir=telemetry) as scratch:
-        frame = load_frame(telemetry, partial(mapped_arrays, Path(scratch)), days={str(day - ONE_DAY), str(day)})
+    with tempfile.TemporaryDirectory(prefix=".frame-", dir=output) as scratch:
+        frame = read(partial(mapped_arrays, Path(scratch)), days={str(day - ONE_DAY), str(day)})
         with atomic_path(path) as temporary:
             forecasts = _write(_tables(frame, day, task), temporary, made_from)
     logger.info("%s: %s forecasts", path, f"{forecasts:,}")

@@ -62,7 +62,7 @@ def ingest_days(store: Store, days: list[date], read_day: ReadDay) -> IngestResu
     """
     landed = IngestResult()
     for day in days:
-        key = day_file(Path(), day).as_posix()
+        key = day_key(day)
         if any(store.keys(f"{Path(key).parent.as_posix()}/")):
             landed.there_already.append(day)
             continue
@@ -78,6 +78,21 @@ def ingest_days(store: Store, days: list[date], read_day: ReadDay) -> IngestResu
     return landed
 
 
+def day_key(day: date) -> str:
+    """Where a day lies in the store."""
+    return day_file(Path(), day).as_posix()
+
+
+def add_day(store: Store, day: date, table: pa.Table) -> None:
+    """Write a day's rows, of all columns of the schema or a part; the same rows may be there already.
+
+    Raises:
+        ConflictError: the day is there with other rows.
+        TelemetryError: the rows do not fit the schema.
+    """
+    _upload(store, day_key(day), _arranged(table, day))
+
+
 def with_constants(table: pa.Table, constants: dict[str, str | float]) -> pa.Table:
     """The table with a column for each constant."""
     for name, value in constants.items():
@@ -87,14 +102,15 @@ def with_constants(table: pa.Table, constants: dict[str, str | float]) -> pa.Tab
 
 
 def _arranged(table: pa.Table, day: date) -> pa.Table:
-    """In the stored schema and order, with the calendar's columns, and unique."""
+    """In the stored order, with the calendar's columns, and unique; each column of the stored type."""
     seconds = table["timestamp"].to_numpy().astype(np.int64)
     calendar = {"time_of_day": schema.CALENDAR.hours(seconds), "day_of_week": schema.CALENDAR.days(seconds)}
     for name, values in calendar.items():
         if name not in table.column_names:
             table = table.append_column(name, pa.array(values))
     try:
-        table = table.select(schema.COLUMN_NAMES).cast(STORED_SCHEMA).sort_by(_ORDER)
+        stored = pa.schema([field for field in STORED_SCHEMA if field.name in table.column_names])
+        table = table.select(stored.names).cast(stored).sort_by(_ORDER)
     except pa.ArrowInvalid as error:
         raise TelemetryError(
             f"{day}: the source's values do not fit the schema: {str(error).splitlines()[0]}."

@@ -164,7 +164,9 @@ def _export(
     return path
 
 
-def model_properties(model: Forecaster, *, version: str, snapshot_id: str) -> dict[str, Any]:
+def model_properties(
+    model: Forecaster, *, version: str, snapshot_id: str, calendar: schema.Calendar = schema.CALENDAR
+) -> dict[str, Any]:
     """What the files tell of themselves: version, features, units, horizon, snapshot, intervals, and the stream."""
     contract = model.contract
     return {
@@ -175,7 +177,7 @@ def model_properties(model: Forecaster, *, version: str, snapshot_id: str) -> di
         "window_size": contract.window_size,
         "horizon_minutes": contract.horizon_minutes,
         "cadence_seconds": contract.cadence_seconds,
-        "calendar": schema.CALENDAR.sentence,
+        "calendar": calendar.sentence,
         "snapshot": snapshot_id,
         "streaming": streaming_contract(model, version),
         **({} if not model.calibration_windows else {"interval_level": schema.INTERVAL_LEVEL}),

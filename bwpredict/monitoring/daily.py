@@ -32,6 +32,7 @@ from bwpredict.registry.pointer import Candidate, Production, read_production
 from bwpredict.registry.versions import fetch
 from bwpredict.store.base import Store
 from bwpredict.telemetry import snapshot, sources
+from bwpredict.telemetry.description import Description
 from bwpredict.telemetry.months import month_window
 
 logger = logging.getLogger(__name__)
@@ -183,8 +184,13 @@ def _load(telemetry: Store, day: date, scratch: Path) -> TelemetryFrame:
     if day not in found and None not in found:
         days = sorted(one for one in found if one)
         raise TelemetryError(f"{day}: {telemetry.uri} has no partition of this day; it holds {days[0]} to {days[-1]}.")
-    snapshot.pull(telemetry, "", _end(day) - timedelta(days=2), _end(day), scratch / "day")
-    return load_frame(scratch / "day" / snapshot.TELEMETRY_FOLDER)
+    return _pulled(telemetry, day, 2, scratch / "day")
+
+
+def _pulled(telemetry: Store, last: date, days: int, folder: Path) -> TelemetryFrame:
+    """So many days, the last one included, by way of `folder`."""
+    pinned = snapshot.pull(telemetry, "", _end(last) - timedelta(days=days), _end(last), folder)
+    return load_frame(folder / snapshot.TELEMETRY_FOLDER, description=Description.of_snapshot(pinned))
 
 
 def _reference(
@@ -201,8 +207,7 @@ def _reference(
     made = []
     for one in chosen:
         folder = scratch / f"reference-{one}"
-        snapshot.pull(telemetry, "", _end(one) - timedelta(days=1), _end(one), folder)
-        made.append(seasonal.measure(load_frame(folder / snapshot.TELEMETRY_FOLDER), _span(one)))
+        made.append(seasonal.measure(_pulled(telemetry, one, 1, folder), _span(one)))
     if not made:
         logger.warning("no telemetry of %s is left, so drift cannot be told.", production.month)
         return None

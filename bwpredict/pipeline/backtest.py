@@ -34,6 +34,7 @@ from bwpredict.reports.backtest_plot import skill_by_month
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import sha256_of
 from bwpredict.telemetry import snapshot
+from bwpredict.telemetry.description import Description
 from bwpredict.telemetry.months import month_of, month_window
 
 logger = logging.getLogger(__name__)
@@ -104,8 +105,8 @@ def _months(last: str, count: int) -> Iterator[str]:
 def _pull(run: RunConfig, month: str, folder: Path) -> TelemetryFrame:
     area = folder / month
     area.mkdir(parents=True, exist_ok=True)
-    snapshot.pull(open_store(run.telemetry), "", *month_window(month), area)
-    return load_frame(area / "telemetry")
+    pinned = snapshot.pull(open_store(run.telemetry), "", *month_window(month), area)
+    return load_frame(area / "telemetry", description=Description.of_snapshot(pinned))
 
 
 def _train(run: RunConfig, month: str, frame: TelemetryFrame, folder: Path) -> Trained:

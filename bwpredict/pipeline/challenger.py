@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
-from bwpredict.config import RunConfig, Settings
-from bwpredict.core.formatting import display_name
+from bwpredict.config import RunConfig, Settings, TrainingConfig
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.datasets.sequences import Sequences
-from bwpredict.datasets.windows import Split, WindowIndex, index_windows, split_windows
+from bwpredict.datasets.splitting import choose_split
+from bwpredict.datasets.windows import Split, WindowIndex, index_windows
 from bwpredict.documents import read_document, write_document
-from bwpredict.errors import ModelError
+from bwpredict.errors import ModelError, TelemetryError
 from bwpredict.evaluation.comparison import compare
 from bwpredict.evaluation.forecasts import Forecasts, collect, write_forecasts
 from bwpredict.evaluation.horizon import errors_by_minute
@@ -37,6 +37,7 @@ from bwpredict.pipeline.anchor import EarlierChampion, compare_with_earlier
 from bwpredict.pipeline.seen_days import Days, split_by_seen
 from bwpredict.registry.layout import CONFORMANCE_NAME, PROFILE_NAME, metadata_name, onnx_name, stream_onnx_name
 from bwpredict.reports import forecast_plots, metadata, plots
+from bwpredict.reports.tables import unforecastable
 from bwpredict.serving import conformance
 from bwpredict.store.files import sha256_of
 from bwpredict.training import intervals, progress, trainer, warm_start
@@ -63,6 +64,8 @@ from bwpredict.workspace.artifacts import (
 logger = logging.getLogger(__name__)
 
 PARITY_WINDOWS = 512
+TARGETS_AT_ONCE = 1 << 18
+"""Windows whose targets are looked at together."""
 STREAM_LINKS, STREAM_SAMPLES = 16, 1440
 LOCK = Path(__file__).parents[2] / "requirements.txt"
 """The lock of a checkout; an installed package has none."""
@@ -80,21 +83,43 @@ class Champion:
     """(node_id, peer_id) of the links that it was trained on; None: not known."""
     seen: Days = field(default_factory=lambda: np.empty(0, np.int64))
     """As `days_seen`."""
+    absent_targets: tuple[str, ...] = ()
+    """Those that its telemetry lacked."""
     earlier: Mapping[str, EarlierChampion] = field(default_factory=dict)
     """By version, the models that served before it."""
 
 
 def make_split(frame: TelemetryFrame, run: RunConfig) -> Split:
-    """The run's windows of this telemetry, split.
+    """The run's windows of this telemetry, split; a target that never leaves its bound counts as missing.
 
     Raises:
-        TelemetryError, ConfigError: as `index_windows` and `split_windows`.
+        TelemetryError, ConfigError: as `index_windows` and `choose_split`; or no target is left.
     """
+    frame = drop_constant_targets(frame, run.training)
     index = index_windows(frame, run.training.window_size, run.training.horizon_minutes)
-    split = split_windows(index, run.split)
+    split = choose_split(index, run.split)
     counts = ", ".join(f"{len(part):,} {name}" for name, part in split.parts.items())
     logger.info("%s windows of %s links: %s", f"{len(index):,}", len(frame.links), counts)
     return split
+
+
+def drop_constant_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:
+    """Targets at one bound (0, or all packets lost) in every window count as missing: nothing to learn or score."""
+    index = index_windows(frame, training.window_size, training.horizon_minutes)
+    first = index.targets(slice(0, 1))[0].tolist()
+    filled = dict(frame.filled or {})
+    bounds = [(schema.COLUMN[name].minimum, schema.COLUMN[name].maximum) for name in schema.TARGETS]
+    constant = [name not in filled and at in pair for name, at, pair in zip(schema.TARGETS, first, bounds, strict=True)]
+    for begin in range(0, len(index), TARGETS_AT_ONCE):
+        if not any(constant):
+            break
+        constant = (constant & (index.targets(slice(begin, begin + TARGETS_AT_ONCE)) == first).all(axis=0)).tolist()
+    for name, at in zip(np.array(schema.TARGETS)[constant], np.array(first)[constant], strict=True):
+        filled[str(name)] = float(at)
+        logger.warning("%s is %g in every window; it is left out and not forecast.", name, at)
+    if set(schema.TARGETS) <= set(filled):
+        raise TelemetryError("no column to forecast ever leaves its bound in a window; check the collector.")
+    return replace(frame, filled=filled)
 
 
 def fit(folder: Path, split: Split, run: RunConfig, champion: Path | None = None) -> Path:
@@ -140,7 +165,9 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
     Writes `parity.json`, `latency.json`, `conformance.json`, and for a pruned or quantised model `compression.json`.
     """
     challenger = load_checkpoint(folder / CHECKPOINT)
-    properties = onnx_export.model_properties(challenger, version=run.version, snapshot_id=snapshot_id)
+    properties = onnx_export.model_properties(
+        challenger, version=run.version, snapshot_id=snapshot_id, calendar=split["train"].frame.calendar
+    )
     path = onnx_export.export_onnx(challenger, folder / onnx_name(run.version), properties)
     if run.quantize:
         quantize_onnx(path)
@@ -242,6 +269,7 @@ def evaluate(
 
     forecasts, comparison = judged(served, by_champion)
     comparison["test"]["days_left_out"] = [] if seen_all else left_out
+    comparison["champion_absent_targets"] = list(champion.absent_targets) if champion else None
     earlier = champion.earlier if champion else {}
     comparison["anchor"] = compare_with_earlier(earlier, index, forecasts, run.policy.weights)
     comparison["horizon"] = errors_by_minute(index, forecasts.targets)
@@ -257,20 +285,9 @@ def evaluate(
     _draw(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
     _write_metadata(folder, split, run, snapshot, comparison)
     write_document(folder / COMPARISON, "comparison", comparison)
-    _warn_of_worse_than_simple(comparison, "over windows")
-    _warn_of_worse_than_simple(comparison["stream"], "as a stream")
+    for sentence in unforecastable(comparison):
+        logger.warning("%s", sentence)
     return comparison
-
-
-def _warn_of_worse_than_simple(comparison: Mapping[str, Any], mode: str) -> None:
-    """One warning for all targets whose error is above that of the best simple forecast."""
-    worse = [
-        f"{display_name(target)} by {-100 * figures['skill']:.1f} % ({display_name(figures['baseline'])})"
-        for target, figures in comparison["models"]["challenger"]["per_target"].items()
-        if figures["skill"] is not None and figures["skill"] < 0
-    ]
-    if worse:
-        logger.warning("The error %s is above that of the best simple forecast: %s.", mode, ", ".join(worse))
 
 
 def _forecast_of_champion(
@@ -331,6 +348,7 @@ def _write_metadata(
         environment=metadata.measure_environment(LOCK),
         filled=frame.filled,
         cadence_seconds=frame.cadence_seconds,
+        calendar=frame.calendar,
         profile=PROFILE_NAME if (folder / PROFILE_NAME).is_file() else None,
         compression=read_document(compression, "compression") if compression.is_file() else None,
     )

@@ -17,13 +17,13 @@ Days = npt.NDArray[np.int64]
 def days_seen(metadata: Mapping[str, Any]) -> Days:
     """Days since 1970-01-01 UTC with samples that the model was trained, validated or calibrated on.
 
-    None for a split by link: there, a day is in different parts of different links.
+    Where links or sessions are cut one by one, a day is in different parts of different links, and counts as seen.
 
     Args:
         metadata: the model's document of kind `model_metadata`.
     """
     split = metadata["data"]["split"]
-    spans = [part for name, part in split["parts"].items() if name != "test"] if split["by"] == "calendar" else []
+    spans = [part for name, part in split["parts"].items() if name != "test"]
     ranges = [
         np.arange(_second(part["start"]) // DAY_SECONDS, -(-_second(part["end"]) // DAY_SECONDS)) for part in spans
     ]

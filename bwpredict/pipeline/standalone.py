@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bwpredict import schema
 from bwpredict.config import Cut, RunConfig, SplitConfig, TrainingConfig, TrainingSource
 from bwpredict.datasets import external
 from bwpredict.datasets.anomalies import find_anomalies
 from bwpredict.datasets.frame import TelemetryFrame
-from bwpredict.datasets.windows import Split, index_windows
-from bwpredict.errors import TelemetryError
+from bwpredict.datasets.windows import Split
 from bwpredict.pipeline import challenger
 
 logger = logging.getLogger(__name__)
 
 Document = dict[str, Any]
-
-SHORT_RECORDING = SplitConfig(validation=0.25, calibration=0, test=0.25, by="link", embargo=False)
-"""How a recording of some hours is cut, where the usual split leaves a part empty."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ def prepare(
         TelemetryError: the telemetry cannot be read, or is too short for a window or a part of the split.
         ConfigError: the horizon does not fit.
     """
-    frame = drop_constant_targets(external.read_data_path(data_path), training)
+    frame = external.read_data_path(data_path)
     for sentence in find_anomalies(frame):
         logger.warning("%s", sentence)
     data = _describe(frame, data_path)
@@ -93,37 +88,7 @@ def prepare(
         training=training,
         split=SplitConfig(by=split_by),
     )
-    split, run = _cut(frame, run)
-    return Prepared(run, split, data)
-
-
-def drop_constant_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:
-    """Targets at one bound (0, or all packets lost) in every window count as missing: nothing to learn or score."""
-    targets = index_windows(frame, training.window_size, training.horizon_minutes).targets()
-    filled = dict(frame.filled or {})
-    for name, column in zip(schema.TARGETS, targets.T, strict=True):
-        at, bounds = float(column[0]), (schema.COLUMN[name].minimum, schema.COLUMN[name].maximum)
-        if name not in filled and at in bounds and (column == column[0]).all():
-            filled[name] = at
-            logger.warning("%s is %g in every window; it is left out and not forecast.", name, at)
-    if set(schema.TARGETS) <= set(filled):
-        raise TelemetryError("no column to forecast ever leaves its bound in a window; check the collector.")
-    return replace(frame, filled=filled)
-
-
-def _cut(frame: TelemetryFrame, run: RunConfig) -> tuple[Split, RunConfig]:
-    """The windows, split as asked; recordings too short for that are cut link by link, which is said."""
-    try:
-        return challenger.make_split(frame, run), run
-    except TelemetryError as error:
-        short = run.model_copy(update={"split": SHORT_RECORDING})
-        split = challenger.make_split(frame, short)
-        logger.warning(
-            "%s Cut instead: the first half of each link's time trains, a quarter validates, the last quarter tests,"
-            " without an embargo between them.",
-            error,
-        )
-        return split, short
+    return Prepared(run, challenger.make_split(frame, run), data)
 
 
 def _describe(frame: TelemetryFrame, data_path: Path) -> Document:

@@ -168,6 +168,7 @@ def compare(export: Reference) -> Reference:
                 _fetch_stream(run, area, version),
                 links,
                 _fetch_seen(run, area, version),
+                _fetch_absent_targets(run, area, version),
                 _fetch_earlier(run, area, version),
             )
         pinned = read_document(area / SNAPSHOT, "snapshot")
@@ -325,11 +326,12 @@ def propose(study: Reference, trials: int) -> Reference:
 def _frame(area: Path) -> Any:
     """The snapshot's telemetry, mapped from files of the area; refuses files that the snapshot does not describe."""
     from bwpredict.datasets.memmap import mapped_frame
+    from bwpredict.telemetry.description import Description
     from bwpredict.telemetry.snapshot import check_content
 
     pinned = read_document(area / SNAPSHOT, "snapshot")
     check_content(pinned, area / TELEMETRY)
-    return mapped_frame(area / TELEMETRY, area, pinned["telemetry_sha256"])
+    return mapped_frame(area / TELEMETRY, area, pinned["telemetry_sha256"], Description.of_snapshot(pinned))
 
 
 def _champion_version(run: RunConfig) -> str | None:
@@ -371,6 +373,12 @@ def _fetch_seen(run: RunConfig, area: Path, version: str) -> Any:
     from bwpredict.pipeline.seen_days import days_seen
 
     return days_seen(read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata"))
+
+
+def _fetch_absent_targets(run: RunConfig, area: Path, version: str) -> tuple[str, ...]:
+    """The targets that a published model's telemetry lacked."""
+    metadata = read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata")
+    return tuple(metadata["performance_metrics"]["absent_targets"])
 
 
 def _fetch_earlier(run: RunConfig, area: Path, version: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from bwpredict import schema
 from bwpredict.errors import TelemetryError
+from bwpredict.telemetry.description import Description
 from bwpredict.telemetry.sorted_runs import whole_links
 
 ROWS_PER_BATCH = 1_000_000
@@ -24,7 +26,7 @@ SECONDS_OFF_CADENCE = "seconds_off_cadence"
 """How far the step from the link's previous sample of the day is from a whole number of cadences (at least one)."""
 TIME_OF_DAY_OFFSET = "time_of_day_offset"
 DAY_OF_WEEK_OFFSET = "day_of_week_offset"
-"""By how much the column is ahead of what `timestamp` says under `schema.CALENDAR`, modulo 24 and 7; 0 agrees."""
+"""By how much the column is ahead of what `timestamp` says under the calendar, modulo 24 and 7; 0 agrees."""
 BYTES_RATIO = "bytes_tx_over_throughput"
 """Rate that `bytes_tx` implies, divided by `throughput_mbps`; IDLE_MBPS is added to both, so idle minutes agree."""
 IDLE_MBPS = 0.01
@@ -79,27 +81,28 @@ def batches(
     *,
     rows: int = ROWS_PER_BATCH,
     read: Callable[[Path, int], Iterable[pd.DataFrame]] = parts_of_day,
+    description: Description | None = None,
 ) -> Iterator[Batch]:
     """The days (all that are there) with the derived columns, in batches of at most `rows` rows, as far as links allow.
 
-    `read` gives the rows of a day's folder in parts, nothing to leave the day out.
+    `read` gives the rows of a day's folder in parts, nothing to leave the day out. `description` tells cadence and
+    calendar, which derived columns depend on.
     """
+    derived = partial(_with_derived_columns, description=description or Description())
     days = [day for day, _ in partitions(telemetry)] if days is None else days
     for group in group_batches(telemetry, days, rows=rows):
         if len(group) == 1:
-            yield from _batches_of_day(group[0], read(telemetry / f"date={group[0]}", rows))
+            for number, part in enumerate(read(telemetry / f"date={group[0]}", rows), 1):
+                yield Batch(group[0] if number == 1 else f"{group[0]}, part {number}", derived(part))
             continue
         frames = {day: list(read(telemetry / f"date={day}", rows)) for day in group}
         there = [day for day, parts in frames.items() if parts]
         if there:
-            yield _batch(there, [_with_derived_columns(part) for day in there for part in frames[day]])
+            name = there[0] if len(there) == 1 else f"{there[0]} to {there[-1]}"
+            parts = [derived(part) for day in there for part in frames[day]]
+            yield Batch(name, pd.concat(parts, ignore_index=True))
     if not days:
-        yield _batch([], [])
-
-
-def _batches_of_day(day: str, parts: Iterable[pd.DataFrame]) -> Iterator[Batch]:
-    for number, part in enumerate(parts, 1):
-        yield Batch(day if number == 1 else f"{day}, part {number}", _with_derived_columns(part))
+        yield Batch("no days", derived(_empty_frame()))
 
 
 def group_batches(telemetry: Path, days: Sequence[str], *, rows: int = ROWS_PER_BATCH) -> list[list[str]]:
@@ -114,13 +117,6 @@ def group_batches(telemetry: Path, days: Sequence[str], *, rows: int = ROWS_PER_
         groups[-1].append(day)
         room -= there
     return groups
-
-
-def _batch(days: list[str], frames: list[pd.DataFrame]) -> Batch:
-    if not frames:
-        return Batch("no days", _with_derived_columns(_empty_frame()))
-    name = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    return Batch(name, pd.concat(frames, ignore_index=True))
 
 
 def _empty_frame() -> pd.DataFrame:
@@ -181,51 +177,56 @@ def _column(values: pa.ChunkedArray) -> pd.Series[Any]:
     return values.to_pandas()  # type: ignore[no-any-return]
 
 
-def _with_derived_columns(frame: pd.DataFrame) -> pd.DataFrame:
+def _with_derived_columns(frame: pd.DataFrame, description: Description) -> pd.DataFrame:
     """The frame with each derived column whose sources are there as numbers; NaN where a source is null."""
     return frame.assign(
         **{
-            name: derive(*(frame[source].to_numpy("float64", na_value=np.nan) for source in sources))
+            name: derive(description, *(frame[source].to_numpy("float64", na_value=np.nan) for source in sources))
             for name, (sources, derive) in _DERIVED.items()
             if all(source in frame and pd.api.types.is_numeric_dtype(frame[source]) for source in sources)
         }
     )
 
 
-def _seconds_off_cadence(node: Floats, peer: Floats, timestamps_s: Floats) -> Floats:
+def _seconds_off_cadence(description: Description, node: Floats, peer: Floats, timestamps_s: Floats) -> Floats:
     order = np.lexsort((timestamps_s, peer, node))
     step = np.diff(timestamps_s[order], prepend=np.nan)
     for key in (node, peer):
         step[np.diff(key[order], prepend=np.nan) != 0] = np.nan
-    cadences = np.maximum(1, np.round(step / schema.CADENCE_SECONDS))
+    cadences = np.maximum(1, np.round(step / description.cadence_seconds))
     off = np.empty_like(step)
-    off[order] = np.abs(step - cadences * schema.CADENCE_SECONDS)
+    off[order] = np.abs(step - cadences * description.cadence_seconds)
     return off
 
 
-def _time_of_day_offset(timestamps_s: Floats, hour: Floats) -> Floats:
-    return _modulo(hour, timestamps_s, schema.CALENDAR.hours, 24)
+def _time_of_day_offset(description: Description, node: Floats, peer: Floats, time: Floats, hour: Floats) -> Floats:
+    return (hour - _agreed(description.calendar, schema.Calendar.hours, node, peer, time)) % 24
 
 
-def _day_of_week_offset(timestamps_s: Floats, day: Floats) -> Floats:
-    return _modulo(day, timestamps_s, schema.CALENDAR.days, 7)
+def _day_of_week_offset(description: Description, node: Floats, peer: Floats, time: Floats, day: Floats) -> Floats:
+    return (day - _agreed(description.calendar, schema.Calendar.days, node, peer, time)) % 7
 
 
-def _modulo(values: Floats, timestamps_s: Floats, expected: Any, period: int) -> Floats:
-    known = np.isfinite(timestamps_s)
-    agreed = expected(np.where(known, timestamps_s, 0).astype(np.int64))
-    return np.where(known, (values - agreed) % period, np.nan)
+def _agreed(calendar: schema.Calendar, count: Any, node: Floats, peer: Floats, time: Floats) -> Floats:
+    """[rows], the hour or day that the calendar gives; NaN where the time is not known."""
+    known = np.isfinite(time)
+    seconds = np.where(known, time, 0).astype(np.int64)
+    agreed = count(calendar, seconds).astype(np.float64)
+    for link in calendar.link_zones:
+        rows = (node == link[0]) & (peer == link[1])
+        agreed[rows] = count(calendar.of_link(link), seconds[rows])
+    return np.where(known, agreed, np.nan)
 
 
-def _bytes_ratio(sent_bytes: Floats, throughput_mbps: Floats) -> Floats:
-    sent_mbps = sent_bytes * 8 / schema.CADENCE_SECONDS / 1e6
+def _bytes_ratio(description: Description, sent_bytes: Floats, throughput_mbps: Floats) -> Floats:
+    sent_mbps = sent_bytes * 8 / description.cadence_seconds / 1e6
     with np.errstate(divide="ignore", invalid="ignore"):
         return (sent_mbps + IDLE_MBPS) / (throughput_mbps + IDLE_MBPS)
 
 
 _DERIVED: dict[str, tuple[tuple[str, ...], Any]] = {
     SECONDS_OFF_CADENCE: ((*schema.LINK_KEY, "timestamp"), _seconds_off_cadence),
-    TIME_OF_DAY_OFFSET: (("timestamp", "time_of_day"), _time_of_day_offset),
-    DAY_OF_WEEK_OFFSET: (("timestamp", "day_of_week"), _day_of_week_offset),
+    TIME_OF_DAY_OFFSET: ((*schema.LINK_KEY, "timestamp", "time_of_day"), _time_of_day_offset),
+    DAY_OF_WEEK_OFFSET: ((*schema.LINK_KEY, "timestamp", "day_of_week"), _day_of_week_offset),
     BYTES_RATIO: (("bytes_tx", "throughput_mbps"), _bytes_ratio),
 }

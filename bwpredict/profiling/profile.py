@@ -68,11 +68,11 @@ def merge(profiles: Iterable[Profile]) -> Profile:
     return reduce(_merge_two, profiles, _EMPTY)
 
 
-def gap_share(profile: Profile) -> float | None:
-    """Share of each link's minutes, between its first and last sample, that hold no sample; None: no samples."""
+def gap_share(profile: Profile, cadence_seconds: int = schema.CADENCE_SECONDS) -> float | None:
+    """Share of each link's steps, between its first and last sample, that hold no sample; None: no samples."""
     spans = profile["link_spans"]
-    expected = [round((span["last_s"] - span["first_s"]) / schema.CADENCE_SECONDS) + 1 for span in spans]
-    missing = sum(max(0, minutes - span["rows"]) for minutes, span in zip(expected, spans, strict=True))
+    expected = [round((span["last_s"] - span["first_s"]) / cadence_seconds) + 1 for span in spans]
+    missing = sum(max(0, steps - span["rows"]) for steps, span in zip(expected, spans, strict=True))
     return missing / sum(expected) if spans else None
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from bwpredict import schema
 from bwpredict.config import RunConfig
 from bwpredict.core.guide import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
+from bwpredict.reports.tables import unforecastable
 from bwpredict.store.files import sha256_of
 
 Document = dict[str, Any]
@@ -54,6 +55,7 @@ def model_metadata(
     environment: Mapping[str, Any],
     filled: Mapping[str, float] | None = None,
     cadence_seconds: int = schema.CADENCE_SECONDS,
+    calendar: schema.Calendar = schema.CALENDAR,
     profile: str | None = "profile.json",
     compression: Mapping[str, Any] | None = None,
 ) -> Document:
@@ -63,6 +65,7 @@ def model_metadata(
         split: as `windows.Split.describe` gives it.
         environment: as `measure_environment` gives it.
         filled: features that the telemetry lacks, with the constant each was filled with.
+        calendar: what its calendar columns follow.
         profile: name of the reference profile beside this document.
         compression: the document of that kind; None: neither pruned nor quantised.
     """
@@ -76,6 +79,7 @@ def model_metadata(
         "target_achieved": metrics["overall"]["target_met"],
         "training_config": training.model_dump(mode="json") | {"split": run.split.model_dump(mode="json")},
         "performance_metrics": metrics,
+        "warnings": unforecastable(comparison),
         "model_architecture": {
             **artifact.architecture,
             "input_shape": ["batch", training.window_size, len(schema.FEATURES)],
@@ -85,7 +89,7 @@ def model_metadata(
         "features": list(schema.FEATURES),
         "targets": list(schema.TARGETS),
         "scaler_params": dict(artifact.scaler_params),
-        "contract": _contract(run, cadence_seconds, artifact.intervals),
+        "contract": _contract(run, cadence_seconds, calendar, artifact.intervals),
         "intervals": dict(artifact.intervals),
         "streaming": dict(artifact.streaming),
         "data": _data(snapshot, split),
@@ -137,7 +141,9 @@ def _installed_version(name: str) -> str | None:
         return None
 
 
-def _contract(run: RunConfig, cadence_seconds: int, intervals: Mapping[str, Any]) -> Document:
+def _contract(
+    run: RunConfig, cadence_seconds: int, calendar: schema.Calendar, intervals: Mapping[str, Any]
+) -> Document:
     names = schema.INTERVAL_OUTPUTS if intervals["made"] else ()
     return {
         "input": _tensor("input", schema.FEATURES),
@@ -148,9 +154,9 @@ def _contract(run: RunConfig, cadence_seconds: int, intervals: Mapping[str, Any]
         "horizon_minutes": run.training.horizon_minutes,
         "cadence_seconds": cadence_seconds,
         "calendar": {
-            "time_zone": schema.CALENDAR.time_zone,
-            "first_day": schema.CALENDAR.first_day,
-            "sentence": schema.CALENDAR.sentence,
+            "time_zone": schema.OF_EACH_LINK if calendar.link_zones else calendar.time_zone,
+            "first_day": calendar.first_day,
+            "sentence": calendar.sentence,
         },
     }
 

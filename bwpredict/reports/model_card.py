@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 
 from bwpredict.core.formatting import UNDEFINED, display_name, duration, number, unit_of
+from bwpredict.datasets.windows import split_sentence
 from bwpredict.gate.decision import check_rows, shown_outcome
 from bwpredict.reports import champion_section
 from bwpredict.reports.tables import (
@@ -26,6 +27,7 @@ from bwpredict.reports.tables import (
     model_label,
     model_names,
     overall_rows,
+    unforecastable,
 )
 from bwpredict.schema import TARGETS
 from bwpredict.store.files import write_atomically
@@ -241,7 +243,8 @@ def _training(history: Document) -> Pairs:
 
 
 def _data(snapshot: Document, metadata: Document) -> Pairs:
-    filled = metadata["filled_features"]
+    filled, described = metadata["filled_features"], snapshot.get("description", {})
+    in_sessions = ", in sessions" if described.get("sessions") else ""
     return [
         ("Snapshot", snapshot["snapshot_id"][:12]),
         ("Period", f"{_moment(snapshot['start'])} to {_moment(snapshot['end'])}"),
@@ -251,6 +254,8 @@ def _data(snapshot: Document, metadata: Document) -> Pairs:
         ("Links", number(snapshot["links"])),
         ("Duplicates removed", number(snapshot.get("duplicates_removed"))),
         ("Days without a row", number(len(snapshot.get("missing_days", [])))),
+        ("Columns it lacks", ", ".join(described.get("absent_columns", [])) or "none"),
+        ("Cadence", f"{metadata['contract']['cadence_seconds']} s{in_sessions}"),
         ("Filled features", ", ".join(f"{name} = {number(value)}" for name, value in filled.items()) or "none"),
     ]
 
@@ -269,8 +274,7 @@ def _moment(iso: str | None) -> str:
 
 
 def _split_sentence(split: Document) -> str:
-    cut = "one cut in time for all links" if split["by"] == "calendar" else "each link's own span is cut"
-    return f"Times in UTC; {cut}; {split['embargo_minutes']:g} minutes of embargo between two parts."
+    return f"Times in UTC; {split_sentence(split['by'], split['embargo_minutes'])}."
 
 
 def _validation(validation: Document) -> dict[str, Any]:
@@ -304,12 +308,7 @@ def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
     if metadata["filled_features"]:
         names = ", ".join(metadata["filled_features"])
         yield f"The telemetry lacks {names}: constants stand in, so the model learnt nothing from them."
-    for compared, mode in ((comparison, ""), (comparison.get("stream"), " as a stream")):
-        for target, figures in compared["models"]["challenger"]["per_target"].items() if compared else ():
-            skill = figures.get("skill")
-            if skill is not None and skill <= 0:
-                baseline = model_label(figures.get("baseline"))
-                yield f"{display_name(target)}{mode}: no better than its baseline ({baseline})."
+    yield from unforecastable(comparison)
     if metadata["intervals"]["made"]:
         yield (
             "Its intervals presume that later telemetry is like that of the calibration span; where a network has"

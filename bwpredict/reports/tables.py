@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bwpredict.core.formatting import UNDEFINED, display_name, number, unit_of
 from bwpredict.core.guide import GUIDE_ACCURACY_PERCENT, GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
-from bwpredict.evaluation.baselines import baseline_label
+from bwpredict.evaluation.baselines import baseline_in_words, baseline_label
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,18 @@ def model_names(comparison: Mapping[str, Any]) -> list[str]:
 def model_label(name: str | None) -> str:
     """A model's or baseline's name for people."""
     return UNDEFINED if name is None else baseline_label(name).capitalize().replace("minutes", "min")
+
+
+def unforecastable(comparison: Mapping[str, Any]) -> list[str]:
+    """A sentence for each target that the challenger does not forecast better than the best simple forecast."""
+    told = []
+    for compared, mode in ((comparison, ""), (comparison.get("stream"), " as a stream")):
+        for target, figures in compared["models"]["challenger"]["per_target"].items() if compared else ():
+            skill, baseline = figures.get("skill"), figures.get("baseline")
+            if skill is not None and skill <= 0:
+                simple = baseline_in_words(baseline) if baseline else "its baseline"
+                told.append(f"{display_name(target)}{mode}: not better than {simple} (skill {number(skill, 3)}).")
+    return told
 
 
 def best_of(metric: Metric, values: list[float | None]) -> float | None:

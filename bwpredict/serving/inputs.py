@@ -99,12 +99,15 @@ def _refuse(bad: npt.NDArray[np.bool_], values: npt.NDArray[Any], name: str, exp
 def _check_calendar(windows: npt.NDArray[Any], newest: npt.NDArray[np.int64], contract: ServingContract) -> None:
     """Hold each window's last sample against its time; a collector in local time is found out here."""
     names = contract.feature_names
-    expected = {"time_of_day": schema.CALENDAR.hours(newest), "day_of_week": schema.CALENDAR.days(newest)}
+    if contract.time_zone == schema.OF_EACH_LINK:
+        return  # what a link's zone is, the contract does not say
+    calendar = schema.Calendar(contract.time_zone, contract.first_day)
+    expected = {"time_of_day": calendar.hours(newest), "day_of_week": calendar.days(newest)}
     for name, right in expected.items():
         given = windows[:, -1, names.index(name)]
         if (given != right).any():
             first = int(np.argmax(given != right))
             raise InputError(
                 f"window {first}: {name} of its newest sample is {given[first]:g}, but at {newest[first]} it is"
-                f" {right[first]}: {schema.CALENDAR.sentence}."
+                f" {right[first]}: {calendar.sentence}."
             )

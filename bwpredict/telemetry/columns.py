@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +13,12 @@ from bwpredict.errors import TelemetryError
 
 STORED_SCHEMA = pa.schema([(column.name, column.arrow_type) for column in schema.COLUMNS])
 """The columns and types of every telemetry file that `pull` writes."""
+
+
+def stored_schema(absent: Collection[str]) -> pa.Schema:
+    """`STORED_SCHEMA` without the columns that the telemetry lacks."""
+    return pa.schema([each for each in STORED_SCHEMA if each.name not in absent])
+
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 """Text while it is in memory: a few distinct values, each kept once."""

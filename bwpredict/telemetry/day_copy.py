@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from bwpredict import schema
+from bwpredict.errors import TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry import columns, sources
 from bwpredict.telemetry.day_files import WrittenDay, partition_date, write_day
@@ -59,24 +61,28 @@ class CopyStatistics:
 
 
 def copy_days(
-    store: Store, objects: list[sources.TelemetryKey], window: tuple[datetime, datetime], folder: Path, scratch: Path
+    store: Store,
+    objects: list[sources.TelemetryKey],
+    window: tuple[datetime, datetime],
+    folder: Path,
+    scratch: Path,
+    absent: Collection[str] = (),
 ) -> CopyStatistics:
     """Write one file for each day. A day is written as soon as no later partition can hold rows of it.
+
+    `absent` are columns that the files need not have; the files that are written lack them.
 
     One day is written while the next is read. Memory holds the rows of `DayBuckets`, and a part of the day that is
     written, however many rows a day has.
     """
-    tally, buckets, filesystem = CopyStatistics(), DayBuckets(scratch), store.arrow_filesystem()
+    tally, buckets = CopyStatistics(), DayBuckets(scratch)
     span = int(window[0].timestamp()), int(window[1].timestamp())
-    opened = (
-        sources.open_file(filesystem, item.key, sources.display_uri(store, item.key), schema.OLD_NAMES)
-        for item in objects
-    )
-    read = prefetch_tables(opened, COLUMNS_READ, span)
+    wanted = {name: kind for name, kind in COLUMNS_READ.items() if name not in absent}
+    read = prefetch_tables(_opened(store, objects, wanted), wanted, span)
     written: Future[WrittenDay] | None = None
     with ThreadPoolExecutor(1) as writer:
         for (file, tables), item, following in zip(read, objects, [*objects[1:], None], strict=False):
-            tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in COLUMNS_READ}
+            tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in wanted}
             for table in tables:
                 kept = _in_reach(table, item, tally)
                 tally.rows_of[item.key] += kept.num_rows
@@ -88,12 +94,25 @@ def copy_days(
                 ):
                     if written:
                         tally.add(written.result())
-                    written = writer.submit(write_day, partition_date(day), buckets.take(day), folder)
+                    written = writer.submit(write_day, partition_date(day), buckets.take(day), folder, absent)
         if written:
             tally.add(written.result())
     for key, rows in tally.misplaced_of.items():
         logger.warning("%s: left out %d rows whose day does not belong to this partition", key, rows)
     return tally
+
+
+def _opened(
+    store: Store, objects: list[sources.TelemetryKey], wanted: Collection[str]
+) -> Iterator[sources.TelemetryFile]:
+    filesystem = store.arrow_filesystem()
+    for item in objects:
+        file = sources.open_file(filesystem, item.key, sources.display_uri(store, item.key), schema.OLD_NAMES)
+        try:
+            columns.require_columns(file.found, wanted, file.name)
+        except TelemetryError as error:
+            raise TelemetryError(f"{error} `bwpredict import` takes files that lack columns.") from error
+        yield file
 
 
 def _in_reach(table: pa.Table, item: sources.TelemetryKey, tally: CopyStatistics) -> pa.Table:

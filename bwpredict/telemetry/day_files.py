@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -51,18 +51,21 @@ def partition_date(day: int) -> date:
     return datetime.fromtimestamp(day * DAY_SECONDS, UTC).date()
 
 
-def write_day(day: date, parts: Iterator[pa.Table], folder: Path) -> WrittenDay:
-    """Write a day's rows, which come in parts of whole links in order, each sorted by `sort_and_deduplicate`."""
-    written, path = WrittenDay(day), day_file(folder, day)
+def write_day(day: date, parts: Iterator[pa.Table], folder: Path, absent: Collection[str] = ()) -> WrittenDay:
+    """Write a day's rows, which come in parts of whole links in order, each sorted by `sort_and_deduplicate`.
+
+    `absent` are columns that the rows, and then the file, lack.
+    """
+    written, path, stored = WrittenDay(day), day_file(folder, day), columns.stored_schema(absent)
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(
         path,
-        columns.STORED_SCHEMA,
+        stored,
         compression="zstd",
         compression_level=1,
-        use_dictionary=_DICTIONARY_ENCODED,
+        use_dictionary=[name for name in _DICTIONARY_ENCODED if name not in absent],
     ) as writer:
-        for group in _groups(_arranged(parts, written)):
+        for group in _groups(_arranged(parts, written), stored):
             _count(group, written)
             writer.write_table(group, row_group_size=GROUP_ROWS)
     written.sha256 = sha256_of(path)
@@ -78,11 +81,11 @@ def _arranged(parts: Iterator[pa.Table], written: WrittenDay) -> Iterator[pa.Tab
         yield arranged.table
 
 
-def _groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+def _groups(tables: Iterator[pa.Table], stored: pa.Schema) -> Iterator[pa.Table]:
     """The same rows as stored, `GROUP_ROWS` at a time: a file's bytes do not depend on the parts it came in."""
-    held = columns.STORED_SCHEMA.empty_table()
+    held = stored.empty_table()
     for table in tables:
-        held = pa.concat_tables([held, table.cast(columns.STORED_SCHEMA)])
+        held = pa.concat_tables([held, table.cast(stored)])
         while held.num_rows >= GROUP_ROWS:
             yield held.slice(0, GROUP_ROWS).combine_chunks()
             held = held.slice(GROUP_ROWS)

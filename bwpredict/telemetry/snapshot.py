@@ -24,6 +24,7 @@ from bwpredict.telemetry import sources
 from bwpredict.telemetry.day_copy import CopyStatistics, copy_days
 from bwpredict.telemetry.day_files import day_file, partition_date
 from bwpredict.telemetry.days import DAY_SECONDS
+from bwpredict.telemetry.description import Description, read_document_of
 from bwpredict.telemetry.months import month_of
 
 CONTRACT_VERSION = 1
@@ -39,6 +40,7 @@ def pull(store: Store, prefix: str, start: datetime, end: datetime, work: Path) 
     """Copy the telemetry of [start, end) into `work / "telemetry"` and pin it in `work / "snapshot.json"`.
 
     Reads Parquet and CSV under `prefix` (see `sources`), old column names too; removes exact duplicates;
+    leaves out the columns that the `telemetry.json` under `prefix` calls absent;
     sorts by (node_id, peer_id, timestamp). Values are kept as they are, missing and infinite ones too: judging
     them is validation's part. Memory is bounded, however long the window and however many rows a day has.
 
@@ -95,11 +97,13 @@ def _copy(
     expected: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     objects = {item: store.info(item.key) for item in sources.keys_in_span(found, *window)}
+    described = read_document_of(store, prefix)
+    description = Description.read(described)
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pull-", dir=work) as name:
         scratch = Path(name)
         try:
-            tally = copy_days(store, list(objects), window, scratch / TELEMETRY_FOLDER, scratch)
+            tally = copy_days(store, list(objects), window, scratch / TELEMETRY_FOLDER, scratch, description.absent)
             _check_last_month(store, prefix, window[1], tally, found)
         except TelemetryError:
             # A file that was replaced under our hands often looks corrupt: say what really happened.
@@ -113,6 +117,9 @@ def _copy(
         pinned = [info for info in objects.values() if tally.rows_of[info.key]]
         _check_unchanged(store, pinned)
         document = _document(store, prefix, window, pinned, tally)
+        if described is not None:
+            document["description"] = description.document()
+            document["snapshot_id"] = _snapshot_id(window, pinned, description.document())
         if expected is not None:
             _check_same(document, expected)
         _install(scratch / TELEMETRY_FOLDER, work, document)
@@ -154,7 +161,9 @@ def _document(
     }
 
 
-def _snapshot_id(window: tuple[datetime, datetime], objects: list[ObjectInfo]) -> str:
+def _snapshot_id(
+    window: tuple[datetime, datetime], objects: list[ObjectInfo], description: dict[str, Any] | None = None
+) -> str:
     """What decides the rows, and nothing else: no clock, no machine's paths."""
     return _digest(
         {
@@ -163,6 +172,7 @@ def _snapshot_id(window: tuple[datetime, datetime], objects: list[ObjectInfo]) -
             "start": window[0].isoformat(),
             "end": window[1].isoformat(),
             "objects": [_pin(info) for info in sorted(objects, key=lambda each: each.key)],
+            **({} if description is None else {"description": description}),
         }
     )
 

@@ -57,6 +57,8 @@ class TelemetryFile:
     found: dict[str, str]
     types: dict[str, pa.DataType]
     """Types as stored, by the names in the file (CSV: all text)."""
+    separator: str = ","
+    """Of a CSV's columns."""
 
 
 def list_keys(store: Store, prefix: str) -> list[TelemetryKey]:
@@ -96,7 +98,9 @@ def is_telemetry_name(name: str) -> bool:
     return not name.startswith((".", "_")) and _form(name) is not None
 
 
-def open_file(filesystem: pyarrow.fs.FileSystem, key: str, name: str, aliases: Mapping[str, str]) -> TelemetryFile:
+def open_file(
+    filesystem: pyarrow.fs.FileSystem, key: str, name: str, aliases: Mapping[str, str], separator: str = ","
+) -> TelemetryFile:
     """Look at the file's columns; `aliases` maps other names to those of the schema.
 
     Raises:
@@ -104,10 +108,10 @@ def open_file(filesystem: pyarrow.fs.FileSystem, key: str, name: str, aliases: M
     """
     form = _form(key) or "Parquet"
     with translate_read_errors(name, form):
-        stored = _header(key, filesystem) if form == "CSV" else _parquet().inspect(key, filesystem)
+        stored = _header(key, filesystem, separator) if form == "CSV" else _parquet().inspect(key, filesystem)
         names = stored.names  # Arrow finds out here whether they are text.
     found = columns.resolve_columns(names, aliases, name)
-    return TelemetryFile(filesystem, key, name, form, found, dict(zip(names, stored.types, strict=True)))
+    return TelemetryFile(filesystem, key, name, form, found, dict(zip(names, stored.types, strict=True)), separator)
 
 
 def read_tables(
@@ -178,6 +182,7 @@ def _scan_csv(
         pyarrow.csv.open_csv(
             stream,
             read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=file.separator),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=types,
                 include_columns=[file.found[name] for name in wanted],
@@ -254,11 +259,12 @@ def _between(table: pa.Table, span: tuple[int, int], name: str) -> pa.Table:
     return table if inside.all() else table.filter(pa.array(inside))
 
 
-def _header(key: str, filesystem: pyarrow.fs.FileSystem) -> pa.Schema:
+def _header(key: str, filesystem: pyarrow.fs.FileSystem, separator: str) -> pa.Schema:
     """The names of a CSV's columns; nothing is known of their types yet."""
     with filesystem.open_input_stream(key) as stream:
         first = _LINE_END.split(stream.read(HEADER_BYTES), maxsplit=1)[0]
-    return pyarrow.csv.read_csv(pa.BufferReader(first + b"\n")).schema
+    options = pyarrow.csv.ParseOptions(delimiter=separator)
+    return pyarrow.csv.read_csv(pa.BufferReader(first + b"\n"), parse_options=options).schema
 
 
 def _parquet(types: Mapping[str, pa.DataType] | None = None) -> pyarrow.dataset.ParquetFileFormat:

@@ -9,6 +9,7 @@ from bwpredict import schema
 from bwpredict.datasets.anomalies import Levels, constant_links, constant_sentence, unit_change_sentence, unit_changes
 from bwpredict.profiling.drift import LIMITS, drift_of, figure_name, limit_of, statistic_of
 from bwpredict.profiling.profile import NUMERIC, Profile, gap_share
+from bwpredict.telemetry.description import Description
 from bwpredict.validation.expectations import DISTRIBUTION_SUITE, Check, Severity
 from bwpredict.validation.messages import format_number, unit_of
 
@@ -22,16 +23,19 @@ MEDIAN_RATIO = 50.0
 """Of a target's median to the champion's: a network does not change that much, but another unit does."""
 
 
-def month_figures(profile: Profile, reference: Profile | None, days: int) -> dict[str, float]:
+def month_figures(
+    profile: Profile, reference: Profile | None, days: int, description: Description | None = None
+) -> dict[str, float]:
     """What `figure_checks` checks, by column name; a figure that cannot be computed is left out.
 
     `days` is the number of days in the period; rows are compared per day, so that months of different
     length, and snapshots of several months, compare.
     """
+    cadence_seconds = (description or Description()).cadence_seconds
     found: dict[str, float | None] = {
         "rows": profile["rows"],
         "links": profile["links"],
-        "gap_share": gap_share(profile),
+        "gap_share": gap_share(profile, cadence_seconds),
         "days_covered": _days_with_rows(profile) / days,
         **{f"spread_{name}": _spread(name, profile) for name in schema.FEATURES},
     }
@@ -45,15 +49,23 @@ def month_figures(profile: Profile, reference: Profile | None, days: int) -> dic
     return {name: value for name, value in found.items() if value is not None}
 
 
-def figure_checks(profile: Profile, reference: Profile | None, rows: int) -> tuple[Check, ...]:
-    """The checks of the distribution suite. `rows` is what the snapshot says; no reference, no drift checks."""
+def figure_checks(
+    profile: Profile, reference: Profile | None, rows: int, description: Description | None = None
+) -> tuple[Check, ...]:
+    """The checks of the distribution suite. `rows` is what the snapshot says; no reference, no drift checks.
+
+    Columns that the description calls absent, or that the reference lacks, are not checked; nor are gaps and days
+    without a row where links are measured in sessions.
+    """
+    description = description or Description()
     checks = [
         _check("rows", "rows", "error", (rows, rows), "there are {observed} rows", f"{rows:,} as in the snapshot")
     ]
-    checks += _coverage_checks()
-    checks += [_constant_check(name) for name in schema.FEATURES]
+    checks += [] if description.sessions else _coverage_checks()
+    checks += [_constant_check(name) for name in schema.FEATURES if name not in description.absent]
     if reference is not None:
-        checks += [_drift_check(name, profile, reference) for name in LIMITS]
+        known = [name for name in LIMITS if name not in description.absent and _measured(reference, name)]
+        checks += [_drift_check(name, profile, reference) for name in known]
         checks += _unit_checks(profile, reference)
         checks += _ratio_checks("rows_per_day_ratio", "row count", "rows a day")
         checks += _ratio_checks("links_ratio", "link count", "links")
@@ -105,6 +117,10 @@ def _constant_check(name: str) -> Check:
         finding,
         expected,
     )
+
+
+def _measured(profile: Profile, name: str) -> bool:
+    return name in profile["numeric"] or name in profile["categorical"]
 
 
 def _drift_check(name: str, profile: Profile, reference: Profile) -> Check:

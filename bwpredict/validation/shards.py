@@ -26,6 +26,7 @@ from bwpredict.errors import SnapshotError, TelemetryError
 from bwpredict.profiling.batches import ROWS_PER_BATCH, batches, group_batches, partitions, parts_of_day
 from bwpredict.profiling.profile import Profile, measure_day, merge
 from bwpredict.store.files import sha256_of
+from bwpredict.telemetry.description import Description
 from bwpredict.validation.expectations import READABLE, SCHEMA_SUITE, Check, schema_checks
 from bwpredict.validation.gx_runner import EXAMPLES, Outcome, Session, merge_outcomes, not_evaluated
 from bwpredict.validation.link_levels import LinkLevels
@@ -78,8 +79,10 @@ def check_shard(
             unreadable[day] = str(error)
 
     watched = LinkLevels()
-    frames = watched.watch(batches(telemetry, days, rows=rows, read=read))
-    outcomes = Session(folder / RESULTS).run(SCHEMA_SUITE, schema_checks(*snapshot_period(snapshot)), frames)
+    description = Description.of_snapshot(snapshot)
+    frames = watched.watch(batches(telemetry, days, rows=rows, read=read, description=description))
+    checks = schema_checks(*snapshot_period(snapshot), description)
+    outcomes = Session(folder / RESULTS).run(SCHEMA_SUITE, checks, frames)
     document = {
         "days": list(days),
         "unreadable": unreadable,
@@ -92,7 +95,7 @@ def check_shard(
 
 def merge_shards(shards: Iterable[Path], snapshot: dict[str, Any], results: Path) -> ShardResult:
     """Put the shards' documents, in order of time, together, and their results into the folder `results`."""
-    checks = schema_checks(*snapshot_period(snapshot))
+    checks = schema_checks(*snapshot_period(snapshot), Description.of_snapshot(snapshot))
     outcomes: list[Outcome] = []
     unreadable: dict[str, str] = {}
     profiles, levels, days = [], [], 0

@@ -14,6 +14,7 @@ import pandas as pd
 from bwpredict.documents import write_document
 from bwpredict.profiling.batches import Batch
 from bwpredict.profiling.profile import Profile
+from bwpredict.telemetry.description import Description
 from bwpredict.validation.data_docs import DATA_DOCS_INDEX, finish_data_docs
 from bwpredict.validation.expectations import DISTRIBUTION_SUITE, SCHEMA_SUITE, schema_checks
 from bwpredict.validation.gx_runner import Outcome, Session
@@ -64,13 +65,13 @@ def aggregate_shards(
         staging, results = Path(temporary) / output.name, Path(temporary) / "results"
         session = Session(results, staging / DATA_DOCS_INDEX.parent)
         found = merge_shards(shards, snapshot, results)
-        session.declare(SCHEMA_SUITE, schema_checks(start, end))
-        month = month_figures(
-            found.profile, champion_profile, days=max(1, round((end - start).total_seconds() / 86400))
-        )
+        description = Description.of_snapshot(snapshot)
+        session.declare(SCHEMA_SUITE, schema_checks(start, end, description))
+        days = max(1, round((end - start).total_seconds() / 86400))
+        month = month_figures(found.profile, champion_profile, days, description)
         month |= link_figures(found.levels)
         checks = (
-            *figure_checks(found.profile, champion_profile, rows=snapshot["rows"]),
+            *figure_checks(found.profile, champion_profile, snapshot["rows"], description),
             *link_checks(found.levels),
         )
         whole = Batch(f"{start:%Y-%m-%d} to {end:%Y-%m-%d}", pd.DataFrame([month]))

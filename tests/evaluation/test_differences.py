@@ -156,10 +156,18 @@ def test_the_weighted_mean_is_that_of_the_targets_that_count():
     assert found["per_target"]["jitter_ms"]["high"] is None
 
 
-def test_a_mean_over_a_target_that_was_not_measured_is_undefined():
+def test_the_mean_is_over_the_targets_that_were_measured():
     champion, challenger = pair()
     found = difference_of(champion[..., :3], challenger[..., :3])
     assert found["per_target"]["jitter_ms"] is None
+    three = [found["per_target"][name]["percent"] for name in schema.TARGETS[:3]]
+    assert found["weighted"]["percent"] == pytest.approx(sum(three) / 3)
+
+
+def test_a_mean_over_targets_none_of_which_was_measured_is_undefined():
+    champion, challenger = pair()
+    weights = dict.fromkeys(schema.TARGETS[:3], 0.0)
+    found = difference_of(champion[..., :3], challenger[..., :3], weights=weights)
     assert found["weighted"]["percent"] is None
 
 

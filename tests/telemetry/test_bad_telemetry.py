@@ -40,7 +40,10 @@ def refused(folder: Path, work: Path, month: str = "2026-10", error: type[BwPred
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.csv.gz"])
 def test_a_missing_column_is_named_with_the_file(tmp_path, name):
     path = write(make_table().drop_columns(["rtt_ms", "az"]), tmp_path / "store" / name)
-    assert refused(tmp_path / "store", tmp_path / "work") == f"{path}: lacks the columns 'az', 'rtt_ms'."
+    assert (
+        refused(tmp_path / "store", tmp_path / "work")
+        == f"{path}: lacks the columns 'az', 'rtt_ms'. `bwpredict import` takes files that lack columns."
+    )
 
 
 def test_a_misspelt_column_is_suggested(tmp_path):

@@ -12,8 +12,8 @@ import pytest
 from telemetry_tables import SECONDS, make_table, replace_value, write, write_days
 
 from bwpredict import schema
-from bwpredict.datasets.external import FILL_VALUES, missing_features, read_data_path
-from bwpredict.datasets.frame import load_frame
+from bwpredict.datasets.external import missing_features, read_data_path
+from bwpredict.datasets.frame import FILL_VALUE, load_frame
 from bwpredict.datasets.windows import index_windows
 from bwpredict.errors import TelemetryError
 
@@ -69,7 +69,7 @@ def test_a_named_link_without_most_columns(tmp_path, caplog):
     assert frame.cadence_seconds == 240
     assert frame.links.to_dict("list") == {"node_id": [0, 1], "peer_id": [0, 0], "name": ["probe11", "probe7"]}
     absent = ["throughput_mbps", "jitter_ms", "congestion_window", "queue_depth", "retransmits"]
-    assert frame.filled == {name: FILL_VALUES[name] for name in absent}
+    assert frame.filled == dict.fromkeys(absent, FILL_VALUE)
     told = [*missing_features(frame), "rtt_ms is empty in 2 of 120 rows; no window contains them."]
     assert [str(record.message) for record in caplog.records][-6:] == told
     assert missing_features(frame)[0] == "throughput_mbps is missing; it is 0 in every row and is not forecast."

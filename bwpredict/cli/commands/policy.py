@@ -98,22 +98,22 @@ def _of_path(data_path: Path) -> tuple[Split, Source]:
 def _of_month(month: str, telemetry: str) -> tuple[Split, Source]:
     """The windows that a retraining run of this month would use, by way of a temporary folder."""
     from bwpredict.datasets.frame import load_frame
-    from bwpredict.datasets.windows import index_windows, split_windows
+    from bwpredict.datasets.splitting import choose_split
+    from bwpredict.datasets.windows import index_windows
     from bwpredict.policy_advice.suggestion import Source
     from bwpredict.store.factory import open_store
     from bwpredict.telemetry import snapshot
+    from bwpredict.telemetry.description import Description
     from bwpredict.telemetry.months import month_window
 
     start, end = month_window(month)
     training = TrainingConfig()
     with TemporaryDirectory() as folder:
         pinned = snapshot.pull(open_store(telemetry), "", start, end, Path(folder))
-        frame = load_frame(Path(folder) / "telemetry")
+        frame = load_frame(Path(folder) / "telemetry", description=Description.of_snapshot(pinned))
     index = index_windows(frame, training.window_size, training.horizon_minutes)
     origin = f"{telemetry}, {month}"
-    return split_windows(index, SplitConfig()), Source(
-        pinned["snapshot_id"], origin, start.isoformat(), end.isoformat()
-    )
+    return choose_split(index, SplitConfig()), Source(pinned["snapshot_id"], origin, start.isoformat(), end.isoformat())
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:

@@ -1,0 +1,50 @@
+"""The command line's `bwpredict import`: files as users have them, into the days that everything else reads."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bwpredict.ingestion.files import Imported
+
+logger = logging.getLogger(__name__)
+
+
+def import_files(
+    files: Annotated[list[Path], typer.Argument(help="CSV or Parquet, files or folders.")],
+    output: Annotated[str, typer.Option(help="Store that the days go to: a folder or s3://bucket/prefix.")],
+    mapping: Annotated[
+        Path | None, typer.Option(help="YAML file with names, units, constants and time zone: docs/your-data.md.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write days anew that are there with other rows.")] = False,
+) -> None:
+    """Turn telemetry in files into date= partitions, which `train`, `retrain` and the DAGs read.
+
+    What the files lack is written beside the days, and left out of checks, slices and forecasts.
+    """
+    from bwpredict.datasets.file_mapping import FileMapping, load_mapping
+    from bwpredict.ingestion import files as importing
+    from bwpredict.store.factory import open_store
+
+    how = load_mapping(mapping) if mapping else FileMapping()
+    done = importing.import_files(files, how, open_store(output), replace_days=replace, now=datetime.now(UTC))
+    _report(done, output)
+
+
+def _report(done: Imported, output: str) -> None:
+    description = done.description
+    logger.info(
+        "%s: %s rows of %s links, %s to %s (%d days), a sample each %d s.",
+        output, f"{done.rows:,}", f"{done.links:,}", done.days[0], done.days[-1], len(done.days),
+        description.cadence_seconds,
+    )  # fmt: skip
+    logger.info("Calendar: %s.", description.calendar.sentence)
+    if description.absent:
+        logger.info("Not in the files, and left out: %s.", ", ".join(description.absent))
+    months = sorted({f"{day:%Y-%m}" for day in done.days})
+    logger.info("Next: bwpredict retrain --telemetry %s --month %s", output, months[-1])
