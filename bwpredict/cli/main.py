@@ -17,6 +17,7 @@ from bwpredict.cli.commands.canary import canary
 from bwpredict.cli.commands.decide import decide
 from bwpredict.cli.commands.exporter import exporter
 from bwpredict.cli.commands.generate import generate
+from bwpredict.cli.commands.judge import judge
 from bwpredict.cli.commands.monitor import monitor
 from bwpredict.cli.commands.predict import predict
 from bwpredict.cli.commands.pull import pull
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(generate, train, retrain, decide, backtest),
+    *(generate, train, retrain, judge, decide, backtest),
     *(registry.status, registry.promote, registry.rollback, registry.gc, registry.verify),
     *(pull, predict, exporter, canary, monitor),
 ):
