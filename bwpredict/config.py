@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -250,6 +251,40 @@ class TrainingSource(_Strict):
     approved_at: str | None = None
 
 
+NEVER = "never"
+"""Instead of a date: the model was trained on no day of this telemetry."""
+
+
+class ImportedModel(_Strict):
+    """A model trained elsewhere that a run judges instead of training one, and what its author states of it."""
+
+    name: str
+    """File name."""
+    path: str | None = None
+    """Where the file lies; None: `challengers/<name>` in the registry's store."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=1)
+    trained_through: str | None = None
+    """Last day (YYYY-MM-DD, UTC) of which the training, the validation or the scaling saw anything, on any link, or
+    `NEVER`; None: nobody stated it."""
+    trained_on: str = Field("", max_length=500)
+    """What it was trained on, in the author's words."""
+    stated_by: str = ""
+    """Who stated `trained_through`: a person, or the file itself."""
+    producer: str = ""
+    """The program that wrote the file, as the file says."""
+
+    @field_validator("trained_through")
+    @classmethod
+    def _is_a_day(cls, value: str | None) -> str | None:
+        try:
+            if value not in (None, NEVER) and date.fromisoformat(value).isoformat() != value:
+                raise ValueError
+        except ValueError:
+            raise ValueError(f"expected YYYY-MM-DD, such as 2026-09-30, or {NEVER!r}") from None
+        return value
+
+
 class RunConfig(_Strict):
     """One retraining run, as written to `run.json` by the first step."""
 
@@ -282,6 +317,8 @@ class RunConfig(_Strict):
     maximum_test_windows: int = Field(100_000, ge=500)
     training: TrainingConfig = TrainingConfig()
     training_file: TrainingSource | None = None
+    imported: ImportedModel | None = None
+    """A model trained elsewhere, which this run judges; None: the run trains one."""
     split: SplitConfig = SplitConfig()
     policy: GatePolicy = GatePolicy()
     policy_origin: str = SHIPPED

@@ -93,6 +93,32 @@ PARAMS = {
         "Empty: the defaults. What this form asks for itself is always as it stands here.",
         section="Training",
     ),
+    "challenger_model": Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.onnx$",
+        title="Model to judge",
+        description="Instead of training, judge this model that was trained elsewhere: the name of an ONNX file in "
+        "`challengers/` of the registry's store.",
+        section="Model trained elsewhere",
+    ),
+    "trained_through": Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^(never|\d{4}-\d{2}-\d{2})$",
+        title="Trained through",
+        description="Last day (YYYY-MM-DD, UTC) that its training, validation or scaling saw, or `never`. Where "
+        "neither this nor the file's property `trained_through` says it, nothing is published.",
+        section="Model trained elsewhere",
+    ),
+    "trained_on": Param(
+        None,
+        type=["null", "string"],
+        maxLength=500,
+        title="Trained on",
+        description="What it was trained on, in your words: the model card and the provenance show it.",
+        section="Model trained elsewhere",
+    ),
     "policy": Param(
         DEFAULT,
         type="string",
@@ -213,14 +239,18 @@ def train(profile: dict[str, str]) -> dict[str, str]:
     """Fit the challenger on the training part of the snapshot. Runs on queue `gpu`, in pool `gpu`.
 
     It goes before any trial of a search that waits for the same worker. One line of log for each epoch, with
-    the time that is left. Writes `best_model.pth`, `history.json`.
+    the time that is left. Writes `best_model.pth`, `history.json`. With Model to judge, the file is brought here
+    instead of a training: `imported_model.json`.
     """
     return run_step(steps.train, profile)
 
 
 @task(execution_timeout=timedelta(minutes=30), multiple_outputs=False)
 def export(checkpoint: dict[str, str]) -> dict[str, str]:
-    """Write the challenger as ONNX, and check it in a fresh process: agreement with torch, bounds, latency."""
+    """Write the challenger as ONNX, and check it in a fresh process: agreement with torch, bounds, latency.
+
+    A model trained elsewhere is checked as it is; it has no torch to agree with.
+    """
     return run_step(steps.export, checkpoint)
 
 

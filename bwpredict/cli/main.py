@@ -17,6 +17,7 @@ from bwpredict.cli.commands.decide import decide
 from bwpredict.cli.commands.exporter import exporter
 from bwpredict.cli.commands.generate import generate
 from bwpredict.cli.commands.import_files import import_files
+from bwpredict.cli.commands.judge import judge
 from bwpredict.cli.commands.monitor import monitor
 from bwpredict.cli.commands.predict import predict
 from bwpredict.cli.commands.pull import pull
@@ -36,6 +37,7 @@ EXAMPLES = {
     "import": "Example: bwpredict import probes.csv --mapping mapping.yaml --output data/telemetry",
     "train": "Example: bwpredict train --data-path telemetry.csv --epochs 5",
     "retrain": "Example: bwpredict retrain --month 2026-10 --dry-run",
+    "judge": "Example: bwpredict judge model.onnx --month 2026-10 --dry-run",
     "decide": "Example: bwpredict decide --run latest --policy relative",
     "backtest": "Example: bwpredict backtest --month 2026-10 --months 3 --output backtest",
     "status": "Example: bwpredict status --registry s3://models/bandwidth --json",
@@ -91,7 +93,7 @@ def _add(panel: str, *commands: Callable[..., None], **named: Callable[..., None
 
 
 _add("Telemetry", generate, collect=collect.app, **{"import": import_files})
-_add("Train and judge", train, retrain, decide, backtest, tune=tune.app, policy=policy.app)
+_add("Train and judge", train, retrain, judge, decide, backtest, tune=tune.app, policy=policy.app)
 _add("Registry", registry.status, registry.promote, registry.rollback, canary, registry.verify, registry.gc)
 _add("Forecast and monitor", pull, predict, exporter, monitor)
 

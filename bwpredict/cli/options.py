@@ -18,6 +18,19 @@ WarmStartFile = Annotated[
     Path | None, typer.Option(help="A best_model.pth: also train it further, and keep the better model.")
 ]
 TelemetryStore = Annotated[str | None, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")]
+Month = Annotated[str, typer.Option(help="Month of telemetry, YYYY-MM (UTC).")]
+Registry = Annotated[str | None, typer.Option(help="Store with the models (default: $BWPREDICT_REGISTRY).")]
+Work = Annotated[Path | None, typer.Option(help="Folder of work areas (default: $BWPREDICT_WORK).")]
+HistoryMonths = Annotated[int, typer.Option(help="Months to read, the last one included.")]
+ForceBootstrap = Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")]
+AcceptTelemetry = Annotated[
+    bool, typer.Option("--accept-telemetry", help="Go on although the telemetry fails validation.")
+]
+OverrideReason = Annotated[
+    str, typer.Option(help="Why --force-bootstrap or --accept-telemetry is given; the decision shows it.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")]
+Policy = Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")]
 SplitBy = Annotated[
     str, typer.Option(help="calendar: one cut in time for all links; link: each link's own time is cut.")
 ]

@@ -17,6 +17,10 @@ ONNX_NODES = 20_000
 """Nodes in a model's graph; ours has about 300."""
 ONNX_ELEMENTS = 1 << 24
 """Elements of one tensor inside a model, for one window where that is not said; ours has at most 262,144."""
+TREE_NODES = 10_000
+"""Nodes of one decision tree in a model: ONNX Runtime reads it by recursion, and 100,000 in a row end its process."""
+TREE_OUTPUTS = 1024
+"""Numbers that one ensemble of trees gives for a row."""
 CHECKPOINT_BYTES = 512 * MIB
 """A checkpoint, and what its records hold unpacked; ours have 2.2 MB."""
 ROWS_PER_FILE = 200_000_000

@@ -14,6 +14,7 @@ from bwpredict.gate.accuracy import baseline_checks, guide_checks
 from bwpredict.gate.anchor import anchor_check
 from bwpredict.gate.champion import champion_checks, undecided
 from bwpredict.gate.check import Check, absent_targets, check_flag, check_threshold, info_check, nested_value, number_in
+from bwpredict.gate.imported import batch_check, imported_checks, imported_document
 from bwpredict.gate.overrides import Override, override_document
 from bwpredict.gate.stream import stream_checks
 
@@ -47,6 +48,7 @@ def make_decision(
     decided_at: str,
     override: Override = Override(),  # noqa: B008 - frozen
     policy_origin: str = SHIPPED,
+    imported: Document | None = None,
 ) -> dict[str, Any]:
     """The `decision` document.
 
@@ -60,6 +62,7 @@ def make_decision(
         decided_at: ISO 8601, UTC.
         override: what a person asked for; with `champion`, the champion has no part in the verdict.
         policy_origin: where the policy came from, for the record.
+        imported: the document of kind `imported_model`; None: the run trained the model.
     """
     case = _case(comparison, force_bootstrap=override.champion)
     checks = [
@@ -70,20 +73,22 @@ def make_decision(
         *_anchor_checks(comparison, policy, case),
         *_coverage_checks(comparison, policy),
         *stream_checks(comparison, parity, policy, case, CASES[case]),
-        *_export_checks(parity, latency, policy),
+        *_export_checks(parity, latency, policy, imported),
         *_order_checks(comparison, parity),
+        *imported_checks(imported, comparison),
     ]
     absent = absent_targets(comparison)
     checks = [*_absent_checks(comparison, case, absent), *(check for check in checks if check.target not in absent)]
     outcome = _outcome(checks, case)
     champion = nested_value(comparison, "champion_version")
-    overridden = override_document(override, comparison, case)
+    overridden, elsewhere = override_document(override, comparison, case), imported_document(imported)
+    reason = _reason(outcome, checks, case, champion)
     return {
         "version": version,
         "outcome": outcome,
         "passed": outcome in ("promote", "bootstrap"),
         "reason": " ".join(
-            [*([overridden["sentence"]] if overridden else []), _reason(outcome, checks, case, champion)]
+            [*([overridden["sentence"]] if overridden else []), reason, *([elsewhere["sentence"]] if elsewhere else [])]
         ),
         "case": case,
         "run_id": run_id,
@@ -95,6 +100,7 @@ def make_decision(
         "champion_sha256": nested_value(comparison, "champion_sha256"),
         "force_bootstrap": override.champion,
         "override": overridden,
+        "trained_elsewhere": elsewhere,
         "policy": {
             "name": policy.name,
             "version": policy.version,
@@ -271,10 +277,13 @@ def _coverage_check(target: str, coverage: Any, policy: GatePolicy) -> Check:
     return check_threshold("coverage", sentence, coverage, ">=", low, target=target, low=0, high=1)
 
 
-def _export_checks(parity: Document, latency: Document, policy: GatePolicy) -> Iterator[Check]:
+def _export_checks(
+    parity: Document, latency: Document, policy: GatePolicy, imported: Document | None
+) -> Iterator[Check]:
     tested = bool(nested_value(parity, "cases"))
     yield check_flag("onnx_checker", "onnx.checker must accept the model file.", nested_value(parity, "onnx_checker"))
-    yield _parity_check(parity, policy, tested=tested)
+    compared = batch_check if imported else _parity_check
+    yield compared(parity, policy, tested=tested)
     for fact, quality in (("all_finite", "be finite"), ("bounds_kept", "keep physical bounds")):
         sentence = f"All forecasts for real and extreme windows must {quality}."
         yield check_flag(fact, sentence, nested_value(parity, fact) if tested else None)

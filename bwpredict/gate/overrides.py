@@ -42,9 +42,13 @@ def override_document(override: Override, comparison: Document, case: str) -> di
 
 
 def publication_reason(decision: Document, approval: Document | None) -> str | None:
-    """What the registry's history says of the people behind a publication; None: nobody had a part in it."""
+    """What the registry's history says of the people behind a publication; None: nobody had a part in it.
+
+    A model trained elsewhere is told of there, with who states what it has seen.
+    """
     override = decision.get("override")
-    said = [override["sentence"]] if override else []
+    elsewhere = decision.get("trained_elsewhere")
+    said = [part["sentence"] for part in (override, elsewhere) if part]
     if approval:
         said.append(f"{approval['approved_by']} approved the publication.")
     return " ".join(said) or None

@@ -13,13 +13,17 @@ from bwpredict.gate.check import Check, check_threshold, nested_value
 
 Document = Mapping[str, Any]
 
+_CHALLENGER_ON_WINDOWS = " The challenger has no model for streams; it is compared on windows."
 _CHAMPION_ON_WINDOWS = " The champion has no model for streams; it is compared on windows."
 
 
 def stream_checks(
     comparison: Document, parity: Document, policy: GatePolicy, case: str, because: str
 ) -> Iterator[Check]:
-    """None where the challenger has no model for streams: then nobody can run it as one.
+    """None where neither the challenger has a model for streams nor the champion that it is compared with.
+
+    A challenger without one is compared on windows with the champion as a stream: what consumers of streams would get
+    instead.
 
     Args:
         comparison, parity: the documents; `stream` in them is what is judged.
@@ -28,6 +32,10 @@ def stream_checks(
     """
     stream, of_parity = (nested_value(document, "stream") for document in (comparison, parity))
     if stream is None and of_parity is None:
+        return
+    if nested_value(stream, "modes", "challenger") == "windows":
+        for check in champion_checks(stream or {}, policy, case, because):
+            yield _renamed(check, "For consumers of streams", _CHALLENGER_ON_WINDOWS)
         return
     on_windows = nested_value(stream, "modes", "champion") == "windows"
     yield check_threshold(
@@ -51,9 +59,13 @@ def stream_checks(
         )
     for check in (*baseline_checks(stream or {}, policy), *champion_checks(stream or {}, policy, case, because)):
         told = _CHAMPION_ON_WINDOWS if on_windows and check.id.startswith("champion") else ""
-        yield replace(
-            check,
-            id=f"stream_{check.id}",
-            sentence=f"As a stream: {check.sentence}{told}",
-            headline=check.headline and f"As a stream: {check.headline}",
-        )
+        yield _renamed(check, "As a stream", told)
+
+
+def _renamed(check: Check, mode: str, told: str) -> Check:
+    return replace(
+        check,
+        id=f"stream_{check.id}",
+        sentence=f"{mode}: {check.sentence}{told}",
+        headline=check.headline and f"{mode}: {check.headline}",
+    )

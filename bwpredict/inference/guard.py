@@ -1,33 +1,37 @@
 """Whether an ONNX file may be given to ONNX Runtime: looked at as data, before anything in it is run.
 
 A model can name files outside its folder as weights, loop for ever, or ask for more memory than there is with a
-few bytes. Ours does none of this, so whatever could is refused.
+few bytes. No model of this product needs any of this, wherever it was trained, so whatever could is refused.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from bwpredict.core.limits import ONNX_BYTES, ONNX_ELEMENTS, ONNX_NODES
+from bwpredict.core.limits import ONNX_BYTES, ONNX_ELEMENTS, ONNX_NODES, TREE_NODES, TREE_OUTPUTS
 from bwpredict.errors import ModelError
 
 # fmt: off
 OPERATORS = frozenset((
-    "Abs", "Add", "Asinh", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "Cos", "DequantizeLinear",
-    "Div", "DynamicQuantizeLSTM", "DynamicQuantizeLinear", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor",
-    "Gather", "GatherElements", "GatherND", "Gemm", "Greater", "GreaterOrEqual", "Identity", "LSTM",
-    "LayerNormalization", "Less", "LessOrEqual", "Log", "MatMul", "MatMulInteger", "Max", "Mean", "Min", "Mul",
-    "Neg", "Pow", "QuantizeLinear", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu",
-    "Reshape", "Round", "Shape", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Softplus", "Split", "Sqrt",
-    "Squeeze", "Sub", "Sum", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where",
+    "Abs", "Add", "And", "Asinh", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "Constant", "Conv", "Cos",
+    "DequantizeLinear", "Div", "DynamicQuantizeLSTM", "DynamicQuantizeLinear", "Elu", "Equal", "Erf", "Exp", "Expand",
+    "Flatten", "Floor", "GRU", "Gather", "GatherElements", "GatherND", "Gelu", "Gemm", "GlobalAveragePool", "Greater",
+    "GreaterOrEqual", "HardSigmoid", "Identity", "IsNaN", "LSTM", "LayerNormalization", "LeakyRelu", "Less",
+    "LessOrEqual", "Log", "MatMul", "MatMulInteger", "Max", "Mean", "Min", "Mul", "Neg", "Not", "Or", "Pow",
+    "QuantizeLinear", "RNN", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape",
+    "Round", "Shape", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub",
+    "Sum", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where",
 ))
 # fmt: on
-"""What a model may be made of: nothing that loops, branches, draws or pads."""
+"""What a model may be made of: nothing that loops, branches, draws or pads without a limit."""
+TREES = "TreeEnsembleRegressor"
+"""Boosted trees and forests, of the domain ai.onnx.ml; nothing else of that domain."""
 _DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
 
 
@@ -53,6 +57,11 @@ def check_onnx(source: Path | bytes, *, name: str) -> bytes:
     return content
 
 
+def has_trees(path: Path) -> bool:
+    """Whether the model's forecasts jump where an input crosses a threshold of a decision tree."""
+    return any(node.op_type == TREES for node in onnx.load(path).graph.node)
+
+
 def _read(source: Path | bytes, name: str) -> bytes:
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     if size > ONNX_BYTES:
@@ -76,11 +85,27 @@ def _shown(text: str) -> str:
 
 
 def _check_node(node: Any, name: str) -> None:
-    if node.op_type not in OPERATORS or node.domain not in _DOMAINS:
+    trees = (node.op_type, node.domain) == (TREES, "ai.onnx.ml")
+    if not trees and (node.op_type not in OPERATORS or node.domain not in _DOMAINS):
         operator = f"{_shown(node.op_type)} ({_shown(node.domain) or 'ai.onnx'})"
-        raise ModelError(f"{name}: uses the operator {operator}, which none of ours does.")
+        raise ModelError(f"{name}: uses the operator {operator}, which is not among those that a model may use.")
+    if trees:
+        _check_trees(node, name)
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
         raise ModelError(f"{name}: has a graph within its graph ({_shown(node.op_type)}); expected a plain graph.")
+
+
+def _check_trees(node: Any, name: str) -> None:
+    """What ONNX Runtime does not check by itself; it refuses nodes that are missing, shared or in a circle."""
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    trees = attributes["nodes_treeids"].ints if "nodes_treeids" in attributes else ()
+    largest = max(Counter(trees).values(), default=0)
+    outputs = attributes["n_targets"].i if "n_targets" in attributes else 0
+    if largest > TREE_NODES or not 0 < outputs <= TREE_OUTPUTS:
+        raise ModelError(
+            f"{name}: has a tree of {largest:,} nodes, or an ensemble with {outputs:,} outputs; expected at most"
+            f" {TREE_NODES:,} nodes a tree, and 1 to {TREE_OUTPUTS:,} outputs."
+        )
 
 
 def _check_sizes(model: Any, name: str) -> None:

@@ -90,6 +90,47 @@ def input_contract(path: Path) -> tuple[int, int]:
     return shape[1], horizon
 
 
+def check_served_contract(session: ort.InferenceSession, *, name: str, window_size: int, horizon_minutes: int) -> None:
+    """Refuse a model that consumers cannot use as they use those of this product, before it is run.
+
+    The file `name` must say its horizon and the level of its intervals in its properties (metadata_props).
+
+    Raises:
+        ModelError: names what is missing or different, and what was expected.
+    """
+    path, outputs = Path(name), {output.name: output for output in session.get_outputs()}
+    _check_tensor(path, "inputs", session.get_inputs(), "input", [None, window_size, len(schema.FEATURES)])
+    missing = [each for each in ("output", *schema.INTERVAL_OUTPUTS) if each not in outputs]
+    if missing:
+        raise ModelError(
+            f"{name}: lacks the outputs {', '.join(missing)}; expected output, lower and upper, [batch,"
+            f" {len(schema.TARGETS)}] each: consumers read the bounds of the {schema.INTERVAL_LEVEL:.0%} interval."
+        )
+    for each in ("output", *schema.INTERVAL_OUTPUTS):
+        _check_tensor(path, "outputs", [outputs[each]], each, [None, len(schema.TARGETS)])
+    expected = {
+        "horizon_minutes": horizon_minutes,
+        "interval_level": schema.INTERVAL_LEVEL,
+        "features": list(schema.FEATURES),
+        "targets": list(schema.TARGETS),
+        "window_size": window_size,
+    }
+    _check_properties(path, session, expected, required=("horizon_minutes", "interval_level"))
+
+
+def _check_properties(
+    path: Path, session: ort.InferenceSession, expected: dict[str, Any], *, required: tuple[str, ...] = ()
+) -> None:
+    properties = session.get_modelmeta().custom_metadata_map
+    for key, value in expected.items():
+        if key not in properties and key in required:
+            raise ModelError(
+                f"{path}: has no property {key}; expected {json.dumps(value)}, as onnx.helper.set_model_props adds it."
+            )
+        if key in properties and decoded(properties[key]) != value:
+            raise ModelError(f"{path}: was made for {key} {properties[key]}, expected {json.dumps(value)}.")
+
+
 def _outputs(
     path: Path, session: ort.InferenceSession, index: WindowIndex, names: list[str], batch_size: int
 ) -> dict[str, npt.NDArray[np.float32]]:
@@ -167,10 +208,7 @@ def _check_contract(path: Path, session: ort.InferenceSession, index: WindowInde
         "horizon_minutes": horizon_minutes,
         "cadence_seconds": index.frame.cadence_seconds,
     }
-    properties = session.get_modelmeta().custom_metadata_map
-    for key in expected.keys() & properties.keys():
-        if decoded(properties[key]) != expected[key]:
-            raise ModelError(f"{path}: was made for {key} {properties[key]}, expected {json.dumps(expected[key])}.")
+    _check_properties(path, session, expected)
 
 
 def _check_tensor(path: Path, role: str, found: list[Any], name: str, shape: list[int | None]) -> None:

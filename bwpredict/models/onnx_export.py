@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from bwpredict import schema
 from bwpredict.core.guide import GUIDE_LATENCY_MS
 from bwpredict.errors import ModelError
+from bwpredict.inference.guard import has_trees
 from bwpredict.inference.session import BATCH_SIZES, open_session
 from bwpredict.models.compression import is_quantized
 from bwpredict.models.features import LONGEST_STEP
@@ -211,8 +212,7 @@ def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[st
         ModelError: ONNX Runtime cannot load or run the file, or it lacks one of the model's outputs.
     """
     outputs = outputs_of(model)
-    cases = {"real": windows, **extreme_windows(windows)}
-    inputs = np.concatenate(list(cases.values()))
+    cases, inputs = _cases_of(windows)
     served, durations_ms = _run_in_fresh_process(path, inputs, outputs)
     expected = predict_all(model, inputs)
     difference = {name: np.abs(served[name].astype(np.float64) - expected[name]) for name in outputs}
@@ -220,14 +220,14 @@ def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[st
     unit = {name: np.maximum(np.abs(expected[name]), floors) for name in outputs}
     relative = {name: values / unit[name] for name, values in difference.items()}
     over_all = np.stack(list(relative.values()))
-    batch_effect = np.stack([np.ptp(served[name].astype(np.float64), axis=0) / unit[name] for name in outputs])
     quantized = is_quantized(path)
     ends = np.cumsum([len(case) for case in cases.values()])
     parity = {
+        "reference": "torch",
         "onnx_checker": _checker_accepts(path),
         "max_absolute_error": _finite(np.stack(list(difference.values())).max()),
         "max_relative_error": _finite(over_all.max()),
-        "max_batch_effect": _finite(batch_effect.max()),
+        "max_batch_effect": _batch_effect(served, unit),
         "quantized": quantized,
         "tolerance": QUANTIZED_PARITY_TOLERANCE if quantized else PARITY_TOLERANCE,
         "all_finite": all(bool(np.isfinite(values).all()) for values in served.values()),
@@ -245,6 +245,60 @@ def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[st
         ],
     }
     return parity, _latency(durations_ms)
+
+
+def check_file(path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+    """As `check_export` of a file that nothing is known of but what it answers: no parity, all the rest.
+
+    Each of the document's cases says whether all its forecasts are finite.
+
+    Raises:
+        ModelError: as `check_export`.
+    """
+    outputs = ("output", *schema.INTERVAL_OUTPUTS)
+    cases, inputs = _cases_of(windows)
+    served, durations_ms = _run_in_fresh_process(path, inputs, outputs)
+    floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
+    unit = {name: np.maximum(np.abs(served[name][0].astype(np.float64)), floors) for name in outputs}
+    finite = np.isfinite(np.stack([served[name] for name in outputs])).min(axis=(0, 1, 3))
+    ends = np.cumsum([len(case) for case in cases.values()])
+    quantized, jumps = is_quantized(path), has_trees(path)
+    parity = {
+        "reference": None,
+        "onnx_checker": _checker_accepts(path),
+        "max_absolute_error": None,
+        "max_relative_error": None,
+        "max_batch_effect": _batch_effect(served, unit),
+        "quantized": quantized,
+        "jumps": jumps,
+        "tolerance": QUANTIZED_PARITY_TOLERANCE if quantized or jumps else PARITY_TOLERANCE,
+        "all_finite": bool(finite.all()),
+        "bounds_kept": all(_keeps_bounds(values) for values in served.values()),
+        "order_kept": _keeps_order(served),
+        "batch_sizes": [*BATCH_SIZES, len(inputs)],
+        "outputs": dict.fromkeys(outputs),
+        "cases": [
+            {
+                "case": name,
+                "windows": len(case),
+                "max_relative_error": None,
+                "all_finite": bool(np.all(finite[end - len(case) : end])),
+            }
+            for (name, case), end in zip(cases.items(), ends, strict=True)
+        ],
+    }
+    return parity, _latency(durations_ms)
+
+
+def _cases_of(windows: Array) -> tuple[dict[str, Array], Array]:
+    """Real and extreme windows by case, and all of them in one array."""
+    cases = {"real": windows, **extreme_windows(windows)}
+    return cases, np.concatenate(list(cases.values()))
+
+
+def _batch_effect(served: dict[str, Array], unit: dict[str, npt.NDArray[np.float64]]) -> float | None:
+    """Largest difference of a window's forecasts over the batch sizes, in `unit` of each output."""
+    return _finite(np.stack([np.ptp(served[name].astype(np.float64), axis=0) / unit[name] for name in unit]).max())
 
 
 def check_stream(model: Forecaster, path: Path, samples: Array) -> dict[str, Any]:
@@ -331,7 +385,7 @@ def _run_in_fresh_process(
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=PROBE_TIMEOUT_SECONDS)  # noqa: S603
         except subprocess.CalledProcessError as error:
             last_line = (error.stderr.strip().splitlines() or ["no message"])[-1]
-            raise ModelError(f"{path.name}: ONNX Runtime cannot run the exported model: {last_line}") from error
+            raise ModelError(f"{path.name}: ONNX Runtime cannot run the model: {last_line}") from error
         except subprocess.TimeoutExpired as error:
             raise ModelError(f"{path.name}: ONNX Runtime did not finish within {PROBE_TIMEOUT_SECONDS} s.") from error
         with np.load(taken, allow_pickle=False) as results:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.models import network, onnx_export
 from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
+from bwpredict.pipeline import imported_model
 from bwpredict.pipeline.anchor import EarlierChampion, compare_with_earlier
 from bwpredict.pipeline.seen_days import Days, split_by_seen
 from bwpredict.registry.layout import CONFORMANCE_NAME, PROFILE_NAME, metadata_name, onnx_name, stream_onnx_name
@@ -197,6 +198,33 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
     return path
 
 
+def check_imported(folder: Path, split: Split, run: RunConfig) -> Path:
+    """Check a model trained elsewhere in a fresh process, as `export_onnx` does its own; returns the ONNX file.
+
+    Writes `parity.json`, `latency.json`, `conformance.json`.
+
+    Raises:
+        ModelError: it cannot be run, or forecasts what is not finite; names the case.
+    """
+    path = folder / onnx_name(run.version)
+    real = split["validation"].spread(PARITY_WINDOWS).inputs()
+    parity, latency = onnx_export.check_file(path, real)
+    broken = [case["case"] for case in parity["cases"] if not case["all_finite"]]
+    if broken and run.imported:
+        raise ModelError(
+            f"{run.imported.name}: forecasts what is not finite for windows of the case {broken[0]!r}; expected finite"
+            " forecasts for every window that is."
+        )
+    write_document(folder / PARITY, "parity", parity)
+    write_document(folder / LATENCY, "latency", latency)
+    cases = {
+        "real": split["validation"].spread(conformance.REAL_WINDOWS).inputs(),
+        **onnx_export.extreme_windows(real),
+    }
+    conformance.write_vectors(folder / CONFORMANCE_NAME, path, cases, version=run.version, relative=parity["tolerance"])
+    return path
+
+
 def _stream_samples(split: Split) -> npt.NDArray[np.float32]:
     """[links, STREAM_SAMPLES, features] of some links, from where their validation part begins."""
     sequences = Sequences.of(split["validation"]).spread(STREAM_LINKS)
@@ -242,9 +270,10 @@ def evaluate(
     not compared. Writes `comparison.json`, `forecasts.parquet`, `model_metadata_<version>.json`,
     `bandwidth_predictor_report.json`, `predictions_scatter.png` and the pictures of the model card.
     """
-    index, left_out = split_by_seen(split["test"], champion.seen) if champion else (split["test"], [])
+    test, seen_by_challenger = imported_model.unseen_windows(split, run) if run.imported else (split["test"], [])
+    index, left_out = split_by_seen(test, champion.seen) if champion else (test, [])
     seen_all = not len(index)
-    index = (split["test"] if seen_all else index).spread(run.maximum_test_windows)
+    index = (test if seen_all else index).spread(run.maximum_test_windows)
     path = folder / onnx_name(run.version)
     served = forecast_with_bounds(path, index)
     by_champion, problem = (None, _SEEN_ALL) if seen_all else _forecast_of_champion(champion, index)
@@ -270,23 +299,45 @@ def evaluate(
     forecasts, comparison = judged(served, by_champion)
     comparison["test"]["days_left_out"] = [] if seen_all else left_out
     comparison["champion_absent_targets"] = list(champion.absent_targets) if champion else None
+    comparison["test"]["days_seen_by_challenger"] = seen_by_challenger
     earlier = champion.earlier if champion else {}
     comparison["anchor"] = compare_with_earlier(earlier, index, forecasts, run.policy.weights)
     comparison["horizon"] = errors_by_minute(index, forecasts.targets)
-    streamed = forecast_stream(open_stream(folder / stream_onnx_name(run.version), threads=0), index)
-    champion_stream = champion.stream if champion and by_champion is not None else None
-    if champion_stream:
-        by_champion = forecast_stream(open_stream(champion_stream, threads=0), index).output
-    _, comparison["stream"] = judged(streamed, by_champion)
-    comparison["stream"]["modes"] = {"challenger": "stream"} | (
-        {} if by_champion is None else {"champion": "stream" if champion_stream else "windows"}
-    )
+    comparison["stream"] = _compare_streams(folder, run, champion, index, judged, (served, by_champion))
     write_forecasts(folder / FORECASTS, forecasts)
     _draw(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
     _write_metadata(folder, split, run, snapshot, comparison)
     write_document(folder / COMPARISON, "comparison", comparison)
     for sentence in unforecastable(comparison):
         logger.warning("%s", sentence)
+    return comparison
+
+
+def _compare_streams(
+    folder: Path,
+    run: RunConfig,
+    champion: Champion | None,
+    index: WindowIndex,
+    judged: Callable[[Forecast, npt.NDArray[np.float32] | None], tuple[Forecasts, dict[str, Any]]],
+    over_windows: tuple[Forecast, npt.NDArray[np.float32] | None],
+) -> dict[str, Any] | None:
+    """The comparison of what consumers of streams get from each model; a model without a stream is run over windows.
+
+    None where neither has one. `judged` compares forecasts, `over_windows` are those of challenger and champion.
+    """
+    served, by_champion = over_windows
+    own = None if run.imported else folder / stream_onnx_name(run.version)
+    theirs = champion.stream if champion and by_champion is not None else None
+    if not own and not theirs:
+        return None
+    if own:
+        served = forecast_stream(open_stream(own, threads=0), index)
+    if theirs:
+        by_champion = forecast_stream(open_stream(theirs, threads=0), index).output
+    _, comparison = judged(served, by_champion)
+    comparison["modes"] = {"challenger": "stream" if own else "windows"}
+    if by_champion is not None:
+        comparison["modes"]["champion"] = "stream" if theirs else "windows"
     return comparison
 
 
@@ -325,25 +376,15 @@ def _links_of(index: WindowIndex) -> frozenset[tuple[int, int]]:
 def _write_metadata(
     folder: Path, split: Split, run: RunConfig, snapshot: Mapping[str, Any], comparison: Mapping[str, Any]
 ) -> None:
-    served = load_checkpoint(folder / CHECKPOINT)
-    onnx, compression = folder / onnx_name(run.version), folder / COMPRESSION
+    compression = folder / COMPRESSION
     frame = split["train"].frame
     document = metadata.model_metadata(
         run=run,
-        artifact=metadata.Artifact(
-            onnx=onnx.name,
-            sha256=sha256_of(onnx),
-            size_bytes=onnx.stat().st_size,
-            architecture=network.describe(served.architecture),
-            parameters=network.parameter_count(served),
-            scaler_params=served.scaler_params(),
-            intervals=intervals.describe(served, split),
-            streaming=onnx_export.streaming_contract(served, run.version)
-            | {"sha256": sha256_of(folder / stream_onnx_name(run.version))},
-        ),
+        artifact=_imported_artifact(folder, run) if run.imported else _own_artifact(folder, split, run),
         snapshot=snapshot,
         split=split.describe(),
-        history=read_document(folder / HISTORY, "training_history"),
+        history=None if run.imported else read_document(folder / HISTORY, "training_history"),
+        trained_elsewhere=imported_model.read_imported(folder) if run.imported else None,
         comparison=comparison,
         environment=metadata.measure_environment(LOCK),
         filled=frame.filled,
@@ -354,6 +395,36 @@ def _write_metadata(
     )
     write_document(folder / metadata_name(run.version), "model_metadata", document)
     write_document(folder / REPORT, "bandwidth_predictor_report", metadata.predictor_report(document))
+
+
+def _own_artifact(folder: Path, split: Split, run: RunConfig) -> metadata.Artifact:
+    served, onnx = load_checkpoint(folder / CHECKPOINT), folder / onnx_name(run.version)
+    return metadata.Artifact(
+        onnx=onnx.name,
+        sha256=sha256_of(onnx),
+        size_bytes=onnx.stat().st_size,
+        architecture=network.describe(served.architecture),
+        parameters=network.parameter_count(served),
+        scaler_params=served.scaler_params(),
+        intervals=intervals.describe(served, split),
+        streaming=onnx_export.streaming_contract(served, run.version)
+        | {"sha256": sha256_of(folder / stream_onnx_name(run.version))},
+    )
+
+
+def _imported_artifact(folder: Path, run: RunConfig) -> metadata.Artifact:
+    onnx = folder / onnx_name(run.version)
+    architecture = imported_model.describe_file(onnx)
+    return metadata.Artifact(
+        onnx=onnx.name,
+        sha256=sha256_of(onnx),
+        size_bytes=onnx.stat().st_size,
+        architecture=architecture,
+        parameters=architecture["total_parameters"],
+        scaler_params={},
+        intervals=imported_model.describe_intervals(),
+        streaming=None,
+    )
 
 
 def _log_pruning(pruning: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from bwpredict.gate import decision
 from bwpredict.gate.overrides import Override
 from bwpredict.registry.layout import DECISION_NAME, onnx_name
 from bwpredict.store.files import sha256_of
-from bwpredict.workspace.artifacts import COMPARISON, FORECASTS, LATENCY, PARITY, SNAPSHOT, read_run
+from bwpredict.workspace.artifacts import COMPARISON, FORECASTS, IMPORTED, LATENCY, PARITY, SNAPSHOT, read_run
 
 Document = dict[str, Any]
 
@@ -61,6 +61,7 @@ def decide_promotion(
             reason=run.override_reason,
         ),
         policy_origin=policy_origin,
+        imported=read_document(area / IMPORTED, "imported_model") if run.imported else None,
         decided_at=decided_at,
     )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig, load
+from bwpredict.config import GatePolicy, ImportedModel, RunConfig, Settings, TrainingConfig, load
 from bwpredict.errors import ConfigError
 from bwpredict.gate.policies import find_policy
 from bwpredict.pipeline.model_catalog import DEFAULT_ENTRY, NamedModel
+from bwpredict.store.factory import open_store
 from bwpredict.tuning import config_files
 
 TRAINING_PARAMS = tuple(TrainingConfig.model_fields)
@@ -23,6 +25,8 @@ RUN_PARAMS = (
 TRAINING_FILE_PARAM = "training_config"
 POLICY_PARAM = "policy"
 OVERRIDES_PARAM = "gate_overrides"
+CHALLENGER_PARAM = "challenger_model"
+STATED_PARAMS = ("trained_through", "trained_on")
 _NAMES_OF_A_POLICY = ("name", "version")
 
 
@@ -37,23 +41,29 @@ def run_config(
     code_version: str,
     model: NamedModel = DEFAULT_ENTRY,
     requested_by: str = "",
+    challenger: Path | None = None,
 ) -> RunConfig:
     """The configuration of one retraining run.
 
     Args:
         params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`, `training_config` (name or
             path of a training configuration file), `policy` (name or path of the gate policy), `gate_overrides`
-            (fields of it) and `override_reason`; what is left out has the model's default.
+            (fields of it), `override_reason`, `challenger_model` (name of a file in the registry's `challengers/`,
+            which the run judges instead of training), and what its author states: `trained_through`, `trained_on`.
+            What is left out has the model's default.
         interval_start: start of the data interval, for a run by the schedule.
         run_after: when the run was due, for a run that has neither a month nor an interval.
         now: names the version, in UTC.
         settings: those of `model`.
         requested_by: the person that asks for the run; empty: the schedule.
+        challenger: instead of `challenger_model`, a file on this machine.
 
     Raises:
         ConfigError: an unknown param or policy, a param with an unusable value, or an override without a reason.
+        ModelError: the challenger may not be loaded, or does not keep the contract.
     """
-    known = {"month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, REASON_PARAM, *TRAINING_PARAMS, *RUN_PARAMS}
+    known = {"month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, REASON_PARAM}
+    known |= {*TRAINING_PARAMS, *RUN_PARAMS, CHALLENGER_PARAM, *STATED_PARAMS}
     unknown = sorted(set(params) - known)
     if unknown:
         raise ConfigError(f"params: {unknown[0]}: no such param.")
@@ -81,7 +91,26 @@ def run_config(
         "requested_by": requested_by,
     }
     values |= {name: params[name] for name in RUN_PARAMS if name in params}
-    return load(RunConfig, values, origin="params")
+    run = load(RunConfig, values, origin="params")
+    return run.model_copy(update={"imported": _imported(params, run, challenger)})
+
+
+def _imported(params: Mapping[str, Any], run: RunConfig, path: Path | None) -> ImportedModel | None:
+    """The model that the run judges instead of training one; None: it trains."""
+    name, stated = params.get(CHALLENGER_PARAM), {key: str(params.get(key) or "") for key in STATED_PARAMS}
+    if path is None and not name:
+        if given := [key for key, value in stated.items() if value]:
+            raise ConfigError(f"params: {given[0]} is about a model trained elsewhere: give {CHALLENGER_PARAM} too.")
+        return None
+    from bwpredict.pipeline import imported_model
+
+    if path is not None:
+        found = imported_model.from_path(path, run.training, stated, by=run.requested_by)
+    else:
+        store = open_store(run.registry)
+        found = imported_model.from_registry(store, str(name), run.training, stated, by=run.requested_by)
+    imported_model.require_days_left(found, run.month)
+    return found
 
 
 def _override_reason(params: Mapping[str, Any]) -> str:

@@ -22,12 +22,19 @@ def days_seen(metadata: Mapping[str, Any]) -> Days:
     Args:
         metadata: the model's document of kind `model_metadata`.
     """
+    if elsewhere := metadata.get("trained_elsewhere"):
+        return days_through(elsewhere["counts_as_seen_through"])
     split = metadata["data"]["split"]
     spans = [part for name, part in split["parts"].items() if name != "test"]
     ranges = [
         np.arange(_second(part["start"]) // DAY_SECONDS, -(-_second(part["end"]) // DAY_SECONDS)) for part in spans
     ]
     return np.unique(np.concatenate(ranges)) if ranges else np.empty(0, np.int64)
+
+
+def days_through(date: str | None) -> Days:
+    """All days from 1970-01-01 to this one (YYYY-MM-DD); None where that is None."""
+    return np.arange(0 if date is None else np.datetime64(date, "D").astype(np.int64) + 1)
 
 
 def target_days(index: WindowIndex) -> Days:

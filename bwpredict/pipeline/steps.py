@@ -130,14 +130,20 @@ def aggregate_validation(shards: list[Reference]) -> Reference:
 
 
 def train(profile: Reference) -> Reference:
-    """Fit the challenger on the snapshot's training part: `best_model.pth`, `history.json`, `training_history.png`."""
-    from bwpredict.pipeline import challenger
+    """Fit the challenger on the snapshot's training part: `best_model.pth`, `history.json`, `training_history.png`.
+
+    A run that judges a model trained elsewhere brings its file into the work area instead: `imported_model.json`.
+    """
+    from bwpredict.pipeline import challenger, imported_model
 
     with open_workspace(profile) as area:
         run = read_run(area)
+        if run.imported:
+            split = challenger.make_split(_frame(area), run)
+            return make_reference(imported_model.import_model(area, split, run))
         champion = None
         if run.training.warm_start and (version := _champion_version(run)):
-            champion = _fetch_champion(run, area, version, CHECKPOINT)
+            champion = _fetch_if_published(run, area, version, CHECKPOINT)
         return make_reference(challenger.fit(area, challenger.make_split(_frame(area), run), run, champion))
 
 
@@ -147,6 +153,8 @@ def export(checkpoint: Reference) -> Reference:
 
     with open_workspace(checkpoint) as area:
         run = read_run(area)
+        if run.imported:
+            return make_reference(challenger.check_imported(area, challenger.make_split(_frame(area), run), run))
         snapshot_id = read_document(area / SNAPSHOT, "snapshot")["snapshot_id"]
         return make_reference(challenger.export_onnx(area, challenger.make_split(_frame(area), run), run, snapshot_id))
 
@@ -159,14 +167,11 @@ def compare(export: Reference) -> Reference:
         run = read_run(area)
         champion = None
         if version := _champion_version(run):
-            onnx, profile = (_fetch_champion(run, area, version, name) for name in (onnx_name(version), PROFILE_NAME))
-            spans = read_document(profile, "profile")["link_spans"]
-            links = frozenset((span["node_id"], span["peer_id"]) for span in spans)
             champion = challenger.Champion(
                 version,
-                onnx,
-                _fetch_stream(run, area, version),
-                links,
+                _fetch_champion(run, area, version, onnx_name(version)),
+                _fetch_if_published(run, area, version, stream_onnx_name(version)),
+                _fetch_links(run, area, version),
                 _fetch_seen(run, area, version),
                 _fetch_absent_targets(run, area, version),
                 _fetch_earlier(run, area, version),
@@ -203,10 +208,10 @@ def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], comp
     champion = area / CHAMPION / str(decision["champion_version"]) / PROFILE_NAME
     model_card(
         area / MODEL_CARD,
-        run=run.model_dump(mode="json"),
+        run=run.model_dump(mode="json", exclude={"imported": {"path"}}),
         decision=decision,
         comparison=compared,
-        history=read_document(area / HISTORY, "training_history"),
+        history=None if run.imported else read_document(area / HISTORY, "training_history"),
         snapshot=read_document(area / SNAPSHOT, "snapshot"),
         validation=read_document(area / VALIDATION_RESULT, "validation"),
         metadata=read_document(area / metadata_name(run.version), "model_metadata"),
@@ -359,13 +364,21 @@ def _fetch_champion(run: RunConfig, area: Path, version: str, name: str) -> Path
     return path
 
 
-def _fetch_stream(run: RunConfig, area: Path, version: str) -> Path | None:
-    """A verified copy of the champion's file for streams; None where it has none."""
+def _fetch_if_published(run: RunConfig, area: Path, version: str, name: str) -> Path | None:
+    """As `_fetch_champion`; None where the version has no such file."""
     from bwpredict.registry.versions import read_manifest
 
-    name = stream_onnx_name(version)
     published = read_manifest(open_store(run.registry), version).sha256
     return _fetch_champion(run, area, version, name) if name in published else None
+
+
+def _fetch_links(run: RunConfig, area: Path, version: str) -> frozenset[tuple[int, int]] | None:
+    """(node_id, peer_id) of the links that the champion was trained on; None: it was trained elsewhere."""
+    metadata = read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata")
+    if "trained_elsewhere" in metadata:
+        return None
+    spans = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")["link_spans"]
+    return frozenset((span["node_id"], span["peer_id"]) for span in spans)
 
 
 def _fetch_seen(run: RunConfig, area: Path, version: str) -> Any:

@@ -19,8 +19,11 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:bwpredict:retrain:v1"
 """What kind of build `externalParameters` belong to: one run of bwpredict's retraining."""
+BUILD_TYPE_JUDGED = "urn:bwpredict:judge:v1"
+"""A run that trained nothing: it judged a model trained elsewhere on the telemetry, and published the file as it is."""
 PARAMETERS = ("version", "month", "history_months", "telemetry", "registry", "quantize", "training", "split", "policy")
 """Fields of the run's configuration that decide the result."""
+_OF_TRAINING = ("quantize", "training")
 
 
 def statement(folder: Path, version: str, names: Sequence[str], *, builder: str) -> dict[str, Any]:
@@ -35,17 +38,23 @@ def statement(folder: Path, version: str, names: Sequence[str], *, builder: str)
     metadata = read_document(folder / metadata_name(version), "model_metadata")
     snapshot = read_document(folder / "snapshot.json", "snapshot")
     decision = read_document(folder / DECISION_NAME, "decision")
-    run = metadata["run"]
+    run, elsewhere = metadata["run"], metadata.get("trained_elsewhere")
+    decisive = [name for name in PARAMETERS if not (elsewhere and name in _OF_TRAINING)]
     return {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": sha256_of(folder / name)}} for name in names],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
             "buildDefinition": {
-                "buildType": BUILD_TYPE,
-                "externalParameters": {name: run[name] for name in PARAMETERS},
+                "buildType": BUILD_TYPE_JUDGED if elsewhere else BUILD_TYPE,
+                "externalParameters": {name: run[name] for name in decisive},
                 "internalParameters": {"environment": metadata["environment"], "people": _people(folder, decision)},
-                "resolvedDependencies": [*_telemetry(snapshot), *_software(metadata), *_champion(decision)],
+                "resolvedDependencies": [
+                    *_elsewhere(elsewhere),
+                    *_telemetry(snapshot),
+                    *_software(metadata),
+                    *_champion(decision),
+                ],
             },
             "runDetails": {
                 "builder": {"id": builder},
@@ -57,6 +66,20 @@ def statement(folder: Path, version: str, names: Sequence[str], *, builder: str)
             },
         },
     }
+
+
+def _elsewhere(model: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The file of a model trained elsewhere, with what somebody states of its training."""
+    if not model:
+        return []
+    told = {key: model[key] for key in ("trained_through", "trained_on", "stated_by", "imported_by")}
+    return [
+        {
+            "name": f"model trained elsewhere: {model['name']}",
+            "digest": {"sha256": model["sha256"]},
+            "annotations": told,
+        }
+    ]
 
 
 def _telemetry(snapshot: Mapping[str, Any]) -> list[dict[str, Any]]:

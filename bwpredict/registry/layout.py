@@ -10,6 +10,8 @@ PRODUCTION_KEY = "production.json"
 MANIFEST_NAME = "MANIFEST.json"
 DECISION_NAME = "decision.json"
 PROFILE_NAME = "profile.json"
+IMPORTED_NAME = "imported_model.json"
+"""Of a model trained elsewhere, in the place of the files that a training leaves."""
 CONFORMANCE_NAME = "conformance.json"
 """Inputs and the answers that a consumer must get for them."""
 STATEMENT_NAME = "provenance.json"
@@ -17,6 +19,7 @@ STATEMENT_NAME = "provenance.json"
 ENVELOPE_NAME = "provenance.dsse.json"
 """The same, signed."""
 _VERSION = re.compile(r"v[0-9]{8}_[0-9]{6}")
+_CHALLENGER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.onnx")
 
 
 def onnx_name(version: str) -> str:
@@ -34,13 +37,12 @@ def metadata_name(version: str) -> str:
     return f"model_metadata_{version}.json"
 
 
-def required_files(version: str) -> tuple[str, ...]:
+def required_files(version: str, *, trained_elsewhere: bool = False) -> tuple[str, ...]:
     """Names of the files that every published version has, in the order they are uploaded."""
     return (
         "snapshot.json",
         PROFILE_NAME,
-        "best_model.pth",
-        "training_history.png",
+        *((IMPORTED_NAME,) if trained_elsewhere else ("best_model.pth", "training_history.png")),
         "predictions_scatter.png",
         "comparison.json",
         DECISION_NAME,
@@ -84,6 +86,15 @@ def model_key(version: str, name: str) -> str:
     """Key of one file of a version. Raises ConfigError if `version` is no version."""
     check_version(version)
     return f"models/{version}/{name}"
+
+
+def challenger_key(name: str) -> str:
+    """Key of a model that somebody put into the registry's store to have it judged. Raises ConfigError."""
+    if not _CHALLENGER.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} is no name of a challenger; expected the name of a file, without a folder, such as mine.onnx."
+        )
+    return f"challengers/{name}"
 
 
 def record_key(sequence: int, version: str, kind: str) -> str:

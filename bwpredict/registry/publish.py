@@ -16,6 +16,7 @@ from bwpredict.errors import ConfigError, ConflictError, GateRejected, ObjectCor
 from bwpredict.registry.history import complete_history, read_record, record_names
 from bwpredict.registry.layout import (
     DECISION_NAME,
+    IMPORTED_NAME,
     MANIFEST_NAME,
     check_version,
     model_key,
@@ -89,7 +90,7 @@ def publish(
 
 
 def _names(folder: Path, version: str, files: Sequence[str] | None) -> list[str]:
-    required = required_files(version)
+    required = required_files(version, trained_elsewhere=(folder / IMPORTED_NAME).is_file())
     optional = [name for name in optional_files(version) if (folder / name).is_file()]
     names = list(files) if files is not None else [*required, *optional]
     missing = [name for name in {*names, *required} if name not in names or not (folder / name).is_file()]

@@ -12,7 +12,7 @@ from bwpredict.registry_views.overview import VersionDocuments
 
 _SECTIONS = {
     "Figures": ("performance_metrics.overall", "performance_metrics.per_target"),
-    "Training": ("training_config", "training_duration_seconds", "seed", "compression"),
+    "Training": ("trained_elsewhere", "training_config", "training_duration_seconds", "seed", "compression"),
     "Model": ("model_architecture", "model_size_mb", "onnx", "intervals", "features", "targets"),
     "Data": ("data", "filled_features", "mape_floors"),
     "Code and machine": ("code_version", "environment", "created_at"),

@@ -40,8 +40,8 @@ class Artifact:
     """As `Forecaster.scaler_params()` gives them: inside the graph already."""
     intervals: Mapping[str, Any]
     """As `intervals.describe()` gives it."""
-    streaming: Mapping[str, Any]
-    """As `onnx_export.streaming_contract()` gives it."""
+    streaming: Mapping[str, Any] | None
+    """As `onnx_export.streaming_contract()` gives it; None: the model has no file for streams."""
 
 
 def model_metadata(
@@ -50,7 +50,7 @@ def model_metadata(
     artifact: Artifact,
     snapshot: Mapping[str, Any],
     split: Mapping[str, Any],
-    history: Mapping[str, Any],
+    history: Mapping[str, Any] | None,
     comparison: Mapping[str, Any],
     environment: Mapping[str, Any],
     filled: Mapping[str, float] | None = None,
@@ -58,26 +58,31 @@ def model_metadata(
     calendar: schema.Calendar = schema.CALENDAR,
     profile: str | None = "profile.json",
     compression: Mapping[str, Any] | None = None,
+    trained_elsewhere: Mapping[str, Any] | None = None,
 ) -> Document:
     """The `model_metadata` document of the challenger of one run.
 
     Args:
         split: as `windows.Split.describe` gives it.
+        history: of the training; None for a model trained elsewhere.
         environment: as `measure_environment` gives it.
         filled: features that the telemetry lacks, with the constant each was filled with.
         calendar: what its calendar columns follow.
         profile: name of the reference profile beside this document.
         compression: the document of that kind; None: neither pruned nor quantised.
+        trained_elsewhere: the `imported_model` document; None: the run trained the model.
     """
     metrics = _performance(comparison)
     training = run.training
+    if trained_elsewhere:
+        split = {**split, "parts": {"test": split["parts"]["test"]}}
     return {
         "version": run.version,
         "created_at": run.created_at,
-        "training_duration_seconds": history["duration_seconds"],
+        "training_duration_seconds": history["duration_seconds"] if history else None,
         "model_size_mb": round(artifact.size_bytes / BYTES_PER_MB, 3),
         "target_achieved": metrics["overall"]["target_met"],
-        "training_config": training.model_dump(mode="json") | {"split": run.split.model_dump(mode="json")},
+        "training_config": _training_config(run),
         "performance_metrics": metrics,
         "warnings": unforecastable(comparison),
         "model_architecture": {
@@ -91,17 +96,18 @@ def model_metadata(
         "scaler_params": dict(artifact.scaler_params),
         "contract": _contract(run, cadence_seconds, calendar, artifact.intervals),
         "intervals": dict(artifact.intervals),
-        "streaming": dict(artifact.streaming),
+        **({"streaming": dict(artifact.streaming)} if artifact.streaming else {}),
+        **({"trained_elsewhere": dict(trained_elsewhere)} if trained_elsewhere else {}),
         "data": _data(snapshot, split),
         "filled_features": dict(filled or {}),
         "mape_floors": dict(schema.MAPE_FLOORS),
         "onnx": {"name": artifact.onnx, "sha256": artifact.sha256, "size_bytes": artifact.size_bytes},
         "compression": dict(compression) if compression else None,
         "profile": profile,
-        "seed": training.seed,
+        "seed": training.seed if history else None,
         "code_version": run.code_version,
-        "environment": {**environment, "device": history["device"], "threads": history["threads"]},
-        "run": run.model_dump(mode="json"),
+        "environment": {**environment, **{key: history[key] if history else None for key in ("device", "threads")}},
+        "run": run.model_dump(mode="json", exclude={"imported": {"path"}}),
     }
 
 
@@ -132,6 +138,12 @@ def measure_environment(lock: Path | None = None) -> Document:
         **{name: _installed_version(name) for name in ("torch", "numpy", "onnxruntime")},
         "lock_sha256": sha256_of(lock) if lock is not None and lock.is_file() else None,
     }
+
+
+def _training_config(run: RunConfig) -> Document:
+    """Of a model trained elsewhere, what this installation knows: its contract, and how the days were cut."""
+    known = None if run.imported is None else {"window_size", "horizon_minutes"}
+    return run.training.model_dump(mode="json", include=known) | {"split": run.split.model_dump(mode="json")}
 
 
 def _installed_version(name: str) -> str | None:

@@ -60,7 +60,7 @@ def model_card(
     run: Document,
     decision: Document,
     comparison: Document,
-    history: Document,
+    history: Document | None,
     snapshot: Document,
     validation: Document,
     metadata: Document,
@@ -72,6 +72,7 @@ def model_card(
 
     Args:
         run: the run configuration (`run.json`); the others are the documents of the same names.
+        history: None for a model trained elsewhere.
         profile: of the snapshot; None: the card says nothing of drift.
         champion_profile: of the snapshot that the champion was trained on.
         pictures: the folder with the run's pictures, which are embedded as far as there are any.
@@ -92,8 +93,8 @@ def model_card(
         interval_columns=INTERVAL_COLUMNS,
         interval_rows=list(interval_rows(comparison["intervals"])) if comparison["intervals"] else [],
         interval_sentence=_interval_sentence(metadata["intervals"]),
-        training=_training(history),
-        loss=history.get("loss"),
+        training=_training(history) if history else _trained_elsewhere(metadata),
+        loss=history.get("loss") if history else None,
         data=_data(snapshot, metadata),
         parts=[_part(name, part) for name, part in metadata["data"]["split"]["parts"].items()],
         split_sentence=_split_sentence(metadata["data"]["split"]),
@@ -210,18 +211,24 @@ def _test_sentence(comparison: Document, metadata: Document) -> str:
         f"{number(test['windows'])} windows of {number(test['links'])} links, {_moment(test['start'])} to"
         f" {_moment(test['end'])} UTC, {metadata['contract']['horizon_minutes']} minutes ahead;"
         " every model on the same ones."
-        + _days_left_out(test.get("days_left_out", []))
+        + _days_left_out("champion", test.get("days_left_out", []))
+        + _days_left_out("challenger", test.get("days_seen_by_challenger", []))
         + (f" The champion could not be run: {problem}" if problem else "")
     )
 
 
-def _days_left_out(dates: list[str]) -> str:
-    return f" Left out, since the champion was trained on them: {', '.join(dates)}." if dates else ""
+def _days_left_out(model: str, dates: list[str]) -> str:
+    return f" Left out, since the {model} was trained on them: {', '.join(dates)}." if dates else ""
 
 
 def _interval_sentence(intervals: Document) -> str:
     if not intervals["made"]:
         return f"The model has no intervals. {intervals['reason']}"
+    if not intervals["calibration_windows"]:
+        return (
+            f"Made to hold {intervals['level']:.0%} of what comes true, as the model's author says; they were not"
+            " calibrated here. Coverage is the share of the test windows within."
+        )
     return (
         f"Made to hold {intervals['level']:.0%} of what comes true; calibrated on"
         f" {number(intervals['calibration_windows'])} windows that training did not see. Coverage is the share of the"
@@ -239,6 +246,22 @@ def _training(history: Document) -> Pairs:
         ("Speed", f"{number(speed)} windows/s"),
         ("Device", f"{history['device']}, {history['threads']} threads"),
         ("Parameters", number(history["parameters"])),
+    ]
+
+
+def _trained_elsewhere(metadata: Document) -> Pairs:
+    """In the place of the training: whose file it is, and who states what of it."""
+    model = metadata["trained_elsewhere"]
+    return [
+        ("Trained", "elsewhere; the run judged the file as it is"),
+        ("File", model["name"]),
+        ("SHA-256", model["sha256"]),
+        ("Written by", model.get("producer") or "not stated"),
+        ("Trained through", model["trained_through"] or "not stated"),
+        ("Stated by", model["stated_by"] or "nobody"),
+        ("Trained on", model["trained_on"] or "not stated"),
+        ("Imported by", model["imported_by"] or "unknown"),
+        ("Numbers in the file", number(metadata["model_architecture"]["total_parameters"])),
     ]
 
 
@@ -295,16 +318,19 @@ def _validation(validation: Document) -> dict[str, Any]:
 def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
     """What the model must not be used for, as far as the run's own documents tell."""
     contract, data = metadata["contract"], metadata["data"]
-    fitted = data["split"]["parts"]["train"]
     yield (
         f"It forecasts {contract['horizon_minutes']} minutes ahead from {contract['window_size']} samples of one link,"
         f" {contract['cadence_seconds']} s apart and without a gap, in raw units. Nothing else was tested."
     )
     yield f"The calendar columns follow one convention: {contract['calendar']['sentence']}."
-    yield (
-        f"It was fitted on {number(data['links'])} links, {_moment(fitted['start'])} to {_moment(fitted['end'])} UTC;"
-        " how it does on other links was not measured."
-    )
+    if "trained_elsewhere" in metadata:
+        yield "It was trained elsewhere: what it has seen is what somebody states, and nothing here can prove it."
+    else:
+        fitted = data["split"]["parts"]["train"]
+        yield (
+            f"It was fitted on {number(data['links'])} links, {_moment(fitted['start'])} to {_moment(fitted['end'])}"
+            " UTC; how it does on other links was not measured."
+        )
     if metadata["filled_features"]:
         names = ", ".join(metadata["filled_features"])
         yield f"The telemetry lacks {names}: constants stand in, so the model learnt nothing from them."

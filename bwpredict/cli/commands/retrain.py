@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -26,33 +26,25 @@ logger = logging.getLogger(__name__)
 def retrain(
     context: typer.Context,
     training: dict[str, Any],
-    month: Annotated[str, typer.Option(help="Month of telemetry, YYYY-MM (UTC).")],
+    month: options.Month,
     model: Model = "",
     telemetry: options.TelemetryStore = None,
-    registry: Annotated[str | None, typer.Option(help="Store with the models (default: $BWPREDICT_REGISTRY).")] = None,
-    work: Annotated[Path | None, typer.Option(help="Folder of work areas (default: $BWPREDICT_WORK).")] = None,
-    history_months: Annotated[int, typer.Option(help="Months to read, the last one included.")] = 1,
+    registry: options.Registry = None,
+    work: options.Work = None,
+    history_months: options.HistoryMonths = 1,
     quantize: options.Quantize = False,
-    force_bootstrap: Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")] = False,
-    accept_telemetry: Annotated[
-        bool, typer.Option("--accept-telemetry", help="Go on although the telemetry fails validation.")
-    ] = False,
-    override_reason: Annotated[
-        str, typer.Option(help="Why --force-bootstrap or --accept-telemetry is given; the decision shows it.")
-    ] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")] = False,
+    force_bootstrap: options.ForceBootstrap = False,
+    accept_telemetry: options.AcceptTelemetry = False,
+    override_reason: options.OverrideReason = "",
+    dry_run: options.DryRun = False,
     training_config: options.TrainingFile = "",
-    policy: Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")] = DEFAULT,
+    policy: options.Policy = DEFAULT,
 ) -> None:
     """Run the DAG's steps here: pull, validate, train, export, compare, decide, publish.
 
     Options that you leave out come from --training-config, the model's entry in $BWPREDICT_MODELS, or the defaults.
     """
-    named = find_model(model or DEFAULT_MODEL, Settings())
-    places = {"telemetry": telemetry, "registry": registry, "work": work}
-    settings = named.settings(Settings()).model_copy(
-        update={name: value for name, value in places.items() if value is not None}
-    )
+    named, settings = model_and_places(model, telemetry=telemetry, registry=registry, work=work)
     params = {
         "month": month,
         "history_months": history_months,
@@ -65,11 +57,22 @@ def retrain(
         "policy": policy,
         **training,
     }
-    _retrain({name: value for name, value in params.items() if options.is_given(context, name)}, settings, named)
+    run_steps({name: value for name, value in params.items() if options.is_given(context, name)}, settings, named)
 
 
-def _retrain(params: dict[str, Any], settings: Settings, model: NamedModel) -> None:
-    """Raises GateRejected: the challenger was rejected."""
+def model_and_places(model: str, **places: str | Path | None) -> tuple[NamedModel, Settings]:
+    """The model of this name, and its settings with the places that are given. Raises ConfigError."""
+    named = find_model(model or DEFAULT_MODEL, Settings())
+    given = {name: value for name, value in places.items() if value is not None}
+    return named, named.settings(Settings()).model_copy(update=given)
+
+
+def run_steps(params: dict[str, Any], settings: Settings, model: NamedModel, *, challenger: Path | None = None) -> None:
+    """Run all steps of a run with these params; `challenger` is a model trained elsewhere, instead of training one.
+
+    Raises:
+        GateRejected: the challenger was rejected.
+    """
     from bwpredict.pipeline.run_config import run_config
 
     now = datetime.now(UTC)
@@ -83,6 +86,7 @@ def _retrain(params: dict[str, Any], settings: Settings, model: NamedModel) -> N
         code_version=code_version(),
         model=model,
         requested_by=user(),
+        challenger=challenger,
     )
     _run_all_steps(run, settings.work)
 

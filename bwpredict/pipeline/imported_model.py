@@ -1,0 +1,212 @@
+"""A challenger that was trained elsewhere: which file it is, what its author states, and its import into a run.
+
+The file is published as its author wrote it, byte for byte. Nothing of its training is known here but what somebody
+states, so every document says who.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from bwpredict import schema
+from bwpredict.config import NEVER, ImportedModel, RunConfig, TrainingConfig, load
+from bwpredict.core.limits import ONNX_BYTES
+from bwpredict.datasets.windows import Split, WindowIndex
+from bwpredict.documents import read_document, write_document
+from bwpredict.errors import ConfigError, ModelError, ObjectMissingError
+from bwpredict.inference.confidence import FLOORS, FORMULA
+from bwpredict.inference.guard import check_onnx
+from bwpredict.inference.onnx_model import check_served_contract, decoded, open_model
+from bwpredict.pipeline.seen_days import days_through, split_by_seen
+from bwpredict.registry.layout import challenger_key, onnx_name
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
+from bwpredict.store.files import write_atomically
+from bwpredict.telemetry.months import month_window
+from bwpredict.workspace.artifacts import IMPORTED
+
+Document = dict[str, Any]
+
+THROUGH, ON = "trained_through", "trained_on"
+"""What an author states of the training: options of the command, params of the DAG, or properties of the file."""
+_BY_THE_FILE = "the file"
+
+
+def from_path(path: Path, contract: TrainingConfig, stated: Mapping[str, str], *, by: str) -> ImportedModel:
+    """The model in a file on this machine; see `_looked_at`."""
+    return _looked_at(_read_path(path), path.name, contract, stated, by=by, path=str(path.absolute()))
+
+
+def from_registry(
+    store: Store, name: str, contract: TrainingConfig, stated: Mapping[str, str], *, by: str
+) -> ImportedModel:
+    """The model that lies as `challengers/<name>` in the registry's store; see `_looked_at`."""
+    return _looked_at(_read_stored(store, name), name, contract, stated, by=by)
+
+
+def _looked_at(
+    content: bytes, name: str, contract: TrainingConfig, stated: Mapping[str, str], *, by: str, path: str | None = None
+) -> ImportedModel:
+    """What a run is told of the file, after it passed the guard and keeps the contract.
+
+    Args:
+        contract: window size and horizon that consumers have.
+        stated: `trained_through` and `trained_on`, as far as a person gives them; the file's properties stand in.
+        by: the person.
+
+    Raises:
+        ModelError: the file may not be loaded, or does not keep the contract.
+        ConfigError: person and file state different days, or what is stated is no day.
+    """
+    session = open_model(check_onnx(content, name=name), 1, name=name)
+    check_served_contract(
+        session, name=name, window_size=contract.window_size, horizon_minutes=contract.horizon_minutes
+    )
+    told = session.get_modelmeta()
+    properties = {key: str(decoded(value)) for key, value in told.custom_metadata_map.items() if key in (THROUGH, ON)}
+    given = {key: " ".join(value.split()) for key, value in stated.items() if value}
+    if THROUGH in given and THROUGH in properties and given[THROUGH] != properties[THROUGH]:
+        raise ConfigError(
+            f"{name}: its property {THROUGH} says {properties[THROUGH]!r}, but {given[THROUGH]!r} was given; give the"
+            " same day, or none."
+        )
+    values = {
+        "name": name,
+        "path": path,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "size_bytes": len(content),
+        **{key: value for key, value in (properties | given).items() if value},
+        "producer": " ".join(told.producer_name.split())[:200],
+    }
+    if THROUGH in values:
+        values["stated_by"] = (by or "a person") if THROUGH in given else _BY_THE_FILE
+    return load(ImportedModel, values, origin=name)
+
+
+def require_days_left(imported: ImportedModel, month: str) -> None:
+    """Refuse, before anything is read, a model that has seen the month to its end. Raises ModelError."""
+    _, end = month_window(month)
+    last = (end - timedelta(days=1)).date().isoformat()
+    if imported.trained_through not in (None, NEVER) and str(imported.trained_through) >= last:
+        raise _none_left(imported, last)
+
+
+def import_model(folder: Path, split: Split, run: RunConfig) -> Path:
+    """Write the run's model into the folder as it is: `bandwidth_lstm_<version>.onnx`, `imported_model.json`.
+
+    Returns the document.
+
+    Raises:
+        ModelError: the file is not the one that the run was planned with, may not be loaded, or has seen all test days.
+    """
+    imported = _of(run)
+    path, name = imported.path, imported.name
+    content = _read_path(Path(path)) if path else _read_stored(open_store(run.registry), name)
+    if hashlib.sha256(content).hexdigest() != imported.sha256:
+        raise ModelError(f"{name}: is not the file that this run was started with; start another run.")
+    check_onnx(content, name=name)
+    unseen_windows(split, run)
+    write_atomically(folder / onnx_name(run.version), content)
+    document = imported.model_dump(exclude={"path"}) | {
+        "imported_by": run.requested_by,
+        "counts_as_seen_through": last_day_seen(imported, split),
+    }
+    return write_document(folder / IMPORTED, "imported_model", document)
+
+
+def unseen_windows(split: Split, run: RunConfig) -> tuple[WindowIndex, list[str]]:
+    """The test windows of days that the run's model has not seen, and the dates that are left out.
+
+    Raises:
+        ModelError: it has seen all of them.
+    """
+    imported = _of(run)
+    index, left_out = split_by_seen(split["test"], days_through(last_day_seen(imported, split)))
+    if not len(index):
+        raise _none_left(imported, left_out[-1])
+    return index, left_out
+
+
+def last_day_seen(imported: ImportedModel, split: Split) -> str | None:
+    """The last day that counts as seen (YYYY-MM-DD); None: no day does.
+
+    Where nobody states one, all days before the test part count as seen; the gate then publishes nothing.
+    """
+    if imported.trained_through == NEVER:
+        return None
+    if imported.trained_through:
+        return imported.trained_through
+    first, _ = split.boundaries["test"]
+    return (datetime.fromtimestamp(first, UTC).date() - timedelta(days=1)).isoformat()
+
+
+def describe_file(path: Path) -> Document:
+    """`type`, `framework` and `layers` (kind of operator and how many) for the metadata, and the numbers it holds."""
+    model = onnx.load(path)
+    kinds = [node.op_type for node in model.graph.node]
+    numbers = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
+    numbers += sum(len(attribute.floats) for node in model.graph.node for attribute in node.attribute)
+    return {
+        "type": "trained elsewhere",
+        "framework": " ".join(model.producer_name.split())[:200] or "unknown",
+        "layers": [{"type": kind, "count": kinds.count(kind)} for kind in dict.fromkeys(kinds)],
+        "total_parameters": numbers,
+    }
+
+
+def describe_intervals() -> Document:
+    """What the metadata says of the intervals: they are in the file, and were not calibrated here."""
+    return {
+        "made": True,
+        "reason": None,
+        "level": schema.INTERVAL_LEVEL,
+        "method": "of the model's author; not calibrated here",
+        "calibration_windows": 0,
+        "confidence": {"formula": FORMULA, "floors": dict(FLOORS)},
+    }
+
+
+def read_imported(folder: Path) -> Document | None:
+    """The document of a model trained elsewhere; None where the run trained its own. Raises DocumentError."""
+    path = folder / IMPORTED
+    return read_document(path, "imported_model") if path.is_file() else None
+
+
+def _none_left(imported: ImportedModel, last: str) -> ModelError:
+    return ModelError(
+        f"{imported.name}: was trained through {imported.trained_through}, and the test days end on {last}: no day is"
+        " left to judge it on; judge it on a later month."
+    )
+
+
+def _of(run: RunConfig) -> ImportedModel:
+    if run.imported is None:
+        raise ValueError("this run trains its own model")
+    return run.imported
+
+
+def _read_path(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > ONNX_BYTES:
+            raise ModelError(f"{path}: has {path.stat().st_size:,} bytes; expected at most {ONNX_BYTES:,}.")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); expected an ONNX model.") from error
+
+
+def _read_stored(store: Store, name: str) -> bytes:
+    key = challenger_key(name)
+    try:
+        size = store.info(key).size_bytes
+        if size > ONNX_BYTES:
+            raise ModelError(f"{store.uri}/{key}: has {size:,} bytes; expected at most {ONNX_BYTES:,}.")
+        return store.read(key)[0]
+    except ObjectMissingError as error:
+        raise ConfigError(f"{name}: no such challenger; put the file into {store.uri} as {key}.") from error
