@@ -22,7 +22,7 @@ from bwpredict.evaluation.diebold_mariano import diebold_mariano
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.link_difference import links_apart
 from bwpredict.evaluation.relative import undefined_as_none
-from bwpredict.evaluation.student import FEWEST_DAYS, deviation, half_width, ratio_over_days
+from bwpredict.evaluation.student import FEWEST_DAYS, deviation, interval, ratio_over_days
 
 Document = dict[str, Any]
 Dates = npt.NDArray[np.datetime64]
@@ -53,7 +53,7 @@ def differences(forecasts: Forecasts, *, weights: Mapping[str, float] | None = N
     for place, name in enumerate(forecasts.targets):
         own, theirs = daily.own[place], daily.theirs[place]
         document["per_target"][name] |= {
-            "pooled": _interval(_apart(own - theirs, theirs), daily.whole_days),
+            "pooled": interval(*_ratio(own - theirs, theirs), daily.whole_days),
             "diebold_mariano": diebold_mariano((own - theirs).sum(axis=0) / daily.windows.sum(axis=0)),
         }
     return document | {"links": links_apart(forecasts, daily)}
@@ -98,8 +98,12 @@ def _document(targets: tuple[str, ...], daily: Daily, weights: Mapping[str, floa
 
 def _apart(above: Floats, base: Floats) -> _Apart:
     """Of sums over links and days [links, days]."""
-    percent, influence = ratio_over_days(above.sum(axis=0), base.sum(axis=0))
+    percent, influence = _ratio(above, base)
     return _Apart(float(percent), influence)
+
+
+def _ratio(above: Floats, base: Floats) -> tuple[Floats, Floats]:
+    return ratio_over_days(above.sum(axis=0), base.sum(axis=0))
 
 
 def _weighted(each: Mapping[str, _Apart], given: Mapping[str, float], whole_days: int, dates: Dates) -> Document:
@@ -118,18 +122,9 @@ def _weighted(each: Mapping[str, _Apart], given: Mapping[str, float], whole_days
 def _figures(apart: _Apart, whole_days: int, dates: Dates) -> Document:
     powered = sum(student_t.ppf([(1 + LEVEL) / 2, POWER], max(whole_days - 1, 1)))
     known = whole_days >= FEWEST_DAYS
-    return _interval(apart, whole_days) | {
+    return interval(apart.percent, apart.influence, whole_days) | {
         "smallest_detectable_percent": undefined_as_none(powered * deviation(apart.influence)) if known else None,
         "autocorrelation": _autocorrelation(apart.influence, dates) if known else None,
-    }
-
-
-def _interval(apart: _Apart, whole_days: int) -> Document:
-    half = float(half_width(apart.influence, whole_days, (1 + LEVEL) / 2))
-    return {
-        "percent": undefined_as_none(apart.percent),
-        "low": undefined_as_none(apart.percent - half),
-        "high": undefined_as_none(apart.percent + half),
     }
 
 

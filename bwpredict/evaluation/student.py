@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student_t
 
+from bwpredict.evaluation.bootstrap import LEVEL
+from bwpredict.evaluation.relative import undefined_as_none
+
 Floats = npt.NDArray[np.float64]
 
 FEWEST_DAYS = 4
@@ -39,3 +42,15 @@ def half_width(influence: Floats, whole_days: Any, probability: Any) -> Floats:
     enough = np.asarray(whole_days) >= FEWEST_DAYS
     quantile = student_t.ppf(probability, np.where(enough, whole_days, FEWEST_DAYS) - 1)
     return np.asarray(np.where(enough, quantile * deviation(influence), np.nan))
+
+
+def interval(percent: Any, influence: Floats, whole_days: int) -> dict[str, float | None]:
+    """A ratio with the two ends of its interval of level `LEVEL`, in percent: None where it is undefined.
+
+    Args:
+        percent, influence: as of `ratio_over_days`.
+        whole_days: days that count as an observation.
+    """
+    half = float(half_width(influence, whole_days, (1 + LEVEL) / 2))
+    ends = {"percent": float(percent), "low": float(percent) - half, "high": float(percent) + half}
+    return {name: undefined_as_none(value) for name, value in ends.items()}

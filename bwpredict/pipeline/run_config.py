@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig, load
+from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig, load, load_yaml
+from bwpredict.core.consumer_rules import ConsumerRules
 from bwpredict.errors import ConfigError
 from bwpredict.gate.policies import find_policy
 from bwpredict.pipeline.model_catalog import DEFAULT_ENTRY, NamedModel
@@ -51,7 +53,8 @@ def run_config(
         requested_by: the person that asks for the run; empty: the schedule.
 
     Raises:
-        ConfigError: an unknown param or policy, a param with an unusable value, or an override without a reason.
+        ConfigError: an unknown param or policy, a param with an unusable value, an override without a reason, or
+            consumer rules that cannot be used.
     """
     known = {"month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, REASON_PARAM, *TRAINING_PARAMS, *RUN_PARAMS}
     unknown = sorted(set(params) - known)
@@ -80,6 +83,8 @@ def run_config(
         REASON_PARAM: reason,
         "requested_by": requested_by,
     }
+    if settings.consumer_rules:
+        values["consumer_rules"] = load_yaml(ConsumerRules, Path(settings.consumer_rules), "document of consumer rules")
     values |= {name: params[name] for name in RUN_PARAMS if name in params}
     return load(RunConfig, values, origin="params")
 
