@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bwpredict import schema
+from bwpredict.core.consumer_rules import ConsumerRules, shipped_rules
 from bwpredict.core.guide import GUIDE_ACCURACY_PERCENT, GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 from bwpredict.errors import ConfigError
 
@@ -62,6 +63,8 @@ class Settings(BaseSettings):
     """host:port at which these machines meet; empty: one machine."""
     policies: str = ""
     """Folder with further gate policies, offered by name beside the shipped ones; empty: none."""
+    consumer_rules: str = ""
+    """YAML file with what consumers do with a forecast; empty: the rules that come with bwpredict."""
     signing_key: str = ""
     """PEM file with the ed25519 key that signs published versions; empty: they are not signed."""
     trusted_keys: str = ""
@@ -202,6 +205,8 @@ class GatePolicy(_Strict):
     """Largest difference between ONNX Runtime and torch, relative to max(|torch|, the target's MAPE floor)."""
     maximum_parity_error_quantized: float = Field(0.05, gt=0)
     """The same of a model with int8 weights, which cannot agree to float32's digits; its accuracy is judged besides."""
+    maximum_regret_percent: float | None = Field(None, ge=0, le=1000)
+    """What the consumer's settings by the forecasts may cost more than those by perfect knowledge; None: not judged."""
     mape_excluded_targets: list[Target] = []
     """Targets that idle near zero, whose MAPE does not count towards the average: the decision says so."""
     minimum_coverage: float | None = Field(None, ge=0, le=1)
@@ -323,6 +328,8 @@ class RunConfig(_Strict):
     policy: GatePolicy = GatePolicy()
     policy_origin: str = SHIPPED
     """Where the policy came from: `SHIPPED`, or the path of its file."""
+    consumer_rules: ConsumerRules = Field(default_factory=shipped_rules)
+    """What consumers do with a forecast."""
 
     @property
     def publishes(self) -> bool:

@@ -38,8 +38,7 @@ class Daily:
     @property
     def whole_days(self) -> int:
         """How many days have at least half of the windows of the fullest day."""
-        counts = self.windows.sum(axis=0)
-        return int((counts >= _WHOLE * counts.max(initial=0)).sum())
+        return whole_days(self.windows)
 
     def apart(self, target: int) -> bool:
         """Whether the two models differ in their errors at all."""
@@ -64,18 +63,44 @@ class Daily:
             return (own - theirs) / scale, (theirs + (floored - unit) * self.windows) / scale
 
 
-def daily_errors(forecasts: Forecasts, rival: str) -> Daily:
-    """The errors of "challenger" and of the model `rival`."""
+@dataclass(frozen=True)
+class Cells:
+    """The link and the day of each of n windows."""
+
+    links: Integers
+    """[l], positions in `Forecasts.links`."""
+    days: Integers
+    """[d], days since 1970-01-01 UTC, ascending."""
+    code: Integers
+    """[n], link * d + day."""
+
+    def sums(self, weights: Floats | None = None, rows: slice = slice(None)) -> Floats:
+        """[l, d], the sums of `weights` of these rows; None: their number."""
+        shape = len(self.links), len(self.days)
+        flat = np.bincount(self.code[rows], weights=weights, minlength=shape[0] * shape[1])
+        return flat.reshape(shape).astype(np.float64)
+
+
+def cells_of(forecasts: Forecasts) -> Cells:
+    """Of the forecasts' windows, by the day of the target."""
     links, link = np.unique(forecasts.link, return_inverse=True)
     days, day = np.unique(forecasts.timestamps // DAY_SECONDS, return_inverse=True)
-    shape, code = (len(links), len(days)), link * len(days) + day
+    return Cells(links, days, link * len(days) + day)
 
-    def summed(weights: Floats | None) -> Floats:
-        return np.bincount(code, weights=weights, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+
+def whole_days(windows: Floats) -> int:
+    """How many days have at least half of the windows [l, d] of the fullest day."""
+    counts = windows.sum(axis=0)
+    return int((counts >= _WHOLE * counts.max(initial=0)).sum())
+
+
+def daily_errors(forecasts: Forecasts, rival: str) -> Daily:
+    """The errors of "challenger" and of the model `rival`."""
+    cells = cells_of(forecasts)
 
     def errors(model: str) -> Floats:
         with np.errstate(invalid="ignore"):
             apart = np.abs(forecasts.models[model].astype(np.float64) - forecasts.actual)
-        return np.stack([summed(column) for column in apart.T])
+        return np.stack([cells.sums(column) for column in apart.T])
 
-    return Daily(links, days, summed(None), errors("challenger"), errors(rival))
+    return Daily(cells.links, cells.days, cells.sums(), errors("challenger"), errors(rival))

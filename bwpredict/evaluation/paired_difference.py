@@ -25,7 +25,7 @@ from bwpredict.evaluation.student import (
     LEVEL,
     POWER,
     deviation,
-    half_width,
+    interval,
     ratio_over_days,
     smallest_detectable,
 )
@@ -57,7 +57,7 @@ def differences(forecasts: Forecasts, *, weights: Mapping[str, float] | None = N
     for place, name in enumerate(forecasts.targets):
         own, theirs = daily.own[place], daily.theirs[place]
         document["per_target"][name] |= {
-            "pooled": _interval(_apart((own - theirs).sum(axis=0), theirs.sum(axis=0)), daily.whole_days),
+            "pooled": interval(*ratio_over_days((own - theirs).sum(axis=0), theirs.sum(axis=0)), daily.whole_days),
             "diebold_mariano": diebold_mariano((own - theirs).sum(axis=0) / daily.windows.sum(axis=0)),
         }
     return document | {"links": links_apart(forecasts, daily)}
@@ -122,18 +122,9 @@ def _weighted(each: Mapping[str, _Apart], given: Mapping[str, float], whole_days
 def _figures(apart: _Apart, whole_days: int, dates: Dates) -> Document:
     detectable = smallest_detectable(float(deviation(apart.influence)), whole_days)
     known = whole_days >= FEWEST_DAYS
-    return _interval(apart, whole_days) | {
+    return interval(apart.percent, apart.influence, whole_days) | {
         "smallest_detectable_percent": undefined_as_none(detectable) if known else None,
         "autocorrelation": _autocorrelation(apart.influence, dates) if known else None,
-    }
-
-
-def _interval(apart: _Apart, whole_days: int) -> Document:
-    half = float(half_width(apart.influence, whole_days, (1 + LEVEL) / 2))
-    return {
-        "percent": undefined_as_none(apart.percent),
-        "low": undefined_as_none(apart.percent - half),
-        "high": undefined_as_none(apart.percent + half),
     }
 
 

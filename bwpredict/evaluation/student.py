@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student_t
 
+from bwpredict.evaluation.relative import undefined_as_none
+
 Floats = npt.NDArray[np.float64]
 
 FEWEST_DAYS = 4
@@ -46,3 +48,15 @@ def half_width(influence: Floats, whole_days: Any, probability: Any) -> Floats:
 def smallest_detectable(standard_error: float, whole_days: int) -> float:
     """The difference that a two-sided interval of `LEVEL` tells from 0 with the probability `POWER`."""
     return float(sum(student_t.ppf([(1 + LEVEL) / 2, POWER], max(whole_days - 1, 1)))) * standard_error
+
+
+def interval(percent: Any, influence: Floats, whole_days: int) -> dict[str, float | None]:
+    """A ratio with the two ends of its interval of level `LEVEL`, in percent: None where it is undefined.
+
+    Args:
+        percent, influence: as of `ratio_over_days`.
+        whole_days: days that count as an observation.
+    """
+    half = float(half_width(influence, whole_days, (1 + LEVEL) / 2))
+    ends = {"percent": float(percent), "low": float(percent) - half, "high": float(percent) + half}
+    return {name: undefined_as_none(value) for name, value in ends.items()}

@@ -63,6 +63,19 @@ def baseline_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]
         yield _within_link_check(policy, target, name, nested_value(own, "within_link_correlation"), theirs)
 
 
+def regret_check(comparison: Document, policy: GatePolicy) -> Check:
+    """What the consumer's settings cost more than those that perfect knowledge would choose."""
+    limit = policy.maximum_regret_percent
+    figures = nested_value(comparison, "consumer", "models", "challenger", "regret")
+    value, low, high = (number_in(nested_value(figures, key)) for key in ("percent", "low", "high"))
+    ends = None if low is None or high is None else (low, high)
+    what = "The consumer's regret (what its settings cost more than those by perfect knowledge)"
+    if limit is None:
+        return info_check("regret", f"{what} is noted.", value, "<=", None, verdict="info", unit="%", interval=ends)
+    sentence = f"{what} must be at most {limit:g} %."
+    return check_threshold("regret", sentence, value, "<=", limit, unit="%", low=0, interval=ends)
+
+
 def _demand(
     policy: GatePolicy,
     kind: str,

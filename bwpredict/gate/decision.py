@@ -10,7 +10,7 @@ from typing import Any
 from bwpredict import schema
 from bwpredict.config import SHIPPED, GatePolicy
 from bwpredict.core.formatting import display_name, number
-from bwpredict.gate.accuracy import baseline_checks, guide_checks
+from bwpredict.gate.accuracy import baseline_checks, guide_checks, regret_check
 from bwpredict.gate.anchor import anchor_check
 from bwpredict.gate.champion import champion_checks, undecided
 from bwpredict.gate.check import Check, absent_targets, check_flag, check_threshold, info_check, nested_value, number_in
@@ -69,6 +69,7 @@ def make_decision(
         *_test_checks(comparison, policy, version, onnx_sha256),
         *guide_checks(comparison, policy),
         *baseline_checks(comparison, policy),
+        regret_check(comparison, policy),
         *champion_checks(comparison, policy, case, CASES[case]),
         *_anchor_checks(comparison, policy, case),
         *_coverage_checks(comparison, policy),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bwpredict.config import GatePolicy
-from bwpredict.gate.accuracy import baseline_checks
+from bwpredict.gate.accuracy import baseline_checks, regret_check
 from bwpredict.gate.champion import champion_checks
 from bwpredict.gate.check import Check, check_threshold, nested_value
 
@@ -57,7 +57,12 @@ def stream_checks(
             low=0,
             unit="forecasts",
         )
-    for check in (*baseline_checks(stream or {}, policy), *champion_checks(stream or {}, policy, case, because)):
+    judged = stream or {}
+    for check in (
+        *baseline_checks(judged, policy),
+        regret_check(judged, policy),
+        *champion_checks(judged, policy, case, because),
+    ):
         told = _CHAMPION_ON_WINDOWS if on_windows and check.id.startswith("champion") else ""
         yield _renamed(check, "As a stream", told)
 

@@ -25,10 +25,11 @@ from bwpredict.datasets.windows import Split, WindowIndex, index_windows
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError, TelemetryError
 from bwpredict.evaluation.comparison import compare
+from bwpredict.evaluation.consumer import replay_consumer
 from bwpredict.evaluation.forecasts import Forecasts, collect, write_forecasts
 from bwpredict.evaluation.horizon import errors_by_minute
 from bwpredict.evaluation.slices import window_labels
-from bwpredict.inference.onnx_model import Bounds, Forecast, forecast, forecast_with_bounds
+from bwpredict.inference.onnx_model import Bounds, Forecast, forecast_with_bounds
 from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.models import network, onnx_export
 from bwpredict.models.checkpoint import load_checkpoint
@@ -282,10 +283,10 @@ def evaluate(
     challenger_sha256 = sha256_of(path)
     champion_sha256 = sha256_of(champion.onnx) if champion else None
 
-    def judged(served: Forecast, by_champion: npt.NDArray[np.float32] | None) -> tuple[Forecasts, dict[str, Any]]:
-        models = {"challenger": served.output} | ({} if by_champion is None else {"champion": by_champion})
-        forecasts = replace(collect(index, models), labels=labels)
-        return forecasts, compare(
+    def judged(served: Forecast, by_champion: Forecast | None) -> tuple[Forecasts, dict[str, Any]]:
+        models = {"challenger": served} | ({} if by_champion is None else {"champion": by_champion})
+        forecasts = replace(collect(index, {name: one.output for name, one in models.items()}), labels=labels)
+        document = compare(
             forecasts,
             challenger_version=run.version,
             challenger_sha256=challenger_sha256,
@@ -295,6 +296,7 @@ def evaluate(
             bounds=served.bounds,
             target_weights=run.policy.weights,
         )
+        return forecasts, document | {"consumer": replay_consumer(forecasts, models, run.consumer_rules)}
 
     forecasts, comparison = judged(served, by_champion)
     comparison["test"]["days_left_out"] = [] if seen_all else left_out
@@ -318,8 +320,8 @@ def _compare_streams(
     run: RunConfig,
     champion: Champion | None,
     index: WindowIndex,
-    judged: Callable[[Forecast, npt.NDArray[np.float32] | None], tuple[Forecasts, dict[str, Any]]],
-    over_windows: tuple[Forecast, npt.NDArray[np.float32] | None],
+    judged: Callable[[Forecast, Forecast | None], tuple[Forecasts, dict[str, Any]]],
+    over_windows: tuple[Forecast, Forecast | None],
 ) -> dict[str, Any] | None:
     """The comparison of what consumers of streams get from each model; a model without a stream is run over windows.
 
@@ -333,7 +335,7 @@ def _compare_streams(
     if own:
         served = forecast_stream(open_stream(own, threads=0), index)
     if theirs:
-        by_champion = forecast_stream(open_stream(theirs, threads=0), index).output
+        by_champion = forecast_stream(open_stream(theirs, threads=0), index)
     _, comparison = judged(served, by_champion)
     comparison["modes"] = {"challenger": "stream" if own else "windows"}
     if by_champion is not None:
@@ -341,14 +343,12 @@ def _compare_streams(
     return comparison
 
 
-def _forecast_of_champion(
-    champion: Champion | None, index: WindowIndex
-) -> tuple[npt.NDArray[np.float32] | None, str | None]:
+def _forecast_of_champion(champion: Champion | None, index: WindowIndex) -> tuple[Forecast | None, str | None]:
     """Its forecasts, or why there are none; neither where nothing is in production."""
     if champion is None:
         return None, None
     try:
-        return forecast(champion.onnx, index), None
+        return forecast_with_bounds(champion.onnx, index), None
     except ModelError as error:
         return None, str(error)
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bwpredict.config import GatePolicy, ImportedModel, RunConfig, Settings, TrainingConfig, load
+from bwpredict.config import GatePolicy, ImportedModel, RunConfig, Settings, TrainingConfig, load, load_yaml
+from bwpredict.core.consumer_rules import ConsumerRules
 from bwpredict.errors import ConfigError
 from bwpredict.gate.policies import find_policy
 from bwpredict.pipeline.model_catalog import DEFAULT_ENTRY, NamedModel
@@ -59,7 +60,8 @@ def run_config(
         challenger: instead of `challenger_model`, a file on this machine.
 
     Raises:
-        ConfigError: an unknown param or policy, a param with an unusable value, or an override without a reason.
+        ConfigError: an unknown param or policy, a param with an unusable value, an override without a reason, or
+            consumer rules that cannot be used.
         ModelError: the challenger may not be loaded, or does not keep the contract.
     """
     known = {"month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, REASON_PARAM}
@@ -90,6 +92,8 @@ def run_config(
         REASON_PARAM: reason,
         "requested_by": requested_by,
     }
+    if settings.consumer_rules:
+        values["consumer_rules"] = load_yaml(ConsumerRules, Path(settings.consumer_rules), "document of consumer rules")
     values |= {name: params[name] for name in RUN_PARAMS if name in params}
     run = load(RunConfig, values, origin="params")
     return run.model_copy(update={"imported": _imported(params, run, challenger)})

@@ -178,6 +178,7 @@ def _margins(findings: Findings) -> Iterator[Threshold]:
         " champion's, before it blocks if that is significant.",
         "link_margin_percent": "A link is worse where its error is shown to be this much above the champion's.",
         "maximum_worse_links_percent": "Share of the links that may be worse.",
+        "maximum_regret_percent": "What the consumer's settings may cost more than those by perfect knowledge.",
         "keeps_before_notice": "When production has stayed in so many runs in a row, people are told.",
     }
     for name, reason in reasons.items():

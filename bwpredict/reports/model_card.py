@@ -18,7 +18,7 @@ import jinja2
 from bwpredict.core.formatting import UNDEFINED, display_name, duration, number, unit_of
 from bwpredict.datasets.windows import split_sentence
 from bwpredict.gate.decision import check_rows, shown_outcome
-from bwpredict.reports import champion_section
+from bwpredict.reports import champion_section, consumer_section
 from bwpredict.reports.tables import (
     INTERVAL_COLUMNS,
     METRICS,
@@ -107,6 +107,9 @@ def model_card(
         link_rows=champion_section.link_rows(comparison.get("difference")),
         slice_rows=champion_section.slice_rows(comparison),
         slice_sentence=champion_section.slice_sentence(comparison),
+        consumer_columns=consumer_section.consumer_columns(comparison.get("consumer")),
+        consumer_rows=consumer_section.consumer_rows(comparison.get("consumer")),
+        consumer_sentence=consumer_section.consumer_sentence(comparison),
         all_targets=[display_name(name) for name in TARGETS],
         slice_targets=[display_name(name) for name in metadata["targets"]],
         drift_rows=list(champion_section.drift_rows(profile, champion_profile)),

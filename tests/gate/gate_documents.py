@@ -7,6 +7,7 @@ from typing import Any
 
 from bwpredict import schema
 from bwpredict.config import GatePolicy
+from bwpredict.core.consumer_rules import shipped_rules
 from bwpredict.documents import encode_document
 from bwpredict.gate.decision import make_decision
 from bwpredict.gate.overrides import Override
@@ -106,6 +107,7 @@ def passing_comparison():
                 "weighted": apart(-5.0) | {"weights": dict.fromkeys(schema.TARGETS, 1.0)},
             },
         },
+        "consumer": consumer(challenger=12.0, champion=13.0, last_value=20.0),
         "slices": {
             "level": 0.95,
             "fewest_windows": 500,
@@ -113,6 +115,24 @@ def passing_comparison():
             "comparisons": 8,
             "left_out": [],
             "rows": [slice_row("us-east"), slice_row("eu-west")],
+        },
+    }
+
+
+def consumer(**regret_percent):
+    """The consumer's part, of models with this regret."""
+    some = {"percent": 50.0, "low": 45.0, "high": 55.0}
+    return {
+        "rules": shipped_rules().model_dump(mode="json"),
+        "level": 0.95,
+        "days": {"count": 7, "fewest": 4},
+        "models": {
+            name: {
+                **dict.fromkeys(("acts", "overestimates", "overestimated_by"), some),
+                "regret": {"percent": percent, "low": percent - 1, "high": percent + 1},
+                "settings": {"streams": some, "buffer": some},
+            }
+            for name, percent in regret_percent.items()
         },
     }
 

@@ -25,7 +25,7 @@ def test_a_challenger_that_passes_everything_is_promoted(judged):
     assert decision["passed"] is True
     assert decision["case"] == "champion"
     assert decision["champion_version"] == CHAMPION
-    noted = ("coverage.", "autocorrelation")
+    noted = ("coverage.", "autocorrelation", "regret")
     assert {one["verdict"] for one in decision["checks"] if not one["id"].startswith(noted)} == {"pass"}
     assert decision["reason"].startswith("Promote: ")
     assert CHAMPION in decision["reason"]
@@ -39,6 +39,7 @@ def test_every_check_of_the_issue_is_in_the_decision_once(judged):
             "same_model", "test_windows", "non_finite_forecasts", "out_of_bounds_forecasts",
             "average_correlation", "average_mape", "accuracy", "champion_mean", "anchor_mean", "autocorrelation",
             "links", "onnx_checker", "parity", "all_finite", "bounds_kept", "interval_order", "latency_p99",
+                "regret",
             *(f"{kind}.{target}" for kind in per_target for target in schema.TARGETS),
         ]
     )  # fmt: skip

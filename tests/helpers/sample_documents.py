@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 
 from bwpredict.config import GatePolicy, RunConfig
+from bwpredict.core.consumer_rules import shipped_rules
 from bwpredict.evaluation.baselines import BASELINES, REFERENCES
 from bwpredict.evaluation.comparison import compare
+from bwpredict.evaluation.consumer import replay_consumer
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.gate.decision import make_decision
-from bwpredict.inference.onnx_model import Bounds
+from bwpredict.inference.onnx_model import Bounds, Forecast
 from bwpredict.reports.metadata import Artifact, measure_environment, model_metadata
 from bwpredict.schema import TARGETS
 
@@ -188,9 +190,15 @@ def sample_forecasts(error: float = 1.0, *, targets: tuple[str, ...] = TARGETS, 
 
 
 def sample_bounds(forecasts: Forecasts, half_width: float = 0.05) -> Bounds:
-    output = np.zeros((len(forecasts), len(TARGETS)), np.float32)
-    output[:, [TARGETS.index(name) for name in forecasts.targets]] = forecasts.models["challenger"]
+    output = _all_targets(forecasts, "challenger")
     return Bounds(output * (1 - half_width), output * (1 + half_width), 0.9)
+
+
+def _all_targets(forecasts: Forecasts, model: str) -> np.ndarray:
+    """[n, 4], a model's forecasts as its file gives them; 0 for targets that the telemetry lacks."""
+    output = np.zeros((len(forecasts), len(TARGETS)), np.float32)
+    output[:, [TARGETS.index(name) for name in forecasts.targets]] = forecasts.models[model]
+    return output
 
 
 def sample_comparison(
@@ -198,11 +206,14 @@ def sample_comparison(
 ) -> dict:
     """`half_width`: of the intervals, relative to the forecast; None: without intervals."""
     forecasts = sample_forecasts(error, targets=targets)
+    bounds = None if half_width is None else sample_bounds(forecasts, half_width)
+    served = {name: Forecast(_all_targets(forecasts, name), bounds) for name in ("challenger", "champion")}
+    consumer = replay_consumer(forecasts, served, shipped_rules())
     minutes = [float(minute) for minute in range(1, 16)]
     mae = {name: dict.fromkeys(targets, minutes) for name in REFERENCES}
-    return {"anchor": None, "horizon": {"minutes": minutes, "mae": mae}} | compare(
+    return {"anchor": None, "consumer": consumer, "horizon": {"minutes": minutes, "mae": mae}} | compare(
         forecasts,
-        bounds=None if half_width is None else sample_bounds(forecasts, half_width),
+        bounds=bounds,
         challenger_version=VERSION,
         challenger_sha256="5f" * 32,
         champion_version="v20261001_000318",

@@ -271,3 +271,22 @@ def test_the_page_renders_without_console_errors_and_fits_a_phone(tmp_path, docu
         assert page.locator("section.verdict").bounding_box()["y"] < 400
         browser.close()
     assert messages == []
+
+
+def test_the_card_shows_what_a_consumer_would_have_done_with_each_model(tmp_path, documents):
+    text = text_of(card(tmp_path, documents))
+    part = text[text.index("What a consumer would have done") : text.index("Accuracy on the test span")]
+    models = documents["comparison"]["consumer"]["models"]
+    assert part.index("Challenger") < part.index("Champion") < part.index("Last value")
+    for model in models.values():
+        assert f"{model['regret']['percent']:.3g} %" in part
+    assert "confidence of at least 0.8" in part
+
+
+@pytest.mark.parametrize(("state", "told"), [("none", "lacks a target"), ("old", "made before decisions of consumers")])
+def test_the_card_says_why_no_decisions_of_consumers_are_shown(tmp_path, documents, state, told):
+    if state == "old":
+        del documents["comparison"]["consumer"]
+    else:
+        documents["comparison"]["consumer"] = None
+    assert told in text_of(card(tmp_path, documents))
