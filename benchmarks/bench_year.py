@@ -11,23 +11,35 @@ options needs another folder.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
-import os
+import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
 from common import RESULTS, report, show
 from year import arms, scores, world
 from year.candidates import Candidate, Terms, make
 from year.picture import draw, summary_rows
 
 from bwpredict.config import TrainingConfig
+from bwpredict.store.files import write_atomically
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "year.png"
 ARMS = (arms.GATE, arms.ALWAYS, arms.NEVER, arms.ESTIMATE)
+
+
+def require_same(terms: Terms, links: int) -> None:
+    """End, if what the folder holds was made with other options."""
+    path = terms.folder / "options.json"
+    options = {"links": links, "days": terms.days, "training": terms.training.model_dump(mode="json")}
+    if path.is_file() and json.loads(path.read_bytes()) != options:
+        raise SystemExit(f"{terms.folder}: was made with other options; choose another --folder, or remove it.")
+    write_atomically(path, json.dumps(options).encode())
 
 
 def prepare(month: world.Month, terms: Terms) -> Candidate:
@@ -41,7 +53,9 @@ def measure(months: Sequence[world.Month], terms: Terms, *, processes: int) -> d
     candidates: list[Candidate] = []
     scored: dict[str, Future[dict[str, Any]]] = {}
     gate: list[arms.Move] = []
-    with ProcessPoolExecutor(processes) as pool:
+    # Spawned: a fork of a process in which torch and ONNX Runtime have threads may hang.
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawned, torch.set_num_threads, (1,)) as pool:
         made = [pool.submit(prepare, month, terms) for month in months]
         for month, future in zip(months, made, strict=True):
             if trained := [one for one in candidates if not one.error]:
@@ -124,10 +138,10 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="that train, beside the one that decides")
     parser.add_argument("--folder", type=Path, default=Path("build/year"), help="where what is made stays")
     arguments = parser.parse_args()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     logging.getLogger("bwpredict").setLevel(logging.ERROR)
     training = TrainingConfig(epochs=arguments.epochs, windows_per_epoch=arguments.windows, validation_windows=2000)
     terms = Terms(arguments.folder.absolute(), arguments.days, training)
+    require_same(terms, arguments.links)
     months = world.year(arguments.months, arguments.links)
     run(months, terms, processes=arguments.processes, results=RESULTS, picture=PICTURE)
 

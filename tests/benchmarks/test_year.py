@@ -127,6 +127,13 @@ def test_stale_telemetry_repeats_values_and_the_truth_does_not(tmp_path):
     assert truth["rtt_ms"].nunique() > 10 * rows["rtt_ms"].nunique()
 
 
+def test_a_folder_that_was_made_with_other_options_is_refused(tmp_path):
+    bench_year.require_same(terms(tmp_path), links=3)
+    bench_year.require_same(terms(tmp_path), links=3)
+    with pytest.raises(SystemExit, match="other options"):
+        bench_year.require_same(terms(tmp_path), links=4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("fault", "stops"), [(world.STALE, False), ("impossible_values", True), ("wrong_unit", True)])
 def test_validation_stops_broken_telemetry_and_cannot_see_stale_values(tmp_path, fault, stops):
