@@ -92,7 +92,7 @@ build/release-tools/.ready: Makefile # apart from .venv: the product never runs 
 	build/release-tools/bin/pip install --quiet cyclonedx-bom==7.5.0 pip-audit==2.10.1
 	@touch $@
 
-bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -pipeline, -real, -registry, -validation, -warm_start, -accuracy, -exporter, … (options in ARGS)
+bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -pipeline, -real, -registry, -validation, -warm_start, -accuracy, -exporter, -gate, -year, … (options in ARGS)
 	$(BIN)/python benchmarks/bench_$*.py $(ARGS)
 
 clean: ## Remove what was built and the demo; keeps data/
