@@ -1,7 +1,8 @@
 """### Answer a degraded model with a retraining
 
 Runs when `bandwidth_predictor_monitor` sends the asset event `bandwidth_model_degraded`, and triggers
-`bandwidth_predictor_retrain` on the month of that day and the one before it. The gate decides as ever.
+`bandwidth_predictor_retrain` on the month of that day and the one before it. The gate decides as ever. The run is named
+after the day (`degraded__2026-11-04`), so a day is answered once, however often its event or this task comes.
 
 Paused until somebody unpauses it: then monitoring may start trainings by itself.
 """
@@ -16,7 +17,7 @@ from bwpredict_airflow.notifier import AlertNotifier
 from bwpredict.config import Settings
 from bwpredict.pipeline.model_catalog import NamedModel, read_models
 
-MONTH_OF_THE_DAY = "{{ (triggering_asset_events.values() | first | last).extra['day'][:7] }}"
+DAY = "(triggering_asset_events.values() | first | last).extra['day']"
 
 
 def answering_dag(model: NamedModel) -> None:
@@ -38,10 +39,14 @@ def answering_dag(model: NamedModel) -> None:
         TriggerDagRunOperator(
             task_id="retrain",
             trigger_dag_id=model.named("bandwidth_predictor_retrain"),
-            conf={"month": MONTH_OF_THE_DAY, "history_months": 2},
+            trigger_run_id=f"degraded__{{{{ {DAY} }}}}",
+            skip_when_already_exists=True,
+            fail_when_dag_is_paused=True,
+            conf={"month": f"{{{{ {DAY}[:7] }}}}", "history_months": 2},
             execution_timeout=timedelta(minutes=10),
             doc_md="Trigger `bandwidth_predictor_retrain` with the month of the day on which the alarm began, "
-            "and one month before it.",
+            "and one month before it. Skipped where a run for that day is there already; red where the DAG is paused, "
+            "so that the run does not start when somebody unpauses it.",
         )
 
 

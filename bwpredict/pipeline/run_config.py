@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import difflib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +23,9 @@ RUN_PARAMS = (
 TRAINING_FILE_PARAM = "training_config"
 POLICY_PARAM = "policy"
 OVERRIDES_PARAM = "gate_overrides"
+KNOWN_PARAMS = frozenset(
+    {"month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, REASON_PARAM, *TRAINING_PARAMS, *RUN_PARAMS}
+)
 _NAMES_OF_A_POLICY = ("name", "version")
 
 
@@ -53,10 +56,7 @@ def run_config(
     Raises:
         ConfigError: an unknown param or policy, a param with an unusable value, or an override without a reason.
     """
-    known = {"month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, REASON_PARAM, *TRAINING_PARAMS, *RUN_PARAMS}
-    unknown = sorted(set(params) - known)
-    if unknown:
-        raise ConfigError(f"params: {unknown[0]}: no such param.")
+    require_known(params)
     reason = _override_reason(params)
     hyperparameters, source = config_files.resolve(params.get(TRAINING_FILE_PARAM) or "", settings.registry)
     hyperparameters = model.training | hyperparameters
@@ -82,6 +82,14 @@ def run_config(
     }
     values |= {name: params[name] for name in RUN_PARAMS if name in params}
     return load(RunConfig, values, origin="params")
+
+
+def require_known(params: Mapping[str, Any], *others: str) -> None:
+    """Refuse a param that is neither in `KNOWN_PARAMS` nor in `others`. Raises ConfigError, with the closest name."""
+    known = KNOWN_PARAMS.union(others)
+    for name in sorted(set(params) - known):
+        close = difflib.get_close_matches(name, known, n=1)
+        raise ConfigError(f"params: {name}: no such param." + (f" Did you mean {close[0]}?" if close else ""))
 
 
 def _override_reason(params: Mapping[str, Any]) -> str:
@@ -118,9 +126,7 @@ def gate_overrides_schema() -> dict[str, Any]:
         },
         "additionalProperties": False,
         "description": "Thresholds that replace those of the policy, for this run alone, such as"
-        ' {"minimum_skill": 0.05}; the decision names every one of them. There are, with their defaults: '
-        + ", ".join(f"{name} {json.dumps(field['default'])}" for name, field in thresholds.items())
-        + ".",
+        ' {"minimum_skill": 0.05}. The decision names every one of them; docs/policies.md lists all.',
     }
 
 

@@ -27,9 +27,7 @@ def require_no_twin(store: Store, area: Path, run: RunConfig, champion: str | No
     if serving is None or serving.version != champion:
         return
     name = metadata_name(serving.version)
-    served = decode_document(
-        "model_metadata", read_file(store, read_manifest(store, serving.version), name), name=name
-    )
+    served = decode_document("model_metadata", read_file(store, read_manifest(store, serving.version), name), name=name)
     if not run.training.warm_start and _inputs(served) == _inputs(
         read_document(area / metadata_name(run.version), "model_metadata")
     ):
