@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow.sdk import Asset, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
+from bwpredict_airflow.default_args import display_name
 from bwpredict_airflow.task_errors import one_line_errors
 
 from bwpredict.config import Settings
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 @dag(
+    dag_display_name=display_name("announced (example)"),
     schedule=[MODEL],
     catchup=False,
     max_active_runs=1,

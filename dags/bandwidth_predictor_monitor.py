@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from airflow.sdk import DAG, Asset, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from bwpredict_airflow.default_args import TASK_DEFAULTS
+from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier, run_url
 from bwpredict_airflow.task_errors import one_line_errors
 from bwpredict_airflow.timetable import UpcomingCronTimetable
@@ -39,6 +39,7 @@ def monitor_dag(model: NamedModel) -> None:
     """The DAG of one model."""
     with DAG(
         dag_id=model.named("bandwidth_predictor_monitor"),
+        dag_display_name=display_name("monitor", model.name),
         schedule=UpcomingCronTimetable("0 2 * * *", timezone="UTC"),
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,

@@ -45,7 +45,7 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 from bwpredict_airflow.approval import Approval, params_of_the_run
 from bwpredict_airflow.deadline import RunCreated, send_deadline_alert
-from bwpredict_airflow.default_args import TASK_DEFAULTS
+from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
 from bwpredict_airflow.extra_links import DataDocsLink, RegistryLink, ReportLink, add_links
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS, month_param, training_param
@@ -163,6 +163,7 @@ def retrain_dag(model: NamedModel) -> None:
     """The DAG of one model."""
     with DAG(
         dag_id=model.named("bandwidth_predictor_retrain"),
+        dag_display_name=display_name("retrain", model.name),
         schedule=UpcomingCronTimetable(model.schedule, timezone="UTC") if model.schedule else None,
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,

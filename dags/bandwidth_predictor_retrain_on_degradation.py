@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset
-from bwpredict_airflow.default_args import TASK_DEFAULTS
+from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
 from bwpredict_airflow.notifier import AlertNotifier
 
 from bwpredict.config import Settings
@@ -24,6 +24,7 @@ def answering_dag(model: NamedModel) -> None:
     """The DAG of one model: one task, which triggers that model's retraining."""
     with DAG(
         dag_id=model.named("bandwidth_predictor_retrain_on_degradation"),
+        dag_display_name=display_name("retrain on degradation", model.name),
         schedule=[Asset(model.named("bandwidth_model_degraded"))],
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,

@@ -16,7 +16,7 @@ run's work area, `$BWPREDICT_WORK/<run id>/study/`.
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Param, dag, get_current_context, task
-from bwpredict_airflow.default_args import TASK_DEFAULTS
+from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
 from bwpredict_airflow.notifier import AlertNotifier
 from bwpredict_airflow.params import HISTORY_MONTHS, month_param, training_param
 from bwpredict_airflow.run_setup import plan_run
@@ -150,6 +150,7 @@ def propose(studies: list[dict[str, str]]) -> dict[str, str]:
 
 
 @dag(
+    dag_display_name=display_name("tune"),
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,

@@ -35,7 +35,7 @@ class BandwidthModelsPlugin(AirflowPlugin):
     fastapi_apps = [{"app": pages, "url_prefix": PREFIX, "name": "Bandwidth models"}]
     fastapi_root_middlewares = [{"middleware": TriggerCheck, "args": [], "kwargs": {}, "name": "Trigger check"}]
     external_views = [
-        {"name": "Bandwidth models", "href": f"{PREFIX}/", "destination": "nav", "url_route": "bandwidth-models"},
+        {"name": "Models", "href": f"{PREFIX}/", "destination": "nav", "url_route": "bandwidth-models"},
         {
             "name": "Bandwidth models",
             "href": f"{PREFIX}/dags/{{DAG_ID}}",

@@ -38,6 +38,14 @@ def was_skipped(note: str | None, clear_number: int | None) -> bool:
     return bool(note and note.startswith(SKIPPED) and not clear_number)
 
 
+def is_unpausing(entry: Log, dag_id: str) -> bool:
+    """Whether this entry of the audit log says that somebody unpaused the DAG, by itself or with others."""
+    extra = entry.extra or ""
+    if entry.event == "cli_dag_unpause":
+        return entry.dag_id == dag_id or "--treat-dag-id-as-regex" in extra
+    return '"is_paused": false' in extra and (entry.dag_id == dag_id or entry.event == "patch_dags")
+
+
 def _unpaused_between(dag_run: DagRun, session: Session) -> datetime | None:
     from airflow.models.log import Log
     from sqlalchemy import select
@@ -47,11 +55,4 @@ def _unpaused_between(dag_run: DagRun, session: Session) -> datetime | None:
         .where(Log.event.in_(_EVENTS), Log.dttm >= dag_run.run_after, Log.dttm <= dag_run.queued_at)
         .order_by(Log.dttm)
     )
-    return next((entry.dttm for entry in found if _unpauses(entry, dag_run.dag_id)), None)
-
-
-def _unpauses(entry: Log, dag_id: str) -> bool:
-    extra = entry.extra or ""
-    if entry.event == "cli_dag_unpause":
-        return entry.dag_id == dag_id or "--treat-dag-id-as-regex" in extra
-    return '"is_paused": false' in extra and (entry.dag_id == dag_id or entry.event == "patch_dags")
+    return next((entry.dttm for entry in found if is_unpausing(entry, dag_run.dag_id)), None)
