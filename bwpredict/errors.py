@@ -73,6 +73,10 @@ class ConflictError(StoreError):
     """A conditional write surely lost: another writer came first. Read again before deciding."""
 
 
+class AlreadyPublishedError(ConflictError):
+    """Production serves a model of the same month that another run published; nothing was published."""
+
+
 class OvertakenError(StoreError):
     """Another machine changed the same files of a work area meanwhile; nothing was sent, and another try may do."""
 

@@ -1,21 +1,28 @@
 """### An example of a DAG that runs whenever another bandwidth model is in production
 
 It is scheduled on the asset `bandwidth_model`: by a retraining that published, and by a promotion or a rollback from
-the page Bandwidth models. What it knows of the model comes with the event. Copy it, and put what your network needs
-in place of the log line: warm a cache, restart a consumer, open a ticket.
+the page Bandwidth models. The event says that production has moved; what serves is read from `production.json`, since
+events may come late, together or twice. Copy it, and put what your network needs in place of the log line: warm a
+cache, restart a consumer, open a ticket. A task like this may run twice for one version.
 """
 
 import logging
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Asset, dag, get_current_context, task
+from airflow.sdk import Asset, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+from bwpredict_airflow.default_args import display_name
+from bwpredict_airflow.task_errors import one_line_errors
+
+from bwpredict.config import Settings
 
 MODEL = Asset("bandwidth_model")
 logger = logging.getLogger(__name__)
 
 
 @dag(
+    dag_display_name=display_name("announced (example)"),
     schedule=[MODEL],
     catchup=False,
     max_active_runs=1,
@@ -30,9 +37,17 @@ def bandwidth_model_announced() -> None:
 
     @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
     def tell() -> dict[str, Any]:
-        """Log version and figures of the model, as the latest event has them."""
-        event = get_current_context()["triggering_asset_events"][MODEL][-1]
-        model = dict(event.extra)
+        """Log version and figures of the model that `production.json` names."""
+        from bwpredict.registry.promotion import read_production
+        from bwpredict.registry_views.announcement import announcement
+        from bwpredict.store.factory import open_store
+
+        with one_line_errors():
+            store = open_store(Settings().registry)
+            production = read_production(store)
+            if production is None:
+                raise AirflowSkipException(f"Nothing is in production at {store.uri}.")
+            model = announcement(store, production)
         logger.info("%s is in production (%s): %s", model["version"], model["kind"], model["metrics"])
         return model
 

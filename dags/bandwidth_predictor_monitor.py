@@ -15,11 +15,12 @@ nothing. The DAG `bandwidth_predictor_retrain_on_degradation`, if it is unpaused
 
 from datetime import UTC, date, datetime, timedelta
 
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, get_current_context, task
+from airflow.sdk import DAG, Asset, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from bwpredict_airflow.default_args import TASK_DEFAULTS
+from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier, run_url
 from bwpredict_airflow.task_errors import one_line_errors
+from bwpredict_airflow.timetable import UpcomingCronTimetable
 
 from bwpredict.config import Settings
 from bwpredict.pipeline.model_catalog import NamedModel, read_models
@@ -38,7 +39,8 @@ def monitor_dag(model: NamedModel) -> None:
     """The DAG of one model."""
     with DAG(
         dag_id=model.named("bandwidth_predictor_monitor"),
-        schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
+        dag_display_name=display_name("monitor", model.name),
+        schedule=UpcomingCronTimetable("0 2 * * *", timezone="UTC"),
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,

@@ -19,8 +19,12 @@ unless the same was told in the last week; the next green run says that it has r
 Each run's note says its verdict; Bandwidth models in the navigation has versions, accuracy and checks. A run
 that takes longer than 30 hours is told of while it still runs.
 
-Unpausing this DAG starts the run for the last month that is over. Months before that are back-filled: each is
-judged against the champion of its time and published **only** if Publish past months is on.
+Unpausing this DAG starts nothing: the next run is that of the current month, once it is over. To train on an earlier
+month, press Trigger and name it. Several past months are back-filled: each is judged against the champion of its time
+and published **only** if Publish past months is on.
+
+Of two runs for one month the second publishes nothing where telemetry, configuration and code are the same, or where
+the first one published after the second one compared; `publish` is skipped then and says which version serves.
 
 Where the file `BWPREDICT_MODELS` names several models, each has a DAG of its own: this one is about `default`,
 `bandwidth_predictor_retrain__<name>` about the model of that name.
@@ -32,7 +36,6 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import (
     DAG,
     Asset,
-    CronDataIntervalTimetable,
     Param,
     TaskGroup,
     get_current_context,
@@ -42,10 +45,10 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 from bwpredict_airflow.approval import Approval, params_of_the_run
 from bwpredict_airflow.deadline import RunCreated, send_deadline_alert
-from bwpredict_airflow.default_args import TASK_DEFAULTS
+from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
 from bwpredict_airflow.extra_links import DataDocsLink, RegistryLink, ReportLink, add_links
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
-from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS, training_param
+from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS, month_param, training_param
 from bwpredict_airflow.run_setup import plan_run
 from bwpredict_airflow.task_errors import (
     DECISION_KEY,
@@ -55,6 +58,7 @@ from bwpredict_airflow.task_errors import (
     stop_on_reject,
 )
 from bwpredict_airflow.task_groups import validate_in_shards
+from bwpredict_airflow.timetable import UpcomingCronTimetable
 
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
@@ -66,6 +70,26 @@ from bwpredict.workspace.references import Reference, local_file
 
 PARAMS = {
     "month": MONTH,
+    "dry_run": Param(
+        default=False,
+        type=["null", "boolean"],
+        title="Dry run",
+        description="Stop after the decision and publish nothing.",
+    ),
+    "policy": Param(
+        DEFAULT,
+        type=["null", "string"],
+        enum=policy_names(Settings().policies),
+        title="Gate policy",
+        description="What the challenger must reach. guide: the training guide's figures, and skill. relative: skill "
+        "over the best simple baseline, no worse than the champion. Others come from the folder $BWPREDICT_POLICIES.",
+    ),
+    "human_approval": Param(
+        default=False,
+        type=["null", "boolean"],
+        title="Human approval",
+        description="Before publishing, wait until a person approves (menu: Required Actions). No answer refuses.",
+    ),
     "history_months": HISTORY_MONTHS,
     "architecture": training_param(
         "architecture",
@@ -91,7 +115,7 @@ PARAMS = {
         title="Training configuration",
         description="Hyperparameters: a name that was approved (`bwpredict tune approve`), or the path of a YAML file. "
         "Empty: the defaults. What this form asks for itself is always as it stands here.",
-        section="Training",
+        section="Advanced: training",
     ),
     "challenger_model": Param(
         None,
@@ -100,7 +124,7 @@ PARAMS = {
         title="Model to judge",
         description="Instead of training, judge this model that was trained elsewhere: the name of an ONNX file in "
         "`challengers/` of the registry's store.",
-        section="Model trained elsewhere",
+        section="Advanced: model trained elsewhere",
     ),
     "trained_through": Param(
         None,
@@ -109,7 +133,7 @@ PARAMS = {
         title="Trained through",
         description="Last day (YYYY-MM-DD, UTC) that its training, validation or scaling saw, or `never`. Where "
         "neither this nor the file's property `trained_through` says it, nothing is published.",
-        section="Model trained elsewhere",
+        section="Advanced: model trained elsewhere",
     ),
     "trained_on": Param(
         None,
@@ -117,36 +141,36 @@ PARAMS = {
         maxLength=500,
         title="Trained on",
         description="What it was trained on, in your words: the model card and the provenance show it.",
-        section="Model trained elsewhere",
-    ),
-    "policy": Param(
-        DEFAULT,
-        type="string",
-        enum=policy_names(Settings().policies),
-        title="Gate policy",
-        description="What the challenger must reach. guide: the training guide's figures, and skill. relative: skill "
-        "over the best simple baseline, no worse than the champion. Others come from the folder $BWPREDICT_POLICIES.",
-        section="Gate",
+        section="Advanced: model trained elsewhere",
     ),
     "gate_overrides": Param(
         {},
         **gate_overrides_schema(),
         title="Gate overrides",
-        section="Gate",
+        section="Advanced: gate",
+    ),
+    "approval_hours": Param(
+        12,
+        type=["null", "number"],
+        exclusiveMinimum=0,
+        maximum=24,
+        title="Hours to approve",
+        description="Without an answer by then, nothing is published.",
+        section="Advanced: gate",
     ),
     "force_bootstrap": Param(
         default=False,
-        type="boolean",
+        type=["null", "boolean"],
         title="Force bootstrap",
         description="Judge the challenger by the absolute checks alone, although there is a model in production.",
-        section="Gate",
+        section="Advanced: overrides",
     ),
     "accept_telemetry": Param(
         default=False,
-        type="boolean",
+        type=["null", "boolean"],
         title="Accept telemetry that fails validation",
         description="Train on the telemetry although it fails validation. The checks that failed stay on record.",
-        section="Gate",
+        section="Advanced: overrides",
     ),
     "override_reason": Param(
         None,
@@ -155,30 +179,7 @@ PARAMS = {
         title="Reason for an override",
         description="Required with a forced bootstrap and with accepted telemetry. The model card, the history and the "
         "provenance show it with your name.",
-        section="Gate",
-    ),
-    "human_approval": Param(
-        default=False,
-        type="boolean",
-        title="Human approval",
-        description="Before publishing, wait until a person approves (menu: Required Actions). No answer refuses.",
-        section="Gate",
-    ),
-    "approval_hours": Param(
-        12,
-        type="number",
-        exclusiveMinimum=0,
-        maximum=24,
-        title="Hours to approve",
-        description="Without an answer by then, nothing is published.",
-        section="Gate",
-    ),
-    "dry_run": Param(
-        default=False,
-        type="boolean",
-        title="Dry run",
-        description="Stop after the decision and publish nothing.",
-        section="Gate",
+        section="Advanced: overrides",
     ),
     "publish_past_months": PUBLISH_PAST_MONTHS,
 }
@@ -188,7 +189,8 @@ def retrain_dag(model: NamedModel) -> None:
     """The DAG of one model."""
     with DAG(
         dag_id=model.named("bandwidth_predictor_retrain"),
-        schedule=CronDataIntervalTimetable(model.schedule, timezone="UTC") if model.schedule else None,
+        dag_display_name=display_name("retrain", model.name),
+        schedule=UpcomingCronTimetable(model.schedule, timezone="UTC") if model.schedule else None,
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
@@ -211,8 +213,9 @@ def retrain_dag(model: NamedModel) -> None:
 
 
 def params_with_defaults(model: NamedModel) -> dict[str, Param]:
-    """The form, filled in as the model's entry says."""
+    """The form, filled in as the model's entry says, with the months of its telemetry."""
     params = {name: copy(param) for name, param in PARAMS.items()}
+    params["month"] = month_param(model.settings(Settings()).telemetry)
     for name in params.keys() & model.defaults.keys():
         params[name].value = model.defaults[name]
     return params

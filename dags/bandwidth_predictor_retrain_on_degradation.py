@@ -1,7 +1,8 @@
 """### Answer a degraded model with a retraining
 
 Runs when `bandwidth_predictor_monitor` sends the asset event `bandwidth_model_degraded`, and triggers
-`bandwidth_predictor_retrain` on the month of that day and the one before it. The gate decides as ever.
+`bandwidth_predictor_retrain` on the month of that day and the one before it. The gate decides as ever. The run is named
+after the day (`degraded__2026-11-04`), so a day is answered once, however often its event or this task comes.
 
 Paused until somebody unpauses it: then monitoring may start trainings by itself.
 """
@@ -10,19 +11,20 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset
-from bwpredict_airflow.default_args import TASK_DEFAULTS
+from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
 from bwpredict_airflow.notifier import AlertNotifier
 
 from bwpredict.config import Settings
 from bwpredict.pipeline.model_catalog import NamedModel, read_models
 
-MONTH_OF_THE_DAY = "{{ (triggering_asset_events.values() | first | last).extra['day'][:7] }}"
+DAY = "(triggering_asset_events.values() | first | last).extra['day']"
 
 
 def answering_dag(model: NamedModel) -> None:
     """The DAG of one model: one task, which triggers that model's retraining."""
     with DAG(
         dag_id=model.named("bandwidth_predictor_retrain_on_degradation"),
+        dag_display_name=display_name("retrain on degradation", model.name),
         schedule=[Asset(model.named("bandwidth_model_degraded"))],
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
@@ -38,10 +40,14 @@ def answering_dag(model: NamedModel) -> None:
         TriggerDagRunOperator(
             task_id="retrain",
             trigger_dag_id=model.named("bandwidth_predictor_retrain"),
-            conf={"month": MONTH_OF_THE_DAY, "history_months": 2},
+            trigger_run_id=f"degraded__{{{{ {DAY} }}}}",
+            skip_when_already_exists=True,
+            fail_when_dag_is_paused=True,
+            conf={"month": f"{{{{ {DAY}[:7] }}}}", "history_months": 2},
             execution_timeout=timedelta(minutes=10),
             doc_md="Trigger `bandwidth_predictor_retrain` with the month of the day on which the alarm began, "
-            "and one month before it.",
+            "and one month before it. Skipped where a run for that day is there already; red where the DAG is paused, "
+            "so that the run does not start when somebody unpauses it.",
         )
 
 

@@ -16,9 +16,9 @@ run's work area, `$BWPREDICT_WORK/<run id>/study/`.
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Param, dag, get_current_context, task
-from bwpredict_airflow.default_args import TASK_DEFAULTS
+from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
 from bwpredict_airflow.notifier import AlertNotifier
-from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, training_param
+from bwpredict_airflow.params import HISTORY_MONTHS, month_param, training_param
 from bwpredict_airflow.run_setup import plan_run
 from bwpredict_airflow.task_errors import one_line_errors, run_step
 
@@ -27,7 +27,7 @@ from bwpredict.pipeline import steps
 from bwpredict.workspace.references import Reference
 
 PARAMS = {
-    "month": MONTH,
+    "month": month_param(Settings().telemetry),
     "history_months": HISTORY_MONTHS,
     "trials": Param(
         20,
@@ -150,6 +150,7 @@ def propose(studies: list[dict[str, str]]) -> dict[str, str]:
 
 
 @dag(
+    dag_display_name=display_name("tune"),
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,

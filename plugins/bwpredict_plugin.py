@@ -9,6 +9,8 @@ from airflow.plugins_manager import AirflowPlugin
 from bwpredict_airflow import listeners
 from bwpredict_airflow.deadline import RunCreated
 from bwpredict_airflow.extra_links import LINKS, PREFIX
+from bwpredict_airflow.timetable import UpcomingCronTimetable
+from bwpredict_airflow.trigger_check import TriggerCheck
 
 Message = MutableMapping[str, Any]
 
@@ -28,10 +30,12 @@ class BandwidthModelsPlugin(AirflowPlugin):
     name = "bandwidth_models"
     listeners = [listeners]
     deadline_references = [RunCreated]
+    timetables = [UpcomingCronTimetable]
     operator_extra_links = list(LINKS)
     fastapi_apps = [{"app": pages, "url_prefix": PREFIX, "name": "Bandwidth models"}]
+    fastapi_root_middlewares = [{"middleware": TriggerCheck, "args": [], "kwargs": {}, "name": "Trigger check"}]
     external_views = [
-        {"name": "Bandwidth models", "href": f"{PREFIX}/", "destination": "nav", "url_route": "bandwidth-models"},
+        {"name": "Models", "href": f"{PREFIX}/", "destination": "nav", "url_route": "bandwidth-models"},
         {
             "name": "Bandwidth models",
             "href": f"{PREFIX}/dags/{{DAG_ID}}",

@@ -134,6 +134,19 @@ def run_dag(dag: DAG, run: Run, progress: Progress) -> None:
     run.run_id = ended.run_id
     run.states = {ti.task_id: str(ti.state) for ti in ended.get_task_instances()}
     run.seconds = progress.seconds[run.run_id]
+    write_note(ended.id)
+
+
+def write_note(number: int) -> None:
+    """The verdict as the run's note, which a scheduler writes by itself."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from bwpredict_airflow import listeners
+
+    with create_session() as session:
+        ended = session.get(DagRun, number)
+        if ended is not None:
+            listeners.write_note(ended, session)
 
 
 def report(console: Console, generated: float, total: float) -> None:

@@ -39,7 +39,8 @@ passwords = json.loads(file.read_text()) if file.exists() else {}
 print(f"""
 Airflow    {environment['AIRFLOW__API__BASE_URL']}   user admin, password {passwords.get('admin', 'as you set it')}
            (from {file})
-The DAG    bandwidth_predictor_retrain: unpause it and the last month is retrained, or press Trigger and name a month
+The DAG    bandwidth_predictor_retrain: press Trigger and choose a month. Unpausing it starts nothing by itself; then
+           it retrains each month once that is over.
 Telemetry  {environment['BWPREDICT_TELEMETRY']}
 Registry   {environment['BWPREDICT_REGISTRY']}
 Runs       {environment['BWPREDICT_WORK']}""")
@@ -68,7 +69,9 @@ fi
 echo "Starting Airflow (half a minute); its log is $log"
 mkdir -p "$AIRFLOW_HOME"
 prepare_airflow >"$log" 2>&1
-setsid airflow standalone >>"$log" 2>&1 &
+# Not `airflow standalone`: its log servers listen on all interfaces, and here every log is a local file.
+setsid bash -c 'airflow dag-processor & airflow scheduler --skip-serve-logs & airflow triggerer --skip-serve-logs &
+    airflow api-server & wait -n; exit 1' >>"$log" 2>&1 &
 airflow_pid=$!
 echo "$airflow_pid" >"$pid_file"
 trap stop EXIT

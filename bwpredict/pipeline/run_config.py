@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import difflib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +28,8 @@ POLICY_PARAM = "policy"
 OVERRIDES_PARAM = "gate_overrides"
 CHALLENGER_PARAM = "challenger_model"
 STATED_PARAMS = ("trained_through", "trained_on")
+KNOWN_PARAMS = frozenset({"month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, REASON_PARAM, CHALLENGER_PARAM})
+KNOWN_PARAMS = KNOWN_PARAMS.union(TRAINING_PARAMS, RUN_PARAMS, STATED_PARAMS)
 _NAMES_OF_A_POLICY = ("name", "version")
 
 
@@ -64,11 +66,7 @@ def run_config(
             consumer rules that cannot be used.
         ModelError: the challenger may not be loaded, or does not keep the contract.
     """
-    known = {"month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, REASON_PARAM}
-    known |= {*TRAINING_PARAMS, *RUN_PARAMS, CHALLENGER_PARAM, *STATED_PARAMS}
-    unknown = sorted(set(params) - known)
-    if unknown:
-        raise ConfigError(f"params: {unknown[0]}: no such param.")
+    require_known(params)
     reason = _override_reason(params)
     hyperparameters, source = config_files.resolve(params.get(TRAINING_FILE_PARAM) or "", settings.registry)
     hyperparameters = model.training | hyperparameters
@@ -117,6 +115,14 @@ def _imported(params: Mapping[str, Any], run: RunConfig, path: Path | None) -> I
     return found
 
 
+def require_known(params: Mapping[str, Any], *others: str) -> None:
+    """Refuse a param that is neither in `KNOWN_PARAMS` nor in `others`. Raises ConfigError, with the closest name."""
+    known = KNOWN_PARAMS.union(others)
+    for name in sorted(set(params) - known):
+        close = difflib.get_close_matches(name, known, n=1)
+        raise ConfigError(f"params: {name}: no such param." + (f" Did you mean {close[0]}?" if close else ""))
+
+
 def _override_reason(params: Mapping[str, Any]) -> str:
     reason = " ".join(str(params.get(REASON_PARAM) or "").split())
     overrides = [name for name in OVERRIDE_PARAMS if params.get(name)]
@@ -151,9 +157,7 @@ def gate_overrides_schema() -> dict[str, Any]:
         },
         "additionalProperties": False,
         "description": "Thresholds that replace those of the policy, for this run alone, such as"
-        ' {"minimum_skill": 0.05}; the decision names every one of them. There are, with their defaults: '
-        + ", ".join(f"{name} {json.dumps(field['default'])}" for name, field in thresholds.items())
-        + ".",
+        ' {"minimum_skill": 0.05}. The decision names every one of them; docs/policies.md lists all.',
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from bwpredict.config import Pruner, RunConfig, Settings
 from bwpredict.documents import read_document, write_document
-from bwpredict.errors import GateRejected, ValidationFailed
+from bwpredict.errors import ConflictError, GateRejected, ValidationFailed
 from bwpredict.registry.layout import DECISION_NAME, PROFILE_NAME, metadata_name, onnx_name, stream_onnx_name
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import write_atomically
@@ -234,9 +234,11 @@ def publish(decision: Reference) -> Reference:
 
     Raises:
         GateRejected: the decision is a rejection, or the run is a dry run.
+        AlreadyPublishedError: another run published a model of the same month meanwhile, or the same model.
         ConflictError: production is no longer the champion that the decision was about.
     """
     from bwpredict.gate.overrides import publication_reason
+    from bwpredict.pipeline import twins
     from bwpredict.provenance.record import record
     from bwpredict.registry.publish import publish as publish_version
 
@@ -249,17 +251,23 @@ def publish(decision: Reference) -> Reference:
             )
         approval = read_document(area / APPROVAL, "approval") if (area / APPROVAL).is_file() else None
         record(area, run.version, Settings())
-        production = publish_version(
-            open_store(run.registry),
-            area,
-            run.version,
-            document,
-            month=run.month,
-            promoted_by=f"run {run.run_id}",
-            reason=publication_reason(document, approval),
-            now=datetime.now(UTC),
-            allow_older=run.publish_past_months,
-        )
+        store, champion = open_store(run.registry), document["champion_version"]
+        twins.require_no_twin(store, area, run, champion)
+        try:
+            production = publish_version(
+                store,
+                area,
+                run.version,
+                document,
+                month=run.month,
+                promoted_by=f"run {run.run_id}",
+                reason=publication_reason(document, approval),
+                now=datetime.now(UTC),
+                allow_older=run.publish_past_months,
+            )
+        except ConflictError:
+            twins.refuse_if_overtaken(store, run, champion)
+            raise
         write_document(area / PUBLICATION, "production", production.document)
         logger.info("%s is in production at %s", production.version, run.registry)
         return make_reference(area / PUBLICATION)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from bwpredict.errors import ConfigError
 
@@ -33,6 +35,19 @@ def month_window(month: str, history_months: int = 1) -> tuple[datetime, datetim
 def month_of(instant: datetime) -> str:
     """The month ("YYYY-MM") that holds this UTC instant."""
     return f"{instant:%Y-%m}"
+
+
+def months_in_folder(telemetry: str) -> list[str]:
+    """The months that a folder of telemetry has partitions of (`date=YYYY-MM-DD`), the latest first; opens no file.
+
+    Empty where there are none, where the folder cannot be read, and for any other store: that would take a request.
+    """
+    if "://" in telemetry:
+        return []
+    with suppress(OSError):
+        found = (re.fullmatch(r"date=(\d{4}-(?:0[1-9]|1[0-2]))-\d\d", path.name) for path in Path(telemetry).iterdir())
+        return sorted({match[1] for match in found if match}, reverse=True)
+    return []
 
 
 def _first_day(months_since_year_0: int) -> datetime:

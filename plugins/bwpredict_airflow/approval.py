@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+APPROVAL_PARAMS = ("human_approval", "approval_hours")
+_DEFAULT_HOURS = 12
+
+
 def params_of_the_run(params: Mapping[str, Any]) -> dict[str, Any]:
     """What the run itself is to know: all that the form asks, but for what only the approval is about."""
-    return {name: value for name, value in params.items() if name not in ("human_approval", "approval_hours")}
+    return {name: value for name, value in params.items() if name not in APPROVAL_PARAMS}
 
 
 class Approval(ApprovalOperator):
@@ -46,7 +50,7 @@ class Approval(ApprovalOperator):
         with one_line_errors():
             summary = local_file(Reference(**self.decision), SUMMARY)
         self.body = summary.read_text("utf-8")
-        self.response_timeout = timedelta(hours=params["approval_hours"])
+        self.response_timeout = timedelta(hours=params["approval_hours"] or _DEFAULT_HOURS)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:  # noqa: ARG002 - Airflow's signature

@@ -21,6 +21,7 @@ from bwpredict.store.factory import open_store
 from bwpredict.workspace import areas
 from bwpredict.workspace.artifacts import MODEL_CARD, VALIDATION, VALIDATION_RESULT
 from bwpredict_airflow.extra_links import run_page
+from bwpredict_airflow.unpausing import was_skipped
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -52,12 +53,13 @@ class AlertNotifier(_Notifier):
 class RecoveryNotifier(_Notifier):
     """Tells the people on call that a DAG they were alerted about is well again, or that production stays and stays.
 
-    Put it on the DAG. A dry run shows nothing about publishing, so it is no recovery.
+    Put it on the DAG. A dry run shows nothing about publishing, so it is no recovery, nor is a run that was skipped.
     """
 
     def notify(self, context: Context) -> None:
         """Send the good news if there was an alert before; count the runs in which production stayed."""
-        if context.get("params", {}).get("dry_run"):
+        run = context.get("dag_run")
+        if context.get("params", {}).get("dry_run") or (run and was_skipped(run.note, run.clear_number)):
             return
         settings, now = settings_of(context), datetime.now(UTC)
         dag_id, run_id = context["dag"].dag_id, context["run_id"]

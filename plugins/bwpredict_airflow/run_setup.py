@@ -22,7 +22,7 @@ def plan_run(params: Mapping[str, Any], settings: Settings, model: NamedModel = 
     run = get_current_context()["dag_run"]
     with one_line_errors():
         config = run_config(
-            params,
+            {name: value for name, value in params.items() if value is not None},
             run_id=run.run_id,
             interval_start=run.data_interval_start,
             run_after=run.run_after,

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import ExceptionRetryPolicy, RetryRule
+from airflow.sdk import ExceptionRetryPolicy, RetryRule, get_current_context
 from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowSkipException
 
-from bwpredict.errors import BwPredictError, GateRejected, OvertakenError, StoreUnreachableError, UnknownOutcomeError
+from bwpredict.errors import (
+    AlreadyPublishedError,
+    BwPredictError,
+    GateRejected,
+    OvertakenError,
+    StoreUnreachableError,
+    UnknownOutcomeError,
+)
 
 if TYPE_CHECKING:
     from bwpredict.workspace.references import Reference
@@ -26,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 DECISION_KEY = "decision"
 """XCom of the task `decide`: outcome and reason."""
+REASON_KEY = "reason"
+"""XCom of a task that stopped, or that published nothing: why, for the run's note."""
 _PASSING = (StoreUnreachableError, UnknownOutcomeError, OvertakenError)
 
 
@@ -78,7 +87,7 @@ def skip_unless_to_publish(context: Mapping[str, Any]) -> None:
     if reason := reason_to_keep(context):
         raise AirflowSkipException(reason)
     if kind := skip_publish_reason(context):
-        raise AirflowSkipException(f"This is a {kind}: the challenger passed, and nothing was published.")
+        skip(f"This is a {kind}: the challenger passed, and nothing was published.")
 
 
 def skip_publish_reason(context: Mapping[str, Any]) -> str | None:
@@ -104,9 +113,24 @@ def one_line_errors() -> Iterator[None]:
     Raises:
         Stopped: for good.
         Interrupted: worth another try.
+        AirflowSkipException: another run published the month's model.
     """
     try:
         yield
+    except AlreadyPublishedError as error:
+        skip(str(error))
     except BwPredictError as error:
         logger.error("%s", error)
+        _push_reason(str(error))
         raise (Interrupted if isinstance(error, _PASSING) else Stopped)(error) from None
+
+
+def skip(reason: str) -> NoReturn:
+    """Skip the task and leave the reason for the run's note. Raises AirflowSkipException."""
+    _push_reason(reason)
+    raise AirflowSkipException(reason)
+
+
+def _push_reason(reason: str) -> None:
+    with suppress(RuntimeError):  # outside a task there is no run to note it on
+        get_current_context()["ti"].xcom_push(REASON_KEY, reason)

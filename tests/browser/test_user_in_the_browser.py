@@ -31,6 +31,7 @@ def airflow(tmp_path_factory):
     root = tmp_path_factory.mktemp("browser")
     for start in ("2026-08-01", "2026-09-01"):
         write_partitioned(FleetConfig(links=3, days=10, start=start, seed=5), root / "telemetry")
+    (root / "telemetry" / "date=2031-01-01").mkdir()  # a month that the form offers, and nothing is in it
     (root / "policies").mkdir()
     (root / "policies" / "lenient.yaml").write_text(yaml.safe_dump(LENIENT_POLICY))
     model = {"name": "default", "schedule": None, "training": SMALL_TRAINING}
@@ -70,18 +71,17 @@ def page(airflow):
 
 
 def trigger(page, *, month, policy, **numbers):
-    """Fill in Airflow's own form section by section, press the button, and return the id of the run it leads to."""
+    """Fill in Airflow's own form from top to bottom, press the button, and return the id of the run it leads to."""
     page.goto(DAG)
     page.get_by_role("button", name="Trigger").first.click()
-    page.get_by_role("button", name="Telemetry", exact=True).click()
-    page.locator("[name=element_month]").fill(month)
-    page.get_by_role("button", name="Training", exact=True).click()
+    for name, value in (("month", month), ("policy", policy)):
+        choice = page.locator(f"#element_{name} input[role=combobox]")
+        choice.fill(value)
+        choice.press("Enter")
+    if numbers:
+        page.get_by_role("button", name="Advanced: training", exact=True).click()
     for name, number in numbers.items():
         page.locator(f"[name=element_{name}]").fill(str(number))
-    page.get_by_role("button", name="Gate", exact=True).click()
-    choice = page.locator("#element_policy input[role=combobox]")
-    choice.fill(policy)
-    choice.press("Enter")
     page.get_by_test_id("trigger-dag-submit").click()
     page.wait_for_url(re.compile("/runs/"))
     return re.search(r"/runs/([^/?]+)", page.url)[1]
@@ -95,9 +95,21 @@ def watch(page, state, note):
     page.get_by_text(note).first.wait_for()
 
 
+def test_the_form_shows_the_months_first_and_marks_no_field_with_a_default_as_required(page):
+    page.goto(DAG)
+    page.get_by_role("button", name="Trigger").first.click()
+    month = page.locator("#element_month input[role=combobox]")
+    month.wait_for()
+    labels = page.locator("label[for^=element_]:visible").all_inner_texts()
+    assert [label.strip() for label in labels] == ["Month", "Dry run", "Gate policy", "Human approval"]
+    month.click()
+    page.get_by_role("option", name="The last month that is over").wait_for()
+    assert page.get_by_role("option").all_inner_texts()[1:] == ["2031-01", "2026-09", "2026-08"]
+
+
 def test_a_run_that_the_user_triggers_turns_red_before_his_eyes_and_its_pages_say_why(airflow, page):
     run = trigger(page, month="2031-01", policy="guide")
-    watch(page, "Failed", "Stopped at pull; its log ends with the reason.")
+    watch(page, "Failed", re.compile("Stopped at pull: .*2031-01"))
     assert run_of(airflow, run)["conf"]["month"] == "2031-01"
     page.goto(f"{DAG}/runs/{run}/plugin/bandwidth-verdict")
     page.frame_locator("iframe").get_by_text("Run for 2031-01").wait_for()
@@ -128,7 +140,7 @@ def test_the_report_opens_from_the_page_of_the_task_that_decided(airflow, page, 
 def test_the_navigation_leads_to_the_models_and_a_rollback_is_two_clicks_and_a_reason(page, store):
     first, second = [made.version for made in read_history(store)]
     page.goto("/")
-    page.get_by_role("link", name="Bandwidth models").first.click()
+    page.get_by_role("link", name="Models").first.click()
     frame = page.frame_locator("iframe")
     frame.get_by_role("link", name=second).first.wait_for()
     frame.get_by_role("link", name="Roll back…").click()

@@ -33,7 +33,7 @@ def describe(dag) -> dict:
         "file": Path(dag.fileloc).stem,
         "doc": dag.doc_md,
         "timetable": type(dag.timetable).__name__,
-        "cron": getattr(dag.timetable, "expression", None),
+        "cron": getattr(dag.timetable, "summary", None),
         "catchup": dag.catchup,
         "max_active_runs": dag.max_active_runs,
         "run_timeout_s": dag.dagrun_timeout.total_seconds(),
@@ -75,6 +75,7 @@ def describe_task(task) -> dict:
         "priority": [task.priority_weight, str(getattr(task.weight_rule, "value", task.weight_rule))],
         "mapped": task.is_mapped,
         "links": sorted(link.name for link in task.operator_extra_links),
+        "triggers": {"run_id": task.trigger_run_id, "conf": task.conf} if hasattr(task, "trigger_run_id") else None,
         "outlets": [outlet.name for outlet in task.outlets],
         "alerts": [type(callback).__name__ for callback in as_list(task.on_failure_callback)],
     }

@@ -41,6 +41,7 @@ def main() -> None:
     for start in ("2026-08-01", "2026-09-01", "2026-10-01"):
         write_partitioned(FleetConfig(links=3, days=10, start=start, seed=5), telemetry)
     write_partitioned(FleetConfig(links=3, days=8, start="2026-11-01", seed=5), telemetry)  # three test days
+    (telemetry / "date=2031-01-01").mkdir()  # the form offers the month, and there is nothing in it
     inject(telemetry, "impossible_values", ["2026-10-04"])
     dag = in_one_process(DagBag(DAGS_FOLDER).dags["bandwidth_predictor_retrain"])
     ANSWER.write_text(json.dumps({name: run(dag, name, conf) for name, conf in SCENARIOS.items()}))

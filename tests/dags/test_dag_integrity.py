@@ -42,7 +42,7 @@ def test_the_dag_is_named_after_its_file_and_documented(dag):
 
 
 def test_it_runs_once_for_each_month_with_the_month_as_its_data_interval(dag):
-    assert (dag["timetable"], dag["cron"]) == ("CronDataIntervalTimetable", "0 0 1 * *")
+    assert (dag["timetable"], dag["cron"]) == ("UpcomingCronTimetable", "0 0 1 * *")
     assert dag["catchup"] is False
     assert dag["max_active_runs"] == 1
 
@@ -84,7 +84,41 @@ def test_only_publishing_announces_a_new_model(tasks):
     }
 
 
-def test_the_form_has_every_param_with_title_help_type_and_section(dag):
+def test_the_form_shows_what_everybody_needs_and_folds_the_rest_away(dag):
+    sections = {name: param["schema"].get("section", "") for name, param in dag["params"].items()}
+    shown = [name for name, section in sections.items() if not section]
+    assert shown == list(sections)[:4] == ["month", "dry_run", "policy", "human_approval"]
+    assert all(section.startswith("Advanced: ") for section in sections.values() if section)
+
+
+def test_no_field_that_has_a_default_is_marked_as_required(dag):
+    types = {name: param["schema"]["type"] for name, param in dag["params"].items()}
+    assert [name for name, kind in types.items() if "null" not in kind] == ["gate_overrides"]
+
+
+def test_the_form_offers_the_months_that_are_there_the_latest_first(airflow, tmp_path):
+    for day in ("2026-08-31", "2026-10-01", "2026-10-02", "not-a-day"):
+        (tmp_path / f"date={day}").mkdir()
+    facts = airflow.json_of("describe_dags.py", BWPREDICT_TELEMETRY=str(tmp_path))
+    for dag_id in ("bandwidth_predictor_retrain", "bandwidth_predictor_tune"):
+        month = facts["dags"][dag_id]["params"]["month"]
+        assert month["value"] is None
+        assert month["schema"]["enum"] == [None, "2026-10", "2026-08"]
+        assert month["schema"]["values_display"]["null"] == "The last month that is over"
+
+
+@pytest.mark.parametrize("telemetry", ["s3://bucket/telemetry", "/no/such/folder"])
+def test_where_the_months_are_not_at_hand_the_form_takes_any_and_suggests_the_latest(airflow, telemetry):
+    facts = airflow.json_of("describe_dags.py", BWPREDICT_TELEMETRY=telemetry)
+    assert facts["import_errors"] == {}
+    assert facts["heavy_modules"] == []
+    month = facts["dags"]["bandwidth_predictor_retrain"]["params"]["month"]
+    assert "enum" not in month["schema"]
+    assert len(month["schema"]["examples"]) == 12
+    assert "YYYY-MM" in month["description"]
+
+
+def test_the_form_has_every_param_with_title_help_and_type(dag):
     assert set(dag["params"]) == {
         *("month", "history_months", "architecture", "epochs", "windows_per_epoch", "seed", "training_config"),
         *("policy", "gate_overrides", "force_bootstrap", "accept_telemetry", "override_reason", "dry_run"),
@@ -93,7 +127,7 @@ def test_the_form_has_every_param_with_title_help_type_and_section(dag):
     }
     for param in dag["params"].values():
         assert len(param["description"]) > 20
-        assert {"type", "title", "section"} <= set(param["schema"])
+        assert {"type", "title"} <= set(param["schema"])
 
 
 @pytest.mark.parametrize(
@@ -169,8 +203,9 @@ def test_the_dag_of_the_default_model_is_the_same_whatever_other_models_there_ar
 
 def test_a_model_has_its_own_schedule_form_defaults_and_asset(several, dag):
     model = several["dags"]["bandwidth_predictor_retrain__eu-west"]
-    assert (model["timetable"], model["cron"]) == ("CronDataIntervalTimetable", "0 3 2 * *")
+    assert (model["timetable"], model["cron"]) == ("UpcomingCronTimetable", "0 3 2 * *")
     different = {"policy": "relative", "history_months": 3, "epochs": 7}
+    assert "examples" in model["params"]["month"]["schema"]
     for name, param in model["params"].items():
         assert param["value"] == different.get(name, dag["params"][name]["value"])
         assert param["schema"] == dag["params"][name]["schema"]

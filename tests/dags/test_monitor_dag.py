@@ -23,7 +23,7 @@ def watch(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_it_runs_every_day_and_only_its_last_task_announces(watch):
-    assert (watch["timetable"], watch["cron"], watch["catchup"]) == ("CronDataIntervalTimetable", "0 2 * * *", False)
+    assert (watch["timetable"], watch["cron"], watch["catchup"]) == ("UpcomingCronTimetable", "0 2 * * *", False)
     assert [task["id"] for task in watch["tasks"]] == TASKS
     assert [task["outlets"] for task in watch["tasks"]] == [[], [], ["bandwidth_model_degraded"]]
     assert all(task["alerts"] == ["AlertNotifier"] and len(task["doc"]) > 40 for task in watch["tasks"])
@@ -70,12 +70,16 @@ def test_a_day_without_telemetry_is_red_and_told(ended):
     assert "Traceback" not in Path(runs["no_telemetry"]["log"]).read_text()
 
 
-def test_the_answer_retrains_on_the_month_of_the_alarm():
-    """The template, on what Airflow gives it: for each asset the list of its events."""
-    source = Path(__file__).parents[2] / "dags" / "bandwidth_predictor_retrain_on_degradation.py"
-    template = source.read_text().split('MONTH_OF_THE_DAY = "')[1].split('"\n')[0]
+def test_the_answer_retrains_on_the_month_of_the_alarm_in_a_run_named_after_the_day(facts):
+    """The templates, on what Airflow gives them: for each asset the list of its events."""
+    (task,) = facts["dags"][ANSWER]["tasks"]
     events = {"asset": [Event("2026-10-31"), Event("2026-11-04")]}
-    assert Environment(autoescape=True).from_string(template).render(triggering_asset_events=events) == "2026-11"
+
+    def rendered(template: str) -> str:
+        return Environment(autoescape=True).from_string(template).render(triggering_asset_events=events)
+
+    assert rendered(task["triggers"]["conf"]["month"]) == "2026-11"
+    assert rendered(task["triggers"]["run_id"]) == "degraded__2026-11-04"
 
 
 class Event:
@@ -93,7 +97,7 @@ def test_the_scheduler_answers_the_event_of_a_sustained_drop_with_a_retraining_o
     program = [sys.executable, str(Path(__file__).with_name("degraded_model.py"))]
     day = subprocess.run(program, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]
     with running_airflow(tmp_path, "standalone", AIRFLOW__CORE__PARALLELISM="2") as server:
-        for dag in (MONITOR, ANSWER):
+        for dag in (MONITOR, ANSWER, "bandwidth_predictor_retrain"):
             server.api("PATCH", f"/dags/{dag}", {"is_paused": False})
         asked = server.api("POST", f"/dags/{MONITOR}/dagRuns", {"logical_date": None, "conf": {"day": day}}).json
         assert wait_for_run(server, asked["dag_run_id"], MONITOR)["state"] == "success"
@@ -101,6 +105,7 @@ def test_the_scheduler_answers_the_event_of_a_sustained_drop_with_a_retraining_o
         assert answer["run_type"] == "asset_triggered"
         assert wait_for_run(server, answer["dag_run_id"], ANSWER)["state"] == "success"
         (retraining,) = runs_of(server, "bandwidth_predictor_retrain")
+        assert retraining["dag_run_id"] == f"degraded__{day}"
         assert retraining["conf"] == {"month": day[:7], "history_months": 2}
 
 

@@ -82,7 +82,9 @@ JSON = {"Content-Type": "application/json"}
 
 
 @contextmanager
-def running_airflow(root: Path, command: str = "api-server", **environment: str) -> Iterator[AirflowServer]:
+def running_airflow(
+    root: Path, command: str = "api-server", *, further_schedulers: int = 0, **environment: str
+) -> Iterator[AirflowServer]:
     """`airflow api-server`, or `standalone` for all parts, in the environment of `make up`; ended with its group."""
     server = AirflowServer(root, _free_port())
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "BWPREDICT"))}
@@ -95,7 +97,8 @@ def running_airflow(root: Path, command: str = "api-server", **environment: str)
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
         **environment,
     }
-    script = f". scripts/airflow-env.sh; prepare_airflow; airflow dags reserialize; exec airflow {command}"
+    schedulers = "airflow scheduler --skip-serve-logs & " * further_schedulers
+    script = f". scripts/airflow-env.sh; prepare_airflow; airflow dags reserialize; {schedulers} exec airflow {command}"
     log = root / "airflow.log"
     with log.open("w") as output:
         process = subprocess.Popen(

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -206,6 +207,27 @@ def create_database(stack: Stack) -> None:
     environment = {"PGPASSWORD": variables["POSTGRES_PASSWORD"], "PATH": os.environ["PATH"]}
     command = [postgres_program("createdb"), *where, variables["POSTGRES_DB"]]
     wait_for("the database", lambda: subprocess.run(command, env=environment, check=False).returncode == 0)
+
+
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """An empty database of its own; gives its address as SQLAlchemy takes it."""
+    user, (port,) = ordinary_user(), free_ports(1)
+    with tempfile.TemporaryDirectory(prefix="bwpredict-postgres-") as folder:
+        home, environment = Path(folder), {"LANG": "C.UTF-8", "PATH": os.environ["PATH"]}
+        if user:
+            shutil.chown(home, user)
+        run_once([postgres_program("initdb"), "-D", f"{home}/data", "-U", "airflow", "-A", "trust"], environment, user)
+        place = ["-D", f"{home}/data", "-p", str(port), "-k", str(home), "-c", "listen_addresses=127.0.0.1"]
+        command = [postgres_program("postgres"), *place]
+        service = Service("postgres", command, environment, home, user, signal.SIGINT)
+        service.start()
+        try:
+            made = [postgres_program("createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "airflow", "airflow"]
+            wait_for("the database", lambda: subprocess.run(made, check=False).returncode == 0)
+            yield f"postgresql+psycopg2://airflow@127.0.0.1:{port}/airflow"
+        finally:
+            service.stop()
 
 
 def add_redis(stack: Stack) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from published_versions import published_month, published_months
@@ -19,11 +21,22 @@ ACTING = ("promote", "rollback", "retrain")
 
 
 def test_every_page_and_action_refuses_the_anonymous(site):
-    for path in ("/bandwidth-models/", "/bandwidth-models/static/style.css", *(PAGES + path for path in READING)):
+    for path in ("/bandwidth-models/", *(PAGES + path for path in READING)):
         assert site.server.get(path).status == 401, path
     for action in ACTING:
         assert site.server.get(f"{PAGES}/{action}").status == 401
         assert site.server.post_form(f"{PAGES}/{action}", None, {"reason": "because"}).status == 401
+
+
+def test_the_anonymous_are_asked_to_sign_in_on_a_page_that_looks_like_the_others(site):
+    shown = site.server.get(f"{PAGES}/")
+    assert "<h1>Please sign in</h1>" in shown.text
+    (style,) = re.findall(r'rel="stylesheet" href="([^"]+)"', shown.text)
+    assert site.server.get(style).status == 200
+    (sign_in,) = re.findall(r'href="(/api/v2/auth/login[^"]+)"', shown.text)
+    led = site.server.get(sign_in)
+    assert (led.status, "login" in led.headers["location"]) == (307, True)
+    assert quote(f"{PAGES}/", safe="") in led.headers["location"]
 
 
 def test_a_viewer_sees_everything_and_is_offered_nothing(site, three_versions):
@@ -38,7 +51,9 @@ def test_a_viewer_cannot_act_even_with_a_form_of_his_own(site, three_versions):
     before = site.history
     forms = {"expected": three_versions[-1], "version": three_versions[0], "reason": "because"}
     for action in ACTING:
-        assert site.server.get(f"{PAGES}/{action}?version={three_versions[0]}", "view").status == 403
+        refused = site.server.get(f"{PAGES}/{action}?version={three_versions[0]}", "view")
+        needed = "create runs of" if action == "retrain" else "edit"
+        assert (refused.status, f"permission to {needed} the DAG" in refused.text) == (403, True)
         assert site.server.post_form(f"{PAGES}/{action}", "view", forms).status == 403
     assert site.history == before
 
@@ -206,7 +221,7 @@ def test_airflow_shows_the_pages_in_the_navigation_and_on_dags_and_runs(site):
     plugins = site.server.api("GET", "/plugins").json["plugins"]
     views = next(plugin["external_views"] for plugin in plugins if plugin["name"] == "bandwidth_models")
     assert {(view["name"], view["destination"]) for view in views} == {
-        ("Bandwidth models", "nav"),
+        ("Models", "nav"),
         ("Bandwidth models", "dag"),
         ("Verdict", "dag_run"),
     }

@@ -50,17 +50,18 @@ ModelContextDep = Annotated[ModelContext, Depends(find_model_context)]
 
 def may_read(request: Request, user: GetUserDep, here: ModelContextDep) -> None:
     """Whoever sees the DAG. Raises HTTPException."""
-    requires_access_dag("GET", param_dag_id=here.dag_id)(request, user)
+    _require(requires_access_dag("GET", param_dag_id=here.dag_id), request, user, f"read the DAG {here.dag_id}")
 
 
 def may_promote(request: Request, user: GetUserDep, here: ModelContextDep) -> None:
     """Whoever may change the DAG. Raises HTTPException."""
-    requires_access_dag("PUT", param_dag_id=here.dag_id)(request, user)
+    _require(requires_access_dag("PUT", param_dag_id=here.dag_id), request, user, f"edit the DAG {here.dag_id}")
 
 
 def may_retrain(request: Request, user: GetUserDep, here: ModelContextDep) -> None:
     """Whoever may make a run of the DAG. Raises HTTPException."""
-    requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=here.dag_id)(request, user)
+    required = requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=here.dag_id)
+    _require(required, request, user, f"create runs of the DAG {here.dag_id}")
 
 
 def allowed(request: Request, user: BaseUser, here: ModelContext) -> dict[str, bool]:
@@ -92,6 +93,17 @@ def require_own_form(request: Request, user: GetUserDep, token: Annotated[str, F
         raise HTTPException(
             status.HTTP_403_FORBIDDEN, "The form is too old or not yours; open it again. Nothing was done."
         )
+
+
+def _require(required: Callable[[Request, BaseUser], None], request: Request, user: BaseUser, what: str) -> None:
+    """Ask Airflow's auth manager; a refusal names the permission."""
+    try:
+        required(request, user)
+    except HTTPException as refused:
+        if refused.status_code != status.HTTP_403_FORBIDDEN:
+            raise
+        sentence = f"This needs the permission to {what}; an administrator of Airflow can give it to you."
+        raise HTTPException(status.HTTP_403_FORBIDDEN, sentence) from refused
 
 
 def _from_our_own_page(request: Request) -> bool:

@@ -1,4 +1,4 @@
-"""The pages: one function for each address. All of them ask Airflow who is there; nothing is open to the anonymous.
+"""The pages: one function for each address. All of them ask Airflow who is there; the anonymous get the style sheet.
 
 What a page shows is read within a bounded time, so that a registry that is down costs a sentence and not a wait.
 """
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from http import HTTPStatus
 from itertools import groupby
 from operator import attrgetter
 from typing import Annotated, TypeVar
@@ -42,7 +43,7 @@ from bwpredict.registry_views.version_diff import differences
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
 from bwpredict.workspace.areas import newest_areas
-from bwpredict_airflow.extra_links import model_page, run_page
+from bwpredict_airflow.extra_links import PREFIX, model_page, run_page
 from bwpredict_airflow.webapp import actions, render
 from bwpredict_airflow.webapp.access import (
     RETRAIN_DAG,
@@ -78,12 +79,15 @@ _readers = ThreadPoolExecutor(16, thread_name_prefix="bandwidth-models")
 Reason = Annotated[str, Form(min_length=3, max_length=500)]
 pages = APIRouter(prefix="/of/{model}", dependencies=[Depends(get_user), Depends(may_read)])
 front = APIRouter(dependencies=[Depends(get_user)])
+look = APIRouter()
+"""The style sheet and the script, which the page that asks to sign in needs too."""
 
 
 @cache
 def application() -> FastAPI:
     """All pages and actions."""
     made = FastAPI(title="Bandwidth models", openapi_url=None, docs_url=None, redoc_url=None)
+    made.include_router(look)
     made.include_router(front)
     made.include_router(pages)
     made.add_exception_handler(BwPredictError, _explained)
@@ -305,7 +309,7 @@ async def show_triggered(here: ModelContextDep, run_id: str) -> Response:
     return render.render_page(here.model, "triggered.html", run_id=run_id, dag_id=here.dag_id)
 
 
-@front.get("/static/{name}")
+@look.get("/static/{name}")
 async def show_static(name: str) -> Response:
     """The style sheet and the script of these pages."""
     if name not in render.STATIC:
@@ -361,8 +365,10 @@ def _not_ours(dag_id: str) -> Response:
     )
 
 
-async def _explained(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI passes both
+async def _explained(request: Request, error: Exception) -> Response:
     """Every error as a page with one sentence, and with its status."""
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.UNAUTHORIZED:
+        return _sign_in(request)
     if isinstance(error, HTTPException):
         status, sentence = error.status_code, str(error.detail)
     elif isinstance(error, RequestValidationError):
@@ -372,3 +378,16 @@ async def _explained(request: Request, error: Exception) -> Response:  # noqa: A
         status = next(code for kind, code in _STATUS if isinstance(error, kind))
         sentence = str(error)
     return render.render_page("", "error.html", status=status, title=f"Nothing was done ({status})", sentence=sentence)
+
+
+def _sign_in(request: Request) -> Response:
+    """The page for somebody whom Airflow does not know, with the way in and back."""
+    back = request.url.path if request.method == "GET" else f"{PREFIX}/"
+    return render.render_page(
+        "",
+        "error.html",
+        status=HTTPStatus.UNAUTHORIZED,
+        title="Please sign in",
+        sentence="These pages are for people who are signed in to Airflow.",
+        sign_in=f"/api/v2/auth/login?next={quote(back, safe='/')}",
+    )
