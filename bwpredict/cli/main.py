@@ -16,6 +16,7 @@ from bwpredict.cli.commands.backtest import backtest
 from bwpredict.cli.commands.canary import canary
 from bwpredict.cli.commands.decide import decide
 from bwpredict.cli.commands.exporter import exporter
+from bwpredict.cli.commands.forecast import forecast
 from bwpredict.cli.commands.generate import generate
 from bwpredict.cli.commands.monitor import monitor
 from bwpredict.cli.commands.predict import predict
@@ -42,7 +43,7 @@ app = typer.Typer(
 for command in (
     *(generate, train, retrain, decide, backtest),
     *(registry.status, registry.promote, registry.rollback, registry.gc, registry.verify),
-    *(pull, predict, exporter, canary, monitor),
+    *(pull, predict, forecast, exporter, canary, monitor),
 ):
     app.command()(command)
 for name, group in (("tune", tune), ("policy", policy), ("collect", collect)):
