@@ -12,6 +12,9 @@ DECISION_NAME = "decision.json"
 PROFILE_NAME = "profile.json"
 CONFORMANCE_NAME = "conformance.json"
 """Inputs and the answers that a consumer must get for them."""
+LINK_ACCURACY_NAME = "link_accuracy.parquet"
+LINK_SERIES_NAME = "link_series.parquet"
+"""The test days link by link: `bwpredict.evaluation.by_link`."""
 STATEMENT_NAME = "provenance.json"
 """What the version was made from: an in-toto statement."""
 ENVELOPE_NAME = "provenance.dsse.json"
@@ -57,6 +60,8 @@ OPTIONAL_FILES = (
     "latency.json",
     "compression.json",
     "validation.json",
+    LINK_ACCURACY_NAME,
+    LINK_SERIES_NAME,
     CONFORMANCE_NAME,
     STATEMENT_NAME,
     ENVELOPE_NAME,
