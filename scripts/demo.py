@@ -20,8 +20,8 @@ from rich.table import Table
 
 from bwpredict.config import Settings
 from bwpredict.documents import read_document
-from bwpredict.registry.layout import DECISION_NAME
-from bwpredict.workspace.artifacts import MODEL_CARD, VALIDATION, VALIDATION_RESULT
+from bwpredict.registry.layout import DECISION_NAME, LINK_SERIES_NAME
+from bwpredict.workspace.artifacts import COMPARISON, MODEL_CARD, PUBLICATION, VALIDATION, VALIDATION_RESULT
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -38,6 +38,8 @@ SHOWN_CHECKS = ("champion_mean", "champion_error", "skill", "stream_champion_mea
 
 CLOSE_CALLS = ("promote", "keep")
 """Outcomes that depend on the last digits of a training, which differ from one kind of processor to another."""
+
+PICTURE = "forecasts.png"
 
 ROOT, AIRFLOW = Path(os.environ["ROOT"]), Path(os.environ["AIRFLOW_HOME"])
 SETTINGS = Settings()
@@ -156,11 +158,7 @@ def report(console: Console, generated: float, total: float) -> None:
     report_production(console)
     report_files(console)
     report_seconds(console, generated, total)
-    console.print(
-        "\n[bold]Next[/]\n"
-        f"  make up ROOT={shown(ROOT)}     these runs in Airflow's own pages, and the form to start another\n"
-        f"  .venv/bin/bwpredict status --registry {shown(Path(SETTINGS.registry))}"
-    )
+    report_forecasts(console)
 
 
 def report_run(console: Console, number: int, run: Run) -> None:
@@ -225,6 +223,35 @@ def report_seconds(console: Console, generated: float, total: float) -> None:
     console.print(f"Telemetry {generated:.1f} s; all in all {total:.0f} s.")
     seconds = {"generate": generated, "total": total, **{run.month: run.seconds for run in RUNS}}
     (ROOT / "seconds.json").write_text(json.dumps(seconds, indent=2))
+
+
+def report_forecasts(console: Console) -> None:
+    """Draw forecast, interval and truth of two links as the model in production sees them; name what to type next."""
+    from bwpredict.evaluation.by_link import read_series
+    from bwpredict.reports.forecast_plots import link_forecasts
+
+    target, ranks = "throughput_mbps", ("best", "worst")
+    published = [run for run in RUNS if (run.area / PUBLICATION).exists()]
+    link = "<node_id>-<peer_id>"
+    if published:
+        area = published[-1].area
+        series, bounds = read_series(area / LINK_SERIES_NAME)
+        links = read_document(area / COMPARISON, "comparison")["links"][target]
+        picture = link_forecasts(ROOT / PICTURE, target, series, {rank: links[rank] for rank in ranks}, bounds)
+        link = "{node_id}-{peer_id}".format_map(links["best"])
+        console.print(
+            f"\n[bold]{shown(picture)}[/] shows throughput of the best and the worst link on the last test day of"
+            f" {published[-1].month}:\n  what came true, the forecast of 15 minutes before, and its 90 % interval",
+            soft_wrap=True,
+        )
+    stores = f"--registry {shown(Path(SETTINGS.registry))}"
+    console.print(
+        "\n[bold]Next[/]\n"
+        f"  make up ROOT={shown(ROOT)}     these runs in Airflow's own pages, and the form to start another\n"
+        f"  .venv/bin/bwpredict forecast {escape(link)} {stores} --source {shown(Path(SETTINGS.telemetry))}\n"
+        f"  .venv/bin/bwpredict status {stores}",
+        soft_wrap=True,
+    )
 
 
 def complain(console: Console) -> int:

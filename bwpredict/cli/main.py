@@ -15,6 +15,7 @@ from bwpredict.cli.commands.backtest import backtest
 from bwpredict.cli.commands.canary import canary
 from bwpredict.cli.commands.decide import decide
 from bwpredict.cli.commands.exporter import exporter
+from bwpredict.cli.commands.forecast import forecast
 from bwpredict.cli.commands.generate import generate
 from bwpredict.cli.commands.import_files import import_files
 from bwpredict.cli.commands.judge import judge
@@ -48,6 +49,7 @@ EXAMPLES = {
     "canary": "Example: bwpredict canary v20261101_093000 --share 0.1",
     "pull": "Example: bwpredict pull --dest /srv/models --watch",
     "predict": "Example: bwpredict predict --output forecasts --first-day 2026-10-31",
+    "forecast": "Example: bwpredict forecast 1:2 --models /srv/models",
     "exporter": "Example: bwpredict exporter --models /srv/models --source links.yaml",
     "monitor": "Example: bwpredict monitor --day 2026-10-31 --alert",
 }
@@ -95,7 +97,7 @@ def _add(panel: str, *commands: Callable[..., None], **named: Callable[..., None
 _add("Telemetry", generate, collect=collect.app, **{"import": import_files})
 _add("Train and judge", train, retrain, judge, decide, backtest, tune=tune.app, policy=policy.app)
 _add("Registry", registry.status, registry.promote, registry.rollback, canary, registry.verify, registry.gc)
-_add("Forecast and monitor", pull, predict, exporter, monitor)
+_add("Forecast and monitor", pull, predict, forecast, exporter, monitor)
 
 
 def main() -> None:

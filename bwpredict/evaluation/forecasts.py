@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -85,20 +85,22 @@ def write_forecasts(path: Path, forecasts: Forecasts) -> Path:
     return path
 
 
-def read_forecasts(path: Path) -> Forecasts:
-    """What `write_forecasts` wrote; of the links only the key.
+def read_forecasts(source: Path | BinaryIO, name: str = "") -> Forecasts:
+    """What `write_forecasts` wrote; of the links only the key. `name` is what messages call a file without a path.
 
     Raises:
         TelemetryError: not a file of forecasts.
     """
     try:
-        table = pq.read_table(path, partitioning=None)
+        table = pq.read_table(source, partitioning=None)
     except (pa.ArrowException, OSError) as error:
-        raise TelemetryError(f"{path}: cannot be read as forecasts: {str(error).splitlines()[0]}.") from error
+        raise TelemetryError(f"{name or source}: cannot be read as forecasts: {str(error).splitlines()[0]}.") from error
     targets = tuple(name for name in schema.TARGETS if f"{_ACTUAL}_{name}" in table.column_names)
     missing = {*schema.LINK_KEY, "timestamp"} - set(table.column_names)
     if missing or not targets:
-        raise TelemetryError(f"{path}: holds no forecasts: column {min(missing, default='actual_…')!r} is missing.")
+        raise TelemetryError(
+            f"{name or source}: holds no forecasts: column {min(missing, default='actual_…')!r} is missing."
+        )
     ending = f"_{targets[0]}"
     names = [name.removesuffix(ending) for name in table.column_names if name.endswith(ending)]
     values = {name: _matrix(table, name, targets) for name in names}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -120,6 +120,19 @@ class FolderSource:
         if not spans:
             raise TelemetryError(f"{self.where}: its telemetry files hold no rows.")
         return min(first for first, _ in spans), max(last for _, last in spans) + 1
+
+    def newest_at(self) -> int:
+        """The second of the newest row; of a partitioned folder, only the last days are opened.
+
+        Raises:
+            TelemetryError: there is no row.
+        """
+        keys = sources.list_keys(self._store, "")
+        last = max((item.day for item in keys if item.day), default=date.min)
+        recent = last - timedelta(days=min(sources.LATE_DAYS, (last - date.min).days))
+        spans = [self._span(item.key) for item in keys if item.day is None or item.day >= recent]
+        seconds = [newest for first, newest in spans if first <= newest]
+        return max(seconds) if seconds else self.span()[1] - 1
 
     def read_day(self, first: int, past: int) -> pa.Table:
         """The rows of [first, past) unix seconds; files that hold none are not opened again until they change."""

@@ -24,6 +24,7 @@ from bwpredict.datasets.splitting import choose_split
 from bwpredict.datasets.windows import Split, WindowIndex, index_windows
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError, TelemetryError
+from bwpredict.evaluation import by_link
 from bwpredict.evaluation.comparison import compare
 from bwpredict.evaluation.consumer import replay_consumer
 from bwpredict.evaluation.forecasts import Forecasts, collect, write_forecasts
@@ -37,7 +38,15 @@ from bwpredict.models.compression import describe, is_quantized, measure_footpri
 from bwpredict.pipeline import imported_model
 from bwpredict.pipeline.anchor import EarlierChampion, compare_with_earlier
 from bwpredict.pipeline.seen_days import Days, split_by_seen
-from bwpredict.registry.layout import CONFORMANCE_NAME, PROFILE_NAME, metadata_name, onnx_name, stream_onnx_name
+from bwpredict.registry.layout import (
+    CONFORMANCE_NAME,
+    LINK_ACCURACY_NAME,
+    LINK_SERIES_NAME,
+    PROFILE_NAME,
+    metadata_name,
+    onnx_name,
+    stream_onnx_name,
+)
 from bwpredict.reports import forecast_plots, metadata, plots
 from bwpredict.reports.tables import unforecastable
 from bwpredict.serving import conformance
@@ -268,8 +277,9 @@ def evaluate(
 
     Each model is run as consumers run it: over windows from an empty state, and as a stream that is followed from the
     days before the test span on. Test days that the champion has seen are left out; if it has seen all of them, it is
-    not compared. Writes `comparison.json`, `forecasts.parquet`, `model_metadata_<version>.json`,
-    `bandwidth_predictor_report.json`, `predictions_scatter.png` and the pictures of the model card.
+    not compared. Writes `comparison.json`, `forecasts.parquet`, `link_accuracy.parquet`, `link_series.parquet`,
+    `model_metadata_<version>.json`, `bandwidth_predictor_report.json`, `predictions_scatter.png` and the pictures of
+    the model card.
     """
     test, seen_by_challenger = imported_model.unseen_windows(split, run) if run.imported else (split["test"], [])
     index, left_out = split_by_seen(test, champion.seen) if champion else (test, [])
@@ -307,6 +317,7 @@ def evaluate(
     comparison["horizon"] = errors_by_minute(index, forecasts.targets)
     comparison["stream"] = _compare_streams(folder, run, champion, index, judged, (served, by_champion))
     write_forecasts(folder / FORECASTS, forecasts)
+    _write_links(folder, forecasts, comparison, served.bounds)
     _draw(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
     _write_metadata(folder, split, run, snapshot, comparison)
     write_document(folder / COMPARISON, "comparison", comparison)
@@ -351,6 +362,13 @@ def _forecast_of_champion(champion: Champion | None, index: WindowIndex) -> tupl
         return forecast_with_bounds(champion.onnx, index), None
     except ModelError as error:
         return None, str(error)
+
+
+def _write_links(folder: Path, forecasts: Forecasts, comparison: Mapping[str, Any], bounds: Bounds | None) -> None:
+    best = {target: figures["best_baseline"] for target, figures in comparison["skill"].items()}
+    accuracy = by_link.accuracy_by_link(forecasts, bounds, best)
+    by_link.write_accuracy(folder / LINK_ACCURACY_NAME, accuracy)
+    by_link.write_series(folder / LINK_SERIES_NAME, forecasts, bounds, accuracy)
 
 
 def _draw(

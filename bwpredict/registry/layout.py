@@ -14,6 +14,9 @@ IMPORTED_NAME = "imported_model.json"
 """Of a model trained elsewhere, in the place of the files that a training leaves."""
 CONFORMANCE_NAME = "conformance.json"
 """Inputs and the answers that a consumer must get for them."""
+LINK_ACCURACY_NAME = "link_accuracy.parquet"
+LINK_SERIES_NAME = "link_series.parquet"
+"""The test days link by link: `bwpredict.evaluation.by_link`."""
 STATEMENT_NAME = "provenance.json"
 """What the version was made from: an in-toto statement."""
 ENVELOPE_NAME = "provenance.dsse.json"
@@ -59,6 +62,8 @@ OPTIONAL_FILES = (
     "latency.json",
     "compression.json",
     "validation.json",
+    LINK_ACCURACY_NAME,
+    LINK_SERIES_NAME,
     CONFORMANCE_NAME,
     STATEMENT_NAME,
     ENVELOPE_NAME,

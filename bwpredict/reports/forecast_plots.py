@@ -24,7 +24,7 @@ from bwpredict.reports.plots import BLUE, GREEN, GREY, VERMILION, figure_file
 
 Values = npt.NDArray[np.float64]
 
-RANKS = {"best": "Good link", "median": "Median link", "worst": "Worst link"}
+RANKS = {"best": "Best link", "median": "Median link", "worst": "Worst link"}
 _MODELS = {"challenger": (BLUE, "challenger"), "champion": (VERMILION, "champion")}
 _BASELINE_STYLES = ((GREY, "-"), (GREEN, "--"), ("#CC79A7", ":"))
 _GAP_STEPS = 3
@@ -36,13 +36,13 @@ _BINS = 81
 def link_forecasts(
     path: Path, target: str, forecasts: Forecasts, links: Mapping[str, Mapping[str, Any]], bounds: Bounds | None
 ) -> Path:
-    """Draw what was forecast and what came true on the last test day of three links, by skill on `target`.
+    """Draw what was forecast and what came true on the last test day of some links, by skill on `target`.
 
     Args:
         path: the PNG to write.
         target: one of the forecasts' targets.
         forecasts: n windows.
-        links: this target's part of the comparison's `links`.
+        links: this target's part of the comparison's `links`, or some of its ranks.
         bounds: of the challenger's forecasts, [n, 4]; None: it has none.
     """
     place = forecasts.targets.index(target)
