@@ -49,7 +49,7 @@ EXAMPLES = {
     "canary": "Example: bwpredict canary v20261101_093000 --share 0.1",
     "pull": "Example: bwpredict pull --dest /srv/models --watch",
     "predict": "Example: bwpredict predict --output forecasts --first-day 2026-10-31",
-    "forecast": "Example: bwpredict forecast 1:2 --models /srv/models",
+    "forecast": "Example: bwpredict forecast 3-7 --models /srv/models",
     "exporter": "Example: bwpredict exporter --models /srv/models --source links.yaml",
     "monitor": "Example: bwpredict monitor --day 2026-10-31 --alert",
 }

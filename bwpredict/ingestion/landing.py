@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bwpredict import schema
-from bwpredict.errors import ConfigError, TelemetryError
+from bwpredict.errors import ConfigError, ObjectMissingError, TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry.columns import STORED_SCHEMA
 from bwpredict.telemetry.day_files import day_file
@@ -34,6 +34,8 @@ class IngestResult:
     """What became of the days."""
 
     written: list[date] = field(default_factory=list)
+    updated: list[date] = field(default_factory=list)
+    """Read again, and written with the rows that arrived since."""
     there_already: list[date] = field(default_factory=list)
     empty: list[date] = field(default_factory=list)
 
@@ -51,31 +53,54 @@ def days_between(start: date, end: date, now: datetime) -> list[date]:
     return [start + timedelta(days=number) for number in range((end - start).days + 1)]
 
 
-def ingest_days(store: Store, days: list[date], read_day: ReadDay) -> IngestResult:
+def ingest_days(store: Store, days: list[date], read_day: ReadDay, *, late_days: int = 0) -> IngestResult:
     """Write each day that is not in the store yet as `date=<day>/part-0.parquet`; days without a row are left out.
 
     A day that is there already is neither asked for nor changed, so a collection that was interrupted is run again.
+    The exception are the `late_days` before the first day: they are read again for rows that arrived late.
 
     Raises:
         TelemetryError: a day's rows do not fit the schema; days before it stay.
+        ConflictError: another process changes the same day.
         StoreError: as the store.
     """
     landed = IngestResult()
-    for day in days:
-        key = day_key(day)
-        if any(store.keys(f"{Path(key).parent.as_posix()}/")):
+    late = {days[0] - timedelta(days=number) for number in range(1, late_days + 1)}
+    for day in sorted(late | set(days)):
+        there = any(store.keys(f"{Path(day_key(day)).parent.as_posix()}/"))
+        if there and day not in late:
             landed.there_already.append(day)
             continue
         first = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
         table = _arranged(read_day(first, first + DAY_SECONDS), day)
-        if table.num_rows == 0:
+        if there:
+            (landed.updated if _update(store, day, table) else landed.there_already).append(day)
+        elif table.num_rows == 0:
             logger.warning("%s: the source holds no row of this day; nothing is written.", day)
             landed.empty.append(day)
-            continue
-        _upload(store, key, table)
-        landed.written.append(day)
-        logger.info("%s: %s rows", day, f"{table.num_rows:,}")
+        else:
+            _upload(store, day_key(day), table)
+            landed.written.append(day)
+            logger.info("%s: %s rows", day, f"{table.num_rows:,}")
     return landed
+
+
+def _update(store: Store, day: date, table: pa.Table) -> bool:
+    """Replace the day by a later reading that holds all of its rows and more; False where the day stays."""
+    try:
+        content, etag = store.read(day_key(day))
+    except ObjectMissingError:  # others wrote the partition, in files of another name
+        return False
+    before = pq.read_table(pa.BufferReader(content), columns=[name for name, _ in _ORDER])
+    lost = before.join(table.select(before.column_names), before.column_names, join_type="left anti").num_rows
+    if lost:
+        logger.warning("%s: the source no longer holds %s rows of this day; it stays as it is.", day, f"{lost:,}")
+    added = table.num_rows - before.num_rows
+    if lost or not added:
+        return False
+    store.write(day_key(day), _parquet(table), if_etag=etag)
+    logger.info("%s: %s rows arrived late", day, f"{added:,}")
+    return True
 
 
 def day_key(day: date) -> str:
@@ -128,5 +153,11 @@ def _arranged(table: pa.Table, day: date) -> pa.Table:
 def _upload(store: Store, key: str, table: pa.Table) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "part-0.parquet"
-        pq.write_table(table, path, compression="zstd", compression_level=1)
+        path.write_bytes(_parquet(table))
         store.upload(path, key)
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", compression_level=1)
+    return bytes(sink.getvalue())

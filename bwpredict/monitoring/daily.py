@@ -70,10 +70,11 @@ def monitor_day(store: Store, telemetry: Store, day: date, work: Path, *, now: d
     models = work / "models"
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".monitor-", dir=work) as scratch:
-        frame = _load(telemetry, day, Path(scratch))
+        frame, snapshot_id = _load(telemetry, day, Path(scratch))
         scored = _score(store, production, frame, day, models)
         reference = _reference(store, telemetry, production, day, Path(scratch))
     document = _document(store, production, scored, frame, reference, day, models, now)
+    document["telemetry"]["snapshot_id"] = snapshot_id
     return _write(store, day, document)
 
 
@@ -178,8 +179,8 @@ def _windows_of(index: WindowIndex, day: date) -> WindowIndex:
     return index.spread(MAX_WINDOWS)
 
 
-def _load(telemetry: Store, day: date, scratch: Path) -> TelemetryFrame:
-    """The day, with the day before it for the windows that begin there."""
+def _load(telemetry: Store, day: date, scratch: Path) -> tuple[TelemetryFrame, str]:
+    """The day, with the day before it for the windows that begin there, and the id of the snapshot of both."""
     found = {item.day for item in sources.list_keys(telemetry, "")}
     if day not in found and None not in found:
         days = sorted(one for one in found if one)
@@ -187,10 +188,11 @@ def _load(telemetry: Store, day: date, scratch: Path) -> TelemetryFrame:
     return _pulled(telemetry, day, 2, scratch / "day")
 
 
-def _pulled(telemetry: Store, last: date, days: int, folder: Path) -> TelemetryFrame:
-    """So many days, the last one included, by way of `folder`."""
+def _pulled(telemetry: Store, last: date, days: int, folder: Path) -> tuple[TelemetryFrame, str]:
+    """So many days, the last one included, by way of `folder`, and their snapshot's id."""
     pinned = snapshot.pull(telemetry, "", _end(last) - timedelta(days=days), _end(last), folder)
-    return load_frame(folder / snapshot.TELEMETRY_FOLDER, description=Description.of_snapshot(pinned))
+    frame = load_frame(folder / snapshot.TELEMETRY_FOLDER, description=Description.of_snapshot(pinned))
+    return frame, pinned["snapshot_id"]
 
 
 def _reference(
@@ -207,7 +209,7 @@ def _reference(
     made = []
     for one in chosen:
         folder = scratch / f"reference-{one}"
-        made.append(seasonal.measure(_pulled(telemetry, one, 1, folder), _span(one)))
+        made.append(seasonal.measure(_pulled(telemetry, one, 1, folder)[0], _span(one)))
     if not made:
         logger.warning("no telemetry of %s is left, so drift cannot be told.", production.month)
         return None

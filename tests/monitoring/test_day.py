@@ -31,6 +31,7 @@ def test_a_day_is_scored_with_production_and_in_shadow_with_its_predecessor_and_
     # Every target of the day whose window lies whole in the two days that were read.
     assert scored["telemetry"]["windows"] == 10 * 1440
     assert scored["telemetry"]["completeness"] == 1
+    assert len(scored["telemetry"]["snapshot_id"]) == 64
     assert scored["staleness"] == {
         "model_age_days": 0.0,
         "training_data_age_days": 2.0,

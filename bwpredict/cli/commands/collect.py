@@ -23,34 +23,51 @@ app = typer.Typer(help="Collect telemetry into the store, a partition for each d
 Mapping = Annotated[Path, typer.Option(help="YAML file that maps the source's names: docs/telemetry-sources.md.")]
 Start = Annotated[str, typer.Option(help="First UTC day, YYYY-MM-DD.")]
 End = Annotated[str, typer.Option(help="Last UTC day, which must be over (default: the first).")]
+LateDays = Annotated[
+    int, typer.Option(min=0, max=31, help="Days before --start to read again for samples that arrived late.")
+]
 Telemetry = Annotated[str, typer.Option(help="Store that the days go to (default: that of --model).")]
 
 
 @app.command()
-def prometheus(mapping: Mapping, start: Start, end: End = "", telemetry: Telemetry = "", model: Model = "") -> None:
+def prometheus(
+    mapping: Mapping,
+    start: Start,
+    end: End = "",
+    late_days: LateDays = 0,
+    telemetry: Telemetry = "",
+    model: Model = "",
+) -> None:
     """Collect from a Prometheus server; days that are in the store already stay as they are."""
     from bwpredict.ingestion.prometheus import PrometheusSource, load_mapping
 
-    _collect(PrometheusSource(load_mapping(mapping)), start, end, telemetry or settings_of(model).telemetry)
+    _collect(PrometheusSource(load_mapping(mapping)), start, end, late_days, telemetry or settings_of(model).telemetry)
 
 
 @app.command()
-def sql(mapping: Mapping, start: Start, end: End = "", telemetry: Telemetry = "", model: Model = "") -> None:
+def sql(
+    mapping: Mapping,
+    start: Start,
+    end: End = "",
+    late_days: LateDays = 0,
+    telemetry: Telemetry = "",
+    model: Model = "",
+) -> None:
     """Collect from a SQL database; days that are in the store already stay as they are."""
     from bwpredict.ingestion.sql import SqlSource, load_mapping
 
-    _collect(SqlSource(load_mapping(mapping)), start, end, telemetry or settings_of(model).telemetry)
+    _collect(SqlSource(load_mapping(mapping)), start, end, late_days, telemetry or settings_of(model).telemetry)
 
 
-def _collect(source: PrometheusSource | SqlSource, start: str, end: str, telemetry: str) -> None:
+def _collect(source: PrometheusSource | SqlSource, start: str, end: str, late_days: int, telemetry: str) -> None:
     from bwpredict.ingestion.landing import days_between, ingest_days
     from bwpredict.store.factory import open_store
 
     days = days_between(parse_day(start), parse_day(end or start), datetime.now(UTC))
     source.check()
     store = open_store(telemetry)
-    landed = ingest_days(store, days, source.read_day)
+    landed = ingest_days(store, days, source.read_day, late_days=late_days)
     logger.info(
-        "%s: %d days written, %d were there already, %d without a row in %s.",
-        store.uri, len(landed.written), len(landed.there_already), len(landed.empty), source.where,
+        "%s: %d days written, %d updated, %d were there already, %d without a row in %s.",
+        store.uri, len(landed.written), len(landed.updated), len(landed.there_already), len(landed.empty), source.where,
     )  # fmt: skip
