@@ -44,9 +44,10 @@ test-integration: setup ## The production stack as local processes: a month's ru
 	@bash scripts/services.sh redis-server postgresql
 	$(BIN)/pytest -n 0 -m integration tests/integration
 
-lint: setup ## Style of the code
+lint: setup ## Style of the code and of the prose
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/check_prose.py
 	$(BIN)/lint-imports --no-cache | grep -A1000 Contracts:
 
 types: setup ## Types of the code

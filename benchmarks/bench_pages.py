@@ -121,7 +121,7 @@ def _on_s3(folder: Path, versions: int) -> list[Row]:
 
 
 def _cold_and_warm(server: Any, what: str, versions: int, shows: str = "") -> list[Row]:
-    """Both, each held against what the page must show."""
+    """Both, each compared with what the page must show."""
     expected = shows or f'Versions <span class="muted">{versions}<'
     server.token("admin")
 

@@ -3,7 +3,7 @@
 The same expectations run on Great Expectations' own backends; columns that the suite derives are computed by the
 engine. Seconds are of reading the day's Parquet, deriving and checking, the median of several runs in one process
 after a first one; the first run, which starts the engine, stands beside it. An engine whose package is missing
-(`pip install duckdb duckdb-engine`, or `pyspark`, which needs Java) or that cannot run is told, not left out.
+(`pip install duckdb duckdb-engine`, or `pyspark`, which needs Java) or that cannot run is reported, not left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every benchmark shares: telemetry to measure on, the machine's limits, and how results are told."""
+"""What every benchmark shares: telemetry to measure on, the machine's limits, and how results are printed."""
 
 from __future__ import annotations
 

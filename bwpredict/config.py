@@ -198,7 +198,7 @@ class GatePolicy(_Strict):
     maximum_worse_links_percent: float = Field(2.0, ge=0, le=100)
     """Share of the links that may count as worse."""
     keeps_before_notice: int = Field(3, ge=1)
-    """People are told when production has stayed in so many runs in a row."""
+    """Number of runs in a row that keep production before an alert is sent."""
     minimum_test_windows: int = Field(500, ge=1)
     maximum_latency_p99_ms: float = Field(10.0, gt=0)
     maximum_parity_error: float = Field(1e-3, gt=0)

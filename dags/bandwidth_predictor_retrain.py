@@ -12,12 +12,12 @@ the gate against the model in production.
 | red at `approve` | a person refused, or nobody answered in time; production is unchanged |
 | red elsewhere | something broke; its log ends with the reason |
 
-What a run did lies in its work area, `$BWPREDICT_WORK/<run id>/`: Data Docs in `validation/data_docs/`,
+A run writes into its work area, `$BWPREDICT_WORK/<run id>/`: Data Docs in `validation/data_docs/`,
 `decision.json`, `model_card.html`. A failed run sends one alert to the URLs in `BWPREDICT_ALERT_URLS`,
-unless the same was told in the last week; the next green run says that it has recovered.
+unless the same alert was sent in the last week; the next green run reports that it has recovered.
 
 Each run's note says its verdict; Bandwidth models in the navigation has versions, accuracy and checks. A run
-that takes longer than 30 hours is told of while it still runs.
+that takes longer than 30 hours is reported while it still runs.
 
 Unpausing this DAG starts nothing: the next run is that of the current month, once it is over. To train on an earlier
 month, press Trigger and name it. Several past months are back-filled: each is judged against the champion of its time

@@ -100,7 +100,7 @@ def pull(plan: dict[str, str]) -> dict[str, str]:
 
 @task(execution_timeout=timedelta(hours=1), multiple_outputs=False)
 def validate(snapshot: dict[str, str]) -> dict[str, str]:
-    """Hold the telemetry against the Great Expectations suites, as for a retraining.
+    """Check the telemetry with the Great Expectations suites, as for a retraining.
 
     **Red here: the telemetry is not fit to train on**, so nothing is to be learnt from it.
     """

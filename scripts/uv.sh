@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run uv with what pip is configured for: uv does not read pip's configuration. Brings uv from the package index into
-# build/uv if it is not installed. Exit code 127 if it cannot be had.
+# build/uv if it is not installed. Exit code 127 if the index does not have it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=.venv/bin/python

@@ -92,7 +92,7 @@ def place_in_words(verdict: Document) -> str:
     """Our place, and against whom."""
     words = {"first": "first, before", "tied": "tied for first with", "beaten": "beaten by"}
     place = verdict["place"]
-    return f"{words[place]} {verdict['rival']}" if place in words else "cannot be told"
+    return f"{words[place]} {verdict['rival']}" if place in words else "unknown"
 
 
 def _percent(share: float | None) -> str:

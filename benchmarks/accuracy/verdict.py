@@ -17,7 +17,7 @@ class Verdict:
 
     place: Place
     rival: str | None = None
-    """Whom the place is told against: the best rival; of those that beat us, if there are any."""
+    """The rival that the place refers to: the best one, of those that beat us if there are any."""
     difference: Interval | None = None
     """Our error less the rival's."""
 

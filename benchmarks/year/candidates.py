@@ -42,7 +42,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What came of a month's training."""
+    """The result of a month's training."""
 
     month: str
     version: str

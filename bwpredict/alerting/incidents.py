@@ -1,7 +1,7 @@
-"""Incidents that last are told once: what is open is remembered in a store, whichever worker, try or day asks.
+"""Report an incident once: a store remembers open incidents across workers, tries and days.
 
-`alerts/<subject>.json` holds what is wrong now. The same cause is told again only after `REMIND_AFTER`; another
-cause at once; and when the subject is well again, that is told too, and the document goes.
+`alerts/<subject>.json` holds what is wrong now. The same cause is reported again after `REMIND_AFTER`, another
+cause at once. When the subject has recovered, that is reported too, and the document is deleted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def report(store: Store, urls: Sequence[str], incident: Incident, *, now: dateti
     # Remembered before it is sent, so that of two workers at the same time one sends.
     ours = _remember(store, incident, None, etag)
     if ours is None:
-        logger.info("%s: another worker tells of it.", incident.subject)
+        logger.info("%s: another worker reports it.", incident.subject)
         return False
     alert = incident.alert
     if same and before and before["notified_at"]:
@@ -54,7 +54,7 @@ def report(store: Store, urls: Sequence[str], incident: Incident, *, now: dateti
 
 
 def recover(store: Store, urls: Sequence[str], subject: str, what: str, *, now: datetime) -> bool:
-    """Tell that the subject is well again if something was told of it; True if an alert was sent and taken.
+    """Report that the subject has recovered, if an incident was reported; True if an alert was sent and taken.
 
     `what` is a sentence about what went well. Nothing is raised, as in `report`.
     """
@@ -79,7 +79,7 @@ def _key(subject: str) -> str:
 
 
 def _look_up(store: Store, subject: str) -> tuple[OpenIncidents | None, str | None]:
-    """What is open, and its ETag: None if there is none; "" if that cannot be told."""
+    """What is open, and its ETag: None if there is none; "" if that is unknown."""
     key = _key(subject)
     try:
         content, etag = store.read(key)

@@ -1,7 +1,7 @@
-"""What is odd about a link's telemetry, though every value of it is possible: it never changes, or its unit does.
+"""Find links whose telemetry is odd although every value is possible: it never changes, or its unit does.
 
-Nothing here stops a run: the model's log space takes both. But the figures of such a link mean little, so people are
-told which it is. Each link's time is cut into stretches, and each stretch has its quartiles:
+Nothing here stops a run: the model's log space takes both. But the figures of such a link mean little, so the report
+names it. Each link's time is cut into stretches, and each stretch has its quartiles:
 
 - A link is constant in a column whose least and largest values are the same.
 - A unit changed where all three quartiles jump by the same of `UNIT_FACTORS`, up or down. Traffic that grows or
@@ -178,7 +178,7 @@ def find_anomalies(frame: TelemetryFrame) -> list[str]:
     for name in (name for name in schema.TARGETS if name not in filled):
         constant, changed = constant_links(levels, name), unit_changes(levels, name)
         if constant:
-            told.append(f"{name} {constant_sentence(constant, len(levels.links), names)}; no skill can be told there.")
+            told.append(f"{name} {constant_sentence(constant, len(levels.links), names)}; skill is undefined there.")
         if changed:
             told.append(
                 f"{name} {unit_change_sentence(changed, len(levels.links), names)}; expected one unit throughout."

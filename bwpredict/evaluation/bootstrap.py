@@ -1,4 +1,4 @@
-"""Paired block bootstrap: windows of one link and day (or hour) hang together, so they are drawn together.
+"""Paired block bootstrap: windows of one link and day (or hour) are correlated, so they are drawn together.
 
 Errors are summed within each block first, so that a draw is a product of weights and sums whatever the number of
 windows: Davison and Hinkley, Bootstrap Methods and their Application (1997), 3.8; percentile intervals, 5.3.1.

@@ -86,7 +86,7 @@ def _truth(forecasts: Forecasts) -> Truth:
 
 
 def _best_baselines(truth: Truth, models: Mapping[str, Any]) -> list[str | None]:
-    """For each target the reference baseline with the smaller MAE; None where that cannot be told."""
+    """For each target the reference baseline with the smaller MAE; None where neither has one."""
     errors = np.stack([mae(truth, models[name]) for name in REFERENCES])
     return [REFERENCES[int(column.argmin())] if np.isfinite(column).all() else None for column in errors.T]
 

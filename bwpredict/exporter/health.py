@@ -1,4 +1,4 @@
-"""What the exporter tells of itself."""
+"""The exporter's metrics of its own health."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _LARGEST_INTEGER = 2**53
 
 @dataclass(frozen=True)
 class Check:
-    """One line of a decision: `value` `comparison` `threshold`, and what came of it."""
+    """One line of a decision: `value` `comparison` `threshold`, and the verdict."""
 
     id: str
     """Unique in the decision: `<kind>`, or `<kind>.<target>`."""

@@ -44,7 +44,7 @@ def override_document(override: Override, comparison: Document, case: str) -> di
 def publication_reason(decision: Document, approval: Document | None) -> str | None:
     """What the registry's history says of the people behind a publication; None: nobody had a part in it.
 
-    A model trained elsewhere is told of there, with who states what it has seen.
+    It names a model trained elsewhere, and who states what that model has seen.
     """
     override = decision.get("override")
     elsewhere = decision.get("trained_elsewhere")

@@ -17,13 +17,13 @@ FORMULA = (
     " Overall: the mean over the targets; 0 where one of the three is not finite or out of order for any target."
 )
 FLOORS: dict[str, float] = schema.MAPE_FLOORS
-"""Below this size of the forecast the width is held against the floor instead; in each target's unit."""
+"""Below this size of the forecast the width is relative to the floor instead; in each target's unit."""
 
 
 def confidence(output: Values, lower: Values, upper: Values) -> npt.NDArray[np.float64]:
     """[..., targets], 0 to 1: 1 for an interval without width, 1/2 where its half is as wide as the forecast is large.
 
-    It falls as the interval widens. What cannot be told is 0, so that a consumer errs on the careful side.
+    It falls as the interval widens. An undefined figure counts as 0, so that a consumer errs on the careful side.
     """
     sound = _sound(output, lower, upper)
     output, lower, upper = (np.where(sound, values, 0.0) for values in (output, lower, upper))
@@ -33,7 +33,7 @@ def confidence(output: Values, lower: Values, upper: Values) -> npt.NDArray[np.f
 
 
 def overall_confidence(output: Values, lower: Values, upper: Values) -> npt.NDArray[np.float64]:
-    """[...], 0 to 1: one figure for a whole forecast, the mean over its targets; 0 if one of them cannot be told."""
+    """[...], 0 to 1: one figure for a whole forecast, the mean over its targets; 0 if one of them is undefined."""
     mean = confidence(output, lower, upper).mean(axis=-1)
     return np.where(_sound(output, lower, upper).all(axis=-1), mean, 0.0)
 

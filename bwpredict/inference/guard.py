@@ -109,7 +109,7 @@ def _check_trees(node: Any, name: str) -> None:
 
 
 def _check_sizes(model: Any, name: str) -> None:
-    """No tensor whose size can be told beforehand may be huge: an outer product of two small ones may."""
+    """No tensor whose size is known beforehand may be huge: an outer product of two small ones may."""
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception as error:  # C++ errors of several types

@@ -35,7 +35,7 @@ MANY_GAPS = 0.30
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of an import."""
+    """The result of an import."""
 
     days: list[date]
     rows: int

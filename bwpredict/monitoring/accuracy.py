@@ -78,6 +78,6 @@ def finite(value: Any) -> float | None:
 
 
 def _best_references(forecasts: Forecasts, truth: Truth, rows: Rows) -> list[str]:
-    """For each target the simple forecast with the smallest MAE; the first where that cannot be told."""
+    """For each target the simple forecast with the smallest MAE; the first where none has one."""
     errors = np.stack([mae(truth, forecasts.models[name][rows]) for name in REFERENCES])
     return [REFERENCES[int(np.nan_to_num(column, nan=np.inf).argmin())] for column in errors.T]

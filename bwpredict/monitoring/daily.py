@@ -211,7 +211,7 @@ def _reference(
         folder = scratch / f"reference-{one}"
         made.append(seasonal.measure(_pulled(telemetry, one, 1, folder)[0], _span(one)))
     if not made:
-        logger.warning("no telemetry of %s is left, so drift cannot be told.", production.month)
+        logger.warning("the telemetry of %s is gone, so drift is not measured.", production.month)
         return None
     document = {
         "version": production.version,

@@ -1,4 +1,4 @@
-"""Drift with a seasonal reference: a Monday night is held against the Monday nights that the model was trained on.
+"""Drift with a seasonal reference: a Monday night is compared with the Monday nights that the model was trained on.
 
 Compared without the season, every Sunday would have drifted from the month. The reference of a version and weekday
 is made once from the month it was trained for, and kept as a document: it stays when old telemetry is deleted.
@@ -57,7 +57,7 @@ def merge(days: Iterable[Histograms]) -> Histograms:
 def drift(day: Histograms, reference: Mapping[str, Any] | None) -> dict[str, Any]:
     """feature → PSI, averaged over the hour bands by the day's samples, and in words what that means.
 
-    `reference` None: nothing can be told.
+    `reference` None: drift is unknown.
     """
     return {name: _drift_of(name, day, reference) for name in FEATURES}
 

@@ -200,6 +200,6 @@ def _conclusion(target: str, figures: Document) -> str:
         return f"{display_name(target)}: retraining did harm; it raised the MAE by {interval}."
     smallest = number(figures["smallest_detectable_percent"], 2)
     return (
-        f"{display_name(target)}: no difference can be told: {number(percent, 2)} %, interval {number(low, 2)} to"
+        f"{display_name(target)}: no difference is shown: {number(percent, 2)} %, interval {number(low, 2)} to"
         f" {number(high, 2)} %; these months tell differences from {smallest} % on."
     )

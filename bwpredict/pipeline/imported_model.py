@@ -54,7 +54,7 @@ def from_registry(
 def _looked_at(
     content: bytes, name: str, contract: TrainingConfig, stated: Mapping[str, str], *, by: str, path: str | None = None
 ) -> ImportedModel:
-    """What a run is told of the file, after it passed the guard and keeps the contract.
+    """The run's record of the file, once it has passed the guard and keeps the contract.
 
     Args:
         contract: window size and horizon that consumers have.

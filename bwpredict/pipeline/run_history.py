@@ -1,4 +1,4 @@
-"""What the runs of an installation came to, from their work areas: for people who look, not for the steps."""
+"""The results of an installation's runs, read from their work areas for pages and commands."""
 
 from __future__ import annotations
 

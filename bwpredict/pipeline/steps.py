@@ -71,12 +71,12 @@ def pull(plan: Reference) -> Reference:
 
 
 def validate(snapshot: Reference) -> Reference:
-    """Hold the snapshot against the suites, all its days here: as `plan_shards`, `check_shard` and `judge`."""
+    """Check all days of the snapshot in this process: `plan_shards`, `check_shard`, `aggregate_validation`."""
     return aggregate_validation([check_shard(snapshot, days) for days in plan_shards(snapshot)])
 
 
 def plan_shards(snapshot: Reference) -> list[list[str]]:
-    """The snapshot's days (YYYY-MM-DD), dealt out to shards that can be checked one by one, anywhere."""
+    """The snapshot's days (YYYY-MM-DD), split into shards that any worker can check."""
     from bwpredict.validation import shards
 
     with open_workspace(snapshot) as area:
@@ -84,7 +84,7 @@ def plan_shards(snapshot: Reference) -> list[list[str]]:
 
 
 def check_shard(snapshot: Reference, days: list[str]) -> Reference:
-    """Hold these days against the schema suite: `validation_shards/<first day>/`. What fails is written, not raised."""
+    """Check these days with the schema suite: `validation_shards/<first day>/`. Failures are written, not raised."""
     from bwpredict.validation import shards
 
     part = f"{VALIDATION_SHARDS}/{days[0] if days else 'no days'}"
@@ -95,7 +95,7 @@ def check_shard(snapshot: Reference, days: list[str]) -> Reference:
 
 
 def shard_label(shard: Reference) -> str:
-    """In few words, what came of a shard: its days, and how many checks failed."""
+    """A shard's result, in short: its days, and how many checks failed."""
     from bwpredict.validation import shards
 
     return shards.shard_summary(areas.local_path(shard.path))
@@ -302,7 +302,7 @@ def open_study(profile: Reference, name: str, pruner: Pruner) -> Reference:
 
 
 def trial(study: Reference, trials: int) -> str:
-    """Run one trial of the study, unless `trials` are finished or being run; returns what came of it, in few words.
+    """Run one trial of the study, unless `trials` are finished or being run; returns its result, in short.
 
     Raises:
         OvertakenError: machines that share their work areas by a store ran trials at the same time; try again.

@@ -46,7 +46,7 @@ class TargetFindings:
     models: dict[str, Figures]
     """Each of `MODELS` → its figures by the names of `metrics.METRICS`."""
     baseline: str | None
-    """The best of the simple baselines; None where that cannot be told."""
+    """The best of the simple baselines; None where none has an error above 0."""
     contender: str | None
     """The best of the other `MODELS`."""
     skill: float | None

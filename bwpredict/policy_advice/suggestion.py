@@ -179,7 +179,7 @@ def _margins(findings: Findings) -> Iterator[Threshold]:
         "link_margin_percent": "A link is worse where its error is shown to be this much above the champion's.",
         "maximum_worse_links_percent": "Share of the links that may be worse.",
         "maximum_regret_percent": "What the consumer's settings may cost more than those by perfect knowledge.",
-        "keeps_before_notice": "When production has stayed in so many runs in a row, people are told.",
+        "keeps_before_notice": "Number of runs in a row that keep production before an alert is sent.",
     }
     for name, reason in reasons.items():
         yield Threshold(name, getattr(GUIDE, name), reason)
@@ -199,10 +199,10 @@ def _constants(findings: Findings) -> Iterator[Threshold]:
         f"Fewer are no test; this telemetry has {findings.test_windows:,}.",
     )
     yield Threshold(
-        "maximum_latency_p99_ms", GUIDE.maximum_latency_p99_ms, "As in the guide: no matter of the network."
+        "maximum_latency_p99_ms", GUIDE.maximum_latency_p99_ms, "As in the guide: it does not depend on the network."
     )
     for name in ("maximum_parity_error", "maximum_parity_error_quantized"):
-        yield Threshold(name, getattr(GUIDE, name), "As in the guide: no matter of the network.")
+        yield Threshold(name, getattr(GUIDE, name), "As in the guide: it does not depend on the network.")
 
 
 def _margin(noise: float | None, deviations: float = CHANCE) -> float:

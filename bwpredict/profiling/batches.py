@@ -124,7 +124,7 @@ def _empty_frame() -> pd.DataFrame:
 
 
 def _rows_in(folder: Path) -> int:
-    """Rows of a day; 0 where that cannot be told: reading the day will say why."""
+    """Rows of a day; 0 where the file does not say: reading the day reports why."""
     try:
         return sum(_opened(pq.read_metadata, path).num_rows for path in folder.glob("*.parquet"))
     except TelemetryError:

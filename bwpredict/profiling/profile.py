@@ -1,4 +1,4 @@
-"""The profile of a span of telemetry: counts, moments and histograms, which later months are held against.
+"""The profile of a span of telemetry: counts, moments and histograms, with which later months are compared.
 
 Profiles of disjoint spans merge: counts and histograms exactly, means and standard deviations to
 rounding (the pairwise update of Chan, Golub and LeVeque 1983). So shards, measured apart, give the

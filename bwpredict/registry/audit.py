@@ -1,4 +1,4 @@
-"""Look over a whole registry: every file re-hashed, the history and the pointer held against what they name."""
+"""Audit a whole registry: re-hash every file, and check the history and the pointer against what they name."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _inspect_history(store: Store, found: AuditReport) -> list[Production]:
 
 
 def _inspect_versions(store: Store, found: AuditReport) -> dict[str, Manifest]:
-    """Hold each version against its manifest; returns the manifests that can be trusted."""
+    """Check each version against its manifest; returns the manifests that can be trusted."""
     names: dict[str, list[str]] = defaultdict(list)
     for key in store.keys("models/"):
         _, version, name = [*key.split("/", 2), ""][:3]

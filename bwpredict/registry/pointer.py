@@ -15,7 +15,7 @@ Kind = Literal["bootstrap", "promotion", "rollback", "cleanup", "canary"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A version on trial: it serves a share of the links beside production (`registry.canary_assignment`)."""
+    """A canary: it serves a share of the links beside production (`registry.canary_assignment`)."""
 
     version: str
     share: float

@@ -1,7 +1,7 @@
 """Publish a challenger: files first, MANIFEST.json last, then the production pointer by compare-and-swap.
 
 Nothing is uploaded before every refusal has been considered. Each write is create-only or a swap,
-so a run that died anywhere is simply run again: what is there already with the same bytes is finished.
+so a run that died anywhere is run again: files that are there with the same bytes count as finished.
 """
 
 from __future__ import annotations

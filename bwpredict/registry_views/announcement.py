@@ -1,4 +1,4 @@
-"""What is told to those who wait for a new model: which version, and how good it is."""
+"""The announcement of a new model: its version, and how good it is."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class VersionDocuments:
-    """The documents of one published version, each held against its manifest; `files` are the names of all its files.
+    """The documents of one published version, each checked against its manifest; `files` names all its files.
 
     `comparison` and `validation` are empty where the version has none that can be read.
     """

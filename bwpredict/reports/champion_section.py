@@ -75,7 +75,7 @@ def difference_sentence(difference: Document | None) -> str:
         f" with large errors weigh most. 95 % intervals over {days['count']} test days, each of which is one"
         " observation. Autocorrelation: of the daily differences, from one day to the next; above 0.3 the intervals are"
         " likely too narrow. Diebold–Mariano: p-value of equal MAE, for daily means. Last column: the smallest"
-        " difference that these days tell from none, four times in five."
+        " difference that these days detect, four times in five."
     )
     few = f" Fewer than {days['fewest']} days have no interval: they cannot tell."
     return told + (few if days["count"] < days["fewest"] else "")

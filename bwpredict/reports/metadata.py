@@ -27,7 +27,7 @@ BYTES_PER_MB = 1_000_000
 
 @dataclass(frozen=True)
 class Artifact:
-    """What the exported model tells of itself."""
+    """Properties of the exported model."""
 
     onnx: str
     """Name of the ONNX file."""

@@ -10,7 +10,7 @@ from bwpredict.reports.champion_section import difference_rows
 
 _MAX_FAILED = 8
 _MARKS = {"fail": "✗", "open": "?"}
-"""Of the checks that are told of."""
+"""Of the checks that are listed."""
 
 
 def summary_markdown(decision: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:

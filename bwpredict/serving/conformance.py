@@ -119,7 +119,7 @@ def check_folder(folder: Path, version: str) -> None:
 
 
 def check_sequences(model: Path, vectors: Mapping[str, Any]) -> None:
-    """Hold the stream model's answers to the sequences, each alone and all in one batch, against the published ones.
+    """Compare the stream model's answers to the sequences, each alone and all in one batch, with the published ones.
 
     Raises:
         ModelError: as `check_folder`.
@@ -164,7 +164,7 @@ def _minute_by_minute(vectors: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_answers(model: Path, vectors: Mapping[str, Any]) -> None:
-    """Hold the model's answers to the vectors, each alone and all in one batch, against the published ones.
+    """Compare the model's answers to the vectors, each alone and all in one batch, with the published ones.
 
     Raises:
         ModelError: as `check_folder`.

@@ -1,4 +1,4 @@
-"""What a consumer was built for, held against what a model was made for.
+"""Compare what a consumer was built for with what a model was made for.
 
 A model's forecasts mean something only to a consumer that sends the same columns in the same order and units, as
 many samples, and reads the same targets that many minutes ahead. Anything else would be numbers without an error.

@@ -63,7 +63,7 @@ class Delivery:
 def deliver(store: Store, dest: Path, *, accept_contract: bool = False, trusted: TrustedKeys | None = None) -> Delivery:
     """Make `dest` hold what is in production in `store`; if anything is wrong, `dest` stays as it is.
 
-    Every file is held against the manifest, the model against the pointer and its metadata, and the model must
+    Every file is checked against the manifest, the model against the pointer and its metadata, and the model must
     give the published answers on this machine. Asks the store once if nothing changed.
 
     Args:
@@ -74,7 +74,7 @@ def deliver(store: Store, dest: Path, *, accept_contract: bool = False, trusted:
         ConfigError: nothing is in production.
         ContractChangedError: the model was made for another contract than the consumer in `dest` was built for.
         SignatureError: `trusted` is given and no such key signed the version.
-        ObjectCorruptError, DocumentError, ModelError, StoreError: the version cannot be had whole and verified.
+        ObjectCorruptError, DocumentError, ModelError, StoreError: the version is not whole, or fails verification.
     """
     production = read_production(store)
     if production is None:
@@ -102,7 +102,7 @@ def deliver(store: Store, dest: Path, *, accept_contract: bool = False, trusted:
 
 
 def watch(deliver_once: Callable[[], Delivery], *, wait: Callable[[], bool]) -> None:
-    """Deliver until `wait`, called in between, says True; a failure is told once and changes nothing."""
+    """Deliver until `wait`, called in between, says True; a failure is logged once and changes nothing."""
     told = None
     while True:
         try:

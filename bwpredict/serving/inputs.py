@@ -97,7 +97,7 @@ def _refuse(bad: npt.NDArray[np.bool_], values: npt.NDArray[Any], name: str, exp
 
 
 def _check_calendar(windows: npt.NDArray[Any], newest: npt.NDArray[np.int64], contract: ServingContract) -> None:
-    """Hold each window's last sample against its time; a collector in local time is found out here."""
+    """Compare the calendar of each window's last sample with its time: this finds a collector in local time."""
     names = contract.feature_names
     if contract.time_zone == schema.OF_EACH_LINK:
         return  # what a link's zone is, the contract does not say

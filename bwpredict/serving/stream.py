@@ -138,7 +138,7 @@ class Stream:
     Many threads may use one; steps are taken one after another. `reload` warms a new model beside the old one, which
     goes on until the new one has followed the links for its warm-up time.
 
-    After a gap of at most `LONGEST_GAP_MINUTES`, forecasts and intervals are those of a stream that was told of every
+    After a gap of at most `LONGEST_GAP_MINUTES`, forecasts and intervals are those of a stream that received every
     missing minute; after a swap, they are those of a stream that began with the new model at the reload.
     """
 

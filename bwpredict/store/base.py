@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What a listing tells of one object: `etag` changes whenever the bytes do."""
+    """One object of a listing: `etag` changes whenever the bytes do."""
 
     key: str
     size_bytes: int

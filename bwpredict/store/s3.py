@@ -1,7 +1,7 @@
 """S3, and servers that speak it, as object store, through boto3.
 
 What only reads is asked again here while the failure may pass, body and all: boto3's own retries end where
-the body of an answer begins. How writes are made safe is told in `s3_writes`.
+the body of an answer begins. `s3_writes` describes how writes are made safe.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def verify(store: Store, snapshot: dict[str, Any]) -> None:
 
 
 def restore(store: Store, snapshot: dict[str, Any], work: Path) -> dict[str, Any]:
-    """Read exactly the pinned objects again, into `work`, and hold the rows against the snapshot's digest.
+    """Read exactly the pinned objects again, into `work`, and check the rows against the snapshot's digest.
 
     Returns:
         The new snapshot document, equal to the old one but for where it was read from.

@@ -29,7 +29,7 @@ def choose(
 ) -> Training:
     """Train the champion further, and keep it if it forecasts the validation windows better than `scratch`.
 
-    The winner is in `checkpoint`; its history has `warm_start`, which tells of both. `options` are those of
+    The winner is in `checkpoint`; its history has `warm_start`, which describes both. `options` are those of
     `continue_champion`. Where there is no champion, or it is another kind of model, `scratch` is returned.
     """
     if champion is None:

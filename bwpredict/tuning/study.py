@@ -192,13 +192,13 @@ def ranked(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def sentence(trial: Trial) -> str:
-    """What came of a trial and with which values, in one line."""
+    """The result and the values of a trial, in one line."""
     values = ", ".join(f"{name}={shown(value)}" for name, value in trial.values.items())
     return f"{label(trial)} after {trial.epochs} epochs; {values}"
 
 
 def label(trial: Trial) -> str:
-    """What came of a trial, in few words."""
+    """The result of a trial, in short."""
     default = ", the default configuration" if trial.is_default else ""
     loss = "" if trial.validation_loss is None else f", validation loss {trial.validation_loss:.4f}"
     return f"trial {trial.number}{default}: {trial.state}{loss}"
@@ -225,7 +225,7 @@ def _claim(study: Study, trials: int) -> tuple[optuna.Trial, AbstractContextMana
 
 def _train(study: Study, split: Split, trial: optuna.Trial) -> float:
     """The least validation loss of the trial's training. Raises TrialPruned, and what `training.train` raises."""
-    alone = {"ranks": 1}  # trials run side by side, and only a training in this process tells of its epochs
+    alone = {"ranks": 1}  # trials run side by side, and only a training in this process logs its epochs
     values = study.spec.training.model_dump() | trial.params | alone
     config = load(TrainingConfig, values, origin=f"trial {trial.number}")
     checkpoint = study.folder / "trials" / f"{trial.number}.pth"

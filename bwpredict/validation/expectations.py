@@ -64,7 +64,7 @@ READABLE = Check(
     "{count} of {total} days cannot be checked ({observed})",
     "all days of the snapshot, as they were pulled",
 )
-"""Not an expectation on rows: whether there are rows to hold the others against."""
+"""Not an expectation on rows: whether there are rows to check."""
 
 
 def schema_checks(start: datetime, end: datetime, description: Description | None = None) -> tuple[Check, ...]:

@@ -39,7 +39,7 @@ _SITE = "data_docs"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one check on one batch, or, merged, on all of them.
+    """The result of one check on one batch or, merged, on all of them.
 
     `observed` is what a check of a whole column or table saw; `unexpected` of `total` rows offend, where
     rows are checked. `reason` says why a check was not evaluated.

@@ -1,7 +1,7 @@
 """Validation in shards: some days each, checked anywhere, and put together to the result of the whole.
 
 What a shard gives is a document and the results of Great Expectations, in a folder of its own. Counts, histograms
-and the links' quartiles of each day add up exactly, so it makes no difference how the days were dealt out.
+and the links' quartiles of each day add up exactly, so the result does not depend on how days are split into shards.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def merge_shards(shards: Iterable[Path], snapshot: dict[str, Any], results: Path
 
 
 def shard_summary(shard: Path) -> str:
-    """In few words, what came of a shard: "2026-10-04: 2 errors"."""
+    """A shard's result, in short: "2026-10-04: 2 errors"."""
     document = read_document(shard, "validation_shard")
     failed = sum(not outcome["passed"] for outcome in document["outcomes"]) + len(document["unreadable"])
     days = document["days"]

@@ -1,4 +1,4 @@
-"""Hold a snapshot's telemetry against the two suites; results as JSON, sentences and Data Docs."""
+"""Check a snapshot's telemetry with the two suites; results as JSON, sentences and Data Docs."""
 
 from __future__ import annotations
 

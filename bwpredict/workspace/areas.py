@@ -1,8 +1,8 @@
 """Work areas that travel: what a run's steps hand to each other where machines share nothing but a store.
 
 With `BWPREDICT_WORK_STORE`, the folder `BWPREDICT_WORK` is each machine's own scratch: before a step, the run's area is
-brought up to date from the store; after it, what the step changed is sent there. How the store is laid out is told in
-`workspace.sync`. Without the setting, or for a folder elsewhere, nothing is copied: all machines see one folder.
+brought up to date from the store; after it, what the step changed is sent there. `workspace.sync` describes the
+store's layout. Without the setting, or for a folder elsewhere, nothing is copied: all machines see one folder.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class RunCreated(BaseDeadlineReference):
 
 
 async def send_deadline_alert(context: dict[str, Any] | None = None) -> None:
-    """Send the alert, from the triggerer. A run that has ended is not late: it was told of when it failed."""
+    """Send the alert, from the triggerer. A run that has ended is not late: its failure was reported."""
     run = (context or {}).get("dag_run") or {}
     if run.get("state") in _ENDED:
         return

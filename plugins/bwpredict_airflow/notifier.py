@@ -90,7 +90,7 @@ class RecoveryNotifier(_Notifier):
 
 
 def compose(context: Context, settings: Settings, *, now: datetime) -> alerts.Incident:
-    """What is to be told of the run in `context`, with the verdict if the failed step gave one."""
+    """The alert about the run in `context`, with the verdict if the failed step gave one."""
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
     task = context.get("ti")
     step = task.task_id if task else "schedule"

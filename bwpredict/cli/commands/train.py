@@ -57,7 +57,7 @@ def train(
 
 
 def _report(comparison: dict[str, Any], output_dir: Path) -> None:
-    """Print what came of it; ends with exit code 1 where the guide's target is not met."""
+    """Print the result; end with exit code 1 where the guide's target is not met."""
     from bwpredict.reports.tables import tables
 
     for table in tables(comparison):

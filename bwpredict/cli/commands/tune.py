@@ -45,7 +45,7 @@ def tune(
     epochs: Annotated[int, typer.Option(help="Maximum epochs of each trial.")] = options.DEFAULTS.epochs,
     windows_per_epoch: options.WindowsPerEpoch = options.DEFAULTS.windows_per_epoch,
     split_by: options.SplitBy = "calendar",
-    pruner: Annotated[str, typer.Option(help="How hopeless trials end early: median, hyperband or none.")] = "median",
+    pruner: Annotated[str, typer.Option(help="How poor trials end early: median, hyperband or none.")] = "median",
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Trials at a time; with 1 the seed decides all.")] = 1,
     registry: Annotated[str, typer.Option(help="Also put the result among this registry's proposals.")] = "",
     seed: Annotated[int, typer.Option(help="Of the search and of every training.")] = options.DEFAULTS.seed,

@@ -92,7 +92,7 @@ def _machines(ranks: int) -> LaunchConfig:
 
 
 def meeting(ranks: int, machines: int, rendezvous: str) -> LaunchConfig:
-    """What `torchrun` would be told."""
+    """The settings that `torchrun` would pass."""
     return LaunchConfig(
         min_nodes=machines,
         max_nodes=machines,

@@ -169,7 +169,7 @@ async def show_version(request: Request, user: GetUserDep, here: ModelContextDep
 
 @pages.get("/versions/{version}/files/{name}")
 async def show_version_file(here: ModelContextDep, version: str, name: str) -> Response:
-    """One page, picture or document of a version, held against its manifest."""
+    """One page, picture or document of a version, checked against its manifest."""
     media_type = _MEDIA.get(name[name.rfind(".") :])
     if media_type is None or not is_version(version):
         raise ConfigError(f"{name!r} of {version!r} is no page.")
