@@ -72,7 +72,7 @@ def aggregate_shards(
         month |= link_figures(found.levels)
         checks = (
             *figure_checks(found.profile, champion_profile, snapshot["rows"], description),
-            *link_checks(found.levels),
+            *link_checks(found.levels, description),
         )
         whole = Batch(f"{start:%Y-%m-%d} to {end:%Y-%m-%d}", pd.DataFrame([month]))
         outcomes = [*found.outcomes, *session.run(DISTRIBUTION_SUITE, checks, [whole])]

@@ -87,7 +87,7 @@ def write_recording(folder, minutes=400):
 def test_a_short_recording_is_cut_as_train_cuts_it_and_keeps_only_living_targets(tmp_path):
     dataset = recording(write_recording(tmp_path), Shape())
     assert dataset.name == "wifi"
-    assert dataset.split.by == "link"
+    assert dataset.split.by == "samples"
     assert set(dataset.split["train"].frame.filled) >= {"throughput_mbps", "packet_loss", "jitter_ms"}
     assert "rtt_ms" not in dataset.split["train"].frame.filled
 

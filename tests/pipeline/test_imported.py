@@ -2,6 +2,7 @@
 
 import gzip
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,17 @@ import pytest
 from typer.testing import CliRunner
 
 from bwpredict.cli.main import app
+from bwpredict.config import TrainingConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import GateRejected
+from bwpredict.pipeline.standalone import prepare
 from bwpredict.registry.promotion import read_production
 from bwpredict.store.factory import open_store
 
-SMALL = ["--epochs", "1", "--windows-per-epoch", "2000", "--validation-windows", "200", "--batch-size", "64"]
+SMALL = ["--epochs", "1", "--windows-per-epoch", "512", "--validation-windows", "200", "--batch-size", "64"]
 OCTOBER = 1_790_812_800
 """2026-10-01T00:00Z."""
 DAY_STEPS = 360
-
-pytestmark = pytest.mark.slow
 
 
 def recording(path: Path, days: int = 12) -> Path:
@@ -59,6 +60,7 @@ def store(tmp_path_factory):
     return folder / "telemetry"
 
 
+@pytest.mark.slow
 def test_an_imported_recording_is_validated_trained_and_decided_on(store, tmp_path):
     policy = tmp_path / "mine.yaml"
     policy.write_text(
@@ -88,12 +90,13 @@ def test_an_imported_recording_is_validated_trained_and_decided_on(store, tmp_pa
         assert read_production(open_store(str(tmp_path / "registry"))).version == metadata["version"]
 
 
-def test_train_reads_the_imported_folder_as_retrain_does(store, tmp_path):
-    ended = run("train", "--data-path", str(store), "--output-dir", str(tmp_path), *SMALL)
-    assert ended.exit_code in (0, 1), ended.exception
-    metadata = read_document(next(tmp_path.glob("model_metadata_*.json")), "model_metadata")
-    assert metadata["contract"]["cadence_seconds"] == 240
-    assert metadata["performance_metrics"]["absent_targets"] == ["throughput_mbps", "packet_loss", "jitter_ms"]
+def test_train_reads_the_imported_folder_as_retrain_does(store):
+    now = datetime(2026, 11, 28, tzinfo=UTC)
+    prepared = prepare(store, TrainingConfig(), split_by="calendar", now=now, code_version="test")
+    frame = prepared.split["train"].frame
+    assert (frame.cadence_seconds, len(frame.links)) == (240, 3)
+    assert {"throughput_mbps", "packet_loss", "jitter_ms"} <= set(frame.filled)
+    assert len(frame.calendar.link_zones) == 3
 
 
 def test_other_commands_read_the_imported_days(store, tmp_path):

@@ -1,0 +1,21 @@
+"""Random telemetry files, valid but odd: a model or one sentence. `make bench-fuzz` runs 500 through `train`."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from random_telemetry import Recipe, read, recipes, train
+
+ANY = list(HealthCheck)
+
+pytestmark = pytest.mark.slow
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=ANY)
+@given(recipes())
+def test_a_file_is_read_imported_and_cut_or_refused_in_one_sentence(recipe: Recipe) -> None:
+    assert read(recipe)
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=ANY)
+@given(recipes())
+def test_a_file_is_trained_on_or_refused_in_one_sentence(recipe: Recipe) -> None:
+    assert train(recipe)
