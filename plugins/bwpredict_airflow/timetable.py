@@ -8,22 +8,22 @@ from airflow._shared.timezones.timezone import coerce_datetime, utcnow
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
 
-LATEST_START = timedelta(days=1)
-"""How late a due run may start: longer than Airflow itself is away for maintenance."""
+LATEST_START = timedelta(hours=6)
+"""How late a due run may start: Airflow may be away for maintenance meanwhile."""
 
 
 class UpcomingCronTimetable(CronDataIntervalTimetable):
-    """Each run covers the interval before it, and none starts more than a day after it was due.
+    """Each run covers the interval before it, and none starts more than six hours after it was due.
 
     Airflow's own timetables, `CronTriggerTimetable` with `run_immediately=False` included, start the latest run
     that was missed as soon as a DAG is unpaused after a pause. The listener in `unpausing` skips a run that was due
-    less than a day before the DAG was unpaused.
+    in the six hours before the DAG was unpaused.
     """
 
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
-        """The next run, or the latest one that was due within the last day."""
+        """The next run, or the latest one that was due within the last six hours."""
         due = super().next_dagrun_info(
             last_automated_data_interval=last_automated_data_interval, restriction=restriction
         )
