@@ -36,7 +36,7 @@ _EXTRA_OF_MODULE = dict.fromkeys(
 EXAMPLES = {
     "generate": "Example: bwpredict generate --links 20 --days 30 --start 2026-10-01 --output data/telemetry",
     "import": "Example: bwpredict import probes.csv --mapping mapping.yaml --output data/telemetry",
-    "train": "Example: bwpredict train --data-path telemetry.csv --epochs 5",
+    "train": "Example: bwpredict train --telemetry telemetry.csv --epochs 5",
     "retrain": "Example: bwpredict retrain --month 2026-10 --dry-run",
     "judge": "Example: bwpredict judge model.onnx --month 2026-10 --dry-run",
     "decide": "Example: bwpredict decide --run latest --policy relative",

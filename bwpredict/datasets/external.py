@@ -1,4 +1,4 @@
-"""Telemetry from anywhere, for `bwpredict train --data-path`: files as users have them, or an imported folder.
+"""Telemetry from anywhere, for `bwpredict train --telemetry`: files as users have them, or an imported folder.
 
 What is missing:
 

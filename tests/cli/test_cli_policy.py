@@ -56,9 +56,7 @@ def test_a_month_of_the_store_is_measured_like_a_folder_and_printed(cli, telemet
     [
         (("show", "lenient"), "'lenient' is no policy; expected guide, relative"),
         (("show", "missing.yaml"), "missing.yaml: cannot be read"),
-        (("suggest",), "one of --data-path and --month"),
-        (("suggest", "--data-path", "a.csv", "--month", "2026-10"), "one of --data-path and --month"),
-        (("suggest", "--data-path", "a.csv", "--telemetry", "b"), "--telemetry goes with --month"),
+        (("suggest",), "give --telemetry (a file or folder) or --month"),
         (("suggest", "--data-path", "missing.csv"), "missing.csv: no such file"),
         (("suggest", "--month", "October", "--telemetry", "."), "month='October'"),
     ],

@@ -128,7 +128,7 @@ def test_a_full_disk_is_one_sentence_and_what_is_missing_is_made_once_there_is_s
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"--model": "nowhere.onnx"}, "nowhere.onnx: no such file; expected an ONNX model"),
+        ({"--onnx": "nowhere.onnx"}, "nowhere.onnx: no such file; expected an ONNX model"),
         ({"--telemetry": "nothing"}, "nothing: "),
         ({"--first-day": "October"}, "--first-day=October: not a day; expected YYYY-MM-DD"),
         ({"--last-day": "2026-10-02"}, "--last-day goes with --first-day"),
@@ -139,20 +139,21 @@ def test_a_full_disk_is_one_sentence_and_what_is_missing_is_made_once_there_is_s
 )
 def test_a_mistake_is_one_sentence_and_writes_nothing(run, telemetry, model, tmp_path, monkeypatch, changes, sentence):
     monkeypatch.chdir(tmp_path)
-    options = {"--telemetry": telemetry, "--model": model, "--output": "out"} | changes
+    options = {"--telemetry": telemetry, "--onnx": model, "--output": "out"} | changes
     code, said = run(*(part for pair in options.items() for part in pair))
     assert (code, sentence in said) == (2, True), said
     assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_without_a_model_in_production_it_says_so(run, telemetry, tmp_path):
+    (tmp_path / "registry").mkdir()
     code, said = run("--telemetry", telemetry, "--registry", tmp_path / "registry", "--output", tmp_path / "out")
-    assert (code, "nothing is in production yet; give --model" in said) == (2, True)
+    assert (code, "nothing is in production yet; give --onnx" in said) == (2, True)
 
 
 def test_a_model_that_does_not_tell_its_horizon_is_refused(run, telemetry, tmp_path):
     model = last_value_onnx(tmp_path / "model.onnx")
-    code, said = run("--telemetry", telemetry, "--model", model, "--output", tmp_path / "out")
+    code, said = run("--telemetry", telemetry, "--onnx", model, "--output", tmp_path / "out")
     assert (code, "a model that bwpredict exported" in said) == (2, True)
 
 

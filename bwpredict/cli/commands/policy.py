@@ -49,11 +49,15 @@ def show(name: Annotated[str, typer.Argument(help="A name of `policy list`, or t
 
 @app.command()
 def suggest(
-    data_path: Annotated[Path | None, typer.Option(help="CSV or Parquet file, or a folder of them.")] = None,
-    month: Annotated[
-        str | None, typer.Option(help="Instead of --data-path: a month (YYYY-MM, UTC) of the telemetry store.")
-    ] = None,
-    telemetry: Annotated[str | None, typer.Option(help="Store of that month (default: $BWPREDICT_TELEMETRY).")] = None,
+    telemetry: Annotated[
+        str,
+        typer.Option(
+            "--telemetry",
+            "--data-path",
+            help="CSV or Parquet, a file or folder; with --month, a store (default: $BWPREDICT_TELEMETRY).",
+        ),
+    ] = "",
+    month: Annotated[str, typer.Option(help="Month (YYYY-MM, UTC) of the telemetry store to measure on.")] = "",
     output: Annotated[
         Path | None,
         typer.Option(help="File (.yaml), or folder that gets <name>.yaml; without it, the policy is printed."),
@@ -64,13 +68,11 @@ def suggest(
     from bwpredict.policy_advice.attainable import measure
     from bwpredict.policy_advice.suggestion import suggest as suggested
 
-    if (data_path is None) == (month is None):
-        raise ConfigError("policy suggest needs one of --data-path and --month, and not both.")
-    if telemetry is not None and month is None:
-        raise ConfigError("--telemetry goes with --month; --data-path names the telemetry itself.")
+    if not (telemetry or month):
+        raise ConfigError("policy suggest: give --telemetry (a file or folder) or --month (of the telemetry store).")
     if output is not None and output.is_file() and not force:
         raise _exists(output)
-    split, source = _of_path(data_path) if data_path else _of_month(month or "", telemetry or Settings().telemetry)
+    split, source = _of_month(month, telemetry or Settings().telemetry) if month else _of_path(Path(telemetry))
     suggestion = suggested(measure(split), source)
     for sentence in suggestion.sentences:
         logger.info("%s", sentence)

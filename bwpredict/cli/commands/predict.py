@@ -6,13 +6,16 @@ import logging
 import tempfile
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bwpredict.config import Settings
+from bwpredict.cli.registry_option import Model, Registry, open_registry, settings_of
 from bwpredict.errors import ConfigError
 from bwpredict.store.files import require_local_path
+
+if TYPE_CHECKING:
+    from bwpredict.store.base import Store
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +26,9 @@ def predict(
         typer.Option(help="Folder for date=YYYY-MM-DD/part-0.parquet.", callback=require_local_path),
     ],
     telemetry: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix (default: $BWPREDICT_TELEMETRY).")] = "",
-    model: Annotated[Path | None, typer.Option(help="ONNX file (default: what is in production).")] = None,
-    registry: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix with the published models.")] = "",
+    onnx: Annotated[Path | None, typer.Option(help="ONNX file (default: the model in production).")] = None,
+    registry: Registry = "",
+    model: Model = "",
     first_day: Annotated[str, typer.Option(help="First day to forecast from, YYYY-MM-DD (default: all).")] = "",
     last_day: Annotated[str, typer.Option(help="Last day to forecast from (default: --first-day, or all).")] = "",
     every: Annotated[int, typer.Option(help="Forecast from samples of every so many minutes only.")] = 1,
@@ -37,11 +41,11 @@ def predict(
     from bwpredict.inference import batch
     from bwpredict.store.factory import open_store
 
-    settings = Settings()
     days = _days(first_day, last_day)
+    settings = settings_of(model)
     store = open_store(telemetry or settings.telemetry)
     with tempfile.TemporaryDirectory() as folder:
-        path = model or _in_production(registry or settings.registry, Path(folder))
+        path = onnx or _in_production(open_registry(registry, model), Path(folder))
         done = batch.predict(store, path, output, days=days, every_minutes=every)
     logger.info(
         "%s: %s forecasts on %d days, by %s%s",
@@ -50,17 +54,15 @@ def predict(
     )  # fmt: skip
 
 
-def _in_production(registry: str, folder: Path) -> Path:
+def _in_production(store: Store, folder: Path) -> Path:
     """A verified copy of the ONNX file in production: the one for streams, where the version has one."""
     from bwpredict.registry.layout import onnx_name, stream_onnx_name
     from bwpredict.registry.promotion import read_production
     from bwpredict.registry.versions import fetch, read_manifest
-    from bwpredict.store.factory import open_store
 
-    store = open_store(registry)
     production = read_production(store)
     if production is None:
-        raise ConfigError(f"{store.uri}: nothing is in production yet; give --model, or publish a model first.")
+        raise ConfigError(f"{store.uri}: nothing is in production yet; give --onnx, or publish a model first.")
     version = production.version
     stream = stream_onnx_name(version)
     name = stream if stream in read_manifest(store, version).sha256 else onnx_name(version)

@@ -22,10 +22,15 @@ logger = logging.getLogger(__name__)
 def train(
     context: typer.Context,
     training: dict[str, Any],
-    data_path: Annotated[Path, typer.Option(help="CSV or Parquet, a file or folder.", callback=require_local_path)],
-    output_dir: Annotated[Path, typer.Option(help="Folder for the artifacts.", callback=require_local_path)] = Path(
-        "checkpoints/bandwidth_predictor"
-    ),
+    telemetry: Annotated[
+        Path,
+        typer.Option(
+            "--telemetry", "--data-path", help="CSV or Parquet, a file or folder.", callback=require_local_path
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "--output-dir", help="Folder for the artifacts.", callback=require_local_path)
+    ] = Path("checkpoints/bandwidth_predictor"),
     quantize: options.Quantize = False,
     warm_start: options.WarmStartFile = None,
     split_by: options.SplitBy = "calendar",
@@ -43,8 +48,8 @@ def train(
     training = training | {"warm_start": warm_start is not None}
     training |= {name: value for name, value in from_file.items() if not options.is_given(context, name)}
     comparison = standalone.train_on(
-        data_path,
-        output_dir,
+        telemetry,
+        output,
         load(TrainingConfig, training, origin="parameters"),
         split_by=load(SplitConfig, {"by": split_by}, origin="parameters").by,
         quantize=quantize,
@@ -53,16 +58,16 @@ def train(
         training_file=source,
         champion=warm_start,
     )
-    _report(comparison, output_dir)
+    _report(comparison, output)
 
 
-def _report(comparison: dict[str, Any], output_dir: Path) -> None:
+def _report(comparison: dict[str, Any], output: Path) -> None:
     """Print the result; end with exit code 1 where the guide's target is not met."""
     from bwpredict.reports.tables import tables
 
     for table in tables(comparison):
         Console(highlight=False).print(table)
-    logger.info("Artifacts saved to: %s", output_dir)
+    logger.info("Artifacts saved to: %s", output)
     if not comparison["models"]["challenger"]["overall"]["target_met"]:
         logger.info("The guide's target (average correlation >= 0.98, average MAPE <= 5 %) is not met.")
         raise typer.Exit(1)

@@ -37,7 +37,9 @@ _ROWS = 5
 @app.callback(invoke_without_command=True)
 def tune(
     context: typer.Context,
-    data_path: Annotated[Path | None, typer.Option(help="CSV or Parquet file, or a folder of them.")] = None,
+    telemetry: Annotated[
+        Path | None, typer.Option("--telemetry", "--data-path", help="CSV or Parquet file, or a folder of them.")
+    ] = None,
     study: Annotated[
         Path | None, typer.Option(help="Folder of the study, which bears its name; one that is there is taken up.")
     ] = None,
@@ -53,12 +55,12 @@ def tune(
     """Search for hyperparameters by the validation loss; writes training_<study>.yaml, a proposal for review."""
     if context.invoked_subcommand:
         return
-    if data_path is None or study is None:
-        raise ConfigError("tune: give --data-path (the telemetry) and --study (a folder for the study).")
+    if telemetry is None or study is None:
+        raise ConfigError("tune: give --telemetry (a file or folder) and --study (a folder for the study).")
     budget = {"epochs": epochs, "windows_per_epoch": windows_per_epoch, "seed": seed}
     training = load(TrainingConfig, budget, origin="parameters")
     by = load(SplitConfig, {"by": split_by}, origin="parameters").by
-    prepare = partial(_prepare, study.absolute(), data_path, training, by, pruner)
+    prepare = partial(_prepare, study.absolute(), telemetry, training, by, pruner)
     opened, split = prepare()
     workers = _start_workers(jobs - 1, partial(_work, prepare, trials, jobs))
     _search(opened, split, trials)
@@ -83,18 +85,18 @@ def approve(
     logger.info("Use it: bwpredict retrain --training-config %s, or the param training_config of the DAG.", name)
 
 
-def _prepare(folder: Path, data_path: Path, training: TrainingConfig, by: Cut, pruner: str) -> tuple[Study, Split]:
+def _prepare(folder: Path, telemetry: Path, training: TrainingConfig, by: Cut, pruner: str) -> tuple[Study, Split]:
     """Read the telemetry and open the study on it; the same for every worker."""
     from bwpredict.pipeline import standalone
     from bwpredict.tuning import study as tuning_study
 
-    prepared = standalone.prepare(data_path, training, split_by=by, now=datetime.now(UTC), code_version=code_version())
+    prepared = standalone.prepare(telemetry, training, split_by=by, now=datetime.now(UTC), code_version=code_version())
     values = {
         "name": folder.name,
         "training": training,
         "split": prepared.run.split,
         "pruner": pruner,
-        "telemetry": str(data_path),
+        "telemetry": str(telemetry),
         "snapshot_id": prepared.data["snapshot_id"],
         "code_version": prepared.run.code_version,
         "created_at": prepared.run.created_at,
