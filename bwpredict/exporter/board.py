@@ -133,6 +133,14 @@ class Board:
             newest_at=self.newest_at,
         )
 
+    def forget(self, before: int) -> None:
+        """Drop the links without a sample since the unix second `before`."""
+        kept, links = np.flatnonzero(self.at >= before), list(self.row)
+        if len(kept) < len(links):
+            self.row = {links[row]: place for place, row in enumerate(kept.tolist())}
+            for name in _ARRAYS:
+                setattr(self, name, getattr(self, name)[kept])
+
     def save(self, path: Path) -> None:
         """Write everything to a file (`.npz`), whole or not at all."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}

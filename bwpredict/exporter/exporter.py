@@ -26,6 +26,8 @@ SHORTEST_CHUNK_SECONDS, LONGEST_CHUNK_SECONDS = 600, 6 * 3600
 AFTER_MINUTE_SECONDS = 5
 """Time that a minute's samples are given to arrive."""
 SAVE_EVERY_SECONDS = 600
+FORGET_AFTER_SECONDS = 7 * 86_400
+"""A link without a sample for longer is gone for good; one that comes back is new."""
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +113,17 @@ class Exporter:
             self._tell("source", f"{error} The forecasts of before go on for five minutes; trying each minute.", "")
         self._publish(past - MINUTE)
         if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
+            self.forget(now)
             self.save()
+
+    def forget(self, now: float) -> None:
+        """Drop links without a sample for `FORGET_AFTER_SECONDS`: their states take memory, and they count as mute."""
+        before = int(now) - FORGET_AFTER_SECONDS
+        self._board.forget(before)
+        if forgotten := self._stream.forget(before):
+            logger.info(
+                "%d links without a sample for %d days are forgotten.", forgotten, FORGET_AFTER_SECONDS // 86_400
+            )
 
     def save(self) -> None:
         """Write the state if a state file is configured."""

@@ -65,6 +65,11 @@ class AdaptiveIntervals:
             more = np.zeros((links - len(values), *values.shape[1:]), values.dtype)
             setattr(self, name, np.concatenate((values, more)))
 
+    def keep(self, rows: Rows) -> None:
+        """Forget all rows but these; they are numbered in this order from then on."""
+        for name, values in self.arrays().items():
+            setattr(self, name, values[rows])
+
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """All that is remembered."""
         return {name: getattr(self, name) for name in ("log_factor", "learnt", "due_at", "bounds")}

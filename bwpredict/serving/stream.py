@@ -87,6 +87,16 @@ class _Fleet:
             self.intervals.grow(len(self.row))
         return np.fromiter((self.row[link] for link in links), np.int64, len(links))
 
+    def forget(self, before: int) -> int:
+        """Drop the links without a sample since `before`; how many."""
+        kept = np.flatnonzero(self.last_at >= before)
+        links, forgotten = list(self.row), len(self.row) - len(kept)
+        if forgotten:
+            self.row = {links[row]: place for place, row in enumerate(kept.tolist())}
+            self.state, self.first_at, self.last_at = (each[kept] for each in (self.state, self.first_at, self.last_at))
+            self.intervals.keep(kept)
+        return forgotten
+
     def step(self, rows: npt.NDArray[np.int64], samples: Floats, at: int) -> Step:
         """Samples [n, features] of one moment to forecasts, with intervals that follow each link."""
         self._skip_to(rows, at)
@@ -247,6 +257,17 @@ class Stream:
             for fleet in (self._fleet, *([self._next] if self._next else [])):
                 links = _follow(fleet, history)
             self._take_over_when_warm(links)
+
+    def forget(self, before: int) -> int:
+        """Drop the states of links that are gone for good, and return their number; one that comes back is new.
+
+        Args:
+            before: unix second; links without a sample since then are dropped.
+        """
+        with self._lock:
+            if self._next:
+                self._next.forget(before)
+            return self._fleet.forget(before)
 
     def reload(self) -> bool:
         """Begin to warm the model that the folder holds now, if it is another one; whether it is.

@@ -250,6 +250,21 @@ def test_links_come_and_go(models, write, clock):
     assert [value(found, f"bwpredict_exporter_links_{each}") for each in ("known", "mute")] == [3, 1]
 
 
+def test_links_that_are_gone_for_good_are_forgotten_and_the_others_go_on_as_before(models, write, clock, monkeypatch):
+    folder = write(0, 20, change=lambda table: table.filter(pa.compute.less(table["node_id"], 2)))
+    exporter, other = (at_minute(models, folder, clock(19)) for _ in range(2))
+    write(20, 60, change=lambda table: table.filter(pa.compute.greater(table["node_id"], 0)))
+    monkeypatch.setattr("bwpredict.exporter.exporter.FORGET_AFTER_SECONDS", 600)
+    for minute in range(20, 60):
+        exporter.tick(clock(minute))
+        other.tick(clock(minute))
+        if minute == 40:
+            exporter.forget(clock(minute))
+    found = scrape(exporter)
+    assert [value(found, f"bwpredict_exporter_links_{each}") for each in ("known", "mute")] == [2, 0]
+    assert figures(exporter) == pytest.approx(figures(other), nan_ok=True)
+
+
 def test_values_that_no_column_may_hold_are_missing_and_counted(models, write, clock):
     folder = write(0, 30)
     write(30, 31, change=lambda table: with_last(with_last(table, "packet_loss", 7.0), "rtt_ms", -1.0))
