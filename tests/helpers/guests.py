@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -74,6 +73,8 @@ def smoothing_onnx(
 
 def lightgbm_onnx(path: Path, index: WindowIndex, *, rounds: int = 60, windows: int = 9000, **said: str) -> Path:
     """Trees of LightGBM, trained on windows of the index, with the table that they read made inside the graph."""
+    import lightgbm
+
     index = index.spread(windows)
     inputs, actual = index.inputs(), index.targets()
     table, level = _table(inputs)
@@ -93,7 +94,7 @@ def lightgbm_onnx(path: Path, index: WindowIndex, *, rounds: int = 60, windows: 
     return graph.save(path, **said)
 
 
-def trees_of(booster: lightgbm.Booster) -> dict[str, Any]:
+def trees_of(booster: Any) -> dict[str, Any]:
     """Attributes of the operator TreeEnsembleRegressor that computes what the booster does, for finite columns."""
     nodes: dict[str, list[Any]] = {
         name: [] for name in ("treeids", "nodeids", "featureids", "modes", "values", "truenodeids", "falsenodeids")

@@ -19,6 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 from bwpredict.documents import decode_document
 from bwpredict.errors import BwPredictError, DocumentError, ModelError, StoreError
 from bwpredict.inference.guard import check_onnx
+from bwpredict.inference.onnx_model import open_model
+from bwpredict.inference.session import open_session
 from bwpredict.registry.layout import MANIFEST_NAME, model_key
 from bwpredict.registry.versions import read_manifest, verify_version
 from bwpredict.store.factory import open_store
@@ -112,6 +114,90 @@ def external(location: str) -> onnx.ModelProto:
     return model
 
 
+def trees(branches: int, **changes: object) -> onnx.ModelProto:
+    """One tree that branches so many times, each time below the branch before: depth is what recursion dies of."""
+    numbers = list(range(2 * branches + 1))
+    branch = [number % 2 == 0 and number < 2 * branches for number in numbers]
+    leaves = [number for number in numbers if not branch[number]]
+    attributes = {
+        "nodes_treeids": [0] * len(numbers),
+        "nodes_nodeids": numbers,
+        "nodes_featureids": [0] * len(numbers),
+        "nodes_modes": ["BRANCH_LEQ" if one else "LEAF" for one in branch],
+        "nodes_values": [0.5] * len(numbers),
+        "nodes_truenodeids": [number + 1 if branch[number] else 0 for number in numbers],
+        "nodes_falsenodeids": [number + 2 if branch[number] else 0 for number in numbers],
+        "target_treeids": [0] * len(leaves),
+        "target_nodeids": leaves,
+        "target_ids": [0] * len(leaves),
+        "target_weights": [1.0] * len(leaves),
+        "n_targets": 1,
+    } | changes
+    node = helper.make_node("TreeEnsembleRegressor", ["columns"], ["output"], domain="ai.onnx.ml", **attributes)
+    mean = helper.make_node("ReduceMean", ["input"], ["columns"], axes=[1], keepdims=0)
+    model = a_graph([mean, node], {})
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    return model
+
+
+class TestTrees:
+    def test_trees_may_be_loaded_and_run(self) -> None:
+        session = open_session(trees(4000).SerializeToString(), threads=1)
+        (answers,) = session.run(None, {"input": np.ones((2, 20, 9), np.float32)})
+        assert answers.tolist() == [[1.0], [1.0]]
+
+    @pytest.mark.parametrize(
+        ("model", "said"),
+        [
+            (trees(100_000), "has a tree of 200,001 nodes"),
+            (trees(1, n_targets=2**31), "an ensemble with 2,147,483,648 outputs"),
+            (trees(1, n_targets=-1), "an ensemble with -1 outputs"),
+        ],
+        ids=["too deep to read", "rows too wide for memory", "less than nothing"],
+    )
+    def test_what_would_end_the_process_is_refused(self, tmp_path: Path, model: onnx.ModelProto, said: str) -> None:
+        (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+        assert said in refusal(SESSION, tmp_path / "model.onnx")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"nodes_truenodeids": [0, 0, 0]},
+            {"nodes_truenodeids": [77, 0, 0]},
+            {"nodes_featureids": [2**40, 0, 0]},
+            {"target_ids": [0, 99]},
+            {"nodes_values": [0.5]},
+        ],
+        ids=["a circle", "a child that is missing", "a column far outside", "an output far outside", "too few values"],
+    )
+    def test_trees_that_are_broken_are_refused_by_onnx_runtime(self, changes: dict[str, object]) -> None:
+        with pytest.raises(ModelError, match="cannot load it"):
+            open_model(trees(1, **changes).SerializeToString(), 1, name="crafted")
+
+    def test_a_column_that_the_input_lacks_is_not_read(self) -> None:
+        session = open_session(trees(1, nodes_featureids=[10**6, 0, 0]).SerializeToString(), threads=1)
+        with pytest.raises(Exception, match="TreeEnsembleRegressor"):
+            session.run(None, {"input": np.ones((2, 20, 9), np.float32)})
+
+    def test_nothing_else_of_their_domain_may_be_used(self) -> None:
+        node = helper.make_node("Scaler", ["input"], ["output"], domain="ai.onnx.ml")
+        with pytest.raises(ModelError, match=r"uses the operator Scaler \(ai\.onnx\.ml\)"):
+            check_onnx(a_graph([node], {}).SerializeToString(), name="crafted")
+
+    def test_the_operator_of_trees_is_no_operator_of_another_domain(self) -> None:
+        node = helper.make_node("TreeEnsembleRegressor", ["input"], ["output"], domain="com.microsoft")
+        with pytest.raises(ModelError, match="uses the operator TreeEnsembleRegressor"):
+            check_onnx(a_graph([node], {}).SerializeToString(), name="crafted")
+
+
+def padded(size: int) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Conv", ["input", "weight"], ["huge"], pads=[size, size]),
+        helper.make_node("ReduceMax", ["huge"], ["output"]),
+    ]
+    return a_graph(nodes, {"weight": np.ones((1, 20, 1), np.float32)})
+
+
 class TestOnnx:
     @pytest.mark.parametrize("location", ["/etc/passwd", "../../../../etc/passwd", "weights.bin"])
     def test_weights_in_another_file_are_refused(self, tmp_path: Path, location: str) -> None:
@@ -127,8 +213,15 @@ class TestOnnx:
             (filled(10**12), "uses the operator ConstantOfShape"),
             (outer_product(10**6), "makes a tensor of 1,000,000,000,000 elements"),
             (expanded(10**12), "makes a tensor of 1,000,000,000,000 elements"),
+            (padded(10**10), "makes a tensor of 20,000,000,009 elements"),
         ],
-        ids=["an endless loop", "a constant of 10^12", "an outer product of 10^12", "one number, 10^12 times"],
+        ids=[
+            "a loop",
+            "a constant of 10^12",
+            "an outer product of 10^12",
+            "one number, 10^12 times",
+            "padding of 10^10",
+        ],
     )
     def test_what_would_hang_or_fill_memory_is_refused(self, tmp_path: Path, model: onnx.ModelProto, said: str) -> None:
         (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
