@@ -210,12 +210,16 @@ def _tables(file: sources.TelemetryFile, names: list[str], mapping: FileMapping)
                 values = values * factor
             made[name] = _checked(file, name, values, row, is_amount=function != "none")
         for name in (name for name in names if name in mapping.constants):
-            constant = pa.scalar(mapping.constants[name], pa.float64() if name in _NUMERIC else pa.string())
-            made[name] = pa.repeat(constant, table.num_rows)
-            if name not in _NUMERIC:
-                made[name] = made[name].dictionary_encode()
+            made[name] = _repeated(mapping.constants[name], table.num_rows, is_number=name in _NUMERIC)
         row += table.num_rows
         yield pa.table(made)
+
+
+def _repeated(constant: str | float, rows: int, *, is_number: bool) -> pa.Array:
+    if is_number:
+        return pa.repeat(pa.scalar(constant, pa.float64()), rows)
+    text = constant if isinstance(constant, str) else f"{constant:.12g}"
+    return pa.repeat(pa.scalar(text, pa.string()), rows).dictionary_encode()
 
 
 def _time_is_text(file: sources.TelemetryFile, mapping: FileMapping) -> bool:

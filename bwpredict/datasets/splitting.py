@@ -59,7 +59,7 @@ def choose_split(index: WindowIndex, config: SplitConfig) -> Split:
     for way, shares in _ways(config):
         split = way(index, shares)
         if _is_usable(split, index, shares):
-            logger.warning("%s Cut instead: %s.", why, split.sentence)
+            logger.warning("%s. Cut instead: %s.", why.rpartition(";")[0], split.sentence)
             return split
     raise TelemetryError(f"{why.partition(':')[0]}: {_found(index)}.")
 

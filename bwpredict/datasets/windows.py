@@ -289,7 +289,8 @@ _CUTS = {
 
 def split_sentence(by: str, embargo_minutes: float) -> str:
     """How windows were cut, in words."""
-    return f"{_CUTS.get(by, by)}; {embargo_minutes:g} minutes of embargo between two parts"
+    where = "two parts of a link" if by == "session" else "two parts"
+    return f"{_CUTS.get(by, by)}; {embargo_minutes:g} minutes of embargo between {where}"
 
 
 def split_windows(index: WindowIndex, config: SplitConfig) -> Split:

@@ -23,7 +23,7 @@ from bwpredict.store.base import Store
 from bwpredict.store.files import sha256_of
 from bwpredict.telemetry.day_files import partition_date
 from bwpredict.telemetry.days import DAY_SECONDS
-from bwpredict.telemetry.description import KIND, NAME, Description, read_document_of
+from bwpredict.telemetry.description import KIND, NAME, Description, read_description
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def import_files(
         TelemetryError: as `read_recording`; the store holds telemetry of another kind, or a day with other rows.
         StoreError: as the store.
     """
-    before = read_document_of(store)
+    before = read_description(store)
     recording = read_recording(paths, mapping, numbers=before["names"] if before else None)
     _check_categories(recording)
     table = _table(recording, zones := _link_zones(recording, mapping))

@@ -67,7 +67,7 @@ def key_under(prefix: str) -> str:
     return f"{prefix.strip('/')}/{NAME}".lstrip("/")
 
 
-def read_document_of(store: Store, prefix: str = "") -> Document | None:
+def read_description(store: Store, prefix: str = "") -> Document | None:
     """The `telemetry.json` of the telemetry under `prefix`; None: there is none.
 
     Raises:

@@ -24,7 +24,7 @@ from bwpredict.telemetry import sources
 from bwpredict.telemetry.day_copy import CopyStatistics, copy_days
 from bwpredict.telemetry.day_files import day_file, partition_date
 from bwpredict.telemetry.days import DAY_SECONDS
-from bwpredict.telemetry.description import Description, read_document_of
+from bwpredict.telemetry.description import Description, read_description
 from bwpredict.telemetry.months import month_of
 
 CONTRACT_VERSION = 1
@@ -97,7 +97,7 @@ def _copy(
     expected: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     objects = {item: store.info(item.key) for item in sources.keys_in_span(found, *window)}
-    described = read_document_of(store, prefix)
+    described = read_description(store, prefix)
     description = Description.read(described)
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pull-", dir=work) as name:

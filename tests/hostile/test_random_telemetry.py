@@ -9,7 +9,7 @@ ANY = list(HealthCheck)
 pytestmark = pytest.mark.slow
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=ANY)
+@settings(max_examples=40, deadline=None, suppress_health_check=ANY)
 @given(recipes())
 def test_a_file_is_read_imported_and_cut_or_refused_in_one_sentence(recipe: Recipe) -> None:
     assert read(recipe)

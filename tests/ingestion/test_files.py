@@ -243,6 +243,12 @@ def test_a_file_that_does_not_fit_is_refused_before_anything_is_written(tmp_path
     assert not (tmp_path / "store").exists() or not list((tmp_path / "store").rglob("*.parquet"))
 
 
+def test_a_link_may_be_a_constant(tmp_path):
+    text = "timestamp,rtt_ms\n" + "".join(f"{OCTOBER + 60 * step},{step}\n" for step in range(5))
+    rows = imported(tmp_path, text, constants={"node_id": 12, "peer_id": 34, "az": "a"})
+    assert rows[["node_id", "peer_id", "az"]].drop_duplicates().to_numpy().tolist() == [[12, 34, "a"]]
+
+
 def test_times_from_the_start_of_a_recording_get_a_date(tmp_path):
     text = "timestamp,rtt_ms\n" + "".join(f"{60 * step},{step}\n" for step in range(5))
     rows = imported(tmp_path, text, start="2026-10-24T00:00:00Z")

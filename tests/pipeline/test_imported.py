@@ -23,7 +23,7 @@ OCTOBER = 1_790_812_800
 DAY_STEPS = 360
 
 
-def recording(path: Path, days: int = 12) -> Path:
+def recording(path: Path, days: int = 10) -> Path:
     """Named probes, RTT in seconds, four minutes apart, empty cells, an outage."""
     lines = ["when,probe,rtt_s,lost"]
     for place, name in enumerate(("ams", "nyc", "tyo")):
