@@ -151,7 +151,7 @@ def gate_overrides_schema() -> dict[str, Any]:
     properties = GatePolicy.model_json_schema()["properties"]
     thresholds = {name: field for name, field in properties.items() if name not in _NAMES_OF_A_POLICY}
     return {
-        "type": "object",
+        "type": ["null", "object"],
         "properties": {
             name: {key: value for key, value in field.items() if key != "title"} for name, field in thresholds.items()
         },

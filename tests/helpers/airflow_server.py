@@ -69,7 +69,7 @@ class AirflowServer:
         return answer
 
     def send(self, method: str, path: str, *, content: str | None = None, headers: Mapping[str, str]) -> Answer:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=180)
         connection.request(method, path, body=content, headers=dict(headers))
         answer = connection.getresponse()
         return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
