@@ -101,6 +101,8 @@ def model_card(
         difference_rows=champion_section.difference_rows(comparison.get("difference")),
         difference_sentence=champion_section.difference_sentence(comparison.get("difference")),
         link_sentence=champion_section.link_sentence(comparison.get("difference")),
+        worst_tenth_sentence=champion_section.worst_tenth_sentence(comparison.get("difference")),
+        winkler_sentence=champion_section.winkler_sentence(comparison),
         link_rows=champion_section.link_rows(comparison.get("difference")),
         slice_rows=champion_section.slice_rows(comparison),
         slice_sentence=champion_section.slice_sentence(comparison),

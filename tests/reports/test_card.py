@@ -290,3 +290,19 @@ def test_the_card_says_why_no_decisions_of_consumers_are_shown(tmp_path, documen
     else:
         documents["comparison"]["consumer"] = None
     assert told in text_of(card(tmp_path, documents))
+
+
+def test_the_card_shows_both_models_worst_tenth_of_links_and_their_intervals(tmp_path, documents):
+    text = text_of(card(tmp_path, documents))
+    tenths = documents["comparison"]["difference"]["links"]["tenths"]["rtt_ms"]
+    assert f"RTT {tenths['challenger_mae']:.3g} ms (champion {tenths['champion_mae']:.3g})" in text
+    assert "Winkler score of the intervals (" in text
+
+
+def test_the_card_of_a_comparison_of_before_winkler_scores_says_nothing_of_them(tmp_path, documents):
+    del documents["comparison"]["interval_difference"]
+    for ends in documents["comparison"]["difference"]["links"]["tenths"].values():
+        del ends["challenger_mae"], ends["champion_mae"]
+    text = text_of(card(tmp_path, documents))
+    assert "Winkler score of the intervals (" not in text
+    assert "where a model's own is largest" not in text
