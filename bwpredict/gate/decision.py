@@ -30,6 +30,7 @@ CASES = {
 """How the challenger relates to what is in production, by name."""
 
 _VERDICTS = {"not_applicable": "not applicable", "open": "cannot tell"}
+_ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth", "Tenth")
 _SIGNS = {">=": "≥", "<=": "≤", "==": "="}
 
 
@@ -47,6 +48,7 @@ def make_decision(
     decided_at: str,
     override: Override = Override(),  # noqa: B008 - frozen
     policy_origin: str = SHIPPED,
+    attempt: int | None = None,
 ) -> dict[str, Any]:
     """The `decision` document.
 
@@ -60,6 +62,7 @@ def make_decision(
         decided_at: ISO 8601, UTC.
         override: what a person asked for; with `champion`, the champion has no part in the verdict.
         policy_origin: where the policy came from, for the record.
+        attempt: the how manyth run it is that judges a challenger on this month; None: not known.
     """
     case = _case(comparison, force_bootstrap=override.champion)
     checks = [
@@ -87,6 +90,7 @@ def make_decision(
         "case": case,
         "run_id": run_id,
         "month": month,
+        "attempt": attempt,
         "snapshot_id": snapshot_id,
         "decided_at": decided_at,
         "challenger_sha256": onnx_sha256,
@@ -109,6 +113,23 @@ def shown_outcome(decision: Document) -> str:
     """The outcome for people: `forced` where a person overrode something and the model passed, else the outcome."""
     forced = decision["passed"] and (decision.get("override") or decision["case"] == "forced_bootstrap")
     return "forced" if forced else str(decision["outcome"])
+
+
+def attempt_sentence(decision: Document) -> str:
+    """How often challengers have been judged on this month; empty where it is not known."""
+    number_of = decision.get("attempt")
+    if number_of is None:
+        return ""
+    known = number_of <= len(_ORDINALS)
+    told = f"{_ORDINALS[number_of - 1]} attempt" if known else f"Attempt number {number_of}"
+    told += f" at {decision['month']}"
+    if number_of == 1:
+        return f"{told}."
+    earlier = "an earlier run has" if number_of == 2 else f"{number_of - 1} earlier runs have"
+    return (
+        f"{told}: {earlier} judged a challenger on the same test days. Each further attempt makes it likelier that a"
+        " model passes by chance."
+    )
 
 
 def policy_digest(policy: GatePolicy) -> str:

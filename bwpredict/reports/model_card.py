@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 
 from bwpredict.core.formatting import UNDEFINED, display_name, duration, number, unit_of
-from bwpredict.gate.decision import check_rows, shown_outcome
+from bwpredict.gate.decision import attempt_sentence, check_rows, shown_outcome
 from bwpredict.reports import champion_section, consumer_section
 from bwpredict.reports.tables import (
     INTERVAL_COLUMNS,
@@ -128,6 +128,7 @@ def _verdict(decision: Document) -> dict[str, str]:
         "symbol": symbol,
         "title": title,
         "reason": decision["reason"],
+        "attempt": attempt_sentence(decision),
         "basis": f"Policy {policy['name']}, version {policy['version']}{origin}."
         f" In production then: {champion or 'nothing'}.",
     }
