@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bwpredict import schema
@@ -74,7 +75,7 @@ def make_decision(
         *_anchor_checks(comparison, policy, case),
         *_coverage_checks(comparison, policy),
         *stream_checks(comparison, parity, policy, case, CASES[case]),
-        *_export_checks(parity, latency, policy),
+        *_export_checks(parity, latency, policy, case),
         *_order_checks(comparison, parity),
     ]
     outcome = _outcome(checks, case)
@@ -278,23 +279,35 @@ def _coverage_check(target: str, coverage: Any, policy: GatePolicy) -> Check:
     return check_threshold("coverage", sentence, coverage, ">=", low, target=target, low=0, high=1)
 
 
-def _export_checks(parity: Document, latency: Document, policy: GatePolicy) -> Iterator[Check]:
+def _export_checks(parity: Document, latency: Document, policy: GatePolicy, case: str) -> Iterator[Check]:
     tested = bool(nested_value(parity, "cases"))
     yield check_flag("onnx_checker", "onnx.checker must accept the model file.", nested_value(parity, "onnx_checker"))
     yield _parity_check(parity, policy, tested=tested)
     for fact, quality in (("all_finite", "be finite"), ("bounds_kept", "keep physical bounds")):
         sentence = f"All forecasts for real and extreme windows must {quality}."
         yield check_flag(fact, sentence, nested_value(parity, fact) if tested else None)
-    yield check_threshold(
-        "latency_p99",
-        f"99 of 100 single-window forecasts must take at most {policy.maximum_latency_p99_ms:g} ms (the best of several"
-        " rounds, since others may use the machine).",
-        nested_value(latency, "p99_ms"),
-        "<=",
-        policy.maximum_latency_p99_ms,
-        low=0,
-        unit="ms",
+    yield _latency_check(latency, policy, case)
+
+
+def _latency_check(latency: Document, policy: GatePolicy, case: str) -> Check:
+    """Above the limit on a busy machine, nothing was measured: production stays, and a first model is not published.
+
+    Within the limit it passes on a busy machine, too: others can only make it slower.
+    """
+    value, limit = nested_value(latency, "p99_ms"), policy.maximum_latency_p99_ms
+    sentence = (
+        f"99 of 100 single-window forecasts must take at most {limit:g} ms (the best of several rounds, since others"
+        " may use the machine)."
     )
+    check = check_threshold("latency_p99", sentence, value, "<=", limit, low=0, unit="ms")
+    if check.verdict == "pass" or check.value is None or nested_value(latency, "busy") is not True:
+        return check
+    best, worst = (number(nested_value(latency, "reference", key), 2) for key in ("p50_ms", "p99_ms"))
+    told = (
+        f"Latency could not be measured, the machine was busy: a reference graph took up to {worst} ms, and {best} ms"
+        " undisturbed. Run the task `export` again when fewer others use the machine."
+    )
+    return replace(check, verdict="open" if case == "champion" else "fail", headline=told)
 
 
 def _parity_check(parity: Document, policy: GatePolicy, *, tested: bool) -> Check:
