@@ -19,8 +19,10 @@ from bwpredict.config import GatePolicy
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.paired_difference import differences, mean_difference
 from bwpredict.evaluation.slices import compare_slices
+from bwpredict.evaluation.winkler import interval_difference
 from bwpredict.gate.anchor import anchor_check
 from bwpredict.gate.champion import champion_checks
+from bwpredict.inference.onnx_model import Bounds
 from bwpredict.pipeline.anchor import MOST_CHAMPIONS, best_of
 
 Floats = npt.NDArray[np.float64]
@@ -70,6 +72,15 @@ def forecasts_with(champion: Floats, challenger: Floats) -> Forecasts:
     )
 
 
+def intervals(forecasts: Forecasts, model: str) -> Bounds:
+    """Intervals as wide as each link's own errors ask for: nine tenths of the errors lie within."""
+    values = forecasts.models[model]
+    links = len(forecasts.links)
+    half = np.quantile(values.reshape(links, -1, values.shape[1]), schema.INTERVAL_LEVEL, axis=1)[forecasts.link]
+    half = half.astype(np.float32)
+    return Bounds(values - half, values + half, schema.INTERVAL_LEVEL)
+
+
 def judged(forecasts: Forecasts, policy: GatePolicy, *, slices: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
     """The difference, and what the gate's checks against the champion make of it: kind of check → worst verdict."""
     mae = {name: errors.mean(axis=0) for name, errors in forecasts.absolute_errors().items()}
@@ -80,6 +91,9 @@ def judged(forecasts: Forecasts, policy: GatePolicy, *, slices: bool = False) ->
             for name, values in mae.items()
         },
         "difference": difference,
+        "interval_difference": interval_difference(
+            forecasts, *(intervals(forecasts, name) for name in ("challenger", "champion"))
+        ),
         "slices": compare_slices(forecasts, np.ones(forecasts.actual.shape)) if slices else {"rows": []},
     }
     found: dict[str, str] = {}
@@ -95,12 +109,14 @@ def measure(links: int, common: float, pairs: int, *, days: int = DAYS, seed: in
     generator, policy = np.random.default_rng(seed), GatePolicy()
     held: list[bool] = []
     outcomes: dict[str, list[str]] = {"equal": [], "margin": []}
+    by_intervals: list[bool] = []
     for _ in range(pairs):
         champion, challenger = world(generator, links, days, common)
         for name, worse in (("equal", 1.0), ("margin", 1 + policy.mean_margin_percent / 100)):
             difference, found = judged(forecasts_with(champion, challenger * worse), policy)
             outcomes[name].append("reject" if "fail" in found.values() else "keep" if found else "promote")
             if name == "equal":
+                by_intervals.append("winkler" in found)
                 held += [one["low"] <= 0 <= one["high"] for one in difference["per_target"].values()]
     return {
         "links": links,
@@ -110,6 +126,7 @@ def measure(links: int, common: float, pairs: int, *, days: int = DAYS, seed: in
         "coverage": float(np.mean(held)),
         "equal promoted": outcomes["equal"].count("promote") / pairs,
         "equal rejected": outcomes["equal"].count("reject") / pairs,
+        "equal not passed by intervals": float(np.mean(by_intervals)),
         "margin promoted": outcomes["margin"].count("promote") / pairs,
         "margin rejected": outcomes["margin"].count("reject") / pairs,
     }

@@ -184,6 +184,8 @@ class GatePolicy(_Strict):
     """Targets with a margin of their own."""
     pooled_margin_percent: float = Field(3.0, ge=0, le=100)
     """How much larger than the champion's each target's MAE over all windows may be."""
+    winkler_margin_percent: float | None = Field(5.0, ge=0, le=1000)
+    """How much larger than the champion's the Winkler score of each target's intervals may be; None: not judged."""
     anchor_margin_percent: float | None = Field(2.0, ge=0, le=100)
     """How much larger than that of the best of the last twelve champions the error may be, in the weighted mean; None:
     not judged."""

@@ -18,6 +18,7 @@ from bwpredict.evaluation.forecasts import JUDGED, Forecasts
 from bwpredict.evaluation.metrics import METRICS, MINIMUM_LINK_SAMPLES, Floats, Truth, mae, skill_over
 from bwpredict.evaluation.paired_difference import differences
 from bwpredict.evaluation.slices import compare_slices
+from bwpredict.evaluation.winkler import interval_difference
 from bwpredict.inference.onnx_model import Bounds
 
 Document = dict[str, Any]
@@ -32,6 +33,7 @@ def compare(
     champion_sha256: str | None = None,
     champion_problem: str | None = None,
     bounds: Bounds | None = None,
+    champion_bounds: Bounds | None = None,
     target_weights: Mapping[str, float] | None = None,
 ) -> Document:
     """The `comparison` document. An undefined figure is null in it; an absent target has nulls only.
@@ -42,7 +44,7 @@ def compare(
         champion_version: what is in production; None only when nothing is.
         champion_problem: why the champion in production could not be run, in a sentence; it then has
             no forecasts, and the gate refuses to take that for a win.
-        bounds: the challenger's intervals for the same windows; None: it has none.
+        bounds: the challenger's intervals for the same windows; None: it has none. So are `champion_bounds`.
         target_weights: of the targets in the mean difference from the champion; None: each counts the same.
     """
     runs = champion_version is not None and champion_problem is None
@@ -66,6 +68,7 @@ def compare(
         "skill": _skills(forecasts, truth, best, reference),
         "links": _link_extremes(forecasts, truth, reference),
         "intervals": None if bounds is None else coverage(forecasts, bounds),
+        "interval_difference": interval_difference(forecasts, bounds, champion_bounds) if runs else None,
         "difference": difference_from_champion(forecasts, target_weights=target_weights),
         "slices": compare_slices(forecasts, base),
     }

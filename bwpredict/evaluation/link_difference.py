@@ -37,7 +37,10 @@ def links_apart(forecasts: Forecasts, daily: Daily) -> Document:
         "judged": int(judged.sum()),
         "undefined": int(undefined.sum()),
         "comparisons": comparisons,
-        "tenths": {name: _tenths(percent[judged, place]) for place, name in enumerate(forecasts.targets)},
+        "tenths": {
+            name: _tenths(percent[judged, place]) | _worst_tenth(daily, place)
+            for place, name in enumerate(forecasts.targets)
+        },
         "worse": [_row(forecasts, int(daily.links[link]), percent[link], bound[link]) for link in ranked],
     }
 
@@ -62,6 +65,16 @@ def _tenths(percent: Floats) -> Document:
     if not len(known):
         return {"worst_percent": None, "best_percent": None}
     return {"worst_percent": float(known[-size:].mean()), "best_percent": float(known[:size].mean())}
+
+
+def _worst_tenth(daily: Daily, place: int) -> Document:
+    """Each model's MAE on the tenth of all links on which it is largest, in the target's unit."""
+    windows, size = daily.windows.sum(axis=1), max(1, round(_TENTH * len(daily.links)))
+    means = {"challenger_mae": daily.own, "champion_mae": daily.theirs}
+    return {
+        name: undefined_as_none(np.sort(errors[place].sum(axis=1) / windows)[-size:].mean())
+        for name, errors in means.items()
+    }
 
 
 def _row(forecasts: Forecasts, link: int, percent: Floats, bound: Floats) -> Document:

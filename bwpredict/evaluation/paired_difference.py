@@ -68,6 +68,11 @@ def mean_difference(forecasts: Forecasts, rival: str, weights: Mapping[str, floa
     return _document(forecasts.targets, daily_errors(forecasts, rival), weights)
 
 
+def relative_interval(daily: Daily, target: int) -> Document:
+    """How far the sums of "challenger" lie above the other model's: every link alike, in percent, with its interval."""
+    return interval(*_ratio(*daily.scaled(target)), daily.whole_days)
+
+
 def reweighted(difference: Mapping[str, Any], weights: Mapping[str, float]) -> Document:
     """The same difference with other weights of the targets in the mean."""
     days = difference["days"]

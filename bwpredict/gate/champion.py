@@ -59,6 +59,7 @@ def champion_checks(comparison: Document, policy: GatePolicy, case: str, because
         _mean_check(comparison, policy),
         *(_target_check(comparison, policy, target) for target in schema.TARGETS),
         *(_pooled_check(comparison, policy, target) for target in schema.TARGETS),
+        *(winkler_check(comparison, policy, target) for target in schema.TARGETS),
         _autocorrelation_note(comparison),
         *(slice_check(comparison, policy, target) for target in schema.TARGETS),
         link_check(comparison, policy),
@@ -199,6 +200,27 @@ def _pooled_check(comparison: Document, policy: GatePolicy, target: str) -> Chec
     what = f"{display_name(target)} MAE over all windows"
     worse = min(limit, policy.mean_margin_percent)
     return within("champion_pooled", what, sentence, found, limit, worse_above=worse, target=target)
+
+
+def winkler_check(comparison: Document, policy: GatePolicy, target: str) -> Check:
+    """On one target, the intervals: a note where the champion has none, so that there is nothing to fall behind."""
+    margin, part = policy.winkler_margin_percent, nested_value(comparison, "interval_difference")
+    limit = "not limited" if margin is None else f"at most {margin:g} % above the champion's"
+    sentence = (
+        f"{display_name(target)}: the Winkler score of the intervals, in units of each link's champion score, must be"
+        f" {limit}, even at the upper end of the 95 % interval."
+    )
+    found = found_in(part, "per_target", target)
+    if margin is None:
+        return info_check("winkler", sentence, found.percent, "<=", None, verdict="info", target=target, unit="%")
+    if isinstance(part, Mapping) and "champion_level" in part and part["champion_level"] is None:
+        told = f"{sentence} The champion has no intervals."
+        return info_check("winkler", told, None, "<=", margin, verdict="info", target=target, unit="%")
+    what, worse = f"{display_name(target)} Winkler score", min(margin, policy.mean_margin_percent)
+    check = within("winkler", what, sentence, found, margin, worse_above=worse, target=target)
+    if found.percent is None and isinstance(part, Mapping) and part.get("level", 0) is None:
+        return replace(check, headline="The challenger has no intervals, and the champion has.")
+    return check
 
 
 def _fits(comparison: Document, target: str) -> bool:

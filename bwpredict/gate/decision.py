@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bwpredict import schema
@@ -31,6 +32,7 @@ CASES = {
 """How the challenger relates to what is in production, by name."""
 
 _VERDICTS = {"not_applicable": "not applicable", "open": "cannot tell"}
+_ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth", "Tenth")
 _SIGNS = {">=": "≥", "<=": "≤", "==": "="}
 
 
@@ -49,6 +51,7 @@ def make_decision(
     override: Override = Override(),  # noqa: B008 - frozen
     policy_origin: str = SHIPPED,
     imported: Document | None = None,
+    attempt: int | None = None,
 ) -> dict[str, Any]:
     """The `decision` document.
 
@@ -63,6 +66,7 @@ def make_decision(
         override: what a person asked for; with `champion`, the champion has no part in the verdict.
         policy_origin: where the policy came from, for the record.
         imported: the document of kind `imported_model`; None: the run trained the model.
+        attempt: the how manyth run it is that judges a challenger on this month; None: not known.
     """
     case = _case(comparison, force_bootstrap=override.champion)
     checks = [
@@ -74,7 +78,7 @@ def make_decision(
         *_anchor_checks(comparison, policy, case),
         *_coverage_checks(comparison, policy),
         *stream_checks(comparison, parity, policy, case, CASES[case]),
-        *_export_checks(parity, latency, policy, imported),
+        *_export_checks(parity, latency, policy, case, imported),
         *_order_checks(comparison, parity),
         *imported_checks(imported, comparison),
     ]
@@ -94,6 +98,7 @@ def make_decision(
         "case": case,
         "run_id": run_id,
         "month": month,
+        "attempt": attempt,
         "snapshot_id": snapshot_id,
         "decided_at": decided_at,
         "challenger_sha256": onnx_sha256,
@@ -117,6 +122,23 @@ def shown_outcome(decision: Document) -> str:
     """The outcome for people: `forced` where a person overrode something and the model passed, else the outcome."""
     forced = decision["passed"] and (decision.get("override") or decision["case"] == "forced_bootstrap")
     return "forced" if forced else str(decision["outcome"])
+
+
+def attempt_sentence(decision: Document) -> str:
+    """How often challengers have been judged on this month; empty where it is not known."""
+    number_of = decision.get("attempt")
+    if number_of is None:
+        return ""
+    known = number_of <= len(_ORDINALS)
+    told = f"{_ORDINALS[number_of - 1]} attempt" if known else f"Attempt number {number_of}"
+    told += f" at {decision['month']}"
+    if number_of == 1:
+        return f"{told}."
+    earlier = "an earlier run has" if number_of == 2 else f"{number_of - 1} earlier runs have"
+    return (
+        f"{told}: {earlier} judged a challenger on the same test days. Each further attempt makes it likelier that a"
+        " model passes by chance."
+    )
 
 
 def policy_digest(policy: GatePolicy) -> str:
@@ -279,7 +301,7 @@ def _coverage_check(target: str, coverage: Any, policy: GatePolicy) -> Check:
 
 
 def _export_checks(
-    parity: Document, latency: Document, policy: GatePolicy, imported: Document | None
+    parity: Document, latency: Document, policy: GatePolicy, case: str, imported: Document | None
 ) -> Iterator[Check]:
     tested = bool(nested_value(parity, "cases"))
     yield check_flag("onnx_checker", "onnx.checker must accept the model file.", nested_value(parity, "onnx_checker"))
@@ -288,16 +310,28 @@ def _export_checks(
     for fact, quality in (("all_finite", "be finite"), ("bounds_kept", "keep physical bounds")):
         sentence = f"All forecasts for real and extreme windows must {quality}."
         yield check_flag(fact, sentence, nested_value(parity, fact) if tested else None)
-    yield check_threshold(
-        "latency_p99",
-        f"99 of 100 single-window forecasts must take at most {policy.maximum_latency_p99_ms:g} ms (the best of several"
-        " rounds, since others may use the machine).",
-        nested_value(latency, "p99_ms"),
-        "<=",
-        policy.maximum_latency_p99_ms,
-        low=0,
-        unit="ms",
+    yield _latency_check(latency, policy, case)
+
+
+def _latency_check(latency: Document, policy: GatePolicy, case: str) -> Check:
+    """Above the limit on a busy machine, nothing was measured: production stays, and a first model is not published.
+
+    Within the limit it passes on a busy machine, too: others can only make it slower.
+    """
+    value, limit = nested_value(latency, "p99_ms"), policy.maximum_latency_p99_ms
+    sentence = (
+        f"99 of 100 single-window forecasts must take at most {limit:g} ms (the best of several rounds, since others"
+        " may use the machine)."
     )
+    check = check_threshold("latency_p99", sentence, value, "<=", limit, low=0, unit="ms")
+    if check.verdict == "pass" or check.value is None or nested_value(latency, "busy") is not True:
+        return check
+    best, worst = (number(nested_value(latency, "reference", key), 2) for key in ("p50_ms", "p99_ms"))
+    told = (
+        f"Latency could not be measured, the machine was busy: a reference graph took up to {worst} ms, and {best} ms"
+        " undisturbed. Run the task `export` again when fewer others use the machine."
+    )
+    return replace(check, verdict="open" if case == "champion" else "fail", headline=told)
 
 
 def _parity_check(parity: Document, policy: GatePolicy, *, tested: bool) -> Check:

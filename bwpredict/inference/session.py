@@ -1,9 +1,10 @@
 """A consumer's view of an ONNX model, in a process of its own: load, run, time. Needs no torch.
 
-    python -m bwpredict.inference.session MODEL.onnx INPUTS.npy OUTPUTS.npz
+    python -m bwpredict.inference.session MODEL.onnx REFERENCE.onnx INPUTS.npy OUTPUTS.npz
 
 writes each of the model's outputs for INPUTS as [batch sizes, n, targets], the windows given in batches of
-each of `BATCH_SIZES` and then all at once, and `latency_ms` (rounds of one duration for each single-window run).
+each of `BATCH_SIZES` and then all at once, and `latency_ms` (rounds of one duration for each single-window run) with
+`reference_ms`, the same of the reference graph, which runs between them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ LATENCY_ROUNDS = 5
 ROUND_PAUSE_SECONDS = 0.2
 """Between two rounds, so that one moment in which others use the machine does not fall on all of them."""
 WARM_UP_RUNS = 50
+REFERENCE_SIZE = 192
+"""Rows and columns of the matrices that the reference graph multiplies."""
 
 
 def open_session(model: Path | bytes, *, threads: int) -> ort.InferenceSession:
@@ -50,18 +53,35 @@ def measure_latency(session: ort.InferenceSession, windows: npt.NDArray[np.float
     return durations[WARM_UP_RUNS:]
 
 
-def main(model: str, inputs: str, outputs: str) -> None:
+def measure_beside(
+    session: ort.InferenceSession, reference: ort.InferenceSession, windows: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    """[2, LATENCY_RUNS], milliseconds of the model's runs as `measure_latency`, and of the reference's between them."""
+    durations = np.empty((2, WARM_UP_RUNS + LATENCY_RUNS))
+    given = {"input": np.ones((REFERENCE_SIZE, REFERENCE_SIZE), np.float32)}
+    for run in range(durations.shape[1]):
+        window = {"input": windows[run % len(windows)][None]}
+        began = time.perf_counter()
+        session.run(None, window)
+        between = time.perf_counter()
+        reference.run(None, given)
+        durations[:, run] = between - began, time.perf_counter() - between
+    return durations[:, WARM_UP_RUNS:] * 1e3
+
+
+def main(model: str, reference: str, inputs: str, outputs: str) -> None:
     """Run as a script; see the module's docstring."""
     windows = np.load(inputs, allow_pickle=False)
     session = open_session(Path(model), threads=1)
     names = [output.name for output in session.get_outputs()]
     runs = [_in_batches(session, windows, size) for size in (*BATCH_SIZES, len(windows))]
     answers = {name: np.stack([run[place] for run in runs]) for place, name in enumerate(names)}
-    rounds = []
+    beside, rounds = open_session(Path(reference), threads=1), []
     for _ in range(LATENCY_ROUNDS):
-        rounds.append(measure_latency(session, windows))
+        rounds.append(measure_beside(session, beside, windows))
         time.sleep(ROUND_PAUSE_SECONDS)
-    np.savez(outputs, **answers, latency_ms=np.stack(rounds))  # type: ignore[arg-type]
+    latency_ms, reference_ms = np.stack(rounds, axis=1)
+    np.savez(outputs, **answers, latency_ms=latency_ms, reference_ms=reference_ms)  # type: ignore[arg-type]
 
 
 def _in_batches(

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from bwpredict import schema
-from bwpredict.core.guide import GUIDE_LATENCY_MS
 from bwpredict.errors import ModelError
 from bwpredict.inference.guard import has_trees
 from bwpredict.inference.session import BATCH_SIZES, open_session
 from bwpredict.models.compression import is_quantized
 from bwpredict.models.features import LONGEST_STEP
+from bwpredict.models.latency import latency_document, reference_graph
 from bwpredict.models.network import QUANTILES, STATE_VERSION, Forecast, Forecaster, predict_all
 from bwpredict.registry.layout import stream_onnx_name
 from bwpredict.store.files import atomic_path
@@ -213,7 +213,7 @@ def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[st
     """
     outputs = outputs_of(model)
     cases, inputs = _cases_of(windows)
-    served, durations_ms = _run_in_fresh_process(path, inputs, outputs)
+    served, *durations = _run_in_fresh_process(path, inputs, outputs)
     expected = predict_all(model, inputs)
     difference = {name: np.abs(served[name].astype(np.float64) - expected[name]) for name in outputs}
     floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
@@ -244,7 +244,7 @@ def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[st
             for (name, case), end in zip(cases.items(), ends, strict=True)
         ],
     }
-    return parity, _latency(durations_ms)
+    return parity, latency_document(*durations)
 
 
 def check_file(path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -257,7 +257,7 @@ def check_file(path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, An
     """
     outputs = ("output", *schema.INTERVAL_OUTPUTS)
     cases, inputs = _cases_of(windows)
-    served, durations_ms = _run_in_fresh_process(path, inputs, outputs)
+    served, *durations = _run_in_fresh_process(path, inputs, outputs)
     floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
     unit = {name: np.maximum(np.abs(served[name][0].astype(np.float64)), floors) for name in outputs}
     finite = np.isfinite(np.stack([served[name] for name in outputs])).min(axis=(0, 1, 3))
@@ -287,7 +287,7 @@ def check_file(path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, An
             for (name, case), end in zip(cases.items(), ends, strict=True)
         ],
     }
-    return parity, _latency(durations_ms)
+    return parity, latency_document(*durations)
 
 
 def _cases_of(windows: Array) -> tuple[dict[str, Array], Array]:
@@ -375,12 +375,13 @@ def extreme_windows(windows: Array) -> dict[str, Array]:
 
 def _run_in_fresh_process(
     path: Path, inputs: Array, outputs: tuple[str, ...]
-) -> tuple[dict[str, Array], npt.NDArray[np.float64]]:
-    """Each output as [batch sizes, n, targets], and the durations of single-window runs in ms."""
+) -> tuple[dict[str, Array], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Each output as [batch sizes, n, targets], and the durations of single-window runs and of the reference in ms."""
     with tempfile.TemporaryDirectory() as folder:
         given, taken = Path(folder, "inputs.npy"), Path(folder, "outputs.npz")
+        reference = reference_graph(Path(folder, "reference.onnx"))
         np.save(given, inputs)
-        command = [sys.executable, "-m", "bwpredict.inference.session", str(path), str(given), str(taken)]
+        command = [sys.executable, "-m", "bwpredict.inference.session", *map(str, (path, reference, given, taken))]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=PROBE_TIMEOUT_SECONDS)  # noqa: S603
         except subprocess.CalledProcessError as error:
@@ -389,11 +390,11 @@ def _run_in_fresh_process(
         except subprocess.TimeoutExpired as error:
             raise ModelError(f"{path.name}: ONNX Runtime did not finish within {PROBE_TIMEOUT_SECONDS} s.") from error
         with np.load(taken, allow_pickle=False) as results:
-            found = {name: results[name] for name in results.files if name != "latency_ms"}
-            durations_ms = results["latency_ms"]
+            found = {name: results[name] for name in results.files}
+    durations_ms, reference_ms = found.pop("latency_ms"), found.pop("reference_ms")
     if set(found) != set(outputs):
         raise ModelError(f"{path.name}: has the outputs {sorted(found)}, expected {sorted(outputs)}.")
-    return found, durations_ms
+    return found, durations_ms, reference_ms
 
 
 def _checker_accepts(path: Path) -> bool:
@@ -403,21 +404,6 @@ def _checker_accepts(path: Path) -> bool:
         logger.error("%s: onnx.checker: %s", path.name, error)
         return False
     return True
-
-
-def _latency(durations_ms: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Of the best round [rounds, runs]: what others do on the machine can only make a round slower."""
-    of_rounds = np.percentile(durations_ms, (50, 99), axis=1).T
-    p50, p99 = of_rounds[of_rounds[:, 1].argmin()]
-    return {
-        "batch": 1,
-        "threads": 1,
-        "runs": durations_ms.shape[1],
-        "rounds": len(durations_ms),
-        "p50_ms": round(float(p50), 4),
-        "p99_ms": round(float(p99), 4),
-        "guide_ms": GUIDE_LATENCY_MS,
-    }
 
 
 def _finite(value: np.floating[Any]) -> float | None:

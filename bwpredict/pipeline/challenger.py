@@ -304,6 +304,7 @@ def evaluate(
             champion_sha256=champion_sha256,
             champion_problem=problem,
             bounds=served.bounds,
+            champion_bounds=by_champion.bounds if by_champion else None,
             target_weights=run.policy.weights,
         )
         return forecasts, document | {"consumer": replay_consumer(forecasts, models, run.consumer_rules)}

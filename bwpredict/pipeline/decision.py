@@ -37,9 +37,11 @@ class Replay:
 
 
 def decide_promotion(
-    area: Path, run: RunConfig, policy: GatePolicy, *, policy_origin: str, decided_at: str
+    area: Path, run: RunConfig, policy: GatePolicy, *, policy_origin: str, decided_at: str, attempt: int | None
 ) -> Document:
     """The decision on the documents and the model file of a work area. Writes nothing.
+
+    `attempt` is that of `attempt_at_month`; None: not known.
 
     Raises:
         DocumentError: a document is missing or broken.
@@ -63,6 +65,7 @@ def decide_promotion(
         policy_origin=policy_origin,
         imported=read_document(area / IMPORTED, "imported_model") if run.imported else None,
         decided_at=decided_at,
+        attempt=attempt,
     )
 
 
@@ -77,7 +80,10 @@ def replay(area: Path, policy: GatePolicy, *, policy_origin: str, decided_at: st
     if not (area / DECISION_NAME).is_file():
         raise WorkAreaError(f"{area}: holds no {DECISION_NAME}; only a run that came to a decision can be replayed.")
     before = read_document(area / DECISION_NAME, "decision")
-    return Replay(before, decide_promotion(area, run, policy, policy_origin=policy_origin, decided_at=decided_at))
+    after = decide_promotion(
+        area, run, policy, policy_origin=policy_origin, decided_at=decided_at, attempt=before.get("attempt")
+    )
+    return Replay(before, after)
 
 
 def _comparison(area: Path, policy: GatePolicy) -> Document:

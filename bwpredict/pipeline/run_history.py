@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bwpredict.config import RunConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import ConfigError, DocumentError, ObjectMissingError, WorkAreaError
 from bwpredict.gate.decision import shown_outcome
@@ -26,6 +27,8 @@ _OPENED = (MODEL_CARD, f"{DATA_DOCS}/index.html")
 
 _MOST_KEEPS = 36
 """Runs that are looked at to count those in which production stayed."""
+_MOST_ATTEMPTS = 200
+"""Runs that are looked at to count those that judged a challenger on the same month."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,28 @@ def keeps_in_a_row(work: Path, run_id: str) -> int:
             break
         count += one.verdict == "keep"
     return count
+
+
+def attempt_at_month(work: Path, run: RunConfig) -> int:
+    """The how manyth run of this model it is that judges a challenger on this month; dry runs count.
+
+    Runs that were planned before this one count when they came to a decision. Where work areas have expired, the
+    number in a later decision still counts them.
+
+    Raises:
+        StoreUnreachableError: of the store that shares the work areas.
+    """
+    count, latest = 0, 0
+    for area in areas.newest_areas(work, _MOST_ATTEMPTS):
+        with suppress(ObjectMissingError, WorkAreaError):
+            areas.fetch(area, RUN, DECISION_NAME)
+            other = read_run(area)
+            before = (other.created_at, other.run_id) < (run.created_at, run.run_id)
+            same = (other.model_name, other.month) == (run.model_name, run.month)
+            if before and same and (area / DECISION_NAME).is_file():
+                count += 1
+                latest = max(latest, _document(area / DECISION_NAME, "decision").get("attempt") or 0)
+    return 1 + max(count, latest)
 
 
 def run_summary(work: Path, run_id: str) -> RunSummary:

@@ -185,13 +185,19 @@ def decide(comparison: Reference) -> Reference:
     """Apply the gate policy: `decision.json`, `model_card.html`, `summary.md`. A rejection is written, not raised."""
     from bwpredict.gate import decision as gate_decision
     from bwpredict.pipeline import decision as pipeline_decision
+    from bwpredict.pipeline.run_history import attempt_at_month
     from bwpredict.reports.summary import summary_markdown
 
     with open_workspace(comparison) as area:
         run = read_run(area)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         decision = pipeline_decision.decide_promotion(
-            area, run, run.policy, policy_origin=run.policy_origin, decided_at=now
+            area,
+            run,
+            run.policy,
+            policy_origin=run.policy_origin,
+            decided_at=now,
+            attempt=attempt_at_month(area.parent, run),
         )
         decision = _first_decision(area, decision)
         write_document(area / DECISION_NAME, "decision", decision)

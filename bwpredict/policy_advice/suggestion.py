@@ -172,6 +172,8 @@ def _margins(findings: Findings) -> Iterator[Threshold]:
         "mean_margin_percent": "In the weighted mean over the targets.",
         "pooled_margin_percent": "Of each target's MAE over all windows, in which large links weigh most.",
         "champion_margin_percent_of": "Targets with a margin of their own.",
+        "winkler_margin_percent": "Of each target's intervals, in the Winkler score: their width, and by how much they"
+        " miss.",
         "anchor_margin_percent": "Above the best of the last twelve champions, in the weighted mean over the targets.",
         "target_weights": "Of the targets in the weighted mean; 1 for those not named.",
         "slice_margin_percent": "Within a slice (region, kind of link, hours, ...) the error may be this much above the"

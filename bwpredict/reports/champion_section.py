@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bwpredict import schema
-from bwpredict.core.formatting import UNDEFINED, display_name, number
+from bwpredict.core.formatting import UNDEFINED, display_name, number, unit_of
 
 Document = Mapping[str, Any]
 
@@ -98,6 +98,31 @@ def link_sentence(difference: Document | None) -> str:
         f" on {worse} of them the error is significantly larger, all links together at a 5 % chance of error. The worst"
         f" and the best tenth of the links: {tenths}. Of two equal models both lie about as far from 0."
     )
+
+
+def worst_tenth_sentence(difference: Document | None) -> str:
+    """Both models' errors on their worst tenth of links; empty without a comparison, or in one of up to 0.2."""
+    tenths = (difference or {}).get("links", {}).get("tenths", {})
+    told = [
+        f"{display_name(target)} {number(ends['challenger_mae'], 3)} {unit_of(target)} (champion"
+        f" {number(ends['champion_mae'], 3)})".replace("  ", " ")
+        for target, ends in tenths.items()
+        if "challenger_mae" in ends
+    ]
+    return f"MAE on the tenth of the links where a model's own is largest: {'; '.join(told)}." if told else ""
+
+
+def winkler_sentence(comparison: Document) -> str:
+    """The intervals of both models, by their Winkler score; empty where there is nothing to compare."""
+    part = comparison.get("interval_difference")
+    if not part or part["champion_level"] is None:
+        return ""
+    if part["level"] is None:
+        return "The champion has intervals, and the challenger has none."
+    told = "; ".join(
+        f"{display_name(target)} {_with_interval(figures)}" for target, figures in part["per_target"].items() if figures
+    )
+    return f"Winkler score of the intervals (their width, and by how much they miss) against the champion's: {told}."
 
 
 def link_rows(difference: Document | None) -> list[dict[str, Any]]:

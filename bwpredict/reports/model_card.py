@@ -17,7 +17,7 @@ import jinja2
 
 from bwpredict.core.formatting import UNDEFINED, display_name, duration, number, unit_of
 from bwpredict.datasets.windows import split_sentence
-from bwpredict.gate.decision import check_rows, shown_outcome
+from bwpredict.gate.decision import attempt_sentence, check_rows, shown_outcome
 from bwpredict.reports import champion_section, consumer_section
 from bwpredict.reports.tables import (
     INTERVAL_COLUMNS,
@@ -104,6 +104,8 @@ def model_card(
         difference_rows=champion_section.difference_rows(comparison.get("difference")),
         difference_sentence=champion_section.difference_sentence(comparison.get("difference")),
         link_sentence=champion_section.link_sentence(comparison.get("difference")),
+        worst_tenth_sentence=champion_section.worst_tenth_sentence(comparison.get("difference")),
+        winkler_sentence=champion_section.winkler_sentence(comparison),
         link_rows=champion_section.link_rows(comparison.get("difference")),
         slice_rows=champion_section.slice_rows(comparison),
         slice_sentence=champion_section.slice_sentence(comparison),
@@ -129,6 +131,7 @@ def _verdict(decision: Document) -> dict[str, str]:
         "symbol": symbol,
         "title": title,
         "reason": decision["reason"],
+        "attempt": attempt_sentence(decision),
         "basis": f"Policy {policy['name']}, version {policy['version']}{origin}."
         f" In production then: {champion or 'nothing'}.",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bwpredict.gate.decision import headline
+from bwpredict.gate.decision import attempt_sentence, headline
 from bwpredict.reports.champion_section import difference_rows
 
 _MAX_FAILED = 8
@@ -19,8 +19,8 @@ def summary_markdown(decision: Mapping[str, Any], comparison: Mapping[str, Any])
     basis = (
         f"Policy {_plain(decision['policy']['name'])}, version {decision['policy']['version']}. Run"
         f" {_plain(decision['run_id'])}, month {decision['month']}. In production then:"
-        f" {_plain(champion) if champion else 'nothing'}."
-    )
+        f" {_plain(champion) if champion else 'nothing'}. {attempt_sentence(decision)}"
+    ).rstrip()
     lines = [f"**{_plain(decision['version'])}**: {_plain(decision['reason'])}", "", basis]
     failed = [
         f"- {_MARKS[check['verdict']]} {_plain(headline(check))}"

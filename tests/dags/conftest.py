@@ -87,5 +87,8 @@ class Scenarios:
 def scenarios(airflow: LocalAirflow) -> Iterator[Scenarios]:
     with running_receiver() as receiver:
         url = receiver.url(f"alert:{ALERT_PASSWORD}@")
-        runs = airflow.json_of("run_scenarios.py", BWPREDICT_ALERT_URLS=url, **planted(airflow.root))
+        helpers = str(Path(__file__).parents[1] / "helpers")
+        runs = airflow.json_of(
+            "run_scenarios.py", BWPREDICT_ALERT_URLS=url, PYTHONPATH=helpers, **planted(airflow.root)
+        )
         yield Scenarios(runs, receiver.received, airflow.root / "registry")

@@ -95,6 +95,12 @@ def passing_comparison():
                 "worse": [],
             },
         },
+        "interval_difference": {
+            "level": 0.9,
+            "champion_level": 0.9,
+            "days": {"count": 7, "fewest": 4},
+            "per_target": {target: {"percent": -1.0, "low": -2.0, "high": 0.0} for target in schema.TARGETS},
+        },
         "anchor": {
             "version": EARLIER,
             "candidates": [EARLIER],
@@ -242,7 +248,10 @@ class Judgement:
         difference["days"]["count"] = count
         difference["links"] |= {"judged": 0, "comparisons": 0}
         each = list(difference["per_target"].values())
-        for figures in [*each, *(one["pooled"] for one in each), difference["weighted"]]:
+        intervals = self.documents["comparison"]["interval_difference"]
+        intervals["days"]["count"] = count
+        scores = intervals["per_target"].values()
+        for figures in [*each, *(one["pooled"] for one in each), difference["weighted"], *scores]:
             figures.update(dict.fromkeys(figures.keys() - {"percent", "weights", "pooled"}))
         return self
 

@@ -32,7 +32,15 @@ def test_a_challenger_that_passes_everything_is_promoted(judged):
 
 
 def test_every_check_of_the_issue_is_in_the_decision_once(judged):
-    per_target = ("skill", "within_link_correlation", "champion_error", "champion_pooled", "slices", "coverage")
+    per_target = (
+        "skill",
+        "within_link_correlation",
+        "champion_error",
+        "champion_pooled",
+        "slices",
+        "winkler",
+        "coverage",
+    )
     ids = [one["id"] for one in judged.decide()["checks"]]
     assert sorted(ids) == sorted(
         [
@@ -340,7 +348,7 @@ def test_a_decision_with_a_failed_check_cannot_be_made_to_say_it_passed(judged):
 def test_the_summary_gives_the_verdict_and_each_failed_check_with_value_and_threshold(judged):
     lines = summary(judged.set("latency/p99_ms", 12.5).set(f"{RTT}/skill", None).decide()).splitlines()
     assert lines[0].startswith("Rejected: RTT: the skill over the best baseline")
-    assert lines[0].endswith("The value could not be computed. 2 of 36 checks failed.")
+    assert lines[0].endswith("The value could not be computed. 2 of 40 checks failed.")
     assert lines[1].endswith("must be above 0. The value could not be computed.")
     assert lines[2].endswith("since others may use the machine); it is 12.5 ms.")
     assert len(lines) == 3

@@ -214,6 +214,7 @@ def sample_comparison(
     return {"anchor": None, "consumer": consumer, "horizon": {"minutes": minutes, "mae": mae}} | compare(
         forecasts,
         bounds=bounds,
+        champion_bounds=bounds,
         challenger_version=VERSION,
         challenger_sha256="5f" * 32,
         champion_version="v20261001_000318",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "dags")]
+sys.path.append(str(Path(__file__).parent))
 
 from lenient_gate import LENIENT
 from runs import EXAMPLE, Api, Registry, months_ago

@@ -104,6 +104,7 @@ def test_the_check_in_a_fresh_process_finds_parity_bounds_and_latency(model, exp
     assert max(parity["outputs"].values()) == parity["max_relative_error"] < parity["tolerance"]
     assert parity["batch_sizes"] == [1, 3, 37]
     assert 0 < latency["p50_ms"] <= latency["p99_ms"]
+    assert 0 < latency["reference"]["p50_ms"] <= latency["reference"]["p99_ms"]
 
 
 @pytest.mark.parametrize("buffer", ["interval_factor", "typical_change"])

@@ -5,8 +5,15 @@ from sample_documents import sample_comparison, sample_decision, sample_run, sam
 
 from bwpredict.documents import write_document
 from bwpredict.errors import ConfigError, WorkAreaError
-from bwpredict.pipeline.run_history import downloadable_file, keeps_in_a_row, recent_runs, run_summary
+from bwpredict.pipeline.run_history import (
+    attempt_at_month,
+    downloadable_file,
+    keeps_in_a_row,
+    recent_runs,
+    run_summary,
+)
 from bwpredict.workspace.areas import workspace_lock
+from bwpredict.workspace.artifacts import read_run
 
 
 def an_area(work, run_id, at=0, **changes):
@@ -60,6 +67,40 @@ def test_the_runs_in_which_production_stayed_are_counted_back_to_the_last_other_
             decision = sample_decision(comparison) if verdict in ("promote", "dry", "other") else kept
             write_document(area / "decision.json", "decision", decision)
     assert [keeps_in_a_row(tmp_path, f"run-{at}") for at in (8, 7, 3, 2, 1)] == [3, 2, 1, 0, 1]
+
+
+def test_runs_that_judged_a_challenger_on_the_same_month_are_counted(tmp_path):
+    runs = {
+        "rejected": {},
+        "dry": {"dry_run": True},
+        "unfinished": {},
+        "another-month": {"month": "2026-09"},
+        "another-model": {"model_name": "satellite"},
+        "this": {},
+        "later": {},
+    }
+    decision = sample_decision(sample_comparison(3.0))
+    for at, (name, changes) in enumerate(runs.items(), 1):
+        area = an_area(tmp_path, name, at, created_at=f"2026-11-01T00:0{at}:00+00:00", **changes)
+        if name != "unfinished":
+            write_document(area / "decision.json", "decision", decision)
+    (tmp_path / "later" / "decision.json").write_text("{}")  # broken, and still an attempt
+    (tmp_path / "no-run").mkdir()
+    (tmp_path / "no-run" / "run.json").write_text("{}")
+
+    def attempt(name):
+        return attempt_at_month(tmp_path, read_run(tmp_path / name))
+
+    assert [attempt(name) for name in ("rejected", "dry", "this", "later")] == [1, 2, 3, 4]
+    assert (attempt("another-month"), attempt("another-model")) == (1, 1)
+    assert attempt("this") == 3  # a run that is decided again keeps its number
+
+
+def test_attempts_whose_work_areas_are_gone_still_count(tmp_path):
+    area = an_area(tmp_path, "second", created_at="2026-11-01T00:01:00+00:00")
+    write_document(area / "decision.json", "decision", sample_decision(sample_comparison()) | {"attempt": 4})
+    an_area(tmp_path, "this", created_at="2026-11-01T00:02:00+00:00")
+    assert attempt_at_month(tmp_path, read_run(tmp_path / "this")) == 5
 
 
 @pytest.mark.parametrize("run_id", ["nowhere", "..", "run/validation", ""])

@@ -42,6 +42,7 @@ LENIENT = GatePolicy(
     champion_margin_percent=50,
     pooled_margin_percent=50,
     link_margin_percent=None,
+    winkler_margin_percent=None,
     maximum_latency_p99_ms=1000,
 )
 STRICT = LENIENT.model_copy(update={"name": "out of reach", "minimum_skill": 0.99})

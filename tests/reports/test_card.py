@@ -292,3 +292,42 @@ def test_the_card_says_why_no_decisions_of_consumers_are_shown(tmp_path, documen
     else:
         documents["comparison"]["consumer"] = None
     assert told in text_of(card(tmp_path, documents))
+
+
+def test_the_card_shows_both_models_worst_tenth_of_links_and_their_intervals(tmp_path, documents):
+    text = text_of(card(tmp_path, documents))
+    tenths = documents["comparison"]["difference"]["links"]["tenths"]["rtt_ms"]
+    assert f"RTT {tenths['challenger_mae']:.3g} ms (champion {tenths['champion_mae']:.3g})" in text
+    assert "Winkler score of the intervals (" in text
+
+
+def test_the_card_of_a_comparison_of_before_winkler_scores_says_nothing_of_them(tmp_path, documents):
+    del documents["comparison"]["interval_difference"]
+    for ends in documents["comparison"]["difference"]["links"]["tenths"].values():
+        del ends["challenger_mae"], ends["champion_mae"]
+    text = text_of(card(tmp_path, documents))
+    assert "Winkler score of the intervals (" not in text
+    assert "where a model's own is largest" not in text
+
+
+@pytest.mark.parametrize(
+    ("attempt", "told"),
+    [
+        (1, "First attempt at 2026-10."),
+        (2, "Second attempt at 2026-10: an earlier run has judged a challenger on the same test days."),
+        (3, "Third attempt at 2026-10: 2 earlier runs have judged"),
+        (11, "Attempt number 11 at 2026-10: 10 earlier runs have judged"),
+    ],
+)
+def test_card_and_summary_say_how_often_the_month_has_been_tried(tmp_path, documents, attempt, told):
+    documents["decision"]["attempt"] = attempt
+    encode_document("decision", documents["decision"], name="decision")
+    assert told in text_of(card(tmp_path, documents))
+    assert told in summary_markdown(documents["decision"], documents["comparison"])
+
+
+def test_a_decision_of_before_attempts_were_counted_says_nothing_of_them(tmp_path, documents):
+    del documents["decision"]["attempt"]
+    encode_document("decision", documents["decision"], name="decision")
+    assert "attempt" not in text_of(card(tmp_path, documents))
+    assert "attempt" not in summary_markdown(documents["decision"], documents["comparison"])

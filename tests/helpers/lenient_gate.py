@@ -11,6 +11,7 @@ LENIENT = {
     "pooled_margin_percent": 100,
     "link_margin_percent": None,
     "slice_margin_percent": None,
+    "winkler_margin_percent": None,
     "anchor_margin_percent": None,
     "keeps_before_notice": 1,
     "maximum_latency_p99_ms": 10_000,

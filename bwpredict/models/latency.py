@@ -1,0 +1,57 @@
+"""How long one forecast takes; a reference graph, timed beside it, tells whether the machine was quiet enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from bwpredict.core.guide import GUIDE_LATENCY_MS
+from bwpredict.inference.session import REFERENCE_SIZE
+
+BUSY_FACTOR = 3.0
+"""A round is disturbed where the reference's p99 is this many times its best median."""
+
+
+def reference_graph(path: Path) -> Path:
+    """Write the reference: one matrix product, which takes a fraction of a millisecond on a core of its own."""
+    size = REFERENCE_SIZE
+    factor = np.full((size, size), 1 / size, np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["input", "factor"], ["output"])],
+        "reference",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [size, size])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [size, size])],
+        [numpy_helper.from_array(factor, "factor")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def latency_document(durations_ms: npt.NDArray[np.float64], reference_ms: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """The `latency` document, of the best round: what others do on the machine can only make a round slower.
+
+    The machine was busy where the reference was disturbed in every round.
+
+    Args:
+        durations_ms: of the model's single-window runs [rounds, runs].
+        reference_ms: of the reference's runs between them, [rounds, runs].
+    """
+    of_rounds, of_reference = (np.percentile(each, (50, 99), axis=1).T for each in (durations_ms, reference_ms))
+    p50, p99 = of_rounds[of_rounds[:, 1].argmin()]
+    best, quietest = of_reference[:, 0].min(), of_reference[:, 1].min()
+    return {
+        "batch": 1,
+        "threads": 1,
+        "runs": durations_ms.shape[1],
+        "rounds": len(durations_ms),
+        "p50_ms": round(float(p50), 4),
+        "p99_ms": round(float(p99), 4),
+        "guide_ms": GUIDE_LATENCY_MS,
+        "reference": {"p50_ms": round(float(best), 4), "p99_ms": round(float(quietest), 4)},
+        "busy": bool(quietest > BUSY_FACTOR * best),
+    }

@@ -1,0 +1,66 @@
+"""Latency is the model's own, whoever else uses the machine."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from tiny_onnx import last_value_onnx
+
+from bwpredict.documents import encode_document
+from bwpredict.inference.session import LATENCY_RUNS, REFERENCE_SIZE, measure_beside, open_session
+from bwpredict.models.latency import BUSY_FACTOR, latency_document, reference_graph
+
+ROUNDS, RUNS = 5, 500
+
+
+def rounds(typical_ms, slow_ms, disturbed):
+    """[ROUNDS, RUNS] durations; in the rounds `disturbed`, 1 of 20 runs takes `slow_ms`."""
+    found = np.full((ROUNDS, RUNS), typical_ms)
+    for one in disturbed:
+        found[one, ::20] = slow_ms
+    return found
+
+
+def test_the_best_round_counts_and_one_quiet_round_is_enough_to_tell():
+    document = latency_document(rounds(0.5, 40.0, range(4)), rounds(0.2, 8.0, range(4)))
+    encode_document("latency", document, name="latency.json")
+    assert (document["p50_ms"], document["p99_ms"], document["busy"]) == (0.5, 0.5, False)
+    assert document["reference"] == {"p50_ms": 0.2, "p99_ms": 0.2}
+
+
+def test_the_machine_was_busy_where_every_round_of_the_reference_was_disturbed():
+    document = latency_document(rounds(0.5, 40.0, range(5)), rounds(0.2, 8.0, range(5)))
+    assert (document["p99_ms"], document["busy"]) == (40.0, True)
+    assert document["reference"] == {"p50_ms": 0.2, "p99_ms": 8.0}
+
+
+def test_a_slow_model_on_a_quiet_machine_is_slow():
+    document = latency_document(rounds(0.5, 40.0, range(5)), rounds(0.2, 0.2 * BUSY_FACTOR, range(5)))
+    assert (document["p99_ms"], document["busy"]) == (40.0, False)
+
+
+def test_the_reference_is_a_matrix_product(tmp_path):
+    session = ort.InferenceSession(reference_graph(tmp_path / "reference.onnx"))
+    given = np.arange(REFERENCE_SIZE**2, dtype=np.float32).reshape(REFERENCE_SIZE, REFERENCE_SIZE)
+    (found,) = session.run(None, {"input": given})
+    np.testing.assert_allclose(found, np.repeat(given.mean(axis=1)[:, None], REFERENCE_SIZE, axis=1), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_busy_machine_is_seen(tmp_path):
+    model = open_session(last_value_onnx(tmp_path / "model.onnx"), threads=1)
+    reference = open_session(reference_graph(tmp_path / "reference.onnx"), threads=1)
+    windows = np.ones((4, 20, 9), np.float32)
+    cores = len(os.sched_getaffinity(0))
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6 * cores)]
+    try:
+        durations, beside = np.stack([measure_beside(model, reference, windows) for _ in range(ROUNDS)], axis=1)
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+    assert durations.shape == beside.shape == (ROUNDS, LATENCY_RUNS)
+    assert latency_document(durations, beside)["busy"] is True
