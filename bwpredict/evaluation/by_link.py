@@ -51,7 +51,10 @@ def accuracy_by_link(
         bounds: the challenger's intervals for the same windows, [n, 4]; None: it has none.
         best_baselines: target → the baseline that skill is measured against; None: there is none.
     """
-    return pd.concat([_of_target(forecasts, bounds, name, best_baselines.get(name)) for name in forecasts.targets])
+    sure = None if bounds is None else _confidence(forecasts, bounds)
+    return pd.concat(
+        [_of_target(forecasts, bounds, sure, name, best_baselines.get(name)) for name in forecasts.targets]
+    )
 
 
 def write_accuracy(path: Path, accuracy: pd.DataFrame) -> Path:
@@ -119,7 +122,9 @@ def ranked_links(accuracy: pd.DataFrame) -> list[tuple[int, int]]:
     return list(dict.fromkeys(link for links in zip(*orders, strict=True) for link in links))
 
 
-def _of_target(forecasts: Forecasts, bounds: Bounds | None, target: str, baseline: str | None) -> pd.DataFrame:
+def _of_target(
+    forecasts: Forecasts, bounds: Bounds | None, confidences: Floats | None, target: str, baseline: str | None
+) -> pd.DataFrame:
     place = forecasts.targets.index(target)
     codes, link = np.unique(forecasts.link, return_inverse=True)
     actual = forecasts.actual[:, place].astype(np.float64)
@@ -129,7 +134,8 @@ def _of_target(forecasts: Forecasts, bounds: Bounds | None, target: str, baselin
         name: np.abs(forecasts.models[model][:, place] - actual) if model in forecasts.models else nothing
         for name, model in (("mae", "challenger"), ("champion_mae", "champion"), ("baseline_mae", baseline or ""))
     }
-    inside, sure = _of_intervals(forecasts, bounds, target) if bounds is not None else (nothing, nothing)
+    inside = nothing if bounds is None else _within(forecasts, bounds, target)
+    sure = nothing if confidences is None else confidences[:, schema.TARGETS.index(target)]
     columns = {name: _means(values, link, len(codes)) for name, values in errors.items()}
     columns |= {"coverage": _means(inside, link, len(codes)), "confidence": _means(sure, link, len(codes))}
     columns["skill"] = 1 - columns["mae"] / np.where(columns["baseline_mae"] > 0, columns["baseline_mae"], np.nan)
@@ -142,14 +148,15 @@ def _of_target(forecasts: Forecasts, bounds: Bounds | None, target: str, baselin
     return pd.DataFrame({**keys, "target": target, "windows": windows, **columns, **by_hour})[list(ACCURACY_COLUMNS)]
 
 
-def _of_intervals(forecasts: Forecasts, bounds: Bounds, target: str) -> tuple[Floats, Floats]:
-    """[n] and [n]: whether the interval held (0 or 1), and the confidence."""
-    place, whole = forecasts.targets.index(target), schema.TARGETS.index(target)
-    actual, lower, upper = forecasts.actual[:, place], bounds.lower[:, whole], bounds.upper[:, whole]
-    output = _all_targets(forecasts.models["challenger"], forecasts.targets)
-    return ((lower <= actual) & (actual <= upper)).astype(np.float64), confidence(output, bounds.lower, bounds.upper)[
-        :, whole
-    ]
+def _within(forecasts: Forecasts, bounds: Bounds, target: str) -> Floats:
+    """[n], 1 where the interval held what came true, else 0."""
+    actual, whole = forecasts.actual[:, forecasts.targets.index(target)], schema.TARGETS.index(target)
+    return ((bounds.lower[:, whole] <= actual) & (actual <= bounds.upper[:, whole])).astype(np.float64)
+
+
+def _confidence(forecasts: Forecasts, bounds: Bounds) -> Floats:
+    """[n, 4], of the challenger's forecasts."""
+    return confidence(_all_targets(forecasts.models["challenger"], forecasts.targets), bounds.lower, bounds.upper)
 
 
 def _all_targets(values: npt.NDArray[np.float32], targets: tuple[str, ...]) -> npt.NDArray[np.float32]:

@@ -70,7 +70,7 @@ def mean_difference(forecasts: Forecasts, rival: str, weights: Mapping[str, floa
 
 def relative_interval(daily: Daily, target: int) -> Document:
     """How far the sums of "challenger" lie above the other model's: every link alike, in percent, with its interval."""
-    return interval(*_ratio(*daily.scaled(target)), daily.whole_days)
+    return interval(*ratio_over_days(*daily.summed(target)), daily.whole_days)
 
 
 def reweighted(difference: Mapping[str, Any], weights: Mapping[str, float]) -> Document:

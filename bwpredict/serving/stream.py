@@ -93,7 +93,7 @@ class _Fleet:
         links, forgotten = list(self.row), len(self.row) - len(kept)
         if forgotten:
             self.row = {links[row]: place for place, row in enumerate(kept.tolist())}
-            self.state, self.first_at, self.last_at = (each[kept] for each in (self.state, self.first_at, self.last_at))
+            self.state, self.first_at, self.last_at = self.state[kept], self.first_at[kept], self.last_at[kept]
             self.intervals.keep(kept)
         return forgotten
 

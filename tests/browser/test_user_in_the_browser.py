@@ -170,7 +170,13 @@ def test_the_pages_fit_any_screen_in_light_and_dark_and_by_keyboard(page, store,
     page.set_viewport_size({"width": width, "height": 844})
     page.emulate_media(color_scheme=scheme)
     first, second = [made.version for made in read_history(store)][:2]
-    for path in ("/", f"/versions/{second}", f"/diff?left={first}&right={second}", "/retrain"):
+    for path in (
+        "/",
+        f"/versions/{second}",
+        f"/versions/{second}/links",
+        f"/diff?left={first}&right={second}",
+        "/retrain",
+    ):
         page.goto(f"{PAGES}{path}")
         page.locator("h1").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
@@ -179,6 +185,28 @@ def test_the_pages_fit_any_screen_in_light_and_dark_and_by_keyboard(page, store,
     assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) == (scheme == "dark")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "To the content"
+    assert messages == []
+
+
+@pytest.mark.parametrize("width", [1360, 360])
+def test_the_chart_of_a_link_answers_to_the_keyboard_and_fits_the_screen(page, store, width):
+    messages = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(f"{PAGES}/versions/{read_history(store)[1].version}/links")
+    page.locator("td.path a").first.click()
+    page.locator("#chart canvas").wait_for()
+    values = page.locator("#chart-values")
+    page.locator("#chart").focus()
+    page.keyboard.press("End")
+    values.filter(has_text=re.compile(r"UTC: actual [\d.,]+, forecast [\d.,]+, interval .* champion")).wait_for()
+    last = values.text_content()
+    page.get_by_role("button", name="Zoom in").click()
+    page.locator("#chart").focus()
+    page.keyboard.press("Home")
+    values.filter(has_not_text=last).wait_for()
+    assert values.text_content() < last
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert messages == []
 
 

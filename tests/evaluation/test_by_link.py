@@ -5,42 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from link_results import DAY, bounds_of, some_forecasts
 
 from bwpredict import schema
 from bwpredict.errors import DocumentError, TelemetryError
 from bwpredict.evaluation import by_link
-from bwpredict.evaluation.baselines import BASELINES
-from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.inference.confidence import confidence
-from bwpredict.inference.onnx_model import Bounds
 
-DAY = 1_793_664_000  # midnight, UTC
 BEST = dict.fromkeys(schema.TARGETS, "last_value")
 
 
-def some(links=3, days=1, step=60, targets=schema.TARGETS):
-    """Windows of every minute, deliberately not in the order of time; link 1 is forecast worst."""
-    generator = np.random.default_rng(1)
-    times = np.tile(DAY + np.arange(0, days * 86_400, step), links)
-    link = np.repeat(np.arange(links), len(times) // links)
-    actual = generator.lognormal(2, 0.4, (len(times), len(targets))).astype(np.float32)
-    worse = np.where(link == 1, 1.5, 1.1)[:, None].astype(np.float32)
-    models = {"challenger": actual * worse, "champion": actual * np.float32(1.2)}
-    models |= {name: actual * np.float32(1.3) for name in BASELINES}
-    order = generator.permutation(len(times))
-    keys = pd.DataFrame({"node_id": 10 + np.arange(links), "peer_id": 20 + np.arange(links)})
-    shuffled = {name: values[order] for name, values in models.items()}
-    return Forecasts(tuple(targets), actual[order], shuffled, link[order], times[order], keys)
-
-
-def bounds_of(forecasts):
-    whole = np.full((len(forecasts), 4), np.nan, np.float32)
-    whole[:, [schema.TARGETS.index(name) for name in forecasts.targets]] = forecasts.models["challenger"]
-    return Bounds(whole * np.float32(0.9), whole * np.float32(1.1), 0.9)
-
-
 def test_the_figures_are_those_of_a_plain_count():
-    forecasts = some()
+    forecasts = some_forecasts()
     bounds = bounds_of(forecasts)
     found = by_link.accuracy_by_link(forecasts, bounds, BEST)
     assert list(found.columns) == list(by_link.ACCURACY_COLUMNS)
@@ -63,7 +39,7 @@ def test_the_figures_are_those_of_a_plain_count():
 
 
 def test_without_champion_intervals_or_baseline_the_figures_are_undefined_and_survive_the_file(tmp_path):
-    forecasts = some(targets=("throughput_mbps", "rtt_ms"))
+    forecasts = some_forecasts(targets=("throughput_mbps", "rtt_ms"))
     models = {name: values for name, values in forecasts.models.items() if name != "champion"}
     accuracy = by_link.accuracy_by_link(replace(forecasts, models=models), None, {"throughput_mbps": None})
     assert accuracy[["champion_mae", "coverage", "confidence", "skill"]].isna().all(axis=None)
@@ -77,7 +53,7 @@ def test_without_champion_intervals_or_baseline_the_figures_are_undefined_and_su
 
 
 def test_the_series_has_the_first_window_of_each_quarter_of_an_hour(tmp_path):
-    forecasts = some(links=2)
+    forecasts = some_forecasts(links=2)
     bounds = bounds_of(forecasts)
     accuracy = by_link.accuracy_by_link(forecasts, bounds, BEST)
     path = by_link.write_series(tmp_path / "s.parquet", forecasts, bounds, accuracy)
@@ -97,7 +73,7 @@ def test_the_series_has_the_first_window_of_each_quarter_of_an_hour(tmp_path):
 @pytest.mark.parametrize(("points", "links", "step"), [(3 * 96, 3, 900), (3 * 96 - 1, 3, 3600), (2 * 24, 2, 3600)])
 def test_the_series_is_bounded_and_keeps_whole_links_the_worst_first(tmp_path, monkeypatch, points, links, step):
     monkeypatch.setattr(by_link, "MAX_POINTS", points)
-    forecasts = some()
+    forecasts = some_forecasts()
     bounds = bounds_of(forecasts)
     accuracy = by_link.accuracy_by_link(forecasts, bounds, BEST)
     kept, _ = by_link.read_series(by_link.write_series(tmp_path / "s.parquet", forecasts, bounds, accuracy))
@@ -108,7 +84,7 @@ def test_the_series_is_bounded_and_keeps_whole_links_the_worst_first(tmp_path, m
 
 
 def test_a_link_ranks_once_and_first_where_it_is_worst():
-    accuracy = by_link.accuracy_by_link(some(), None, BEST).assign(coverage=0.9, confidence=0.5)
+    accuracy = by_link.accuracy_by_link(some_forecasts(), None, BEST).assign(coverage=0.9, confidence=0.5)
     accuracy.loc[accuracy.node_id == 12, "confidence"] = 0.1
     assert by_link.ranked_links(accuracy) == [(11, 21), (10, 20), (12, 22)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,15 @@ def published_months(uri: str, folder: Path, count: int, **changes: Any) -> list
 
 
 def published_month(
-    store: Store, folder: Path, number: int, *, champion: str | None = None, **changes: Any
+    store: Store,
+    folder: Path,
+    number: int,
+    *,
+    champion: str | None = None,
+    extra: Mapping[str, bytes] | None = None,
+    **changes: Any,
 ) -> Production:
-    """The version of one month, with documents as the steps write them."""
+    """The version of one month, with documents as the steps write them, and `extra` files by name."""
     at = FIRST + timedelta(days=31 * number)
     version, month = f"{at:v%Y%m%d_%H%M%S}", f"{at.replace(day=1) - timedelta(days=1):%Y-%m}"
     folder = folder / version
@@ -40,6 +47,8 @@ def published_month(
     run = sample_run(version=version, month=month, created_at=at.isoformat())
     for name in required_files(version):
         (folder / name).write_text(f"{name} of {version}")
+    for name, content in (extra or {}).items():
+        (folder / name).write_bytes(content)
     decision = sample_decision(comparison) | {
         "version": version,
         "month": month,

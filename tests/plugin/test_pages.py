@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from link_results import link_files
 from published_versions import published_month, published_months
 from sample_documents import sample_comparison, sample_decision, sample_run, sample_validation
 
@@ -16,7 +17,10 @@ from bwpredict.documents import write_document
 PAGES = "/bandwidth-models/of/default"
 pytestmark = pytest.mark.slow
 
-READING = ("/", "/versions/v20260801_093000", "/diff?left=v20260801_093000&right=v20260901_093000", "/runs/some_run")
+READING = (
+    *("/", "/versions/v20260801_093000", "/diff?left=v20260801_093000&right=v20260901_093000", "/runs/some_run"),
+    *("/links", "/versions/v20260801_093000/links", "/versions/v20260801_093000/links/10-20"),
+)
 ACTING = ("promote", "rollback", "retrain")
 
 
@@ -225,6 +229,28 @@ def test_airflow_shows_the_pages_in_the_navigation_and_on_dags_and_runs(site):
         ("Bandwidth models", "dag"),
         ("Verdict", "dag_run"),
     }
+
+
+def test_the_links_of_production_are_listed_and_each_has_a_page_with_the_data_of_its_chart(site, tmp_path):
+    made = published_month(site.store, tmp_path, 0, extra=link_files(tmp_path))
+    page = site.server.get(f"{PAGES}/links", "view")
+    assert (page.status, page.headers["location"]) == (303, f"{PAGES}/versions/{made.version}/links")
+    shown = site.server.get(page.headers["location"] + "?find=11-", "view")
+    assert re.findall(r"/links/([0-9-]+)", shown.text) == ["11-21"]
+    link = site.server.get(f"{PAGES}/versions/{made.version}/links/11-21?target=rtt_ms", "view")
+    data = json.loads(re.search(r'<script type="application/json" id="series">(.*)</script>', link.text)[1])
+    assert (data["unit"], len(data["times"]), len(data["upper"])) == ("ms", 96, 96)
+    assert "script-src 'self'" in link.headers["content-security-policy"]
+    assert re.findall(r"<script(?![^>]*(?: src=|application/json))", link.text) == []
+    for name in ("links.js", "uPlot.iife.min.js", "uPlot.min.css"):
+        assert site.server.get(f"/bandwidth-models/static/{name}", "view").status == 200
+    assert site.server.get(f"{PAGES}/versions/{made.version}/links/7-7", "view").status == 404
+    assert site.server.get(f"{PAGES}/versions/{made.version}/links?target=speed", "view").status == 422
+
+
+def test_a_version_that_was_published_without_its_links_says_so(site, three_versions):
+    page = site.server.get(f"{PAGES}/versions/{three_versions[0]}/links", "view")
+    assert (page.status, "published without its test days link by link" in page.text) == (404, True)
 
 
 def a_run(area: Path) -> None:

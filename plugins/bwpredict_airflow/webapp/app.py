@@ -14,16 +14,17 @@ from functools import cache, partial
 from http import HTTPStatus
 from itertools import groupby
 from operator import attrgetter
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import quote
 
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user
-from fastapi import APIRouter, Depends, FastAPI, Form, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Form, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
-from bwpredict.config import DEFAULT_MODEL, Settings
+from bwpredict.config import DEFAULT_MODEL, Settings, Target
+from bwpredict.core.formatting import unit_of
 from bwpredict.errors import (
     BwPredictError,
     ConfigError,
@@ -37,14 +38,14 @@ from bwpredict.pipeline.model_catalog import model_of_dag, read_models
 from bwpredict.pipeline.run_history import RunSummary, downloadable_file, recent_runs, run_summary
 from bwpredict.registry.layout import is_version
 from bwpredict.registry.promotion import read_production
-from bwpredict.registry.versions import read_file, read_manifest
+from bwpredict.registry.versions import read_file, read_manifest, version_folders
 from bwpredict.registry_views.overview import overview, version_documents
 from bwpredict.registry_views.version_diff import differences
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
 from bwpredict.workspace.areas import newest_areas
 from bwpredict_airflow.extra_links import PREFIX, model_page, run_page
-from bwpredict_airflow.webapp import actions, render
+from bwpredict_airflow.webapp import actions, links, render
 from bwpredict_airflow.webapp.access import (
     RETRAIN_DAG,
     ModelContext,
@@ -63,6 +64,7 @@ ANSWER_WITHIN_SECONDS = 1.5
 """A registry that has not told by then what is in production counts as down."""
 READ_WITHIN_SECONDS = 20.0
 _RUNS = 12
+_VERSIONS = 12
 _MEDIA = {".html": "text/html", ".png": "image/png", ".json": "application/json", ".css": "text/css"}
 _STATUS = (
     (ConflictError, 409),
@@ -179,6 +181,73 @@ async def show_version_file(here: ModelContextDep, version: str, name: str) -> R
         return read_file(store, read_manifest(store, version), name)
 
     return render.stored(await _soon(read, READ_WITHIN_SECONDS, store.uri), media_type)
+
+
+@pages.get("/links")
+async def show_links_of_production(here: ModelContextDep) -> Response:
+    """The links of the version in production."""
+    store = await _answering_store(here)
+    production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
+    if production is None:
+        raise ConfigError(f"{store.uri}: nothing is in production yet, so there are no links to show.")
+    return RedirectResponse(f"{model_page(here.model)}/versions/{production.version}/links", 303)
+
+
+@pages.get("/versions/{version}/links")
+async def show_links(
+    here: ModelContextDep,
+    version: str,
+    target: Target = "throughput_mbps",
+    sort: Literal["worst", "anomalous", "uncertain"] = "worst",
+    find: Annotated[str, Query(max_length=40)] = "",
+    first: Annotated[int, Query(ge=0)] = 0,
+) -> Response:
+    """The links of a version's test days, searchable, the worst first."""
+    store = await _answering_store(here)
+
+    def read() -> tuple[links.LinkList, list[str]]:
+        accuracy = links.link_accuracy(store, version)
+        return links.link_list(accuracy, target, sort=sort, find=find, first=first), _newest_versions(store)
+
+    found, versions = await _soon(read, READ_WITHIN_SECONDS, store.uri)
+    return render.render_page(
+        here.model,
+        "links.html",
+        version=version,
+        versions=versions,
+        found=found,
+        target=target,
+        unit=unit_of(target),
+        sort=sort,
+        sorts=links.SORTS,
+        find=find,
+    )
+
+
+@pages.get("/versions/{version}/links/{link}")
+async def show_link(
+    here: ModelContextDep,
+    version: str,
+    link: Annotated[str, Path(max_length=40)],
+    target: Target = "throughput_mbps",
+) -> Response:
+    """One link: what was forecast on the test days and what came true, and the error by hour of the day."""
+    store = await _answering_store(here)
+
+    def read() -> tuple[links.LinkView, list[str]]:
+        return links.link_view(store, version, link, target), _newest_versions(store)
+
+    view, versions = await _soon(read, READ_WITHIN_SECONDS, store.uri)
+    return render.render_page(
+        here.model,
+        "link.html",
+        version=version,
+        versions=versions,
+        link=link,
+        view=view,
+        target=target,
+        unit=unit_of(target),
+    )
 
 
 @pages.get("/diff")
@@ -315,6 +384,11 @@ async def show_static(name: str) -> Response:
     if name not in render.STATIC:
         raise ConfigError(f"{name!r} is no file of these pages.")
     return render.static(name)
+
+
+def _newest_versions(store: Store) -> list[str]:
+    """Names of the newest versions, newest first."""
+    return [name for name in reversed(version_folders(store)) if is_version(name)][:_VERSIONS]
 
 
 async def _latest_runs(here: ModelContext) -> tuple[list[RunSummary], str]:

@@ -20,7 +20,13 @@ from bwpredict.schema import TARGETS
 from bwpredict_airflow.extra_links import PREFIX, model_page, run_page
 
 _HERE = Path(__file__).parent
-STATIC = {"style.css": "text/css", "page.js": "text/javascript"}
+STATIC = {
+    "style.css": "text/css",
+    "page.js": "text/javascript",
+    "links.js": "text/javascript",
+    "uPlot.iife.min.js": "text/javascript",
+    "uPlot.min.css": "text/css",
+}
 OUR_PAGES = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'self'"
@@ -61,7 +67,7 @@ def stored(content: bytes, media_type: str) -> Response:
 
 
 def static(name: str) -> Response:
-    """One of the pages' own two files."""
+    """One of the pages' own files."""
     content = (_HERE / "static" / name).read_bytes()
     return Response(content, media_type=STATIC[name], headers={"X-Content-Type-Options": "nosniff"})
 
