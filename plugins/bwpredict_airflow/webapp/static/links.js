@@ -6,6 +6,7 @@ const place = document.getElementById("chart");
 const told = document.getElementById("chart-values");
 const shown = new Set(["actual", "forecast", "interval", "champion"]);
 const names = ["actual", "forecast", "champion", "lower", "upper"].filter((name) => data[name]);
+const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const FIRST_SHOWN_SECONDS = 2 * 86400;
 let chart;
 
@@ -19,7 +20,7 @@ function isShown(name) {
 
 function value(name, at) {
   const found = data[name] && data[name][at];
-  return found === null || found === undefined ? "none" : Number(found.toPrecision(4)).toLocaleString("en");
+  return found === null || found === undefined ? "none" : number.format(found);
 }
 
 function tellValues(u) {
@@ -59,7 +60,7 @@ function draw() {
       height: place.clientWidth < 500 ? 260 : 340,
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       legend: { show: false },
-      axes: [{ ...axis, space: 60, values: dayOrHour }, { ...axis, size: 62 }],
+      axes: [{ ...axis, space: 60, values: dayOrHour }, { ...axis, size: 66, values: (u, splits) => splits.map((each) => number.format(each)) }],
       series: [{}, ...names.map((name) => ({ ...lines[name], show: isShown(name), points: { show: false } }))],
       bands: data.lower ? [{ series: interval, fill: `${colour("--s1")}38` }] : [],
       hooks: { setCursor: [tellValues] },
