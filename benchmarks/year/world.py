@@ -88,7 +88,7 @@ class Month:
             f"links {_named(REROUTED.get(self.number, ()))} rerouted": self.number in REROUTED,
             f"link {self.outage[0] if self.outage else ''} down": self.outage is not None,
             "new link": self.number in NEW_LINKS,
-            f"{len(self.busy_days)} busy days": bool(self.busy_days),
+            f"busy days: {len(self.busy_days)}": bool(self.busy_days),
             "drift": self.number == DRIFTED_FROM,
             f"telemetry: {self.fault.replace('_', ' ')}": bool(self.fault),
             "training fails": self.training_fails,
