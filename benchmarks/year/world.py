@@ -88,7 +88,7 @@ class Month:
             f"links {_named(REROUTED.get(self.number, ()))} rerouted": self.number in REROUTED,
             f"link {self.outage[0] if self.outage else ''} down": self.outage is not None,
             "new link": self.number in NEW_LINKS,
-            f"{len(self.busy_days)} busy days": bool(self.busy_days),
+            f"busy days: {len(self.busy_days)}": bool(self.busy_days),
             "drift": self.number == DRIFTED_FROM,
             f"telemetry: {self.fault.replace('_', ' ')}": bool(self.fault),
             "training fails": self.training_fails,
@@ -139,7 +139,9 @@ def simulate(month: Month, days: int, folder: Path) -> None:
     """Write `date=YYYY-MM-DD/part-0.parquet` for each day."""
     config = FleetConfig(
         links=month.links, days=days, start=month.start, seed=SEED,
-        gap_share=GAP_SHARE, duplicate_share=DUPLICATE_SHARE,
+        gap_share=GAP_SHARE,
+        # A fault comes before the delivery, so both copies of a row would have to carry it.
+        duplicate_share=0.0 if month.fault else DUPLICATE_SHARE,
     )  # fmt: skip
     links, keys = links_in(month), [key_of(SEED, DAY_STREAM, index) for index in range(month.links)]
     cycles = demand.daily_cycles(links)
