@@ -97,7 +97,7 @@ def read_recording(
     found = _common_columns(files, mapping, wanted)
     _report_columns(origin, files[0], found)
     samples, known = _gather(files, found, mapping, numbers or {}, dtype)
-    samples = sort_samples(samples, origin)
+    samples = sort_samples(_without_empty_columns(samples, origin), origin)
     cadence_s = float(mapping.cadence_seconds or estimate_cadence(samples))
     samples = apply_functions(samples, mapping, cadence_s)
     if cadence_s < schema.CADENCE_SECONDS and aggregate:
@@ -191,6 +191,19 @@ def _gather(
     kept = [name for name in texts if name not in names or name == mapping.zone_column]
     attributes = {name: text[name].to_pandas().to_numpy(dtype=object) for name in kept}
     return Samples(np.concatenate(times), link, np.concatenate(values), features, links, attributes), numbers
+
+
+def _without_empty_columns(samples: Samples, origin: str) -> Samples:
+    """A column without any value is one that the files lack."""
+    there = ~np.isnan(samples.values).all(axis=0)
+    if there.all():
+        return samples
+    kept = [name for name, known in zip(samples.features, there, strict=True) if known]
+    empty = ", ".join(name for name in samples.features if name not in kept)
+    if not set(kept) & set(schema.TARGETS):
+        raise TelemetryError(f"{origin}: {empty}: empty in every row, so there is nothing to forecast.")
+    logger.warning("%s: %s: empty in every row; read as missing.", origin, empty)
+    return replace(samples, features=kept, values=samples.values[:, there])
 
 
 def _tables(file: sources.TelemetryFile, names: list[str], mapping: FileMapping) -> Iterator[pa.Table]:

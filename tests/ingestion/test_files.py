@@ -249,6 +249,14 @@ def test_a_link_may_be_a_constant(tmp_path):
     assert rows[["node_id", "peer_id", "az"]].drop_duplicates().to_numpy().tolist() == [[12, 34, "a"]]
 
 
+def test_a_column_without_any_value_is_one_that_the_file_lacks(tmp_path):
+    text = "timestamp,rtt_ms,jitter_ms\n" + "".join(f"{OCTOBER + 60 * step},{step},\n" for step in range(5))
+    assert "jitter_ms" not in imported(tmp_path, text)
+    assert "jitter_ms" in read_document(tmp_path / "store/telemetry.json", "telemetry_description")["absent_columns"]
+    with pytest.raises(TelemetryError, match="empty in every row, so there is nothing to forecast"):
+        imported(tmp_path / "none", "timestamp,rtt_ms,jitter_ms\n1,,\n2,,\n")
+
+
 def test_times_from_the_start_of_a_recording_get_a_date(tmp_path):
     text = "timestamp,rtt_ms\n" + "".join(f"{60 * step},{step}\n" for step in range(5))
     rows = imported(tmp_path, text, start="2026-10-24T00:00:00Z")
