@@ -61,6 +61,7 @@ def _inputs(metadata: Mapping[str, Any]) -> Document:
     """What determines a model."""
     return {
         "snapshot": metadata["data"]["snapshot_id"],
+        "trained_elsewhere": metadata.get("trained_elsewhere"),
         "quantized": bool(metadata["run"].get("quantize")),
         **{key: metadata[key] for key in ("training_config", "model_architecture", "code_version")},
     }
