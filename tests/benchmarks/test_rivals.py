@@ -42,7 +42,7 @@ def test_a_rival_forecasts_what_the_telemetry_has_and_nothing_else(fit):
     frame = whole_days(1)
     frame.values[:, 3] = 0
     index = index_windows(
-        type(frame)(frame.values, frame.timestamps, frame.link, frame.links, 60, {"jitter_ms": 0.0}), 20, 15
+        type(frame)(frame.values, frame.timestamps, frame.link, frame.links, 60, filled={"jitter_ms": 0.0}), 20, 15
     )
     parts = {"train": index.take(slice(0, 800)), "validation": index.take(slice(1000, 1200))}
     task = Task(Split(parts, {}, 0, whole_days=False, by="link"), Budget(300, 1, 100), seed=1)

@@ -79,7 +79,7 @@ def test_train_takes_a_file_and_an_option_wins_over_it(bwpredict, telemetry, tmp
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ((), "--data-path"),
+        ((), "--telemetry"),
         (("--data-path", "nowhere.csv", "--study", "s"), "nowhere.csv"),
         (("--data-path", "TELEMETRY", "--study", "s", "--epochs", "0"), "epochs"),
         (("--data-path", "TELEMETRY", "--study", "s", "--pruner", "axe"), "pruner"),

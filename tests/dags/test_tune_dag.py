@@ -62,13 +62,13 @@ def test_a_run_of_the_default_size_has_time_for_all_its_trials_one_by_one(dag, t
     assert before_and_after + trials <= dag["run_timeout_s"]
 
 
-def test_the_form_has_title_help_type_and_section_for_every_param(dag):
+def test_the_form_has_title_help_and_type_for_every_param(dag):
     assert set(dag["params"]) == {
         *("month", "history_months", "trials", "pruner", "study", "epochs", "windows_per_epoch", "seed"),
     }
     for param in dag["params"].values():
         assert len(param["description"]) > 20
-        assert {"type", "title", "section"} <= set(param["schema"])
+        assert {"type", "title"} <= set(param["schema"])
 
 
 @pytest.mark.parametrize("param", ["epochs", "windows_per_epoch", "seed"])

@@ -70,6 +70,7 @@ def test_without_a_folder_of_models_it_uses_production_of_the_registry(cli, mode
     registry = models.parent / "store"
     code, out, _ = cli("forecast", "2-102", "--json", "--registry", registry, *arguments[2:])
     assert (code, json.loads(out)["version"]) == (0, V1)
+    (tmp_path / "empty").mkdir()
     code, _, err = cli("forecast", "2-102", "--registry", tmp_path / "empty", *arguments[2:])
     assert (code, "nothing is in production yet" in err) == (2, True)
 
