@@ -322,8 +322,8 @@ def evaluate(
     _draw(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
     _write_metadata(folder, split, run, snapshot, comparison)
     write_document(folder / COMPARISON, "comparison", comparison)
-    for sentence in unforecastable(comparison):
-        logger.warning("%s", sentence)
+    if sentences := unforecastable(comparison):
+        logger.warning("%s", "\n".join(sentences))
     return comparison
 
 
