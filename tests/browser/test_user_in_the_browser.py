@@ -101,7 +101,7 @@ def test_the_form_shows_the_months_first_and_marks_no_field_with_a_default_as_re
     month = page.locator("#element_month input[role=combobox]")
     month.wait_for()
     for name in ("dry_run", "policy", "human_approval"):
-        page.locator(f"#element_{name}").first.wait_for()
+        page.locator(f"[id=element_{name}], [name=element_{name}]").first.wait_for(state="attached")
     assert not page.locator("[name=element_epochs]").is_visible()
     assert page.get_by_role("dialog").get_by_text("*", exact=True).count() == 0
     month.click()
