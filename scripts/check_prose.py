@@ -6,7 +6,6 @@ Usage: python scripts/check_prose.py
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,8 @@ import yaml
 STYLES = Path("styles/bwpredict")
 SUFFIXES = (".md", ".py", ".html", ".j2", ".yaml", ".json", ".sh")
 _BETWEEN_WORDS = r"[\s#]+"
-LEFT_OUT = ("tests/", "styles/", "benchmarks/results/")
+ROOTS = ("benchmarks", "bwpredict", "dags", "deploy", "docs", "monitoring", "plugins", "scripts")
+LEFT_OUT = "benchmarks/results/"
 
 
 def rules() -> list[tuple[re.Pattern[str], str]]:
@@ -38,12 +38,12 @@ def findings(path: str, text: str, known: list[tuple[re.Pattern[str], str]]) -> 
 
 
 def main() -> int:
-    """Print the findings in the files that git knows; 1 if there are any."""
-    listed = subprocess.run(["git", "ls-files"], check=True, capture_output=True, text=True)  # noqa: S607
-    paths = [path for path in listed.stdout.splitlines() if path.endswith(SUFFIXES) and not path.startswith(LEFT_OUT)]
+    """Print the findings; 1 if there are any."""
+    paths = [*Path().glob("*.md"), *(path for root in ROOTS for path in Path(root).rglob("*"))]
+    names = sorted(str(path) for path in paths if path.suffix in SUFFIXES and not str(path).startswith(LEFT_OUT))
     known = rules()
-    found = [one for path in paths if Path(path).is_file() for one in findings(path, Path(path).read_text(), known)]
-    print("\n".join(found))
+    found = [one for name in names for one in findings(name, Path(name).read_text(), known)]
+    print("\n".join(found), end="\n" if found else "")
     return int(bool(found))
 
 
