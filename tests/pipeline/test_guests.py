@@ -33,6 +33,7 @@ minimum_accuracy_percent: null
 minimum_skill: -0.5
 within_link_correlation_margin: 0.5
 maximum_latency_p99_ms: 1000
+winkler_margin_percent: 10  # the formula's intervals are one width for all hours
 """
 
 
