@@ -132,7 +132,10 @@ def send_event(server, name, extra):
 
 
 def events_of(server, name):
-    return server.api("GET", f"/assets/events?asset_id={asset_id(server, name)}&limit=100").json["asset_events"]
+    """Airflow answers 500 while a run that an event created waits: the response demands the start of each run."""
+    path = f"/api/v2/assets/events?asset_id={asset_id(server, name)}&limit=100"
+    answer = server.get(path, "admin")
+    return [] if answer.status == 500 else answer.json["asset_events"]
 
 
 def jobs_of(server, kind):
