@@ -136,7 +136,7 @@ class Calendar:
     """IANA name; daylight saving is that of the zone."""
     first_day: str = "Sunday"
     link_zones: Mapping[tuple[int, int], str] = field(default_factory=dict)
-    """(node_id, peer_id) → IANA name, of links with a time zone of their own."""
+    """(node_id, peer_id) → IANA name, of links in another time zone."""
 
     @property
     def sentence(self) -> str:

@@ -1,6 +1,6 @@
 """Four ways to decide which model serves the next month: the product's gate, and three simple rules.
 
-The gate's months are runs of the pipeline's own steps against a registry of its own: validation, comparison with the
+The gate's months are runs of the pipeline's own steps against a separate registry: validation, comparison with the
 champion and the earlier champions, decision, publication. Nobody overrides anything and nobody rolls back.
 """
 

@@ -124,7 +124,7 @@ class FileMapping(_Strict):
         for name, value in self.constants.items():
             column = schema.COLUMN[name] if name != LINK else schema.COLUMN["region"]
             if name in schema.TARGETS:
-                raise ValueError(f"{name} is to be forecast and cannot be a constant; leave it out")
+                raise ValueError(f"{name} is to be forecast, so it cannot be a constant; leave it out")
             if column.kind in ("integer", "number") and not isinstance(value, float):
                 raise ValueError(f"the constant {value!r} of {name} is no number")
             if column.categories and value not in column.categories:

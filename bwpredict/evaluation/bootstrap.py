@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict.datasets.windows import DAY_SECONDS
+from bwpredict.evaluation.student import LEVEL
 
 Floats = npt.NDArray[np.float64]
 
 FEWEST_BLOCKS = 12
 """With fewer blocks of (link, day), blocks are of (link, hour)."""
 DRAWS = 10_000
-LEVEL = 0.95
 _HOUR_SECONDS = 3_600
 _CELLS = 1_000_000
 """Weights that are in memory at a time."""

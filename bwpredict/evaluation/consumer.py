@@ -19,10 +19,9 @@ import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.core.consumer_rules import ConsumerRules
-from bwpredict.evaluation.bootstrap import LEVEL
 from bwpredict.evaluation.daily_errors import Floats, cells_of, whole_days
 from bwpredict.evaluation.forecasts import JUDGED, Forecasts
-from bwpredict.evaluation.student import FEWEST_DAYS, interval, ratio_over_days
+from bwpredict.evaluation.student import FEWEST_DAYS, LEVEL, interval, ratio_over_days
 from bwpredict.inference.confidence import overall_confidence
 from bwpredict.inference.onnx_model import Forecast
 

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from bwpredict import schema
-from bwpredict.evaluation.bootstrap import LEVEL
 from bwpredict.evaluation.daily_errors import Daily, Floats
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.relative import undefined_as_none
-from bwpredict.evaluation.student import FEWEST_DAYS, half_width, ratio_over_days
+from bwpredict.evaluation.student import FEWEST_DAYS, LEVEL, half_width, ratio_over_days
 
 Document = dict[str, Any]
 

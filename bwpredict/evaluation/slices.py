@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.datasets.windows import WindowIndex
-from bwpredict.evaluation.bootstrap import LEVEL, Blocks, Floats, blocks_of, interval_of
+from bwpredict.evaluation.bootstrap import Blocks, Floats, blocks_of, interval_of
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.relative import percent_above, undefined_as_none
+from bwpredict.evaluation.student import LEVEL
 
 Document = dict[str, Any]
 Labels = npt.NDArray[np.object_]

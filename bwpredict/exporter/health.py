@@ -1,4 +1,4 @@
-"""The exporter's metrics of its own health."""
+"""Metrics of the exporter's health."""
 
 from __future__ import annotations
 

@@ -66,24 +66,11 @@ def make_decision(
         override: what a person asked for; with `champion`, the champion has no part in the verdict.
         policy_origin: where the policy came from, for the record.
         imported: the document of kind `imported_model`; None: the run trained the model.
-        attempt: the how manyth run it is that judges a challenger on this month; None: not known.
+        attempt: number of the runs that have judged a challenger on this month, this one included; None: not known.
     """
     case = _case(comparison, force_bootstrap=override.champion)
-    checks = [
-        *_test_checks(comparison, policy, version, onnx_sha256),
-        *guide_checks(comparison, policy),
-        *baseline_checks(comparison, policy),
-        regret_check(comparison, policy),
-        *champion_checks(comparison, policy, case, CASES[case]),
-        *_anchor_checks(comparison, policy, case),
-        *_coverage_checks(comparison, policy),
-        *stream_checks(comparison, parity, policy, case, CASES[case]),
-        *_export_checks(parity, latency, policy, case, imported),
-        *_order_checks(comparison, parity),
-        *imported_checks(imported, comparison),
-    ]
-    absent = absent_targets(comparison)
-    checks = [*_absent_checks(comparison, case, absent), *(check for check in checks if check.target not in absent)]
+    model = {"version": version, "onnx_sha256": onnx_sha256}
+    checks = _all_checks(comparison, parity, latency, policy, case, imported, **model)
     outcome = _outcome(checks, case)
     champion = nested_value(comparison, "champion_version")
     overridden, elsewhere = override_document(override, comparison, case), imported_document(imported)
@@ -116,6 +103,35 @@ def make_decision(
         },
         "checks": [check.document() for check in checks],
     }
+
+
+def _all_checks(
+    comparison: Document,
+    parity: Document,
+    latency: Document,
+    policy: GatePolicy,
+    case: str,
+    imported: Document | None,
+    *,
+    version: str,
+    onnx_sha256: str,
+) -> list[Check]:
+    """The checks of a decision; those of targets that the telemetry lacks are left out, but for one that says so."""
+    checks = [
+        *_test_checks(comparison, policy, version, onnx_sha256),
+        *guide_checks(comparison, policy),
+        *baseline_checks(comparison, policy),
+        regret_check(comparison, policy),
+        *champion_checks(comparison, policy, case, CASES[case]),
+        *_anchor_checks(comparison, policy, case),
+        *_coverage_checks(comparison, policy),
+        *stream_checks(comparison, parity, policy, case, CASES[case]),
+        *_export_checks(parity, latency, policy, case, imported),
+        *_order_checks(comparison, parity),
+        *imported_checks(imported, comparison),
+    ]
+    absent = absent_targets(comparison)
+    return [*_absent_checks(comparison, case, absent), *(check for check in checks if check.target not in absent)]
 
 
 def shown_outcome(decision: Document) -> str:

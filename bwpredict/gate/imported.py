@@ -1,4 +1,4 @@
-"""What the gate asks of a model trained elsewhere, in the place of what it asks of a training of its own."""
+"""The gate's checks of a model trained elsewhere, which replace those of a model that the run trained."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _check_node(node: Any, name: str) -> None:
 
 
 def _check_trees(node: Any, name: str) -> None:
-    """What ONNX Runtime does not check by itself; it refuses nodes that are missing, shared or in a circle."""
+    """Checks that ONNX Runtime leaves out; it refuses missing nodes, shared nodes and cycles."""
     attributes = {attribute.name: attribute for attribute in node.attribute}
     trees = attributes["nodes_treeids"].ints if "nodes_treeids" in attributes else ()
     largest = max(Counter(trees).values(), default=0)

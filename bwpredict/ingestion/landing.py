@@ -98,7 +98,9 @@ def _update(store: Store, day: date, table: pa.Table) -> bool:
     added = table.num_rows - before.num_rows
     if lost or not added:
         return False
-    store.write(day_key(day), _parquet(table), if_etag=etag)
+    sink = pa.BufferOutputStream()
+    _write_parquet(table, sink)
+    store.write(day_key(day), bytes(sink.getvalue()), if_etag=etag)
     logger.info("%s: %s rows arrived late", day, f"{added:,}")
     return True
 
@@ -153,11 +155,9 @@ def _arranged(table: pa.Table, day: date) -> pa.Table:
 def _upload(store: Store, key: str, table: pa.Table) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "part-0.parquet"
-        path.write_bytes(_parquet(table))
+        _write_parquet(table, path)
         store.upload(path, key)
 
 
-def _parquet(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", compression_level=1)
-    return bytes(sink.getvalue())
+def _write_parquet(table: pa.Table, where: Path | pa.NativeFile) -> None:
+    pq.write_table(table, where, compression="zstd", compression_level=1)

@@ -18,7 +18,7 @@ BUSY_FACTOR = 3.0
 
 
 def reference_graph(path: Path) -> Path:
-    """Write the reference: one matrix product, which takes a fraction of a millisecond on a core of its own."""
+    """Write the reference: one matrix product, which takes a fraction of a millisecond on an idle core."""
     size = REFERENCE_SIZE
     factor = np.full((size, size), 1 / size, np.float32)
     graph = helper.make_graph(

@@ -39,7 +39,7 @@ def was_skipped(note: str | None, clear_number: int | None) -> bool:
 
 
 def is_unpausing(entry: Log, dag_id: str) -> bool:
-    """Whether this entry of the audit log says that somebody unpaused the DAG, by itself or with others."""
+    """Whether this entry of the audit log says that somebody unpaused the DAG, alone or together with other DAGs."""
     extra = entry.extra or ""
     if entry.event == "cli_dag_unpause":
         return entry.dag_id == dag_id or "--treat-dag-id-as-regex" in extra
