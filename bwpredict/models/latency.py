@@ -11,10 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from bwpredict.core.guide import GUIDE_LATENCY_MS
-from bwpredict.inference.session import REFERENCE_SIZE
-
-BUSY_FACTOR = 3.0
-"""A round is disturbed where the reference's p99 is this many times its best median."""
+from bwpredict.inference.session import REFERENCE_SIZE, was_busy
 
 
 def reference_graph(path: Path) -> Path:
@@ -35,8 +32,6 @@ def reference_graph(path: Path) -> Path:
 def latency_document(durations_ms: npt.NDArray[np.float64], reference_ms: npt.NDArray[np.float64]) -> dict[str, Any]:
     """The `latency` document, of the best round: what others do on the machine can only make a round slower.
 
-    The machine was busy where the reference was disturbed in every round.
-
     Args:
         durations_ms: of the model's single-window runs [rounds, runs].
         reference_ms: of the reference's runs between them, [rounds, runs].
@@ -53,5 +48,5 @@ def latency_document(durations_ms: npt.NDArray[np.float64], reference_ms: npt.ND
         "p99_ms": round(float(p99), 4),
         "guide_ms": GUIDE_LATENCY_MS,
         "reference": {"p50_ms": round(float(best), 4), "p99_ms": round(float(quietest), 4)},
-        "busy": bool(quietest > BUSY_FACTOR * best),
+        "busy": was_busy(reference_ms),
     }

@@ -9,9 +9,19 @@ import onnxruntime as ort
 import pytest
 from tiny_onnx import last_value_onnx
 
+from bwpredict.core.guide import GUIDE_LATENCY_MS
 from bwpredict.documents import encode_document
-from bwpredict.inference.session import LATENCY_RUNS, REFERENCE_SIZE, measure_beside, open_session
-from bwpredict.models.latency import BUSY_FACTOR, latency_document, reference_graph
+from bwpredict.inference import session as session_module
+from bwpredict.inference.session import (
+    BUSY_FACTOR,
+    LATENCY_ROUNDS,
+    LATENCY_RUNS,
+    REFERENCE_SIZE,
+    measure_beside,
+    measure_rounds,
+    open_session,
+)
+from bwpredict.models.latency import latency_document, reference_graph
 
 ROUNDS, RUNS = 5, 500
 
@@ -47,6 +57,35 @@ def test_the_reference_is_a_matrix_product(tmp_path):
     given = np.arange(REFERENCE_SIZE**2, dtype=np.float32).reshape(REFERENCE_SIZE, REFERENCE_SIZE)
     (found,) = session.run(None, {"input": given})
     np.testing.assert_allclose(found, np.repeat(given.mean(axis=1)[:, None], REFERENCE_SIZE, axis=1), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "slow_ms", "taken"),
+    [
+        (0, 40.0, LATENCY_ROUNDS),
+        (LATENCY_ROUNDS - 1, 40.0, LATENCY_ROUNDS),
+        (8, 40.0, 9),
+        (10**6, 40.0, 12),
+        (10**6, GUIDE_LATENCY_MS, LATENCY_ROUNDS),
+    ],
+)
+def test_a_model_that_seems_slow_is_measured_until_a_round_is_undisturbed(monkeypatch, disturbed, slow_ms, taken):
+    """Each round takes a second; the first `disturbed` ones are, and the patience lasts for twelve."""
+    state = {"round": 0, "now": 0.0}
+
+    def measure(*_):
+        state["round"] += 1
+        busy = [0] if state["round"] <= disturbed else []
+        return np.stack([rounds(0.5, slow_ms, busy)[0], rounds(0.2, 8.0, busy)[0]])
+
+    def sleep(_):
+        state["now"] += 1.0
+
+    monkeypatch.setattr(session_module, "measure_beside", measure)
+    monkeypatch.setattr(session_module, "BUSY_PATIENCE_SECONDS", 12.0)
+    monkeypatch.setattr(session_module.time, "sleep", sleep)
+    monkeypatch.setattr(session_module.time, "monotonic", lambda: state["now"])
+    assert measure_rounds(None, None, None).shape == (2, taken, RUNS)
 
 
 @pytest.mark.slow
