@@ -17,6 +17,8 @@ ONNX_NODES = 20_000
 """Nodes in a model's graph; ours has about 300."""
 ONNX_ELEMENTS = 1 << 24
 """Elements of one tensor inside a model, for one window where that is not said; ours has at most 262,144."""
+ONNX_LENGTH = 4096
+"""Samples that one operator of a model pads with or transforms; a day of minutes has 1,440."""
 TREE_NODES = 10_000
 """Nodes of one decision tree in a model: ONNX Runtime reads it by recursion, and 100,000 in a row end its process."""
 TREE_OUTPUTS = 1024

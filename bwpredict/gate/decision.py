@@ -94,14 +94,18 @@ def make_decision(
         "force_bootstrap": override.champion,
         "override": overridden,
         "trained_elsewhere": elsewhere,
-        "policy": {
-            "name": policy.name,
-            "version": policy.version,
-            "sha256": policy_digest(policy),
-            "origin": policy_origin,
-            "thresholds": policy.model_dump(mode="json", exclude={"name", "version"}),
-        },
+        "policy": _policy_document(policy, policy_origin),
         "checks": [check.document() for check in checks],
+    }
+
+
+def _policy_document(policy: GatePolicy, origin: str) -> dict[str, Any]:
+    return {
+        "name": policy.name,
+        "version": policy.version,
+        "sha256": policy_digest(policy),
+        "origin": origin,
+        "thresholds": policy.model_dump(mode="json", exclude={"name", "version"}),
     }
 
 

@@ -12,24 +12,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 
-from bwpredict.core.limits import ONNX_BYTES, ONNX_ELEMENTS, ONNX_NODES, TREE_NODES, TREE_OUTPUTS
+from bwpredict.core.limits import ONNX_BYTES, ONNX_ELEMENTS, ONNX_LENGTH, ONNX_NODES, TREE_NODES, TREE_OUTPUTS
 from bwpredict.errors import ModelError
 
 # fmt: off
 OPERATORS = frozenset((
     "Abs", "Add", "And", "Asinh", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "Constant", "Conv", "Cos",
-    "DequantizeLinear", "Div", "DynamicQuantizeLSTM", "DynamicQuantizeLinear", "Elu", "Equal", "Erf", "Exp", "Expand",
-    "Flatten", "Floor", "GRU", "Gather", "GatherElements", "GatherND", "Gelu", "Gemm", "GlobalAveragePool", "Greater",
-    "GreaterOrEqual", "HardSigmoid", "Identity", "IsNaN", "LSTM", "LayerNormalization", "LeakyRelu", "Less",
-    "LessOrEqual", "Log", "MatMul", "MatMulInteger", "Max", "Mean", "Min", "Mul", "Neg", "Not", "Or", "Pow",
-    "QuantizeLinear", "RNN", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape",
-    "Round", "Shape", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub",
-    "Sum", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where",
+    "DFT", "DequantizeLinear", "Div", "DynamicQuantizeLSTM", "DynamicQuantizeLinear", "Elu", "Equal", "Erf", "Exp",
+    "Expand", "Flatten", "Floor", "GRU", "Gather", "GatherElements", "GatherND", "Gelu", "Gemm", "GlobalAveragePool",
+    "Greater", "GreaterOrEqual", "HardSigmoid", "Identity", "IsInf", "IsNaN", "LSTM", "LayerNormalization",
+    "LeakyRelu", "Less", "LessOrEqual", "Log", "MatMul", "MatMulInteger", "Max", "Mean", "Min", "Mul", "Neg", "Not",
+    "Or", "Pad", "Pow", "QuantizeLinear", "RNN", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum",
+    "Relu", "Reshape", "Round", "Shape", "Sigmoid", "Sign", "Sin", "Slice", "Softmax", "Softplus", "Split", "Sqrt",
+    "Squeeze", "Sub", "Sum", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where",
 ))
 # fmt: on
-"""What a model may be made of: nothing that loops, branches, draws or pads without a limit."""
+"""What a model may be made of: nothing that loops, branches or draws."""
+SIZED = frozenset({"Pad", "DFT"})
+"""Operators whose second input is the length of their result; the file must store it."""
 TREES = "TreeEnsembleRegressor"
 """Boosted trees and forests, of the domain ai.onnx.ml; nothing else of that domain."""
 _DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
@@ -51,8 +55,11 @@ def check_onnx(source: Path | bytes, *, name: str) -> bytes:
     for tensor in _tensors(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise ModelError(f"{name}: keeps weights in another file ({tensor.name!r}); expected all in the model.")
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         _check_node(node, name)
+        if node.op_type in SIZED:
+            _check_length(node, stored, name)
     _check_sizes(model, name)
     return content
 
@@ -93,6 +100,18 @@ def _check_node(node: Any, name: str) -> None:
         _check_trees(node, name)
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
         raise ModelError(f"{name}: has a graph within its graph ({_shown(node.op_type)}); expected a plain graph.")
+
+
+def _check_length(node: Any, stored: dict[str, Any], name: str) -> None:
+    """`_check_sizes` sees no padding of a dimension that is known only when the model runs."""
+    lengths = stored.get(node.input[1]) if len(node.input) > 1 else None
+    if lengths is None:
+        raise ModelError(f"{name}: uses the operator {node.op_type} with a computed length; expected a stored one.")
+    longest = np.abs(numpy_helper.to_array(lengths)).max(initial=0)
+    if longest > ONNX_LENGTH:
+        raise ModelError(
+            f"{name}: uses the operator {node.op_type} with a length of {longest:,}; expected {ONNX_LENGTH:,} at most."
+        )
 
 
 def _check_trees(node: Any, name: str) -> None:

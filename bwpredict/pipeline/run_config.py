@@ -93,12 +93,17 @@ def run_config(
         "policy_origin": found.origin,
         REASON_PARAM: reason,
         "requested_by": requested_by,
+        **_consumer_rules(settings),
+        **{name: params[name] for name in RUN_PARAMS if name in params},
     }
-    if settings.consumer_rules:
-        values["consumer_rules"] = load_yaml(ConsumerRules, Path(settings.consumer_rules), "document of consumer rules")
-    values |= {name: params[name] for name in RUN_PARAMS if name in params}
     run = load(RunConfig, values, origin="params")
     return run.model_copy(update={"imported": _imported(params, run, challenger)})
+
+
+def _consumer_rules(settings: Settings) -> dict[str, ConsumerRules]:
+    """Rules of the installation; none: the shipped ones."""
+    path = settings.consumer_rules
+    return {"consumer_rules": load_yaml(ConsumerRules, Path(path), "document of consumer rules")} if path else {}
 
 
 def _imported(params: Mapping[str, Any], run: RunConfig, path: Path | None) -> ImportedModel | None:

@@ -73,7 +73,6 @@ def model_metadata(
         trained_elsewhere: the `imported_model` document; None: the run trained the model.
     """
     metrics = _performance(comparison)
-    training = run.training
     if trained_elsewhere:
         split = {**split, "parts": {"test": split["parts"]["test"]}}
     return {
@@ -85,12 +84,7 @@ def model_metadata(
         "training_config": _training_config(run),
         "performance_metrics": metrics,
         "warnings": unforecastable(comparison),
-        "model_architecture": {
-            **artifact.architecture,
-            "input_shape": ["batch", training.window_size, len(schema.FEATURES)],
-            "output_shape": ["batch", len(schema.TARGETS)],
-            "total_parameters": artifact.parameters,
-        },
+        "model_architecture": _architecture(artifact, run.training.window_size),
         "features": list(schema.FEATURES),
         "targets": list(schema.TARGETS),
         "scaler_params": dict(artifact.scaler_params),
@@ -104,10 +98,19 @@ def model_metadata(
         "onnx": {"name": artifact.onnx, "sha256": artifact.sha256, "size_bytes": artifact.size_bytes},
         "compression": dict(compression) if compression else None,
         "profile": profile,
-        "seed": training.seed if history else None,
+        "seed": run.training.seed if history else None,
         "code_version": run.code_version,
         "environment": {**environment, **{key: history[key] if history else None for key in ("device", "threads")}},
         "run": run.model_dump(mode="json", exclude={"imported": {"path"}}),
+    }
+
+
+def _architecture(artifact: Artifact, window_size: int) -> Document:
+    return {
+        **artifact.architecture,
+        "input_shape": ["batch", window_size, len(schema.FEATURES)],
+        "output_shape": ["batch", len(schema.TARGETS)],
+        "total_parameters": artifact.parameters,
     }
 
 

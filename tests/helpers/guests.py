@@ -1,7 +1,8 @@
-"""Models that were trained elsewhere: boosted trees of LightGBM and a formula, as ONNX files that keep the contract."""
+"""Models that were trained elsewhere: boosted trees, a formula and a zero-shot network, as files of the contract."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from bwpredict import schema
 from bwpredict.datasets.windows import WindowIndex
 
-WINDOW, RECENT = schema.WINDOW_SIZE, 5
+WINDOW, HORIZON, RECENT = schema.WINDOW_SIZE, 15, 5
+CONTEXT = 32
+"""Steps that the zero-shot network reads; the first ones are padding."""
 PLACES = np.arange(len(schema.FEATURES))[schema.TARGET_FEATURES]
 SMALLEST_LEVEL = np.array([1.0, 0.1, 1e-4, 0.1], np.float32)
 """Changes are relative to a link's level, which is at least this."""
@@ -172,3 +175,69 @@ def _bounded(graph: Graph, middle: str, lower: str, upper: str) -> None:
     values = {"output": middle, "lower": graph("Min", lower, middle), "upper": graph("Max", upper, middle)}
     for name, value in values.items():
         graph("Min", graph("Max", value, low), high, name=name)
+
+
+def zero_shot_onnx(path: Path, *, interval_factor: float = 4.0) -> Path:
+    """Fracast-0 with the weights of its package, which was never trained on links; each target is a series.
+
+    The network is convolutional: it reads `CONTEXT` steps in place of 2,048, since the others would be padding. Its
+    outer quantiles are 0.1 and 0.9, too narrow for links; the interval is `interval_factor` times as wide.
+    """
+    import torch
+
+    model, places = fracast_model(CONTEXT), torch.from_numpy(PLACES)
+    low, high = (
+        torch.tensor(np.nan_to_num(bound, posinf=3e38), dtype=torch.float32)
+        for bound in schema.physical_bounds(schema.TARGETS)
+    )
+
+    class Guest(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.core, self.head = model.core, model.head
+
+        def forward(self, windows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            rows = windows.index_select(2, places).transpose(1, 2).reshape(-1, WINDOW)
+            lowest = rows.amin(1, keepdim=True)
+            span = (rows.amax(1, keepdim=True) - lowest).clamp(min=1e-5)
+            padding = (CONTEXT - WINDOW, 0)
+            values = torch.nn.functional.pad((rows - lowest) / span, padding)
+            known = torch.nn.functional.pad(torch.ones_like(rows), padding) > 0
+            hidden = self.core(values[:, None], known[:, None], known[:, None].float())
+            quantiles = self.head.forward_horizon(hidden, last_obs=values[:, -1:], ctx=values, ctx_mask=known)
+            tenth, median, ninetieth = (
+                (quantiles[:, HORIZON - 1, [0, 4, 8]] * span + lowest).reshape(-1, 4, 3).unbind(2)
+            )
+            lower = median - (median - tenth).clamp(min=0) * interval_factor
+            upper = median + (ninetieth - median).clamp(min=0) * interval_factor
+            return tuple(value.clamp(min=low, max=high) for value in (median, lower, upper))
+
+    torch.onnx.export(
+        Guest().eval(),
+        (torch.ones(2, WINDOW, len(schema.FEATURES)),),
+        path,
+        dynamo=True,
+        input_names=["input"],
+        output_names=["output", "lower", "upper"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        external_data=False,
+        verbose=False,
+    )
+    exported = onnx.load(path)
+    helper.set_model_props(exported, PROPERTIES)
+    onnx.save(exported, path)
+    return path
+
+
+def fracast_model(context: int) -> Any:
+    """The package's model, with its weights, for a context of this many steps."""
+    from fracast import inference
+    from fracast._core.model import build_from_cfg
+
+    config = json.loads((inference._PACKAGE_WEIGHTS_DIR / "config.json").read_text())
+    config["model"] |= {"W": context, "level_widths": [context]}
+    trained = inference.load_fracast(inference._PACKAGE_WEIGHTS_DIR, weights="fp32")
+    parts = build_from_cfg(config)
+    for part, source in zip(parts, trained, strict=True):
+        part.load_state_dict(source.state_dict())
+    return inference.FracastModel(*parts, config)

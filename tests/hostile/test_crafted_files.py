@@ -198,6 +198,16 @@ def padded(size: int) -> onnx.ModelProto:
     return a_graph(nodes, {"weight": np.ones((1, 20, 1), np.float32)})
 
 
+def lengthened(operator: str, length: int | None) -> onnx.ModelProto:
+    """`Pad` or `DFT` along the batch, whose size nobody knows beforehand; the length is computed where it is None."""
+    stored = np.array([length or 0] * 6) if operator == "Pad" else np.array(length or 0)
+    nodes = [helper.make_node(operator, ["input", "length" if length is None else "stored"], ["huge"])]
+    if length is None:
+        nodes.insert(0, helper.make_node("Identity", ["stored"], ["length"]))
+    nodes.append(helper.make_node("ReduceMax", ["huge"], ["output"]))
+    return a_graph(nodes, {"stored": stored.astype(np.int64)})
+
+
 class TestOnnx:
     @pytest.mark.parametrize("location", ["/etc/passwd", "../../../../etc/passwd", "weights.bin"])
     def test_weights_in_another_file_are_refused(self, tmp_path: Path, location: str) -> None:
@@ -214,6 +224,9 @@ class TestOnnx:
             (outer_product(10**6), "makes a tensor of 1,000,000,000,000 elements"),
             (expanded(10**12), "makes a tensor of 1,000,000,000,000 elements"),
             (padded(10**10), "makes a tensor of 20,000,000,009 elements"),
+            (lengthened("Pad", 10**10), "uses the operator Pad with a length of 10,000,000,000"),
+            (lengthened("Pad", None), "uses the operator Pad with a computed length"),
+            (lengthened("DFT", 10**10), "uses the operator DFT with a length of 10,000,000,000"),
         ],
         ids=[
             "a loop",
@@ -221,6 +234,9 @@ class TestOnnx:
             "an outer product of 10^12",
             "one number, 10^12 times",
             "padding of 10^10",
+            "a pad of 10^10",
+            "a pad of a computed length",
+            "a transform of 10^10",
         ],
     )
     def test_what_would_hang_or_fill_memory_is_refused(self, tmp_path: Path, model: onnx.ModelProto, said: str) -> None:
