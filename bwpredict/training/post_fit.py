@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import t as student
 from torch import Tensor
 
 from bwpredict.datasets.windows import WindowIndex
@@ -84,6 +83,8 @@ def _surely_positive(gains: Floats, cells: _Cells) -> npt.NDArray[np.bool_]:
 
     The standard error is the larger of those over cells and over blocks of time.
     """
+    from scipy.stats import t as student  # slow to import
+
     count = np.maximum(cells.counts.sum(axis=0), 1)
     mean = gains.sum(axis=0) / count
     residuals = gains - mean * cells.counts
