@@ -38,6 +38,8 @@ HORIZONS_MINUTES = (1, 5, 15, 30, 60)
 QUANTILES = (0.05, 0.5, 0.95)
 STATE_VERSION = 1
 """Of the state's layout: a model refuses a state of another version."""
+WARM_UP_MINUTES = 720
+"""Until a stream's skill is within a point of what it is after days, where training did not measure it."""
 MODES = ("cold", "warm")
 """A link of which there is little more than a window, and one that has been followed for hours."""
 WINDOW_UNITS, WINDOW_DROPOUT = (256, 256, 256), 0.1
@@ -130,6 +132,7 @@ class Forecaster(nn.Module):
     simple_weights: Tensor
     interval_factor: Tensor
     calibration_windows: Tensor
+    warm_up_minutes: Tensor
 
     def __init__(self, contract: Contract, architecture: str = "compact") -> None:
         """Untrained and unscaled; `fit_scales` measures the scales on training sequences."""
@@ -163,6 +166,7 @@ class Forecaster(nn.Module):
         mean = torch.tensor([float("mean" in name) for name in SIMPLE_FORECASTS])
         self.register_buffer("simple_weights", mean[None, :, None, None].repeat(len(MODES), 1, horizons, TARGETS))
         self.register_buffer("interval_factor", torch.ones(len(MODES), 2, horizons, TARGETS))
+        self.register_buffer("warm_up_minutes", torch.tensor(WARM_UP_MINUTES))
         self.register_buffer("calibration_windows", torch.zeros((), dtype=torch.int64))
 
     @property
