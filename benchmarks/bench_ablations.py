@@ -26,12 +26,14 @@ from accuracy.data import TEST, Dataset, datasets
 from accuracy.run import Terms
 from accuracy.task import Task, absolute_errors
 from common import RESULTS, machine, show, write
+from torch import Tensor
 
 from bwpredict import schema
 from bwpredict.core.code_version import code_version
 from bwpredict.datasets.windows import WindowIndex
 from bwpredict.errors import ConfigError
 from bwpredict.evaluation.baselines import baseline_forecasts
+from bwpredict.models.network import ARCHITECTURES, Forecaster
 from bwpredict.training import batches, loop
 
 Floats = npt.NDArray[np.float64]
@@ -51,11 +53,20 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no weight decay": {"weight_decay": 0.0},
 }
 """Name → what differs from the default TrainingConfig. Add rows here."""
+
+
+def _without_lstm(model: Forecaster, sequence: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """In place of `Forecaster._recurrent`: the head sees nothing, and the direct path the moving averages."""
+    units = ARCHITECTURES[model.architecture].lstm[-1]
+    return 0 * sequence[..., :1].expand(-1, -1, units), hidden
+
+
 REPLACED: dict[str, tuple[Any, str, Any]] = {
     "no jumps": (batches, "JUMP_SHARE", 0.0),
     "no gaps": (batches, "GAP_SHARE", 0.0),
-    "no doubted levels": (batches, "DOUBT_SHARE", 0.0),
-    "few streams": (loop, "STREAMS_SHARE", 1 / 16),
+    "no unfamiliar windows": (batches, "UNFAMILIAR_SHARE", 0.0),
+    "no LSTM": (Forecaster, "_recurrent", _without_lstm),
+    "half the streams": (loop, "STREAMS_SHARE", loop.STREAMS_SHARE / 2),
 }
 """Name → what stands in the place of a part of training that has no setting: module, name and substitute."""
 
@@ -96,16 +107,19 @@ def run_variant(
     """The variant's row, and for each seed its test skill [measured targets]; `reference`: the first variant's."""
     validation: list[Floats] = []
     test: list[Floats] = []
+    streams: list[Floats] = []
     seconds: list[float] = []
     for seed in terms.seeds:
         task = Task(dataset.split, terms.budget, seed)
         began = time.perf_counter()
         with mock.patch.object(*REPLACED[name]) if name in REPLACED else nullcontext():
-            fitted = product.fit_with(overrides_of(name))(task)
+            fitted = product.fit_with(overrides_of(name), variant=name)(task)
         seconds.append(time.perf_counter() - began)
-        for index, skills in ((task.validation, validation), (dataset.tests[TEST], test)):
-            skills.append(_skill(index, fitted.forecast(index), task.measured))
-        print(f"{name}, seed {seed}: validation skill {validation[-1].mean():.4f}, test skill {test[-1].mean():.4f}")
+        stream = product.fit_with(overrides_of(name), variant=name, stream=True)(task)
+        index = dataset.tests[TEST]
+        for fit, on, skills in ((fitted, task.validation, validation), (fitted, index, test), (stream, index, streams)):
+            skills.append(_skill(on, fit.forecast(on), task.measured))
+        print(f"{name}, seed {seed}: test skill {test[-1].mean():.4f}, of streams {streams[-1].mean():.4f}")
     gains = [own.mean() - first.mean() for own, first in zip(test, reference or test, strict=True)]
     row = {
         "dataset": dataset.name,
@@ -114,6 +128,8 @@ def run_variant(
         "± validation": _spread([skill.mean() for skill in validation]),
         "test skill": float(np.mean(test)),
         "± test": _spread([skill.mean() for skill in test]),
+        "stream skill": float(np.mean(streams)),
+        "± stream": _spread([skill.mean() for skill in streams]),
         "gain": float(np.mean(gains)),
         "± gain": _spread(gains),
         **{

@@ -1,4 +1,4 @@
-"""How much of the way from the last value to the oracle can be gone at all from one window of samples.
+"""How much of the way from the last value to the oracle can be gone at all: from one window, and from the whole past.
 
     make bench-reachable
 
@@ -6,7 +6,8 @@ The oracle of generated telemetry knows the hidden states: the fluctuations, the
 drift of the day. A model sees a window of noisy samples. In between stands a forecaster that knows everything about
 each link (capacity, path, buffers, noise, daily and weekly cycle), the laws of the generator, and every burst and
 incident, but has to estimate those states from the window, as an optimal filter does. No model that learns from the
-same window can be expected to pass it. "drift known" gives it the slow drift too.
+same window can be expected to pass it. "drift known" gives it the slow drift too. "whole past" follows each link from
+the first day on, as a stream does: that is the bound for streams.
 
 The filter is Kalman's (R. E. Kalman, J. Basic Engineering 82, 1960), with the physics made linear at the true state,
 which helps it. Prints a table and keeps `reachable.json`.
@@ -15,6 +16,7 @@ which helps it. Prints a table and keeps `reachable.json`.
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,10 +34,11 @@ from bwpredict.simulation.fleet import MINUTES_PER_DAY, FleetConfig, Floats, Int
 from bwpredict.simulation.probe import NOISE
 from bwpredict.simulation.simulator import LinkDay, Simulation
 
-SLOW_SPREAD = 0.083
-"""Standard deviation of the slow drift of log demand over days: 0.05 / sqrt(1 - 0.8²), from `demand`."""
+SLOW_SPREAD = demand.SLOW_STEP / np.sqrt(1 - demand.SLOW_KEEP**2)
+"""Standard deviation of the slow drift of log demand at midnight."""
 OBSERVED = ("throughput_mbps", "rtt_ms", "packet_loss", "jitter_ms", "queue_batches")
 STATES = ("fast", "swing", "swing before", "quality", "slow")
+FOLLOWED_STATES = (*STATES[:-1], "slow at midnight", "slow at the next midnight")
 _NUDGE, _DOUBLINGS = 1e-4, 20
 
 
@@ -49,6 +52,16 @@ class Observed:
     """[links, minutes, observed], of the noise."""
     values: Floats
     """[links, minutes, observed]: slopes times the true states, and the noise."""
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What a filter holds of each link's states."""
+
+    mean: Floats
+    """[links, FOLLOWED_STATES]"""
+    covariance: Floats
+    """[links, FOLLOWED_STATES, FOLLOWED_STATES]"""
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -66,9 +79,13 @@ def regime_rows(regime: RegimeName, links: int, days: int, seed: int) -> list[di
         links=links, days=days, start=START, seed=seed, regime=regime, drift_from=START + timedelta(days - test_days)
     )
     seen = ~unseen_links(links, seed)
-    errors: dict[str, list[Floats]] = {"last value": [], "oracle": [], "filter": [], "filter, drift known": []}
-    for chunk, random_slow in _test_days(config, test_days):
-        for name, day_errors in _errors(chunk, random_slow, regime).items():
+    errors: dict[str, list[Floats]] = defaultdict(list)
+    belief: Belief | None = None
+    for offset, (chunk, random_slow) in enumerate(_days(config)):
+        followed, belief = follow(chunk, observe(chunk, random_slow, regime), belief, regime)
+        if offset < days - test_days:
+            continue
+        for name, day_errors in _errors(chunk, random_slow, followed, regime).items():
             errors[name].append(day_errors[seen].reshape(-1, len(schema.TARGETS)))
     mae = {name: np.concatenate(parts).mean(axis=0) for name, parts in errors.items()}
     skill = {name: 1 - mae[name] / mae["last value"] for name in mae}
@@ -79,27 +96,25 @@ def regime_rows(regime: RegimeName, links: int, days: int, seed: int) -> list[di
             "oracle": skill["oracle"][place],
             "filter": skill["filter"][place],
             "filter, drift known": skill["filter, drift known"][place],
+            "filter, whole past": skill["filter, whole past"][place],
             "gap reachable": skill["filter"][place] / skill["oracle"][place],
             "gap reachable, drift known": skill["filter, drift known"][place] / skill["oracle"][place],
+            "gap reachable, whole past": skill["filter, whole past"][place] / skill["oracle"][place],
         }
         for place, target in enumerate(schema.TARGETS)
     ]
 
 
-def _test_days(config: FleetConfig, count: int) -> Iterator[tuple[LinkDay, Floats]]:
-    """The last days, all links, each with the random part of the slow drift [links, minutes]."""
+def _days(config: FleetConfig) -> Iterator[tuple[LinkDay, Floats]]:
+    """All links day by day, with the random part of the slow drift [links, minutes]."""
     simulation = Simulation(config)
     level = demand.slow_drift(config, np.zeros(config.links))
-    share = np.arange(MINUTES_PER_DAY) / MINUTES_PER_DAY
-    smooth = share * share * (3 - 2 * share)
     for offset in range(config.days):
-        chunks = list(simulation.chunks(config.first_day + offset))
-        if offset >= config.days - count:
-            (chunk,) = chunks
-            yield chunk, level[:, [offset]] + (level[:, [offset + 1]] - level[:, [offset]]) * smooth
+        (chunk,) = simulation.chunks(config.first_day + offset)
+        yield chunk, level[:, [offset]] + (level[:, [offset + 1]] - level[:, [offset]]) * demand.SLOW_COURSE
 
 
-def _errors(chunk: LinkDay, random_slow: Floats, regime: RegimeName) -> dict[str, Floats]:
+def _errors(chunk: LinkDay, random_slow: Floats, followed: Floats, regime: RegimeName) -> dict[str, Floats]:
     """[links, windows, targets], absolute errors of every forecaster on the day's windows."""
     ahead = schema.HORIZON_MINUTES
     ends = np.arange(schema.WINDOW_SIZE - 1, MINUTES_PER_DAY - ahead)
@@ -110,6 +125,8 @@ def _errors(chunk: LinkDay, random_slow: Floats, regime: RegimeName) -> dict[str
         slow = random_slow if spread else np.zeros_like(random_slow)
         states = filtered(chunk, observe(chunk, slow, regime), ends, regime, spread)
         forecasts[name] = _forecasts(chunk, _supposed(known, slow, states, ends), regime)[:, ends]
+    supposed = _supposed(known, random_slow, followed[:, ends], ends)
+    forecasts["filter, whole past"] = _forecasts(chunk, supposed, regime)[:, ends]
     return {name: np.abs(forecast - actual[:, ends + ahead]) for name, forecast in forecasts.items()}
 
 
@@ -146,16 +163,71 @@ def filtered(chunk: LinkDay, observed: Observed, ends: Integers, regime: RegimeN
     # Log demand is moved by the fluctuation, the swing and the drift; the quality stands alone.
     parts = np.array([[1, 1, 0, 0, 1], [0, 0, 0, 1, 0]], float)
     for back in reversed(range(schema.WINDOW_SIZE)):
-        for number in range(len(OBSERVED)):
-            slope = observed.slopes[:, ends - back, number] @ parts
-            missed = observed.values[:, ends - back, number] - (slope * mean).sum(-1)
-            spread = np.einsum("lwij,lwj->lwi", covariance, slope)
-            gain = spread / ((slope * spread).sum(-1) + observed.variance[:, ends - back, number])[..., None]
-            mean = mean + gain * missed[..., None]
-            covariance = covariance - gain[..., :, None] * spread[..., None, :]
+        mean, covariance = _corrected(mean, covariance, observed, ends - back, parts)
         if back:
             mean, covariance = mean @ step.T, step @ covariance @ step.T + innovation[:, None]
     return np.asarray(mean @ np.linalg.matrix_power(step, schema.HORIZON_MINUTES).T)
+
+
+def follow(chunk: LinkDay, observed: Observed, before: Belief | None, regime: RegimeName) -> tuple[Floats, Belief]:
+    """[links, minutes, STATES] `HORIZON_MINUTES` after each minute, and what is believed at the day's end.
+
+    Within a day the slow drift goes from one midnight's value to the next one's on a known course, so the filter
+    estimates both.
+    """
+    step, innovation = _dynamics(chunk.links, regime)
+    others, slow = slice(0, 4), slice(4, 6)
+    belief = _next_day(before) if before else _first_belief(step, innovation)
+    step, innovation = step[others, others], innovation[:, others, others]
+    ahead = np.linalg.matrix_power(step, schema.HORIZON_MINUTES)
+    mean, covariance = belief.mean, belief.covariance
+    states = np.empty((len(mean), MINUTES_PER_DAY, len(STATES)))
+    later = np.minimum(np.arange(MINUTES_PER_DAY) + schema.HORIZON_MINUTES, MINUTES_PER_DAY - 1)
+    for minute, course in enumerate(demand.SLOW_COURSE):
+        mean[:, others] = mean[:, others] @ step.T
+        covariance[:, others] = step @ covariance[:, others]
+        covariance[:, :, others] = covariance[:, :, others] @ step.T
+        covariance[:, others, others] += innovation
+        parts = np.array([[1, 1, 0, 0, 1 - course, course], [0, 0, 0, 1, 0, 0]])
+        mean, covariance = _corrected(mean, covariance, observed, minute, parts)
+        states[:, minute, others] = mean[:, others] @ ahead.T
+        course_later = demand.SLOW_COURSE[later[minute]]
+        states[:, minute, 4] = mean[:, slow] @ [1 - course_later, course_later]
+    return states, Belief(mean, covariance)
+
+
+def _first_belief(step: Floats, innovation: Floats) -> Belief:
+    """Where nothing was seen yet; the two values of the slow drift belong to one another."""
+    covariance = np.zeros((len(innovation), len(FOLLOWED_STATES), len(FOLLOWED_STATES)))
+    covariance[:, :4, :4] = _at_rest(step, innovation)[:, :4, :4]
+    covariance[:, 5, 5] = SLOW_SPREAD**2
+    return _next_day(Belief(np.zeros(covariance.shape[:2]), covariance))
+
+
+def _next_day(belief: Belief) -> Belief:
+    """The next midnight's value becomes this one's, and the one after it is not known yet."""
+    turn = np.eye(len(FOLLOWED_STATES))
+    turn[4, 4:], turn[5, 4:] = (0, 1), (0, demand.SLOW_KEEP)
+    covariance = turn @ belief.covariance @ turn.T
+    covariance[:, 5, 5] += demand.SLOW_STEP**2
+    return Belief(belief.mean @ turn.T, covariance)
+
+
+def _corrected(
+    mean: Floats, covariance: Floats, observed: Observed, minutes: Integers | int, parts: Floats
+) -> tuple[Floats, Floats]:
+    """Mean and covariance after the observations of these minutes, taken one after another.
+
+    `parts` [2, states] says how the states make up log demand and quality.
+    """
+    for number in range(len(OBSERVED)):
+        slope = observed.slopes[:, minutes, number] @ parts
+        missed = observed.values[:, minutes, number] - (slope * mean).sum(-1)
+        spread = np.einsum("...ij,...j->...i", covariance, slope)
+        gain = spread / ((slope * spread).sum(-1) + observed.variance[:, minutes, number])[..., None]
+        mean = mean + gain * missed[..., None]
+        covariance = covariance - gain[..., :, None] * spread[..., None, :]
+    return mean, covariance
 
 
 def _dynamics(links: Links, regime: RegimeName) -> tuple[Floats, Floats]:

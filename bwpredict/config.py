@@ -101,6 +101,8 @@ class TrainingConfig(_Strict):
     patience_epochs: int = Field(4, ge=1, description="epochs without a better validation loss before training stops")
     gradient_clip_norm: float = Field(1.0, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the dense layers' products in training; what is published computes in float32."""
     architecture: Literal["compact", "guide"] = "compact"
     """One of `models.network.ARCHITECTURES`."""
     raw_error_share: float = Field(0.4, ge=0, le=1, description="of the loss in raw units; the rest is relative")
@@ -119,10 +121,6 @@ class TrainingConfig(_Strict):
         return self
 
 
-LARGEST_TEST_SHARE = 0.4
-"""Of a span's days, when `SplitConfig.test_days` asks for more than the share `test`."""
-
-
 class SplitConfig(_Strict):
     """Shares of the time span, and days of the test part; what is left is the training part, which comes first."""
 
@@ -130,7 +128,7 @@ class SplitConfig(_Strict):
     calibration: float = Field(0.1, ge=0, lt=0.5)
     test: float = Field(0.15, gt=0, lt=0.5)
     test_days: int = Field(7, ge=1)
-    """Whole days that the test part holds at least, where they are at most `LARGEST_TEST_SHARE` of the span's days.
+    """Whole days that the test part holds at least, where they are at most two fifths of the span's days.
 
     Intervals count days, so few days cannot tell two models apart. A shorter span has the largest number that fits."""
     by: Cut = "calendar"

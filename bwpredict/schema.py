@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Kind = Literal["timestamp", "integer", "number", "category", "text"]
 
@@ -34,16 +36,10 @@ class Column:
     @property
     def arrow_type(self) -> pa.DataType:
         """The type a stored column is cast to."""
-        return _ARROW_TYPES[self.kind]
+        import pyarrow as pa  # a training needs it only to read files
 
+        return {"timestamp": pa.int64(), "integer": pa.int64(), "number": pa.float64()}.get(self.kind, pa.string())
 
-_ARROW_TYPES: dict[Kind, pa.DataType] = {
-    "timestamp": pa.int64(),
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "category": pa.string(),
-    "text": pa.string(),
-}
 
 COLUMNS: tuple[Column, ...] = (
     Column("timestamp", "timestamp", "s", "unix seconds, UTC", 0),

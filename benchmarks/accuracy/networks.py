@@ -1,4 +1,4 @@
-"""Neural rivals, all trained by one loop: a plain LSTM, the guide's formulation, and neuralforecast's NHITS."""
+"""Neural rivals, all trained by one loop: plain LSTMs, the guide's formulation, and neuralforecast's NHITS."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ PATIENCE_EPOCHS = 5
 EVALUATION_BATCH = 2048
 WINDOWS_FOR_SCALES = 20_000
 LSTM_UNITS = 128
+_LEVELS = TARGETS + len(features.CONTEXT)
 SCALERS = ("whole training part", "each window")
 """Over what NHITS standardises a target: neuralforecast's `scaler_type` "identity" (on data that is
 standardised already) and "standard"."""
@@ -82,6 +83,59 @@ def _fit_on_z_scores(task: Task, make: Callable[[], nn.Module], loss: Callable[[
         return bounded(outputs * scale[:TARGETS] + mean[:TARGETS])
 
     return Fitted(forecast, parameter_count(network), f"epoch {epochs}")
+
+
+def fit_log_lstm(task: Task) -> Fitted:
+    """The same LSTM in log space: changes from the last sample, in units of the window's own deviation, L1."""
+    torch.manual_seed(task.seed)
+    network = _LogLSTM(task).to(_device())
+    epochs = _train(network, network.loss, task)
+    return Fitted(network.forecast, parameter_count(network), f"epoch {epochs}")
+
+
+class _LogLSTM(nn.Module):
+    usual: Tensor
+    """[columns], deviation of a window's samples, over all links."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        sample = _columns(torch.from_numpy(task.sample().spread(WINDOWS_FOR_SCALES).inputs()))
+        columns = sample.shape[-1]
+        self.register_buffer("usual", _deviation(sample).mean(dim=0).clamp(min=1e-3))
+        self.lstm = nn.LSTM(columns + TARGETS, LSTM_UNITS, batch_first=True)
+        self.output = nn.Linear(LSTM_UNITS, TARGETS)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """[n, steps, features] raw to forecasts [n, targets] in log space."""
+        columns = _columns(windows)
+        # A quiet window has a small deviation of its own; the usual one keeps its noise from being blown up.
+        scale = 0.9 * _deviation(columns) + 0.1 * self.usual
+        last = columns[:, -1]
+        changes = columns[..., :_LEVELS] - last[:, None, :_LEVELS]
+        size = torch.log(scale / self.usual)[:, None, :TARGETS].expand(-1, columns.shape[1], -1)
+        given = torch.cat((changes / scale[:, None, :_LEVELS], columns[..., _LEVELS:], size), dim=-1)
+        hidden, _ = self.lstm(given)
+        forecast: Tensor = last[:, :TARGETS] + scale[:, :TARGETS] * self.output(hidden[:, -1])
+        return forecast
+
+    def loss(self, index: WindowIndex, which: Index) -> Tensor:
+        """Mean absolute error in log space, in usual deviations."""
+        actual = torch.from_numpy(features.target_logs(index.targets(which))).to(self.usual.device)
+        error: Tensor = ((self(_raw(index, which)) - actual).abs() / self.usual[:TARGETS]).mean()
+        return error
+
+    def forecast(self, index: WindowIndex) -> Array:
+        """[n, targets] in raw units."""
+        logs = _in_batches(index, lambda which: self(_raw(index, which)), self)
+        return bounded(np.exp(np.minimum(logs, 30)) - OFFSETS)
+
+
+def _deviation(columns: Tensor) -> Tensor:
+    """[n, steps, columns] to [n, columns], the mean distance to the mean."""
+    deviation: Tensor = (columns - columns.mean(dim=1, keepdim=True)).abs().mean(dim=1)
+    return deviation
 
 
 def fit_nhits(task: Task) -> Fitted:

@@ -44,11 +44,14 @@ def training_config(task: Task, overrides: Mapping[str, Any]) -> TrainingConfig:
     return load(TrainingConfig, {**terms, **overrides}, origin="variant")
 
 
-def fit_with(overrides: Mapping[str, Any], *, stream: bool = False) -> Fit:
-    """A fit of the product with these changes to its configuration."""
+def fit_with(overrides: Mapping[str, Any], *, stream: bool = False, variant: str = "") -> Fit:
+    """A fit of the product with these changes to its configuration.
+
+    `variant` names what else differs, so that its training is not taken for another one's.
+    """
 
     def fit(task: Task) -> Fitted:
-        windows, streams, parameters, choice = _trained(_Key(task, overrides))
+        windows, streams, parameters, choice = _trained(_Key(task, overrides, variant))
         serve = _serve_stream if stream else _serve_windows
         return Fitted(serve(streams if stream else windows), parameters, choice)
 
@@ -56,11 +59,11 @@ def fit_with(overrides: Mapping[str, Any], *, stream: bool = False) -> Fit:
 
 
 class _Key:
-    """One training: the same split, seed and overrides are the same one."""
+    """One training: the same split, seed, overrides and variant are the same one."""
 
-    def __init__(self, task: Task, overrides: Mapping[str, Any]) -> None:
+    def __init__(self, task: Task, overrides: Mapping[str, Any], variant: str) -> None:
         self.task, self.overrides = task, overrides
-        self._identity = (id(task.split), task.seed, task.budget, str(sorted(overrides.items())))
+        self._identity = (id(task.split), task.seed, task.budget, str(sorted(overrides.items())), variant)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Key) and self._identity == other._identity

@@ -14,7 +14,7 @@ import numpy as np
 from accuracy import cache, product
 from accuracy.cache import Cache, Made
 from accuracy.data import TEST, Dataset
-from accuracy.networks import fit_guide, fit_lstm, fit_nhits
+from accuracy.networks import fit_guide, fit_log_lstm, fit_lstm, fit_nhits
 from accuracy.scores import ORACLE, PERSISTENCE, Outcome, cost, score
 from accuracy.simple import baseline_entries, fit_profile
 from accuracy.tabular import fit_lightgbm, fit_ridge
@@ -49,6 +49,7 @@ def all_entries() -> list[Entry]:
         Entry("ridge with memory", partial(fit_ridge, memory=True)),
         Entry("lightgbm with memory", partial(fit_lightgbm, memory=True)),
         Entry("lstm", fit_lstm),
+        Entry("lstm in log space", fit_log_lstm),
         Entry("nhits", fit_nhits),
         Entry("guide", fit_guide),
         *product.entries(),

@@ -7,17 +7,20 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bwpredict import schema
+from bwpredict.core.parts import whole_links
 from bwpredict.errors import TelemetryError
-from bwpredict.telemetry.description import Description
-from bwpredict.telemetry.sorted_runs import whole_links
+
+if TYPE_CHECKING:  # a training needs none of them; they are imported where files are read
+    import pyarrow as pa
+
+    from bwpredict.telemetry.description import Description
 
 Integers = npt.NDArray[np.int64]
 
@@ -116,6 +119,8 @@ def load_frame(
         TelemetryError: names the file that is missing, corrupt, unsorted, holds an empty link or timestamp,
             or two rows of one link and timestamp.
     """
+    from bwpredict.telemetry.description import Description
+
     paths = sorted(folder.glob("date=*/part-0.parquet"))
     paths = [path for path in paths if days is None or path.parent.name.removeprefix("date=") in days]
     if not paths:
@@ -180,6 +185,8 @@ class _Runs:
 
 
 def _link_runs(path: Path, absent: Collection[str]) -> _Runs:
+    import pyarrow as pa
+
     known = pa.schema([(name, pa.string()) for name in schema.LINK_ATTRIBUTES if name not in absent])
     begins, links, attributes = [], [], []
     rows, last = 0, np.empty((3, 0), dtype=np.int64)
@@ -239,6 +246,9 @@ def _links_frame(links: Integers, attributes: list[pd.DataFrame]) -> pd.DataFram
 
 def _blocks(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """The file's rows, `BLOCK_ROWS` at a time; without empty blocks."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         # Text as dictionaries: a link's attributes repeat in every row of the day. Buffered, the bytes of the whole
         # file would stay in memory until its end.

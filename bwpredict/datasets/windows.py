@@ -9,20 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
-from bwpredict.config import LARGEST_TEST_SHARE, SplitConfig
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.errors import ConfigError, TelemetryError
+
+if TYPE_CHECKING:
+    from bwpredict.config import SplitConfig
 
 Index = npt.NDArray[np.int64]
 
 PARTS = ("train", "validation", "calibration", "test")
 DAY_SECONDS = 86_400
 MIN_DAYS_FOR_WHOLE_DAYS = 7
+LARGEST_TEST_SHARE = 0.4
+"""Of a span's days, when `SplitConfig.test_days` asks for more than the share `test`."""
 BLOCK_ROWS = 1 << 20
 """Looked at at a time: it bounds the memory, and is enough for numpy to be quick."""
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from bwpredict import schema
 from bwpredict.errors import ModelError
 from bwpredict.exporter.distribution import anomaly_score
-from bwpredict.serving.stream import Link, StreamForecasts
+from bwpredict.serving.adaptive_intervals import Link
+from bwpredict.serving.stream import StreamForecasts
 from bwpredict.store.files import atomic_path
 
 MUTE_AFTER_SECONDS = 300

@@ -16,7 +16,8 @@ from bwpredict.errors import ConfigError
 from bwpredict.exporter.board import Floats, with_adapted_bounds
 from bwpredict.exporter.exporter import HISTORY_SECONDS, MINUTE
 from bwpredict.exporter.sources import FolderSource, Source, minutes_of
-from bwpredict.serving.stream import Link, Stream, StreamForecasts
+from bwpredict.serving.adaptive_intervals import Link
+from bwpredict.serving.stream import Stream, StreamForecasts
 
 CHUNK_SECONDS = 3 * 3600
 """Of history, read at once: a source may have many links beside this one."""

@@ -17,7 +17,7 @@ import yaml
 from bwpredict import schema
 from bwpredict.errors import ConfigError, TelemetryError
 from bwpredict.inference.stream_model import positions_by_value
-from bwpredict.serving.stream import Link
+from bwpredict.serving.adaptive_intervals import Link
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
 from bwpredict.telemetry import sources

@@ -31,6 +31,7 @@ def load_checkpoint(path: Path) -> Forecaster:
     checkpoint = read_checkpoint(path)
     try:
         model = Forecaster(Contract(**checkpoint["contract"]), checkpoint["architecture"])
+        checkpoint["state"].setdefault("warm_up_minutes", model.warm_up_minutes)  # 0.2 did not measure it
         model.load_state_dict(checkpoint["state"])
     except Exception as error:  # torch raises whatever a damaged file makes it raise
         raise ModelError(f"{path}: not a checkpoint of this model ({type(error).__name__}).") from error

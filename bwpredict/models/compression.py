@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxscript.ir
-import onnxscript.optimizer
 import torch
 from onnx import TensorProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -78,6 +76,9 @@ def quantize_onnx(path: Path) -> None:
     Raises:
         ModelError: an LSTM or linear layer was left in float32.
     """
+    import onnxscript.ir
+    import onnxscript.optimizer
+
     with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as folder:
         folded = Path(folder, "folded.onnx")
         graph = onnxscript.ir.load(path)

@@ -26,6 +26,7 @@ SIMPLE_FORECASTS = ("last_value", "mean_15_minutes", "median_15_minutes")
 _MEAN_MINUTES = 15
 _DEVIATION_FROM, _DEVIATION_MEMORY = 2, 4
 """A deviation is the distance to the 40 minutes' average; its own average is that of 480 minutes."""
+_OF_DEVIATION = slice(_DEVIATION_MEMORY, _DEVIATION_MEMORY + 1)
 _MATURITY_MEMORY = 3
 """Of 120 minutes."""
 _PRIOR_SAMPLES = 20
@@ -112,6 +113,7 @@ class FeatureLayer(nn.Module):
     level_edges: Tensor
     known_levels: Tensor
     familiar_within: Tensor
+    memory_minutes: Tensor
     count: Tensor
 
     def __init__(self, cadence_seconds: int) -> None:
@@ -124,13 +126,15 @@ class FeatureLayer(nn.Module):
         self.register_buffer("level_edges", torch.linspace(0, 1, LEVEL_BINS + 1).repeat(TARGETS, 1))
         self.register_buffer("known_levels", torch.zeros(TARGETS, _KNOWN_WINDOWS))
         self.register_buffer("familiar_within", torch.ones(()))
+        self.register_buffer("memory_minutes", torch.tensor(MEMORY_MINUTES), persistent=False)
         self.register_buffer("count", torch.arange(1.0, LONGEST_STEP + 1), persistent=False)
         floors = [schema.MAPE_FLOORS[name] for name in schema.TARGETS]
         self.register_buffer("offset", torch.tensor(floors + [1.0] * len(CONTEXT)))
 
     def levels(self, samples: Tensor) -> Tensor:
         """[..., features] raw to [..., levels], as log(value + offset): the targets, then the context."""
-        columns = torch.cat((samples[..., :TARGETS], samples[..., CONTEXT]), dim=-1)
+        context = samples[..., CONTEXT[0] : CONTEXT[-1] + 1]  # a slice: CUDA graphs cannot copy a list of columns
+        columns = torch.cat((samples[..., :TARGETS], context), dim=-1)
         return torch.log(columns.clamp(min=0) + self.offset)
 
     def forward(self, samples: Tensor, memory: Tensor) -> tuple[Features, Tensor]:
@@ -140,12 +144,12 @@ class FeatureLayer(nn.Module):
         present = raw_levels.abs() < _LARGEST_LOG  # False of NaN
         mask = present.to(raw_levels.dtype)
         levels = torch.where(present, raw_levels, 0.0)
-        bank = self._moving(levels, mask, before["means"], before["weights"], range(_MEMORIES))
+        bank = self._moving(levels, mask, before["means"], before["weights"], slice(None))
         # Never seen: what a raw value of 0 would be.
         means = torch.where(bank.weight > 0, bank.mean, torch.log(self.offset))
         filled = torch.where(present, levels, means[:, 0])
         deviation = (filled - means[:, _DEVIATION_FROM]).abs()
-        own = self._moving(deviation, mask, before["deviation"], before["deviation_weight"], [_DEVIATION_MEMORY])
+        own = self._moving(deviation, mask, before["deviation"], before["deviation_weight"], _OF_DEVIATION)
         scale, movement = self._scale(own)
         seen = (bank.weight[:, -1, :, :TARGETS] > 0).to(levels.dtype)
         until = (self._lag(samples.shape[1]) >= 0).to(levels.dtype)
@@ -263,13 +267,12 @@ class FeatureLayer(nn.Module):
         deviation = total / count
         self.usual_deviation.copy_(deviation.clamp(min=_SMALLEST_SCALE))
 
-    def _moving(self, values: Tensor, mask: Tensor, mean: Tensor, weight: Tensor, memories: object) -> Moving:
+    def _moving(self, values: Tensor, mask: Tensor, mean: Tensor, weight: Tensor, memories: slice) -> Moving:
         """Exponential moving averages, right from the first sample on: the weight that is there corrects their bias.
 
         values, mask [batch, t, columns]; mean, weight [batch, memories, columns], of before.
         """
-        minutes = torch.tensor([MEMORY_MINUTES[each] for each in memories], device=values.device)  # type: ignore[attr-defined]
-        decay = self.minutes / minutes
+        decay = self.minutes / self.memory_minutes[memories]
         batch, count, columns = values.shape
         lag = self._lag(count)
         kernel = torch.where(lag >= 0, torch.exp(-lag.clamp(min=0) * decay[:, None, None]), 0.0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,8 @@ HORIZONS_MINUTES = (1, 5, 15, 30, 60)
 QUANTILES = (0.05, 0.5, 0.95)
 STATE_VERSION = 1
 """Of the state's layout: a model refuses a state of another version."""
+WARM_UP_MINUTES = 720
+"""Until a stream's skill is within a point of what it is after days, where training did not measure it."""
 MODES = ("cold", "warm")
 """A link of which there is little more than a window, and one that has been followed for hours."""
 WINDOW_UNITS, WINDOW_DROPOUT = (256, 256, 256), 0.1
@@ -130,6 +132,7 @@ class Forecaster(nn.Module):
     simple_weights: Tensor
     interval_factor: Tensor
     calibration_windows: Tensor
+    warm_up_minutes: Tensor
 
     def __init__(self, contract: Contract, architecture: str = "compact") -> None:
         """Untrained and unscaled; `fit_scales` measures the scales on training sequences."""
@@ -147,6 +150,8 @@ class Forecaster(nn.Module):
         self.head = _dense(sizes.lstm[-1], sizes, outputs)
         self.direct = nn.Linear(SEQUENCE_INPUTS, outputs)
         self.window_head = _window_head(outputs + horizons * TARGETS)
+        self.precision = torch.float32
+        """Of the dense layers' products in training; a forecast is always in float32."""
         for layer in (self.head[-1], self.direct, self.window_head[-1]):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
@@ -161,6 +166,7 @@ class Forecaster(nn.Module):
         mean = torch.tensor([float("mean" in name) for name in SIMPLE_FORECASTS])
         self.register_buffer("simple_weights", mean[None, :, None, None].repeat(len(MODES), 1, horizons, TARGETS))
         self.register_buffer("interval_factor", torch.ones(len(MODES), 2, horizons, TARGETS))
+        self.register_buffer("warm_up_minutes", torch.tensor(WARM_UP_MINUTES))
         self.register_buffer("calibration_windows", torch.zeros((), dtype=torch.int64))
 
     @property
@@ -191,7 +197,7 @@ class Forecaster(nn.Module):
         encoded, hidden = self._recurrent(features.sequence, hidden)
         if last_only:
             encoded, features = encoded[:, -1:], last_of(features)
-        change = self.direct(features.sequence) + self.head(encoded)
+        change = self._dense(self.direct, features.sequence) + self._dense(self.head, encoded)
         low, middle, high = _parted(change, len(QUANTILES))
         scale = features.scale[:, :, None]
         moved = scale * features.movement[:, :, None] * middle.clamp(self.change_bounds[0], self.change_bounds[1])
@@ -204,12 +210,19 @@ class Forecaster(nn.Module):
     ) -> Tensor:
         """[batch, t, horizons, quantiles, targets] in log space, from the last samples alone."""
         inputs, anchor, spread = self.features.window_inputs(features, level_noise, familiar)
-        low, middle, high, own = _parted(self.window_head(inputs), len(QUANTILES) + 1)
+        low, middle, high, own = _parted(self._dense(self.window_head, inputs), len(QUANTILES) + 1)
         largest = self.features.usual_deviation[:TARGETS] * self.change_bounds
         moved = (self.typical_change * middle + spread[:, :, None] * own).clamp(largest[0], largest[1])
         median = anchor[:, :, None] + features.movement[:, :, None] * moved
         noise = spread / self.features.usual_deviation[:TARGETS]
         return _in_order(median, low, high, self.typical_change * (_LEAST_WIDTH + noise)[:, :, None])
+
+    def _dense(self, layers: nn.Module, inputs: Tensor) -> Tensor:
+        """Dense layers, in training at `precision`. Levels, averages and the LSTM need float32's digits."""
+        if not self.training or self.precision == torch.float32:
+            return cast("Tensor", layers(inputs))
+        with torch.autocast(inputs.device.type, self.precision):
+            return cast("Tensor", layers(inputs)).float()
 
     def _recurrent(self, sequence: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """[batch, t, SEQUENCE_INPUTS] and [batch, 2 * units of all layers], to the last layer's output and the next."""

@@ -43,8 +43,6 @@ QUANTIZED_PARITY_TOLERANCE = 0.05
 0.014, one on Starlink recordings 0.006). What it costs in accuracy is for the comparison to tell."""
 PROBE_TIMEOUT_SECONDS = 300
 OPSET = 18
-WARM_UP_MINUTES = 720
-"""Until a stream's skill is within a point of what it is after days (docs/accuracy.md)."""
 
 
 class _Windows(nn.Module):
@@ -195,7 +193,7 @@ def streaming_contract(model: Forecaster, version: str) -> dict[str, Any]:
         "state_version": STATE_VERSION,
         "horizons_minutes": list(model.contract.horizons_minutes),
         "quantiles": list(QUANTILES),
-        "warm_up_minutes": WARM_UP_MINUTES,
+        "warm_up_minutes": int(model.warm_up_minutes),
         "largest_step": LONGEST_STEP,
     }
 

@@ -54,6 +54,7 @@ from bwpredict.store.files import sha256_of
 from bwpredict.training import intervals, progress, trainer, warm_start
 from bwpredict.training.checkpointing import Resume
 from bwpredict.training.progress import log_epoch
+from bwpredict.workspace import areas
 from bwpredict.workspace.artifacts import (
     CHECKPOINT,
     COMPARISON,
@@ -148,7 +149,7 @@ def fit(folder: Path, split: Split, run: RunConfig, champion: Path | None = None
     every_seconds = Settings().checkpoint_seconds
 
     def options(name: str) -> dict[str, Any]:
-        resume = Resume(folder / RESUME / f"{name}.pth", every_seconds)
+        resume = Resume(folder / RESUME / f"{name}.pth", every_seconds, share=areas.share)
         return {"absent": absent, "on_epoch": log_epoch, "resume": resume}
 
     result = trainer.train(split, run.training, first, **options("train"))

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bwpredict import schema
+from bwpredict.core.parts import whole_links
 from bwpredict.errors import TelemetryError
 from bwpredict.telemetry.description import Description
-from bwpredict.telemetry.sorted_runs import whole_links
 
 ROWS_PER_BATCH = 1_000_000
 """Days are put together up to this many rows, and a day of more is taken in parts of whole links."""

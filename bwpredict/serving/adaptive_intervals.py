@@ -11,6 +11,7 @@ ICML 2024), so that a link on which the calibrated width is wrong reaches its ow
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +35,15 @@ _FLOORS = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS], np.flo
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+Link = tuple[int, int]
+"""(node_id, peer_id)"""
+
+
+def rows_of(row: dict[Link, int], links: Sequence[Link]) -> Rows:
+    """[n], the row of each link; `row` gets the next numbers for links that are new."""
+    for link in links:
+        row.setdefault(link, len(row))
+    return np.fromiter((row[link] for link in links), np.int64, len(links))
 
 
 @dataclass
@@ -79,12 +89,13 @@ class AdaptiveIntervals:
         for name in self.arrays():
             setattr(self, name, arrays[name])
 
-    def learn(self, rows: Rows, at: int, actual: Floats) -> None:
+    def learn(self, rows: Rows, at: int | Rows, actual: Floats) -> None:
         """Compare targets [n, targets] of a moment with the intervals that were made for it; NaN: nothing is learnt.
 
         An interval is for a moment if no more than half a cadence lies between: samples do not come to the second.
+        `at` is one moment for all rows, or [n].
         """
-        apart = np.abs(self.due_at[rows] - at)
+        apart = np.abs(self.due_at[rows] - np.expand_dims(at, -1))
         place = apart.argmin(axis=1)
         judged = np.nonzero(2 * apart.min(axis=1) <= self.cadence_seconds)[0]
         which, place, value = rows[judged], place[judged], actual[judged]
@@ -106,8 +117,8 @@ class AdaptiveIntervals:
         _, maximum = schema.physical_bounds(schema.TARGETS)
         return np.clip(below, 0, output).astype(np.float32), np.clip(above, output, maximum).astype(np.float32)
 
-    def remember(self, rows: Rows, at: int, lower: Floats, upper: Floats) -> None:
-        """Keep the intervals that were made at a moment until what they are for comes true."""
+    def remember(self, rows: Rows, at: int | Rows, lower: Floats, upper: Floats) -> None:
+        """Keep the intervals that were made at a moment until what they are for comes true; `at` as for `learn`."""
         place = self.due_at[rows].argmin(axis=1)  # an empty place, or the oldest
         self.due_at[rows, place] = at + self.horizon_seconds
         self.bounds[rows, place] = np.stack((lower, upper), axis=1)

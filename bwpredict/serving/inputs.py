@@ -37,6 +37,14 @@ def check_windows(
     return newest
 
 
+def require_distinct(links: Sequence[tuple[int, int]], rows: int) -> None:
+    """Raise an InputError unless each of the rows has a link of its own."""
+    if len(links) != rows:
+        raise InputError(f"{len(links)} links were given for {rows} rows; expected one link for each row.")
+    if len(set(links)) != len(links):
+        raise InputError("a link appears twice in one call; expected one row for each link.")
+
+
 def _check_shape(windows: npt.NDArray[Any], columns: Sequence[str], contract: ServingContract) -> None:
     expected = contract.feature_names
     if tuple(columns) != expected:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,16 @@ from bwpredict.errors import BwPredictError, ModelError
 from bwpredict.inference.confidence import confidence, overall_confidence
 from bwpredict.inference.session import open_session
 from bwpredict.provenance.signing import TrustedKeys
+from bwpredict.serving.adaptive_intervals import AdaptiveIntervals, Link, rows_of
 from bwpredict.serving.contract import ServingContract, contract_of, require_same
 from bwpredict.serving.delivery import read_pair, require_signature, resolve_current
-from bwpredict.serving.inputs import check_windows
+from bwpredict.serving.inputs import check_windows, require_distinct
 
 logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.floating[Any]]
+_Found = dict[str, Array]
+"""A model's outputs [n, targets] by name."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,38 @@ class _Served:
     outputs: tuple[str, ...]
 
 
+@dataclass
+class _IntervalsOfLinks:
+    """What was learnt of each link's intervals; a reload keeps it, since models err alike on a link."""
+
+    cadence_seconds: int
+    horizon_seconds: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    row: dict[Link, int] = field(default_factory=dict)
+    adaptive: AdaptiveIntervals = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.adaptive = AdaptiveIntervals(self.cadence_seconds, self.horizon_seconds)
+
+    def adapted(self, links: Sequence[Link], windows: Array, newest: npt.NDArray[np.int64], found: _Found) -> _Found:
+        """The outputs with each link's own bounds, after learning from what the windows' samples say of earlier ones.
+
+        An interval is learnt from once, and one for each minute: a call may come again, or with an older window.
+        """
+        lower_name, upper_name = schema.INTERVAL_OUTPUTS
+        output, lower, upper = (np.asarray(values, np.float32) for values in found.values())
+        with self.lock:
+            rows = rows_of(self.row, links)
+            self.adaptive.grow(len(self.row))
+            for ago in reversed(range(windows.shape[1])):
+                actual = np.asarray(windows[:, -1 - ago, : len(schema.TARGETS)], np.float32)
+                self.adaptive.learn(rows, newest - ago * self.cadence_seconds, actual)
+            lower, upper = self.adaptive.widen(rows, output, lower, upper)
+            new = self.adaptive.due_at[rows].max(axis=1) < newest + self.horizon_seconds
+            self.adaptive.remember(rows[new], newest[new], lower[new], upper[new])
+        return found | {lower_name: lower, upper_name: upper}
+
+
 class Predictor:
     """Forecasts with the model in a folder that `bwpredict pull` keeps; many threads may use one.
 
@@ -106,6 +141,8 @@ class Predictor:
         self._threads = threads
         self._reloading = threading.Lock()
         self._served = self._load(resolve_current(self._folder))
+        of = self._served.contract
+        self._intervals = _IntervalsOfLinks(of.cadence_seconds, 60 * of.horizon_minutes)
 
     @property
     def version(self) -> str:
@@ -118,13 +155,18 @@ class Predictor:
         *,
         columns: Sequence[str],
         newest_at: npt.ArrayLike,
+        links: Sequence[Link] | None = None,
         now: float | None = None,
     ) -> Forecasts:
         """Forecasts for `windows` [n, window_size, features], raw units, oldest sample first.
 
+        With `links`, intervals follow each link: wider after misses, narrower while they hold. What came true is taken
+        from the windows of later calls. Without, they are the model's own.
+
         Args:
             columns: names of the windows' columns, in their order: the model's, or the call is refused.
             newest_at: unix second (UTC) of each window's last sample, [n] or one for all.
+            links: (node_id, peer_id) of each window, none twice.
             now: unix second; by default the clock's.
 
         Raises:
@@ -134,11 +176,16 @@ class Predictor:
         served = self._served  # read once: a reload meanwhile must not mix two models
         moment = time.time() if now is None else now
         newest = check_windows(windows, columns, newest_at, served.contract, moment, self._maximum_age_seconds)
+        if links is not None:
+            require_distinct(links, len(windows))
         try:
-            found = served.session.run(served.outputs, {"input": np.ascontiguousarray(windows, np.float32)})
+            outputs = served.session.run(served.outputs, {"input": np.ascontiguousarray(windows, np.float32)})
         except Exception as error:  # the runtime raises types of its own, with no common base
             raise ModelError(f"{served.folder}: ONNX Runtime cannot run {served.version}: {error}") from error
-        return named_forecasts(served.version, served.contract, dict(zip(served.outputs, found, strict=True)), newest)
+        found = dict(zip(served.outputs, outputs, strict=True))
+        if links is not None and served.contract.interval_level is not None:
+            found = self._intervals.adapted(links, windows, newest, found)
+        return named_forecasts(served.version, served.contract, found, newest)
 
     def reload(self) -> bool:
         """Take the model that the folder holds now, if it is another one; whether it was.
@@ -184,9 +231,7 @@ class Predictor:
         return _Served(version, folder, session, contract, outputs)
 
 
-def named_forecasts(
-    version: str, contract: ServingContract, found: dict[str, Array], newest: npt.NDArray[np.int64]
-) -> Forecasts:
+def named_forecasts(version: str, contract: ServingContract, found: _Found, newest: npt.NDArray[np.int64]) -> Forecasts:
     """A model's outputs [n, targets] by name, for samples whose newest are of `newest` [n], unix seconds."""
     output = found[contract.output_name]
     bounds = [found[name] for name in schema.INTERVAL_OUTPUTS if name in found]

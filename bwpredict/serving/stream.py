@@ -19,9 +19,10 @@ from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.errors import InputError, ModelError
 from bwpredict.inference.stream_model import Step, StreamModel, open_stream, positions_by_value
 from bwpredict.provenance.signing import TrustedKeys
-from bwpredict.serving.adaptive_intervals import AdaptiveIntervals
+from bwpredict.serving.adaptive_intervals import AdaptiveIntervals, Link, rows_of
 from bwpredict.serving.contract import ServingContract, contract_of, require_same
 from bwpredict.serving.delivery import read_stream, require_signature, resolve_current
+from bwpredict.serving.inputs import require_distinct
 from bwpredict.serving.predictor import Forecasts, named_forecasts
 from bwpredict.store.files import atomic_path
 
@@ -32,8 +33,6 @@ WARM_SHARE = 0.99
 _FORMAT = 2
 
 Floats = npt.NDArray[np.float32]
-Link = tuple[int, int]
-"""(node_id, peer_id)"""
 
 
 @dataclass(frozen=True)
@@ -77,15 +76,14 @@ class _Fleet:
 
     def rows_of(self, links: Sequence[Link]) -> npt.NDArray[np.int64]:
         """[n], with new rows for links that are new."""
-        for link in links:
-            self.row.setdefault(link, len(self.row))
+        rows = rows_of(self.row, links)
         missing = len(self.row) - len(self.last_at)
         if missing:
             self.state = np.concatenate((self.state, self.model.empty_state(missing)))
             nothing = np.zeros(missing, np.int64)
             self.first_at, self.last_at = (np.concatenate((each, nothing)) for each in (self.first_at, self.last_at))
             self.intervals.grow(len(self.row))
-        return np.fromiter((self.row[link] for link in links), np.int64, len(links))
+        return rows
 
     def forget(self, before: int) -> int:
         """Drop the links without a sample since `before`; how many."""
@@ -347,8 +345,7 @@ def _checked(links: Sequence[Link], samples: npt.NDArray[np.floating[Any]], colu
             f"the samples are {list(samples.shape)} for {len(links)} links;"
             f" expected [links, {len(schema.FEATURES)}], one link or more."
         )
-    if len(set(links)) != len(links):
-        raise InputError("a link appears twice in one step; expected one sample for each link.")
+    require_distinct(links, len(samples))
     given = samples.astype(np.float32)
     minimum, maximum = schema.physical_bounds(schema.FEATURES)
     wrong = (given < minimum) | (given > maximum) | np.isinf(given)

@@ -77,8 +77,13 @@ PROCESSES: dict[str, Process] = {
     "burst": relaxing(12.0),
     "incident": relaxing(35.0),
 }
+_SHARE_OF_DAY = np.arange(MINUTES_PER_DAY) / MINUTES_PER_DAY
+SLOW_COURSE: Floats = _SHARE_OF_DAY * _SHARE_OF_DAY * (3 - 2 * _SHARE_OF_DAY)
+"""How far the slow drift has come from one midnight's value to the next one's, in each minute."""
 _NORMAL_PROCESSES = ("fast", "swing", "quality")
-_SLOW_DAYS, _SLOW_KEEP, _SLOW_STEP = 21, 0.8, 0.05
+SLOW_KEEP, SLOW_STEP = 0.8, 0.05
+"""Of the slow drift from midnight to midnight: the share that stays, and the standard deviation of what is new."""
+_SLOW_DAYS = 21
 
 
 @dataclass(frozen=True)
@@ -157,9 +162,7 @@ def evolve(draws: Draws, before: dict[str, Floats], slow: Floats) -> tuple[Hidde
     states, left = {}, {}
     for name, process in PROCESSES.items():
         states[name], left[name] = process.run(draws.innovations[name], before[name])
-    share = np.arange(MINUTES_PER_DAY) / MINUTES_PER_DAY
-    smooth = share * share * (3 - 2 * share)
-    return Hidden(states, before, slow[:, :1] + (slow[:, 1:] - slow[:, :1]) * smooth), left
+    return Hidden(states, before, slow[:, :1] + (slow[:, 1:] - slow[:, :1]) * SLOW_COURSE), left
 
 
 def foresee(hidden: Hidden, minutes: int) -> Hidden:
@@ -229,7 +232,7 @@ def slow_drift(config: FleetConfig, growth: Floats) -> Floats:
         steps[index] = [generator(key, first + offset).standard_normal() for offset in range(count)]
     level = np.zeros((config.links, config.days + 1))
     for age in range(_SLOW_DAYS):
-        level += _SLOW_STEP * _SLOW_KEEP**age * steps[:, _SLOW_DAYS - 1 - age : count - age]
+        level += SLOW_STEP * SLOW_KEEP**age * steps[:, _SLOW_DAYS - 1 - age : count - age]
     days = config.first_day + np.arange(config.days + 1)
     return level + growth[:, None] * np.clip((days - config.drift_day) / 7, 0, 1)
 

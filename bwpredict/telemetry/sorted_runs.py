@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bwpredict import schema
+from bwpredict.core.parts import whole_links
 
 Integers = npt.NDArray[np.int64]
 
@@ -80,18 +81,6 @@ def merge_runs(runs: list[Run], rows: int) -> Iterator[pa.Table]:
         ).unify_dictionaries()
     for run in runs:
         run.discard()
-
-
-def whole_links(begins: Integers, rows: int) -> Iterator[tuple[int, int]]:
-    """Parts, as [first, past) among links that begin at the rows `begins` [links + 1]; the last one is the end.
-
-    A part has at most `rows` rows, more only where one link has more.
-    """
-    first = 0
-    while first < len(begins) - 1:
-        past = max(first + 1, int(np.searchsorted(begins, begins[first] + rows, side="right")) - 1)
-        yield first, past
-        first = past
 
 
 def _link_columns(table: pa.Table) -> list[Integers]:

@@ -7,6 +7,7 @@ loop.py           one stage: updates, learning rate, early stopping
 loss.py           the loss of a batch
 validation.py     a part of the split as consumers meet it: windows from an empty state, and streams
 post_fit.py       what validation confirms of the network, beside simple forecasts
+warm_up.py        how long a stream warms up
 intervals.py      conformal calibration of the quantiles
 progress.py       the best model and the records so far, and the history document
 checkpointing.py  what a training that was killed continues from

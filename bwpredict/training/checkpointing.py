@@ -13,21 +13,23 @@ import io
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from bwpredict.config import TrainingConfig
 from bwpredict.datasets.windows import BLOCK_ROWS, Split
 from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.network import Contract, Forecaster
 from bwpredict.store.files import write_atomically
 from bwpredict.training.progress import Progress, Training
-from bwpredict.workspace.areas import share
+
+if TYPE_CHECKING:
+    from bwpredict.config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class Resume:
     """0: after each step."""
     writes: bool = True
     """Several ranks continue from one file, which the first writes."""
+    share: Callable[[Path], None] | None = None
+    """Sends the file to where other machines find it."""
     _identity: dict[str, str] = field(default_factory=dict)
     _found: State | None = None
     _last: float = field(default_factory=time.monotonic)
@@ -125,7 +129,8 @@ class Resume:
     def _write(self, state: State, checkpoint: Path) -> None:
         best = torch.frombuffer(bytearray(checkpoint.read_bytes()), dtype=torch.uint8)
         write_atomically(self.path, _serialised({"identity": self._identity, "best": best, **state}))
-        share(self.path)
+        if self.share:
+            self.share(self.path)
 
 
 def identity(split: Split, config: TrainingConfig, absent: frozenset[str], start: nn.Module | None) -> dict[str, str]:

@@ -13,13 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bwpredict.config import TrainingConfig
 from bwpredict.errors import DivergedError
 from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.network import Forecaster
@@ -27,6 +26,9 @@ from bwpredict.training.batches import Batch, Sampler
 from bwpredict.training.checkpointing import Resume
 from bwpredict.training.loss import stream_loss, window_loss
 from bwpredict.training.progress import Progress, Record
+
+if TYPE_CHECKING:
+    from bwpredict.config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +132,7 @@ def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resum
 def _prepare(stage: Stage, model: Forecaster, progress: Progress) -> _Learning:
     progress.group.broadcast(model)
     config = progress.config
+    model.precision = getattr(torch, config.precision)
     sampler = Sampler(progress.train, model.contract, model.level_drift.cpu().numpy(), config.target_smoothing)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True

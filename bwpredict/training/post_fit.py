@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.stats import t as student
 from torch import Tensor
 
 from bwpredict.datasets.windows import WindowIndex
@@ -19,6 +18,7 @@ from bwpredict.models.features import SIMPLE_FORECASTS
 from bwpredict.models.network import MODES, Forecaster
 from bwpredict.training.loss import importance
 from bwpredict.training.validation import Observation, observations
+from bwpredict.training.warm_up import measure_warm_up
 
 SHARES = tuple(round(0.1 * step, 1) for step in range(11))
 CONFIDENCE = 0.95
@@ -31,7 +31,10 @@ Floats = npt.NDArray[np.float64]
 def confirm(
     model: Forecaster, validation: WindowIndex, most_windows: int, weights: Tensor, raw_error_share: float
 ) -> None:
-    """Set what the model serves. A target of weight 0 was not learnt: its last value is served."""
+    """Set what the model serves, and how long its streams warm up.
+
+    A target of weight 0 was not learnt: its last value is served.
+    """
     _choose_memory(model, validation, most_windows, raw_error_share)
     for mode in range(len(MODES)):
         cells = _cells(model, validation, most_windows, mode, raw_error_share)
@@ -42,6 +45,8 @@ def confirm(
         model.network_share[mode] = torch.from_numpy(np.where(learnt, share, 0.0))
         chosen = (np.arange(len(SIMPLE_FORECASTS))[:, None, None] == simple).astype(np.float32)
         model.simple_weights[mode] = torch.from_numpy(chosen)
+    if minutes := measure_warm_up(model, validation, weights):
+        model.warm_up_minutes.fill_(minutes)
 
 
 def _choose_memory(model: Forecaster, validation: WindowIndex, most_windows: int, raw_error_share: float) -> None:
@@ -84,6 +89,8 @@ def _surely_positive(gains: Floats, cells: _Cells) -> npt.NDArray[np.bool_]:
 
     The standard error is the larger of those over cells and over blocks of time.
     """
+    from scipy.stats import t as student  # slow to import
+
     count = np.maximum(cells.counts.sum(axis=0), 1)
     mean = gains.sum(axis=0) / count
     residuals = gains - mean * cells.counts

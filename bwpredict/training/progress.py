@@ -9,19 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 from torch import Tensor
 
 from bwpredict import schema
-from bwpredict.config import TrainingConfig
 from bwpredict.datasets.sequences import Sequences
 from bwpredict.datasets.windows import Split, WindowIndex
 from bwpredict.models.checkpoint import save_checkpoint
 from bwpredict.models.network import Forecaster, parameter_count
 from bwpredict.training.distributed.process_group import ProcessGroup
 from bwpredict.training.validation import validation_losses
+
+if TYPE_CHECKING:
+    from bwpredict.config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from bwpredict import schema
-from bwpredict.config import TrainingConfig
 from bwpredict.datasets.sequences import Floats, Sequences
 from bwpredict.datasets.windows import Split, WindowIndex
 from bwpredict.errors import TelemetryError
@@ -19,11 +19,13 @@ from bwpredict.models.compression import non_zero_share, prune_weights
 from bwpredict.models.network import Contract, Forecaster
 from bwpredict.training import progress as progresses
 from bwpredict.training.checkpointing import Resume, identity
-from bwpredict.training.distributed.launcher import run_distributed
 from bwpredict.training.distributed.process_group import SINGLE, ProcessGroup
 from bwpredict.training.loop import Stage, run_stage
 from bwpredict.training.post_fit import confirm
 from bwpredict.training.progress import OnEpoch, Progress, Training
+
+if TYPE_CHECKING:
+    from bwpredict.config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -187,6 +189,8 @@ def _distributed(
     resume: Resume | None,
 ) -> Training:
     """Train in several processes, then choose from the validation part what the model serves."""
+    from bwpredict.training.distributed.launcher import run_distributed
+
     training = run_distributed(task, start, split, config, checkpoint, absent, resume)
     weights = progresses.target_weights(absent, torch.device("cpu"))
     confirm(training.model, split["validation"], config.validation_windows, weights, config.raw_error_share)

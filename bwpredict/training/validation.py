@@ -99,7 +99,7 @@ def _cold(model: Forecaster, index: WindowIndex) -> Iterator[Observation]:
         rows = index.positions.rows(np.arange(begin, min(begin + _WINDOWS_AT_A_TIME, len(index))))
         link, times = frame.link[rows], frame.timestamps[rows]
         cut = sequences.cut(np.searchsorted(sequences.links, link), times, index.window_size + after)
-        samples, actual = _as_tensors(model, cut, index.window_size)
+        samples, actual = as_tensors(model, cut, index.window_size)
         raw = model.follow(samples, model.empty_state(len(samples)), last_only=True)
         yield Observation(
             MODES.index("cold"),
@@ -122,7 +122,7 @@ def _warm(model: Forecaster, index: WindowIndex) -> Iterator[Observation]:
     for step in range(0, length, CHUNK):
         times = starts[:, None] + (step + np.arange(CHUNK)) * contract.cadence_seconds
         cut = sequences.cut(which, times[:, 0], CHUNK + after)
-        samples, actual = _as_tensors(model, cut, CHUNK)
+        samples, actual = as_tensors(model, cut, CHUNK)
         raw = model.follow(samples, state)
         state = raw.state
         counted = torch.from_numpy((times >= begins[:, None]) & (times < ends[:, None])).to(samples.device)
@@ -140,7 +140,7 @@ def _warm(model: Forecaster, index: WindowIndex) -> Iterator[Observation]:
         )
 
 
-def _as_tensors(model: Forecaster, cut: Floats, length: int) -> tuple[Tensor, Tensor]:
+def as_tensors(model: Forecaster, cut: Floats, length: int) -> tuple[Tensor, Tensor]:
     """Samples [n, length, features] and what came true [n, length, horizons, targets] in log space, on the device."""
     device = model.change_width.device
     levels = model.in_log_space(torch.from_numpy(cut[..., :TARGETS]).to(device)).cpu().numpy()

@@ -88,3 +88,8 @@ def test_ablations_measure_gains_over_the_first_variant(tmp_path, monkeypatch):
 def test_an_unknown_variant_is_refused_by_name():
     with pytest.raises(ConfigError, match="'magic' is not known"):
         bench_ablations.variants_of(["magic"])
+
+
+def test_what_an_ablation_replaces_is_there():
+    for place, name, _ in bench_ablations.REPLACED.values():
+        assert hasattr(place, name), name

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from accuracy import tabular
 from accuracy.data import TEST
-from accuracy.networks import fit_guide, fit_lstm, fit_nhits
+from accuracy.networks import fit_guide, fit_log_lstm, fit_lstm, fit_nhits
 from accuracy.simple import fit_profile
 from accuracy.tabular import fit_lightgbm, fit_ridge
 from accuracy.task import Budget, Task, absolute_errors, choose
@@ -22,7 +22,7 @@ def few_trees(monkeypatch):
     monkeypatch.setattr(tabular, "WINDOWS_TO_TUNE", 700)
 
 
-@pytest.mark.parametrize("fit", [fit_ridge, fit_lightgbm, fit_lstm, fit_guide, fit_nhits, fit_profile])
+@pytest.mark.parametrize("fit", [fit_ridge, fit_lightgbm, fit_lstm, fit_log_lstm, fit_guide, fit_nhits, fit_profile])
 def test_a_rival_forecasts_better_than_the_mean_of_all_links(dataset, fit):
     fitted = fit(Task(dataset.split, BUDGET, seed=1))
     index = dataset.tests[TEST]
@@ -37,7 +37,7 @@ def test_a_rival_forecasts_better_than_the_mean_of_all_links(dataset, fit):
     assert absolute_errors(index, forecasts)[:, 0].mean() < np.abs(throughput - mean).mean()
 
 
-@pytest.mark.parametrize("fit", [fit_ridge, fit_lstm, fit_nhits, fit_lightgbm])
+@pytest.mark.parametrize("fit", [fit_ridge, fit_lstm, fit_log_lstm, fit_nhits, fit_lightgbm])
 def test_a_rival_forecasts_what_the_telemetry_has_and_nothing_else(fit):
     frame = whole_days(1)
     frame.values[:, 3] = 0

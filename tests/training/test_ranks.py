@@ -55,6 +55,13 @@ def test_a_rank_that_dies_stops_the_others_and_the_next_run_ends_with_the_losses
         assert each["validation_loss"] == pytest.approx(other["validation_loss"], rel=SAME_LOSS), each
 
 
+def test_more_ranks_than_cards_are_refused_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    config = CONFIG.model_copy(update={"ranks": 2})
+    with pytest.raises(ConfigError, match="ranks=2: each rank needs a GPU of its own, and this machine has 1"):
+        train(small_split(), config, tmp_path / "best.pth")
+
+
 @pytest.mark.slow
 def test_what_a_rank_cannot_go_on_with_is_told_as_by_one_process(tmp_path):
     split = small_split()

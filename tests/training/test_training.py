@@ -126,3 +126,14 @@ def test_a_learning_rate_that_blows_up_is_named(split, tmp_path):
     config = SMALL.model_copy(update={"learning_rate": math.inf})
     with pytest.raises(ConfigError, match="learning_rate"):
         train(split, config, tmp_path / "best_model.pth")
+
+
+def test_a_training_in_bfloat16_comes_to_nearly_the_same_loss_and_a_model_in_float32(split, tmp_path):
+    lower = SMALL.model_copy(update={"precision": "bfloat16"})
+    losses = {}
+    for config in (SMALL, lower):
+        training = train(split, config, tmp_path / f"{config.precision}.pth")
+        losses[config.precision] = [record["train_loss"] for record in training.history["records"]]
+        assert {value.dtype for value in training.model.parameters()} == {torch.float32}
+    assert losses["bfloat16"] != losses["float32"]
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.03)

@@ -13,6 +13,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import torch
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -86,6 +87,9 @@ def _machines(ranks: int) -> LaunchConfig:
     settings = Settings()
     if ranks % settings.rank_nodes:
         raise ConfigError(f"ranks={ranks} cannot be shared out evenly between {settings.rank_nodes} machines.")
+    cards = torch.cuda.device_count()
+    if cards and ranks > cards * settings.rank_nodes:
+        raise ConfigError(f"ranks={ranks}: each rank needs a GPU of its own, and this machine has {cards}.")
     if settings.rank_nodes > 1 and not settings.rank_rendezvous:
         raise ConfigError("BWPREDICT_RANK_RENDEZVOUS: give host:port, at which the machines of the training meet.")
     return meeting(ranks, settings.rank_nodes, settings.rank_rendezvous or "localhost:0")

@@ -30,6 +30,7 @@ from bwpredict.training.distributed.job import START
 from bwpredict.training.distributed.launcher import ERROR, HERE
 from bwpredict.training.distributed.process_group import ProcessGroup
 from bwpredict.training.progress import log_epoch
+from bwpredict.workspace import areas
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def _train(folder: Path, scratch: Path, device: torch.device, group: ProcessGrou
         _wait_for_shares(job.address, folder, machine, group)
     split = jobs.read_windows(folder, machine)
     state = _state_of_the_first(Path(job.resume), scratch, group)
-    resume = Resume(state, job.every_seconds, writes=group.is_first)
+    resume = Resume(state, job.every_seconds, writes=group.is_first, share=areas.share)
     resume.look(job.identity)
     settings: dict[str, Any] = {
         "absent": frozenset(job.absent),

@@ -1,0 +1,87 @@
+"""How long a stream must follow a link until it forecasts it as well as one that has followed it for days."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bwpredict.datasets.sequences import Sequences
+from bwpredict.datasets.windows import DAY_SECONDS, WindowIndex
+from bwpredict.models.features import TARGETS
+from bwpredict.models.network import Forecaster, Raw
+from bwpredict.training.batches import CHUNK
+from bwpredict.training.validation import as_tensors
+
+LINKS = 24
+"""At most so many are followed."""
+LONGEST_MINUTES = 1440
+"""A stream is followed for so long from an empty state, then anew."""
+STARTS = 4
+"""Of streams in a day, evenly spread."""
+BIN_MINUTES = 30
+LARGEST_LOSS = 0.01
+"""Of skill over the last value, on average over the targets."""
+
+
+@torch.no_grad()
+def measure_warm_up(model: Forecaster, validation: WindowIndex, learnt: Tensor) -> int | None:
+    """Minutes until the skill is within a point of that of warm streams, at the same moments; None: nothing to measure.
+
+    Streams of some links begin empty at several times of each day of the validation part. `learnt` [targets] is 0 for
+    targets that do not count.
+    """
+    lost = _skill_lost(model.eval(), validation)[:, learnt.cpu().numpy() > 0]
+    points = lost[np.isfinite(lost).any(axis=1)]
+    points = np.nanmean(points, axis=1)
+    if not len(points):
+        return None
+    for number, point in enumerate(points):
+        if point <= LARGEST_LOSS and points[number:].mean() <= LARGEST_LOSS:
+            return max(1, number * BIN_MINUTES)
+    return LONGEST_MINUTES
+
+
+def _skill_lost(model: Forecaster, index: WindowIndex) -> npt.NDArray[np.float64]:
+    """[bins of time since an empty state, targets], warm skill minus skill; NaN where there is no forecast.
+
+    Warm streams begin a day before the others.
+    """
+    sequences = Sequences.of(index, history_seconds=DAY_SECONDS).spread(LINKS)
+    cadence, after = model.contract.cadence_seconds, model.contract.horizons_steps[-1]
+    begins = index.frame.timestamps[Sequences.of(index).spread(LINKS).first_row]
+    starts, ends = begins - DAY_SECONDS // cadence * cadence, sequences.spans[1]
+    bins = math.ceil(LONGEST_MINUTES / BIN_MINUTES)
+    worse, simple = np.zeros((bins, TARGETS)), np.zeros((bins, TARGETS))
+    apart = LONGEST_MINUTES * 60 // cadence // STARTS
+    chunk = math.gcd(apart, CHUNK)
+    warm_state, states = model.empty_state(len(sequences)), [model.empty_state(len(sequences)) for _ in range(STARTS)]
+    for step in range(0, int((ends - starts).max()) // cadence, chunk):
+        times = starts[:, None] + (step + np.arange(chunk)) * cadence
+        samples, actual = as_tensors(model, sequences.cut(np.arange(len(sequences)), times[:, 0], chunk + after), chunk)
+        wanted = model.to_raw(actual[:, :, model.contract.place])
+        warm = model.follow(samples, warm_state)
+        warm_state, warm_error = warm.state, (_median(model, warm) - wanted).abs()
+        last = (model.to_raw(warm.features.recent[..., -1, :]) - wanted).abs().cpu().numpy()
+        here = np.isfinite(last) & (times < ends[:, None])[..., None]
+        for number in range(STARTS):
+            since = (times - begins[:, None]) // cadence - number * apart
+            since = np.where(since >= 0, since % (STARTS * apart), -1)
+            states[number][torch.from_numpy((since[:, 0] >= 0) & (since[:, 0] < chunk)).to(samples.device)] = 0
+            cold = model.follow(samples, states[number])
+            states[number] = cold.state
+            difference = ((_median(model, cold) - wanted).abs() - warm_error).cpu().numpy()
+            known = here & (since >= 0)[..., None]
+            place = (since * cadence // 60 // BIN_MINUTES)[..., None] * TARGETS + np.arange(TARGETS)
+            np.add.at(worse.reshape(-1), place[known], difference[known])
+            np.add.at(simple.reshape(-1), place[known], last[known])
+    return np.divide(worse, simple, out=np.full_like(worse, np.nan), where=simple > 0)
+
+
+def _median(model: Forecaster, raw: Raw) -> Tensor:
+    """[links, t, targets], as served at the contract's horizon, raw units."""
+    served = model.served(raw.quantiles, model.window_quantiles(raw.features), raw.features)
+    return model.to_raw(served[:, :, model.contract.place, 1])
