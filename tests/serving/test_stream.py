@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from dataclasses import replace
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from challengers import V1, V2
 from frames import whole_days
+from google.protobuf import text_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models import publish_model, publish_stream_model, restless_model
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from bwpredict import schema
 from bwpredict.config import SplitConfig
@@ -20,7 +25,8 @@ from bwpredict.errors import InputError, ModelError
 from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.registry.layout import stream_onnx_name
 from bwpredict.serving import stream as streams
-from bwpredict.serving.delivery import STREAM_MODEL, deliver
+from bwpredict.serving import triton
+from bwpredict.serving.delivery import METADATA, STREAM_MODEL, deliver, resolve_current
 from bwpredict.serving.stream import Stream
 from bwpredict.store.factory import open_store
 
@@ -333,3 +339,69 @@ def test_a_version_without_a_file_for_streams_says_so(tmp_path):
     deliver(store, tmp_path / "dest")
     with pytest.raises(ModelError, match="has no model for streams; serve windows, or retrain"):
         Stream(tmp_path / "dest")
+
+
+def triton_config(repository, name):
+    """`config.pbtxt` as Triton's own protobufs read it."""
+    return text_format.Parse((repository / name / "config.pbtxt").read_text(), ModelConfig())
+
+
+def test_triton_gets_both_models_with_the_tensors_that_they_have(registry, cli, tmp_path):
+    pull = ("pull", "--registry", registry[0].uri, "--dest", tmp_path / "dest", "--layout", "triton")
+    assert cli(*pull)[0] == 0
+    repository = tmp_path / "dest" / "triton"
+    for name, held in (("bandwidth_lstm", {}), ("bandwidth_lstm_stream", {"state": "next_state"})):
+        config = triton_config(repository, name)
+        (version,) = config.version_policy.specific.versions
+        session = ort.InferenceSession(repository / name / str(version) / "model.onnx")
+        assert (config.name, config.backend, config.max_batch_size) == (name, "onnxruntime", 1024)
+        assert {state.input_name: state.output_name for state in config.sequence_batching.state} == held
+        for told, found, left_out in (
+            (config.input, session.get_inputs(), held.keys()),
+            (config.output, session.get_outputs(), held.values()),
+        ):
+            sizes = {one.name: [-1 if isinstance(size, str) else size for size in one.shape] for one in found}
+            assert {one.name: [-1, *one.dims] for one in told} == {
+                name: shape for name, shape in sizes.items() if name not in left_out
+            }
+    before = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
+    assert cli(*pull)[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in repository.rglob("*")} == before
+
+
+def test_what_triton_keeps_of_a_sequence_gives_the_forecasts_of_a_stream(pulled, frame, tmp_path):
+    """The sequence batcher hands the state output of a request to the next one, and zeros to the first."""
+    triton.write_repository(tmp_path, resolve_current(pulled))
+    config = triton_config(tmp_path, "bandwidth_lstm_stream")
+    (version,) = config.version_policy.specific.versions
+    session = ort.InferenceSession(tmp_path / "bandwidth_lstm_stream" / str(version) / "model.onnx")
+    (state,) = config.sequence_batching.state
+    assert state.initial_state[0].zero_data
+    assert config.sequence_batching.max_sequence_idle_microseconds > 3600 * 1_000_000
+    kept, stream = np.zeros((3, *state.dims), np.float32), Stream(pulled)
+    for at, samples in minutes(frame, 0, 30):
+        quantiles, kept = session.run(["quantiles", state.output_name], {"input": samples[:, None], "state": kept})
+        answer = stream.step(links_of(frame), samples, columns=COLUMNS, at=at)
+    place = answer.horizons_minutes.index(15)
+    assert np.allclose(quantiles[:, place, 1, 1], answer.forecasts["rtt_ms"].value, **CLOSE)
+
+
+def test_triton_serves_what_is_in_production_though_it_is_no_newer(pulled, tmp_path):
+    """A version with a model for streams, and back to one of before that has none."""
+    folders = {version: tmp_path / "versions" / version for version in (V1, V2)}
+    for version, folder in folders.items():
+        shutil.copytree(resolve_current(pulled), folder)
+        metadata = json.loads((folder / METADATA).read_text()) | {"version": version}
+        (folder / METADATA).unlink()
+        (folder / METADATA).write_text(json.dumps(metadata))
+    (folders[V1] / STREAM_MODEL).unlink()
+
+    def served(version):
+        triton.write_repository(tmp_path / "triton", folders[version])
+        models = sorted(path.name for path in (tmp_path / "triton").iterdir())
+        return {
+            name: list(triton_config(tmp_path / "triton", name).version_policy.specific.versions) for name in models
+        }
+
+    assert served(V2) == {"bandwidth_lstm": [20261101000000], "bandwidth_lstm_stream": [20261101000000]}
+    assert served(V1) == {"bandwidth_lstm": [20261001000000]}

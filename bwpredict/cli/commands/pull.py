@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,6 +27,10 @@ def pull(
     every_seconds: Annotated[float, typer.Option(help="Time between two looks, with --watch.")] = 600,
     go_config: Annotated[Path | None, typer.Option(help="Write the contract's Go constants to this file.")] = None,
     go_package: Annotated[str, typer.Option(help="Package of that file.")] = "predictor",
+    layout: Annotated[
+        Literal["folder", "triton"],
+        typer.Option(help="triton: also keep a model repository of Triton Inference Server in the folder triton."),
+    ] = "folder",
     require_signature: Annotated[
         bool, typer.Option("--require-signature", help="Take only what a key of BWPREDICT_TRUSTED_KEYS signed.")
     ] = False,
@@ -36,7 +40,7 @@ def pull(
 ) -> None:
     """Bring the model in production into a folder, verified, and switched with its metadata at once."""
     from bwpredict.provenance.signing import TrustedKeys
-    from bwpredict.serving import delivery
+    from bwpredict.serving import delivery, triton
     from bwpredict.serving import go_config as go
 
     if every_seconds <= 0:
@@ -51,6 +55,8 @@ def pull(
         if go_config is not None:
             _, metadata = delivery.read_pair(done.folder)
             go.write_go_config(go_config, metadata, dest=dest.absolute(), package=go_package)
+        if layout == "triton":
+            triton.write_repository(dest / "triton", done.folder)
         return done
 
     if watch:
