@@ -1,6 +1,7 @@
-# One image for every Airflow process and for the command line, in two builds of torch:
-#   docker build --target cpu  .     every service but the GPU worker
-#   docker build --target cuda .     the GPU worker
+# One image for every Airflow process and for the command line, in two builds of torch, and a small one:
+#   docker build --target cpu     .     every service of Airflow but the GPU worker
+#   docker build --target cuda    .     the GPU worker
+#   docker build --target serving .     the exporter and consumers: pull, verify, predict, exporter
 FROM python:3.11.11-slim-bookworm AS base
 # An environment of its own is copied whole into the last stage: no pip cache, no lock, no build tools there.
 RUN python -m venv /opt/venv
@@ -22,7 +23,36 @@ RUN torch="$(grep '^torch==' requirements.txt)" \
     && pip install --constraint requirements.txt --index-url "${TORCH_CPU_INDEX}" "${torch}" \
     && pip install --constraint requirements.txt ".[all]"
 
+FROM source AS build-serving
+# Files that only building or testing needs: pip itself, tests and headers of packages.
+RUN pip install --constraint requirements.txt . \
+    && pip uninstall --yes pip setuptools \
+    && find /opt/venv/lib -type d \( -name tests -o -name include -o -name __pycache__ \) -prune -exec rm -r {} +
+
+FROM python:3.11.11-slim-bookworm AS serving
+ARG BWPREDICT_CODE_VERSION
+LABEL org.opencontainers.image.title="bwpredict-serving" \
+      org.opencontainers.image.description="Forecasts of network links: bwpredict pull, predict and exporter" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="${BWPREDICT_CODE_VERSION}"
+# The volumes of the compose file take their owner from these folders.
+RUN useradd --uid 50000 --no-create-home bwpredict \
+    && install -d -o bwpredict -g bwpredict /models /state
+COPY --from=build-serving /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 BWPREDICT_CODE_VERSION=${BWPREDICT_CODE_VERSION}
+USER 50000
+EXPOSE 9108
+# Of the exporter. Give another command a check of its own, or --no-healthcheck.
+HEALTHCHECK --interval=30s --timeout=30s --start-period=60s --retries=5 \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://localhost:9108/-/healthy')"]
+CMD ["bwpredict", "--help"]
+
 FROM python:3.11.11-slim-bookworm AS runtime
+ARG BWPREDICT_CODE_VERSION
+LABEL org.opencontainers.image.title="bwpredict" \
+      org.opencontainers.image.description="Monthly retraining of a model that forecasts network links, by Airflow" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="${BWPREDICT_CODE_VERSION}"
 RUN useradd --uid 50000 --create-home airflow \
     && install -d -o airflow -g airflow /opt/airflow /opt/airflow/work
 WORKDIR /opt/bwpredict
@@ -30,7 +60,6 @@ COPY dags dags
 COPY plugins plugins
 COPY deploy deploy
 # The image has no Git checkout: the commit that it was built from is recorded with every run.
-ARG BWPREDICT_CODE_VERSION
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     MPLCONFIGDIR=/tmp/matplotlib \

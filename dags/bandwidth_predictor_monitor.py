@@ -62,11 +62,8 @@ def build_tasks(model: NamedModel) -> None:
 
     @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
     def score() -> str:
-        """Score the day with all models that serve or are tried, and write `monitoring/days/<day>.json`.
-
-        Also writes or pushes the Prometheus metrics where `BWPREDICT_METRICS_FILE` or `BWPREDICT_PUSHGATEWAY` is set.
-        """
-        from bwpredict.monitoring.daily import monitor_day, publish_metrics, summary
+        """Score the day with all models that serve or are tried, and write `monitoring/days/<day>.json`."""
+        from bwpredict.monitoring.daily import monitor_day, summary
 
         context, settings, now = get_current_context(), model.settings(Settings()), datetime.now(UTC)
         given, run = context["params"]["day"], context["dag_run"]
@@ -80,8 +77,17 @@ def build_tasks(model: NamedModel) -> None:
                 now=now,
             )
             print(summary(scored))
-            publish_metrics(scored, settings.metrics_file, settings.pushgateway, model=model.name)
         return str(scored["day"])
+
+    @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
+    def metrics(day: str) -> None:
+        """Write the day's metrics to `BWPREDICT_METRICS_FILE` and push them to `BWPREDICT_PUSHGATEWAY`, where set."""
+        from bwpredict.monitoring.daily import publish_metrics, read_day
+
+        settings = model.settings(Settings())
+        with one_line_errors():
+            if document := read_day(open_store(settings.registry), date.fromisoformat(day)):
+                publish_metrics(document, settings.metrics_file, settings.pushgateway, model=model.name)
 
     @task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
     def tell(day: str) -> str:
@@ -113,7 +119,9 @@ def build_tasks(model: NamedModel) -> None:
             "alarms": [test["id"] for test in document["tests"] if test["alarm"]],
         }
 
-    degraded(tell(score()))  # type: ignore[arg-type]
+    day = score()
+    metrics(day)  # type: ignore[arg-type]
+    degraded(tell(day))  # type: ignore[arg-type]
 
 
 for each in read_models(Settings()):

@@ -13,6 +13,7 @@ from bwpredict import schema
 from bwpredict.errors import BwPredictError, ConfigError, ModelError
 from bwpredict.exporter.board import REREAD_MINUTES, Board, Figures
 from bwpredict.exporter.health import Health
+from bwpredict.exporter.recorder import Recorder
 from bwpredict.exporter.sources import FolderSource, Minute, Source, minutes_of
 from bwpredict.provenance.signing import TrustedKeys
 from bwpredict.serving.stream import Stream
@@ -36,7 +37,13 @@ class Exporter:
     """Follows all links of a source. One thread works; any number may look at `figures` and `health`."""
 
     def __init__(
-        self, models: Path, source: Source, *, state: Path | None = None, trusted: TrustedKeys | None = None
+        self,
+        models: Path,
+        source: Source,
+        *,
+        state: Path | None = None,
+        trusted: TrustedKeys | None = None,
+        record: Path | None = None,
     ) -> None:
         """Load the model, and the state where one was saved; nothing is read from the source yet.
 
@@ -45,6 +52,7 @@ class Exporter:
             source: where the samples come from.
             state: file that keeps the state over a restart; None: none is kept.
             trusted: keys of which one must have signed each version; None: no signature is asked for.
+            record: folder that keeps every forecast as Parquet; None: none is kept.
 
         Raises:
             BwPredictError: the model cannot be served.
@@ -54,6 +62,7 @@ class Exporter:
         """Set as soon as the history is read."""
         self._source, self._state = source, state
         self._stream, self._board = Stream(models, trusted=trusted), Board()
+        self._recorder = None if record is None else Recorder(record)
         self._stop = threading.Event()
         self._read_to = 0
         self._counts: dict[int, int] = {}
@@ -126,16 +135,20 @@ class Exporter:
             )
 
     def save(self) -> None:
-        """Write the state if a state file is configured."""
+        """Write the state and the recorded forecasts, where these are configured."""
         self._saved_at = time.monotonic()
-        if self._state is None:
-            return
+        if self._recorder is not None:
+            self._try_to_write("record", "The forecasts are recorded again.", self._recorder.flush)
+        if (state := self._state) is not None:
+            self._try_to_write("state", "The state is saved again.", lambda: self._stream.snapshot(state))
+            self._try_to_write("board", "", lambda: self._board.save(board_path(state)))
+
+    def _try_to_write(self, subject: str, recovery: str, write: Callable[[], None]) -> None:
         try:
-            self._stream.snapshot(self._state)
-            self._board.save(board_path(self._state))
-            self._tell("state", "", "The state is saved again.")
+            write()
+            self._tell(subject, "", recovery)
         except OSError as error:
-            self._tell("state", f"{self._state}: cannot be written ({error.strerror or error}).", "")
+            self._tell(subject, f"{error.filename or subject}: cannot be written ({error.strerror or error}).", "")
 
     def _check_source(self) -> None:
         """A source that is away is no mistake: it is asked again each minute."""
@@ -182,6 +195,8 @@ class Exporter:
         if answer.links:
             self.health.judge(self._board.take(answer, samples, minute.at))
             self.health.invalid.inc(minute.invalid)
+            if (recorder := self._recorder) is not None:
+                self._try_to_write("record", "", lambda: recorder.add(minute.at, answer))
         self.health.step_seconds.set(time.perf_counter() - began)
 
     def _reload(self) -> None:

@@ -1,11 +1,12 @@
-"""A day's document as Prometheus metrics: in the text format, for a textfile collector, or pushed to a Pushgateway.
+"""A day's document and a decision as Prometheus metrics: as text, for a textfile collector, or pushed to a Pushgateway.
 
 The names are documented in docs/monitoring.md; a figure that is undefined has no sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from bwpredict.config import DEFAULT_MODEL
 from bwpredict.errors import ConfigError, StoreUnreachableError
 from bwpredict.store.files import write_atomically
 
-JOB = "bwpredict_monitor"
+JOB, GATE_JOB = "bwpredict_monitor", "bwpredict_gate"
+OUTCOMES = ("promote", "bootstrap", "keep", "reject")
 VERDICTS = ("better", "worse", "undecided")
 _PUSH_TIMEOUT_S = 20
 _SECONDS = {"days": 86_400, "minutes": 60}
@@ -43,15 +45,22 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "bwpredict_canary_share_ratio": ("Share of the links that the canary serves; 0: none.", ()),
     "bwpredict_canary_log_error_ratio": ("Mean log of canary's over production's MAE; negative is better.", ()),
     "bwpredict_canary_verdict": ("1 for the verdict that stands.", ("verdict",)),
+    "bwpredict_gate_decided_timestamp_seconds": ("When the last retraining was decided, as a unix time.", ()),
+    "bwpredict_gate_outcome": ("1 for the outcome of the last decision.", ("outcome",)),
+    "bwpredict_gate_checks": ("Checks of the last decision.", ("verdict",)),
 }
 """Name → help, and labels beside `model`."""
 
 
 def registry_of(document: Mapping[str, Any], *, model: str = DEFAULT_MODEL) -> CollectorRegistry:
     """The document's metrics in a registry of their own; each has the label `model`."""
+    return _registry(_samples(document), model)
+
+
+def _registry(samples: Iterable[Sample], model: str) -> CollectorRegistry:
     registry = CollectorRegistry()
     gauges: dict[str, Gauge] = {}
-    for name, labels, value in _samples(document):
+    for name, labels, value in samples:
         if value is None:
             continue
         if name not in gauges:
@@ -78,11 +87,23 @@ def push(document: Mapping[str, Any], gateway: str, *, model: str = DEFAULT_MODE
         ConfigError: not an http(s) URL.
         StoreUnreachableError: the gateway does not answer, or refuses.
     """
+    _push(JOB, registry_of(document, model=model), gateway, model)
+
+
+def push_decision(decision: Mapping[str, Any], gateway: str, *, model: str = DEFAULT_MODEL) -> None:
+    """Replace the figures of the last retraining's decision (kind `decision`), under the job `GATE_JOB`.
+
+    Raises:
+        ConfigError, StoreUnreachableError: as `push`.
+    """
+    _push(GATE_JOB, _registry(_decided(decision), model), gateway, model)
+
+
+def _push(job: str, own: CollectorRegistry, gateway: str, model: str) -> None:
     if not gateway.startswith(("http://", "https://")):
         raise ConfigError(f"{gateway}: is no Pushgateway; expected a URL such as http://host:9091.")
     try:
-        own = registry_of(document, model=model)
-        push_to_gateway(gateway, job=JOB, grouping_key={"model": model}, registry=own, timeout=_PUSH_TIMEOUT_S)
+        push_to_gateway(gateway, job=job, grouping_key={"model": model}, registry=own, timeout=_PUSH_TIMEOUT_S)
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise StoreUnreachableError(
@@ -110,6 +131,15 @@ def _samples(document: Mapping[str, Any]) -> Iterator[Sample]:
     yield "bwpredict_telemetry_completeness_ratio", {}, document["telemetry"]["completeness"]
     yield "bwpredict_windows_scored", {}, document["telemetry"]["windows"]
     yield from _canary(document["canary"])
+
+
+def _decided(decision: Mapping[str, Any]) -> Iterator[Sample]:
+    at = datetime.fromisoformat(decision["decided_at"]).timestamp()
+    yield "bwpredict_gate_decided_timestamp_seconds", {}, at
+    for outcome in OUTCOMES:
+        yield "bwpredict_gate_outcome", {"outcome": outcome}, float(decision["outcome"] == outcome)
+    for verdict, count in Counter(check["verdict"] for check in decision["checks"]).items():
+        yield "bwpredict_gate_checks", {"verdict": verdict}, count
 
 
 def _accuracy(document: Mapping[str, Any]) -> Iterator[Sample]:

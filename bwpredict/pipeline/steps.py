@@ -15,7 +15,7 @@ from typing import Any
 
 from bwpredict.config import Pruner, RunConfig, Settings
 from bwpredict.documents import read_document, write_document
-from bwpredict.errors import ConflictError, GateRejected, ValidationFailed
+from bwpredict.errors import BwPredictError, ConflictError, GateRejected, ValidationFailed
 from bwpredict.registry.layout import DECISION_NAME, PROFILE_NAME, metadata_name, onnx_name, stream_onnx_name
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import write_atomically
@@ -205,7 +205,19 @@ def decide(comparison: Reference) -> Reference:
         _write_model_card(area, run, decision, compared)
         write_atomically(area / SUMMARY, summary_markdown(decision, compared).encode())
         logger.info("%s", gate_decision.summary(decision))
+        _push_decision(decision, run.model_name)
         return make_reference(area / DECISION_NAME)
+
+
+def _push_decision(decision: dict[str, Any], model: str) -> None:
+    """To the Pushgateway, where one is set. One that is away does not change what was decided."""
+    from bwpredict.monitoring.prometheus import push_decision
+
+    if gateway := Settings().pushgateway:
+        try:
+            push_decision(decision, gateway, model=model)
+        except BwPredictError as error:
+            logger.warning("%s", error)
 
 
 def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], compared: dict[str, Any]) -> None:

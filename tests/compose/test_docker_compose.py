@@ -13,14 +13,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DOCKERFILE = REPOSITORY / "Dockerfile"
 TEXT = (REPOSITORY / "docker-compose.yaml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
-AIRFLOW = {name: service for name, service in SERVICES.items() if "build" in service}
+BUILT = {name: service for name, service in SERVICES.items() if "build" in service}
+SERVING = {name: service for name, service in BUILT.items() if service["build"]["target"] == "serving"}
+AIRFLOW = {name: service for name, service in BUILT.items() if name not in SERVING}
 
 
 def test_the_production_set_is_complete():
     assert set(SERVICES) == {
         *("postgres", "redis", "s3", "buckets", "init"),
         *("api-server", "scheduler", "dag-processor", "triggerer", "worker", "gpu-worker"),
-        *("statsd", "prometheus", "mail"),
+        *("models", "exporter", "statsd", "pushgateway", "prometheus", "alertmanager", "grafana", "mail"),
     }
     assert [name for name, service in SERVICES.items() if "profiles" in service] == ["mail"]
 
@@ -56,7 +58,7 @@ def test_what_a_service_waits_for_exists_and_can_become_so():
 def test_every_named_volume_is_declared():
     mounted = [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
     used = {
-        volume.split(":")[0] for volume in mounted if not volume.startswith("/")
+        volume.split(":")[0] for volume in mounted if not volume.startswith(("/", "./"))
     }  # a path alone is an anonymous one
     assert used == set(yaml.safe_load(TEXT)["volumes"])
 
@@ -73,8 +75,10 @@ def test_every_service_has_limits_of_memory_and_processors(name: str):
     assert set(SERVICES[name]["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
 
 
-@pytest.mark.parametrize("name", sorted(set(AIRFLOW) - {"init", "buckets"}))
-def test_every_airflow_service_is_watched_hardened_and_restarted(name: str):
+@pytest.mark.parametrize(
+    "name", sorted({*BUILT, "pushgateway", "prometheus", "alertmanager", "grafana"} - {"init", "buckets"})
+)
+def test_every_service_is_watched_hardened_and_restarted(name: str):
     service = SERVICES[name]
     assert service["healthcheck"]["test"]
     assert service["restart"] == "unless-stopped"
@@ -96,8 +100,39 @@ def test_the_image_builds_from_pinned_bases_for_an_ordinary_user_and_passes_the_
     lines = DOCKERFILE.read_text().splitlines()
     stages = {line.split()[-1]: line.split()[1] for line in lines if line.startswith("FROM")}
     assert all(base in stages or re.fullmatch(r"python:3\.11\.\d+-slim-\w+", base) for base in stages.values())
-    assert {service["build"]["target"] for service in AIRFLOW.values()} <= set(stages)
-    assert [line for line in lines if line.startswith("USER")] == ["USER 50000"]
+    assert {service["build"]["target"] for service in BUILT.values()} <= set(stages)
+    assert [line for line in lines if line.startswith("USER")] == ["USER 50000"] * 2
+
+
+def test_every_file_that_a_command_names_is_in_the_folder_that_is_mounted():
+    named = {
+        (name, path)
+        for name, service in SERVICES.items()
+        for word in service.get("command", [])
+        for path in re.findall(r"/etc/bwpredict/([\w./-]+)", word)
+    }
+    assert {path for _, path in named} == {"thresholds.yml", "prometheus.yml", "alertmanager.yml"}
+    for name, path in named:
+        assert (REPOSITORY / "monitoring" / path).is_file()
+        assert "./monitoring:/etc/bwpredict:ro" in SERVICES[name]["volumes"]
+
+
+def test_prometheus_scrapes_services_of_the_set_and_tells_its_alertmanager():
+    config = yaml.safe_load((REPOSITORY / "monitoring/prometheus.yml").read_text())
+    jobs = [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]
+    targets = {target for job in jobs for each in job["static_configs"] for target in each["targets"]}
+    assert targets >= {"exporter:9108", "pushgateway:9091", "statsd:9102", "alertmanager:9093"}
+    assert {target.split(":")[0] for target in targets} <= {*SERVICES, "localhost"}
+    assert AIRFLOW["worker"]["environment"]["BWPREDICT_PUSHGATEWAY"] == "http://pushgateway:9091"
+    alerts = yaml.safe_load((REPOSITORY / "monitoring/alertmanager.yml").read_text())
+    assert alerts["global"]["smtp_smarthost"].split(":")[0] in SERVICES
+
+
+def test_consumers_know_the_buckets_and_no_secret_of_airflow():
+    assert set(SERVING) == {"models", "exporter"}
+    for service in SERVING.values():
+        assert not [name for name in service["environment"] if name.startswith("AIRFLOW")]
+        assert service["environment"].items() <= AIRFLOW["worker"]["environment"].items()
 
 
 def test_the_image_holds_what_the_dockerfile_copies_and_nothing_of_this_checkout_besides():

@@ -14,7 +14,7 @@ from whole_airflow import wait_for_run, wait_until
 
 HELPERS = str(Path(__file__).parents[1] / "helpers")
 MONITOR, ANSWER = "bandwidth_predictor_monitor", "bandwidth_predictor_retrain_on_degradation"
-TASKS = ["score", "tell", "degraded"]
+TASKS = ["score", "metrics", "tell", "degraded"]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def watch(facts: dict[str, Any]) -> dict[str, Any]:
 def test_it_runs_every_day_and_only_its_last_task_announces(watch):
     assert (watch["timetable"], watch["cron"], watch["catchup"]) == ("UpcomingCronTimetable", "0 2 * * *", False)
     assert [task["id"] for task in watch["tasks"]] == TASKS
-    assert [task["outlets"] for task in watch["tasks"]] == [[], [], ["bandwidth_model_degraded"]]
+    assert [task["outlets"] for task in watch["tasks"]] == [[], [], [], ["bandwidth_model_degraded"]]
     assert all(task["alerts"] == ["AlertNotifier"] and len(task["doc"]) > 40 for task in watch["tasks"])
 
 

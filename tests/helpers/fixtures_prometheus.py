@@ -36,19 +36,26 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def run_prometheus(folder: Path, config: str) -> Iterator[str]:
     """Run a server on `folder / "data"`; its URL."""
     (folder / "prometheus.yml").write_text(config)
-    port = free_port()
     keep = (datetime.now(UTC) - DAY).days + 30
     command = [
         "prometheus",
         f"--config.file={folder}/prometheus.yml",
         f"--storage.tsdb.path={folder}/data",
         f"--storage.tsdb.retention.time={max(30, keep)}d",
-        f"--web.listen-address=127.0.0.1:{port}",
     ]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    with run_server(folder, command, free_port()) as url:
+        yield url
+
+
+@contextmanager
+def run_server(folder: Path, command: list[str], port: int) -> Iterator[str]:
+    """Run a program of Prometheus's family on the port, with its log in the folder; its URL."""
+    path = folder / f"{command[0]}.log"
+    with path.open("w") as log:
+        listen = f"--web.listen-address=127.0.0.1:{port}"
+        process = subprocess.Popen([*command, listen], stdout=log, stderr=log, start_new_session=True)
     try:
-        wait_for(f"http://127.0.0.1:{port}/-/ready", process, folder / "log")
+        wait_for(f"http://127.0.0.1:{port}/-/ready", process, path)
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, signal.SIGTERM)

@@ -104,6 +104,7 @@ class Stack:
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(self.ports.get(f"{name} logs", 0)),
             "CONTAINER": name,
             "BWPREDICT_WORK": str(self.work(name)),
+            "BWPREDICT_PUSHGATEWAY": "",
             "PYTHONPATH": str(SITE),
             "RETRAIN_DEFAULTS": json.dumps(self.defaults),
             "AWS_EC2_METADATA_DISABLED": "true",

@@ -1,5 +1,6 @@
 """The files for Kubernetes, against its schemas and through Airflow's own pod generator."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,12 +15,49 @@ FOLDER = REPOSITORY / "deploy" / "kubernetes"
 VALUES: dict[str, Any] = yaml.safe_load((FOLDER / "values.yaml").read_text())
 GPU_POD: dict[str, Any] = yaml.safe_load((FOLDER / "gpu-pod.yaml").read_text())
 COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yaml").read_text())
+MONITORING = REPOSITORY / "monitoring"
+MONITORING_SET: list[dict[str, Any]] = list(yaml.safe_load_all((MONITORING / "kubernetes.yaml").read_text()))
 KUBERNETES = "1.33"
 
 
 @pytest.mark.parametrize("name", ["gpu-pod.yaml", "work-claim.yaml"])
 def test_every_manifest_is_what_kubernetes_asks_for(name: str):
     kubernetes_validate.validate(yaml.safe_load((FOLDER / name).read_text()), KUBERNETES, strict=True)
+
+
+def test_the_monitoring_set_is_what_kubernetes_asks_for():
+    for manifest in MONITORING_SET:
+        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_the_monitoring_set_runs_the_images_and_files_of_the_compose_file():
+    pods = {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in of_kind("Deployment")}
+    images = {one["name"]: one["image"] for pod in pods.values() for one in pod["containers"]}
+    services = COMPOSE["services"]
+    pinned = {name: image for name, image in images.items() if not image.startswith("bwpredict")}
+    assert set(pinned) == {"pushgateway", "prometheus", "alertmanager", "grafana"}
+    assert pinned == {name: services[name]["image"] for name in pinned}
+    generator = yaml.safe_load((MONITORING / "kustomization.yaml").read_text())["configMapGenerator"]
+    volumes = [volume for pod in pods.values() for volume in pod["volumes"]]
+    mounted = {volume["configMap"]["name"] for volume in volumes if "configMap" in volume}
+    assert mounted == {each["name"] for each in generator}
+    generated = {MONITORING / name for each in generator for name in each["files"]}
+    beside = {MONITORING / name for name in ("alerts.test.yml", "kubernetes.yaml", "kustomization.yaml")}
+    assert generated == {path for path in MONITORING.rglob("*") if path.is_file()} - beside
+
+
+def test_the_targets_of_prometheus_are_services_of_the_monitoring_set():
+    ports = {(each["metadata"]["name"], each["spec"]["ports"][0]["port"]) for each in of_kind("Service")}
+    for name, port in ports - {("statsd", 9102)}:
+        pod = next(each for each in of_kind("Deployment") if each["metadata"]["name"] == f"bwpredict-{name}")
+        assert pod["spec"]["template"]["spec"]["containers"][-1]["ports"] == [{"containerPort": port}]
+    config = (MONITORING / "prometheus.yml").read_text()
+    asked = {(name, int(port)) for name, port in re.findall(r"\b([a-z]+):(\d+)\b", config) if name != "localhost"}
+    assert asked <= ports
+
+
+def of_kind(kind: str) -> list[dict[str, Any]]:
+    return [manifest for manifest in MONITORING_SET if manifest["kind"] == kind]
 
 
 def test_a_mistake_in_a_manifest_would_be_found():

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from monitored import DAY, NOW
 from prometheus_client.parser import text_string_to_metric_families
+from sample_documents import sample_comparison, sample_decision
 
 from bwpredict.errors import ConfigError, StoreUnreachableError
 from bwpredict.monitoring.daily import monitor_day, publish_metrics
-from bwpredict.monitoring.prometheus import METRICS, push, text
+from bwpredict.monitoring.prometheus import METRICS, OUTCOMES, push, push_decision, text
 
 DOCS = Path(__file__).parents[2] / "docs" / "monitoring.md"
 
@@ -100,6 +101,19 @@ def test_metrics_are_pushed_under_job_and_model(document, gateway):
     ((path, body),) = received
     assert path == "/metrics/job/bwpredict_monitor/model/default"
     assert body == text(document)
+
+
+def test_a_decision_is_pushed_with_its_outcome_and_the_number_of_its_checks(gateway):
+    url, received = gateway
+    decision = sample_decision(sample_comparison())
+    push_decision(decision, url, model="emea")
+    ((path, body),) = received
+    assert path == "/metrics/job/bwpredict_gate/model/emea"
+    found = [sample for family in text_string_to_metric_families(body) for sample in family.samples]
+    outcomes = {one.labels["outcome"]: one.value for one in found if one.name == "bwpredict_gate_outcome"}
+    assert outcomes == dict.fromkeys(OUTCOMES, 0) | {decision["outcome"]: 1}
+    assert sum(one.value for one in found if one.name == "bwpredict_gate_checks") == len(decision["checks"])
+    assert {one.name for one in found} <= METRICS.keys()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def exporter(
         bool, typer.Option("--require-signature", help="Serve only what a key of BWPREDICT_TRUSTED_KEYS signed.")
     ] = False,
     thresholds: Annotated[Path | None, typer.Option(help="YAML file of thresholds: docs/exporter.md.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Folder that keeps every forecast as Parquet, by day.")] = None,
 ) -> None:
     """Forecast all links each minute, and serve the forecasts to Prometheus."""
     from bwpredict.exporter.exporter import Exporter
@@ -48,7 +49,7 @@ def exporter(
     if replay and not isinstance(opened, FolderSource):
         raise ConfigError("--replay goes through a telemetry folder; give one as --source.")
     trusted = TrustedKeys.load(Settings().trusted_keys) if require_signature else None
-    worker = Exporter(models, opened, state=state, trusted=trusted)
+    worker = Exporter(models, opened, state=state, trusted=trusted, record=record)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
