@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import types
+from collections.abc import Callable
 from typing import Any, get_args, get_origin
 
 import typer
@@ -22,7 +23,13 @@ MARKER = re.compile(r"<!-- generated: (\w+)(?: (.+?))? -->")
 
 def fill_in(text: str) -> str:
     """The page with its generated parts."""
-    pages = {"settings": settings, "fields": fields, "commands": commands, "exit_codes": exit_codes, "module": module}
+    pages: dict[str, Callable[..., str]] = {
+        "settings": settings,
+        "fields": fields,
+        "commands": commands,
+        "exit_codes": exit_codes,
+        "module": module,
+    }
     return MARKER.sub(lambda marker: pages[marker[1]](*filter(None, [marker[2]])), text)
 
 
