@@ -7,7 +7,7 @@ FRESH ?= bookworm trixie
 WITHOUT_TORCH_TESTS := core store registry gate alerting ingestion telemetry simulation workspace
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration check lint types docs format up down secrets lock audit sbom clean
+.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration check lint types docs tutorial-pictures format up down secrets lock audit sbom clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z.%-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ docs: setup ## The documentation site, build/site/index.html; a broken link is a
 	rm -rf build/site
 	$(BIN)/python -m sphinx --fail-on-warning --quiet -b html docs build/site
 	@echo "Open build/site/index.html"
+
+tutorial-pictures: setup ## Run the tutorial's commands, and draw its pictures anew (docs/images/tutorial-*.svg)
+	$(BIN)/python scripts/tutorial.py
 
 format: setup ## Put the code into style
 	$(BIN)/ruff format .
