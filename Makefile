@@ -7,7 +7,7 @@ FRESH ?= bookworm trixie
 WITHOUT_TORCH_TESTS := core store registry gate alerting ingestion telemetry simulation workspace
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration check lint types format up down secrets lock audit sbom clean
+.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration check lint types docs tutorial-pictures format up down secrets lock audit sbom clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z.%-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,14 @@ types: setup ## Types of the code
 	$(BIN)/mypy
 	MYPYPATH=plugins $(BIN)/mypy plugins/bwpredict_airflow dags scripts
 
+docs: setup ## The documentation site, build/site/index.html; a broken link is an error
+	rm -rf build/site
+	$(BIN)/python -m sphinx --fail-on-warning --quiet -b html docs build/site
+	@echo "Open build/site/index.html"
+
+tutorial-pictures: setup ## Run the tutorial's commands, and draw its pictures anew (docs/images/tutorial-*.svg)
+	$(BIN)/python scripts/tutorial.py
+
 format: setup ## Put the code into style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -73,7 +81,7 @@ secrets: .env ## Random secrets for docker-compose.yaml, in .env
 # packages of one of its builds: the build that a machine's index offers (CPU or CUDA) names its own.
 lock: setup ## Write requirements.txt anew from pyproject.toml, for every supported Python
 	bash scripts/uv.sh pip compile --quiet --universal --python-version 3.11.2 --strip-extras --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links --extra all --extra benchmarks --extra dev \
+		--no-emit-index-url --no-emit-find-links --extra all --extra benchmarks --extra dev --extra docs \
 		--output-file requirements.txt pyproject.toml
 	sed -i -E -e "s/ ; python_full_version < '3.14' and sys_platform == 'linux'$$//" -e 's/^(torch==[0-9.]*)\+.*/\1/' \
 		-e '/^(nvidia|cuda)-|^triton==/d' requirements.txt

@@ -41,7 +41,7 @@ SHIPPED = "shipped with bwpredict"
 class Settings(BaseSettings):
     """Where things are, from the environment: `BWPREDICT_TELEMETRY`, `BWPREDICT_REGISTRY`, …"""
 
-    model_config = SettingsConfigDict(env_prefix="BWPREDICT_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="BWPREDICT_", frozen=True, use_attribute_docstrings=True)
 
     telemetry: str = "data/telemetry"
     """Store with the telemetry: a folder or `s3://bucket/prefix`."""
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
 class _Strict(BaseModel):
     """An unknown key is an error; values do not change once made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class TrainingConfig(_Strict):
@@ -97,18 +97,24 @@ class TrainingConfig(_Strict):
         512, ge=8, le=65536, description="windows for each step; a chunk of a stream comes with every sixteenth"
     )
     learning_rate: float = Field(3e-3, gt=0, le=1)
+    """highest learning rate of the schedule"""
     window_size: int = Field(schema.WINDOW_SIZE, ge=schema.MINIMUM_WINDOW_SIZE, le=schema.MAXIMUM_WINDOW_SIZE)
+    """samples that the model sees"""
     horizon_minutes: int = Field(schema.HORIZON_MINUTES, ge=1, le=60)
+    """how far ahead the model forecasts"""
     seed: int = Field(42, ge=0, lt=2**31)
+    """the same seed gives the same result, bit for bit on CPU"""
     windows_per_epoch: int = Field(80_000, ge=64, description="training windows drawn for each epoch")
     validation_windows: int = Field(4_000, ge=64, description="validation windows, evenly spread")
     patience_epochs: int = Field(4, ge=1, description="epochs without a better validation loss before training stops")
     gradient_clip_norm: float = Field(1.0, gt=0)
+    """largest norm of the gradient; a larger one is scaled down"""
     weight_decay: float = Field(1e-4, ge=0)
+    """decay of the weights in AdamW"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the dense layers' products in training; what is published computes in float32."""
+    """of the dense layers' products in training; what is published computes in float32"""
     architecture: Literal["compact", "guide"] = "compact"
-    """One of `models.network.ARCHITECTURES`."""
+    """`compact`: one LSTM layer; `guide`: the training guide's layers"""
     raw_error_share: float = Field(0.4, ge=0, le=1, description="of the loss in raw units; the rest is relative")
     target_smoothing: int = Field(
         2, ge=0, le=30, description="minutes around a target that training learns the mean of"
@@ -129,8 +135,11 @@ class SplitConfig(_Strict):
     """Shares of the time span, and days of the test part; what is left is the training part, which comes first."""
 
     validation: float = Field(0.1, gt=0, lt=0.5)
+    """Share on which training chooses the best epoch."""
     calibration: float = Field(0.1, ge=0, lt=0.5)
+    """Share on which the width of the intervals is set."""
     test: float = Field(0.15, gt=0, lt=0.5)
+    """Share on which the gate judges."""
     test_days: int = Field(7, ge=1)
     """Whole days that the test part holds at least, where they are at most two fifths of the span's days.
 
@@ -162,11 +171,15 @@ class GatePolicy(_Strict):
         return {_RENAMED_POLICY_FIELDS.get(name, name): value for name, value in values.items()}
 
     name: str = Field("guide", min_length=1)
+    """Name of the policy; decisions show it."""
     version: int = Field(1, ge=1)
+    """Version of the policy; raise it with every change."""
     minimum_average_correlation: float | None = Field(GUIDE_CORRELATION, ge=-1, le=1)
+    """Least correlation of forecast and actual value, averaged over the targets."""
     maximum_average_mape_percent: float | None = Field(GUIDE_MAPE_PERCENT, gt=0)
     """The average MAPE must be below this."""
     minimum_accuracy_percent: float | None = Field(GUIDE_ACCURACY_PERCENT, ge=-100, le=100)
+    """Least accuracy: 100 times the average correlation."""
     minimum_skill: float = Field(0.0, ge=-1, lt=1)
     """Each target's skill (1 - MAE / MAE of its best baseline) must be above this."""
     minimum_skill_by_target: dict[Target, Annotated[float, Field(ge=-1, lt=1)]] = {}
@@ -204,7 +217,9 @@ class GatePolicy(_Strict):
     keeps_before_notice: int = Field(3, ge=1)
     """Number of runs in a row that keep production before an alert is sent."""
     minimum_test_windows: int = Field(500, ge=1)
+    """Fewest windows of the test part."""
     maximum_latency_p99_ms: float = Field(10.0, gt=0)
+    """Longest time of 99 of 100 single forecasts."""
     maximum_parity_error: float = Field(1e-3, gt=0)
     """Largest difference between ONNX Runtime and torch, relative to max(|torch|, the target's MAPE floor)."""
     maximum_parity_error_quantized: float = Field(0.05, gt=0)

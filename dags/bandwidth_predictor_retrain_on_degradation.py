@@ -1,8 +1,9 @@
 """### Answer a degraded model with a retraining
 
 Runs when `bandwidth_predictor_monitor` sends the asset event `bandwidth_model_degraded`, and triggers
-`bandwidth_predictor_retrain` on the month of that day and the one before it. The gate decides as ever. The run is named
-after the day (`degraded__2026-11-04`), so a day is answered once, however often its event or this task comes.
+`bandwidth_predictor_retrain` on the month of that day and the one before it. The gate decides as for any run. The
+run is named after the day (`degraded__2026-11-04`), so a day is answered once, however often its event or this task
+comes.
 
 Paused until somebody unpauses it: then monitoring may start trainings by itself.
 """

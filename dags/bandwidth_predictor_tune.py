@@ -102,7 +102,7 @@ def pull(plan: dict[str, str]) -> dict[str, str]:
 def validate(snapshot: dict[str, str]) -> dict[str, str]:
     """Check the telemetry with the Great Expectations suites, as for a retraining.
 
-    **Red here: the telemetry is not fit to train on**, so nothing is to be learnt from it.
+    **Red here: the telemetry is not fit to train on**.
     """
     return run_step(steps.validate, snapshot)
 
@@ -111,7 +111,7 @@ def validate(snapshot: dict[str, str]) -> dict[str, str]:
 def open_study(profile: dict[str, str]) -> list[dict[str, str]]:
     """Begin the study in the work area: `study/`. Hands the same study on once for each trial.
 
-    Cleared and run again, it takes up the study that is there with the trials that it has.
+    Cleared and run again, it resumes the study with its trials.
     """
     params = get_current_context()["params"]
     study = run_step(lambda before: steps.open_study(before, params["study"] or "", params["pruner"]), profile)

@@ -46,15 +46,6 @@ WindowsPerEpoch = Annotated[int, typer.Option(help="Windows drawn for each epoch
 
 _NAMES = {"prune_share": "--prune"}
 """Options that are not called as their field."""
-_HELP = {
-    "architecture": "compact: one LSTM layer; guide: the training guide's layers.",
-    "batch_size": "Windows for each step.",
-    "learning_rate": "Highest learning rate.",
-    "window_size": "Samples the model sees.",
-    "horizon_minutes": "How far ahead it forecasts.",
-    "seed": "The same seed gives the same result, bit for bit.",
-}
-"""Descriptions of the options whose field has none."""
 
 
 def training_options(*, leave_out: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -81,7 +72,7 @@ def _training_option(name: str) -> inspect.Parameter:
     field = TrainingConfig.model_fields[name]
     kind = field.annotation if field.annotation in (bool, int, float) else str
     description = field.description or ""
-    text = _HELP.get(name) or description[:1].upper() + description[1:]
+    text = f"{description[:1].upper()}{description[1:]}."
     option = typer.Option(_NAMES.get(name, f"--{name.replace('_', '-')}"), help=text, rich_help_panel="Training")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[kind, option]

@@ -20,7 +20,7 @@ from bwpredict.serving.stream import Stream
 
 MINUTE = schema.CADENCE_SECONDS
 HISTORY_SECONDS = 86_400
-"""Read at the start, and after the source was away: by then the longest moving average has faded."""
+"""Read at the start, and after the source did not answer: by then the longest moving average has faded."""
 CHUNK_ROWS = 200_000
 """Of history, read at once."""
 SHORTEST_CHUNK_SECONDS, LONGEST_CHUNK_SECONDS = 600, 6 * 3600
@@ -151,7 +151,7 @@ class Exporter:
             self._tell(subject, f"{error.filename or subject}: cannot be written ({error.strerror or error}).", "")
 
     def _check_source(self) -> None:
-        """A source that is away is no mistake: it is asked again each minute."""
+        """A source that does not answer is not an error: it is asked again each minute."""
         try:
             self._source.check()
         except ConfigError:

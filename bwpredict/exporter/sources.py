@@ -15,16 +15,18 @@ import pyarrow.compute as pc
 import yaml
 
 from bwpredict import schema
+from bwpredict.datasets.frame import filled_features
 from bwpredict.errors import ConfigError, TelemetryError
 from bwpredict.inference.stream_model import positions_by_value
 from bwpredict.serving.adaptive_intervals import Link
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
 from bwpredict.telemetry import sources
+from bwpredict.telemetry.description import Description, read_description
 
 _CALENDAR = ("time_of_day", "day_of_week")
 _MEASURED = tuple(name for name in schema.FEATURES if name not in _CALENDAR)
-_READ = {name: schema.COLUMN[name].arrow_type for name in ("timestamp", *schema.LINK_KEY, *_MEASURED)}
+_READ = ("timestamp", *schema.LINK_KEY, *_MEASURED)
 _LOW, _HIGH = schema.physical_bounds(_MEASURED)
 
 
@@ -135,15 +137,26 @@ class FolderSource:
         return max(seconds) if seconds else self.span()[1] - 1
 
     def read_day(self, first: int, past: int) -> pa.Table:
-        """The rows of [first, past) unix seconds; files that hold none are not opened again until they change."""
+        """The rows of [first, past) unix seconds; files that hold none are not opened again until they change.
+
+        Imported telemetry is read as a training reads it: hour and weekday of the link's time zone, and a constant for
+        a feature that it lacks.
+        """
+        description = Description.read(read_description(self._store))
+        filled = filled_features(description)
+        names = (*_READ, *(_CALENDAR if description.imported else ()))
+        wanted = {name: schema.COLUMN[name].arrow_type for name in names if name not in filled}
         days = (datetime.fromtimestamp(seconds, UTC) for seconds in (first, past))
         keys = sources.keys_in_span(sources.list_keys(self._store, ""), *days)
-        tables = [_NO_ROWS]
+        tables = [pa.schema(list(wanted.items())).empty_table()]
         for key in (item.key for item in keys):
             begin, end = self._span(key)
             if begin < past and end >= first:
-                tables.extend(sources.read_tables(self._open(key), _READ, (first, past)))
-        return pa.concat_tables(tables)
+                tables.extend(sources.read_tables(self._open(key), wanted, (first, past)))
+        found = pa.concat_tables(tables)
+        for name, value in filled.items():
+            found = found.append_column(name, pa.repeat(value, len(found)))
+        return found
 
     def _span(self, key: str) -> tuple[int, int]:
         info = self._store.arrow_filesystem().get_file_info(key)
@@ -162,9 +175,6 @@ class FolderSource:
     def _open(self, key: str) -> sources.TelemetryFile:
         name = sources.display_uri(self._store, key)
         return sources.open_file(self._store.arrow_filesystem(), key, name, schema.OLD_NAMES)
-
-
-_NO_ROWS = pa.schema(list(_READ.items())).empty_table()
 
 
 def _mapped(path: Path) -> Source:
@@ -206,6 +216,8 @@ def _values(
         wrong = (column < low) | (column > high) | np.isinf(column)
         invalid += wrong
         values[:, schema.FEATURES.index(name)] = np.where(wrong, np.nan, column)
-    values[:, schema.FEATURES.index("time_of_day")] = schema.CALENDAR.hours(minute)
-    values[:, schema.FEATURES.index("day_of_week")] = schema.CALENDAR.days(minute)
+    computed = {"time_of_day": schema.CALENDAR.hours, "day_of_week": schema.CALENDAR.days}
+    for name in _CALENDAR:
+        known = name in table.column_names
+        values[:, schema.FEATURES.index(name)] = table[name].to_numpy()[rows] if known else computed[name](minute)
     return values, invalid

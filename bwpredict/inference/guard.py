@@ -1,6 +1,6 @@
 """Whether an ONNX file may be given to ONNX Runtime: looked at as data, before anything in it is run.
 
-A model can name files outside its folder as weights, loop for ever, or ask for more memory than there is with a
+A model can name files outside its folder as weights, loop forever, or ask for more memory than there is with a
 few bytes. No model of this product needs any of this, wherever it was trained, so whatever could is refused.
 """
 

@@ -26,6 +26,6 @@ def assign_arm(node_id: int, peer_id: int, share: float) -> Arm:
 
 
 def link_position(node_id: int, peer_id: int) -> float:
-    """The link's place in [0, 1): uniform over links, the same for ever."""
+    """The link's place in [0, 1): uniform over links, and never changes."""
     digest = hashlib.sha256(f"{node_id}:{peer_id}".encode("ascii")).digest()
     return (int.from_bytes(digest[:8], "big") >> (64 - _BITS)) / 2.0**_BITS

@@ -2,7 +2,7 @@
 
 Windows for the one model, and for the model for streams sequences: minutes of a link, its state carried along.
 
-They are published with each version as `conformance.json`; docs/consumers.md tells how to use them.
+They are published with each version as `conformance.json`; docs/other-languages.md shows how to use them.
 """
 
 from __future__ import annotations

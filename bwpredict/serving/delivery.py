@@ -1,12 +1,10 @@
-"""Bring the model in production to where a consumer reads it: verified, switched at once, never taken away.
+"""Bring the model in production to where a consumer reads it: verified, switched at once, never taken away::
 
-```
-DEST/bandwidth_lstm_production.onnx -> current/…      what a service opens; beside it the model for streams
-     model_metadata_production.json -> current/…
-     current -> versions/v20261101_000000             one rename switches model and metadata together
-     versions/v20261101_000000/…                      the files as published, and the two names above
-     built_for.json                                   the metadata whose contract the consumer was built for
-```
+    DEST/bandwidth_lstm_production.onnx -> current/…      what a service opens; beside it the model for streams
+         model_metadata_production.json -> current/…
+         current -> versions/v20261101_000000             one rename switches model and metadata together
+         versions/v20261101_000000/…                      the files as published, and the two names above
+         built_for.json                                   the metadata whose contract the consumer was built for
 
 A reader that resolves `current` once and opens both files below it gets a pair that belongs together, whatever
 happens meanwhile.

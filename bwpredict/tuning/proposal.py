@@ -58,7 +58,7 @@ def _render(file: TrainingFile, best: Trial, default: Trial) -> str:
     lines = [
         f"# Training configuration: the best of the study {file.name}.",
         f"# Found: {gain(best, default)}.",
-        "# The least of many losses on the same validation windows flatters itself; the gate judges on the test part.",
+        "# The lowest of many losses on the same windows is too optimistic; the gate judges on the test part.",
         "# It was found for the epochs and windows below; train with as many.",
         "# A proposal until `bwpredict tune approve` has added its approval at the end.",
         _line("format", document["format"]),

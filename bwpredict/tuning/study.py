@@ -101,7 +101,7 @@ class Trial:
 
 
 def open_study(folder: Path, spec: StudySpec) -> Study:
-    """Make the study in `folder`, or take up the one that lies there.
+    """Make the study in `folder`, or resume the one that lies there.
 
     Raises:
         StudyError: the study there is about something else; names what differs.

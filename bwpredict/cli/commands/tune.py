@@ -41,7 +41,7 @@ def tune(
         Path | None, typer.Option("--telemetry", "--data-path", help="CSV or Parquet file, or a folder of them.")
     ] = None,
     study: Annotated[
-        Path | None, typer.Option(help="Folder of the study, which bears its name; one that is there is taken up.")
+        Path | None, typer.Option(help="Folder of the study, which bears its name; an existing study is resumed.")
     ] = None,
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Finished trials to reach, in all.")] = 20,
     epochs: Annotated[int, typer.Option(help="Maximum epochs of each trial.")] = options.DEFAULTS.epochs,
