@@ -89,7 +89,7 @@ def read_recording(
     origin = str(paths[0])
     files = [
         sources.open_file(
-            pyarrow.fs.LocalFileSystem(), str(each.absolute()), str(each), mapping.aliases(), mapping.separator
+            pyarrow.fs.LocalFileSystem(), str(each.absolute()), str(each), mapping.aliases(), mapping.csv_format
         )
         for path in paths
         for each in _files(path)
