@@ -68,6 +68,18 @@ class TimeZones(_Strict):
         return names
 
 
+class Provenance(_Strict):
+    """Where public data comes from, and what may be done with it."""
+
+    title: str = Field(min_length=1)
+    url: str = Field(min_length=1)
+    license: str = Field(min_length=1)
+    commit: str = ""
+    """Of the repository at `url`."""
+    files: dict[str, str] = {}
+    """Name → SHA-256 of the files that the mapping was tried with."""
+
+
 class FileMapping(_Strict):
     """The YAML file: which columns, units, constants and time zone a user's files have."""
 
@@ -87,6 +99,8 @@ class FileMapping(_Strict):
     """The decimal sign of a CSV's numbers."""
     encoding: str = "utf-8"
     """Of a CSV's text, by a name that Python knows."""
+    missing: tuple[str, ...] = ()
+    """Texts of a CSV that stand for a missing value, such as `-`; an empty cell, null and NA do anyway."""
     columns: dict[str, Source] = {}
     """Column of the schema, or `link` → column of the files."""
     constants: dict[str, str | float] = {}
@@ -95,6 +109,8 @@ class FileMapping(_Strict):
     """Between two samples of a link; None: the median step."""
     sessions: bool = False
     """Links are measured in sessions, not around the clock: gaps are no fault."""
+    source: Provenance | None = None
+    """Of a recipe: the public data that it is for."""
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -162,7 +178,7 @@ class FileMapping(_Strict):
     @property
     def csv_format(self) -> CsvFormat:
         """How the CSV files are written."""
-        return CsvFormat(self.separator, self.decimal, self.encoding)
+        return CsvFormat(self.separator, self.decimal, self.encoding, self.missing)
 
     def factor(self, name: str) -> float:
         """What values of the column are multiplied by, after its function. Raises ValueError: its unit is unknown."""

@@ -52,6 +52,8 @@ class CsvFormat:
     separator: str = ","
     decimal: str = "."
     encoding: str = "utf-8"
+    missing: tuple[str, ...] = ()
+    """Texts that stand for a missing value, beside `NULL_VALUES`."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def _scan_csv(
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=types,
                 include_columns=[file.found[name] for name in wanted],
-                null_values=NULL_VALUES,
+                null_values=[*NULL_VALUES, *file.csv.missing],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,
                 decimal_point=file.csv.decimal,
