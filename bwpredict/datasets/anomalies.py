@@ -77,19 +77,23 @@ class UnitChange:
 def stretch_levels(start: int, node: Integers, peer: Integers, values: npt.NDArray[np.floating[Any]]) -> Levels:
     """The levels of one stretch from its rows, in any order; `values` [rows, targets], NaN where missing."""
     keys, code = _numbered(node, peer)
+    by_link = np.argsort(code, kind="stable")
+    code = code[by_link]
     samples = np.zeros((len(keys), _TARGETS), dtype=np.int64)
     minimum, maximum = np.full(samples.shape, np.inf), np.full(samples.shape, -np.inf)
     quartiles = np.full((1, *samples.shape, len(_QUARTILES)), np.nan)
     for place in range(_TARGETS):
-        column = values[:, place].astype(np.float64)
+        column = values[:, place][by_link].astype(np.float64)
         known = np.isfinite(column)
-        order = np.lexsort((column[known], code[known]))
-        column = column[known][order]
+        column = column[known]
         counts = np.bincount(code[known], minlength=len(keys))
-        there, first = counts > 0, np.cumsum(counts) - counts
+        there, past = counts > 0, np.cumsum(counts)
+        first = past - counts
+        for begin, end in zip(first.tolist(), past.tolist(), strict=True):
+            column[begin:end].sort()
         samples[:, place] = counts
         minimum[there, place] = column[first[there]]
-        maximum[there, place] = column[(first + counts - 1)[there]]
+        maximum[there, place] = column[(past - 1)[there]]
         enough = counts >= MIN_SAMPLES
         for number, share in enumerate(_QUARTILES):
             at = first + np.round((counts - 1) * share).astype(np.int64)
@@ -159,7 +163,7 @@ def levels_of_rows(
     stretch = timestamps_s // length_s
     order = np.argsort(stretch, kind="stable")
     numbers, first = np.unique(stretch[order], return_index=True)
-    parts = np.split(order, first[1:]) if len(numbers) else []
+    parts: Sequence[Any] = np.split(order, first[1:]) if len(numbers) > 1 else [slice(None)] * len(numbers)
     return [
         stretch_levels(int(number) * length_s, node[rows], peer[rows], values[rows])
         for number, rows in zip(numbers, parts, strict=True)
@@ -203,8 +207,8 @@ def unit_change_sentence(
 
 def _numbered(node: Integers, peer: Integers) -> tuple[Integers, Integers]:
     """The distinct pairs [links, 2], ascending, and the number of each row's pair [rows]."""
-    (nodes, a), (peers, b) = (np.unique(each, return_inverse=True) for each in (node, peer))
-    pairs, code = np.unique(a * max(1, len(peers)) + b, return_inverse=True)
+    (a, nodes), (b, peers) = (pd.factorize(each, sort=True) for each in (node, peer))
+    code, pairs = pd.factorize(a * max(1, len(peers)) + b, sort=True)
     return np.stack([nodes[pairs // max(1, len(peers))], peers[pairs % max(1, len(peers))]], axis=1), code
 
 

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 from bwpredict import schema
 from bwpredict.config import load_yaml
 from bwpredict.errors import ConfigError
+from bwpredict.telemetry.sources import CsvFormat
 
 LINK = "link"
 """A column that names the pair of nodes as a whole."""
@@ -67,6 +68,18 @@ class TimeZones(_Strict):
         return names
 
 
+class Provenance(_Strict):
+    """Where public data comes from, and what may be done with it."""
+
+    title: str = Field(min_length=1)
+    url: str = Field(min_length=1)
+    license: str = Field(min_length=1)
+    commit: str = ""
+    """Of the repository at `url`."""
+    files: dict[str, str] = {}
+    """Name → SHA-256 of the files that the mapping was tried with."""
+
+
 class FileMapping(_Strict):
     """The YAML file: which columns, units, constants and time zone a user's files have."""
 
@@ -82,6 +95,12 @@ class FileMapping(_Strict):
     """Of `time_of_day` and `day_of_week`: one for all links, or one for each."""
     separator: str = Field(",", min_length=1, max_length=1)
     """Between the columns of a CSV."""
+    decimal: Literal[".", ","] = "."
+    """The decimal sign of a CSV's numbers."""
+    encoding: str = "utf-8"
+    """Of a CSV's text, by a name that Python knows."""
+    missing: tuple[str, ...] = ()
+    """Texts of a CSV that stand for a missing value, such as `-`; an empty cell, null and NA do anyway."""
     columns: dict[str, Source] = {}
     """Column of the schema, or `link` → column of the files."""
     constants: dict[str, str | float] = {}
@@ -90,6 +109,8 @@ class FileMapping(_Strict):
     """Between two samples of a link; None: the median step."""
     sessions: bool = False
     """Links are measured in sessions, not around the clock: gaps are no fault."""
+    source: Provenance | None = None
+    """Of a recipe: the public data that it is for."""
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -104,6 +125,21 @@ class FileMapping(_Strict):
         if isinstance(zone, str):
             check_zone(zone)
         return zone
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_encoding(cls, encoding: str) -> str:
+        try:
+            "".encode(encoding)
+        except LookupError as error:
+            raise ValueError(f"{encoding!r} is no encoding; expected such as latin-1, cp1252 or utf-16") from error
+        return encoding
+
+    @model_validator(mode="after")
+    def _signs_differ(self) -> Self:
+        if self.decimal == self.separator:
+            raise ValueError(f"decimal and separator are both {self.decimal!r}; give the separator between the columns")
+        return self
 
     @model_validator(mode="after")
     def _names_known_columns(self) -> Self:
@@ -138,6 +174,11 @@ class FileMapping(_Strict):
             if source.function != "none" and (name == LINK or schema.COLUMN[name].kind not in ("integer", "number")):
                 raise ValueError(f"{name} is no number and takes no function")
         return self
+
+    @property
+    def csv_format(self) -> CsvFormat:
+        """How the CSV files are written."""
+        return CsvFormat(self.separator, self.decimal, self.encoding, self.missing)
 
     def factor(self, name: str) -> float:
         """What values of the column are multiplied by, after its function. Raises ValueError: its unit is unknown."""

@@ -37,6 +37,7 @@ from bwpredict.datasets.resampling import (
     apply_functions,
     estimate_cadence,
     minute_samples,
+    refuse_conflicts,
     sort_samples,
 )
 from bwpredict.errors import TelemetryError
@@ -89,7 +90,7 @@ def read_recording(
     origin = str(paths[0])
     files = [
         sources.open_file(
-            pyarrow.fs.LocalFileSystem(), str(each.absolute()), str(each), mapping.aliases(), mapping.separator
+            pyarrow.fs.LocalFileSystem(), str(each.absolute()), str(each), mapping.aliases(), mapping.csv_format
         )
         for path in paths
         for each in _files(path)
@@ -99,8 +100,12 @@ def read_recording(
     samples, known = _gather(files, found, mapping, numbers or {}, dtype)
     samples = sort_samples(_without_empty_columns(samples, origin), origin)
     cadence_s = float(mapping.cadence_seconds or estimate_cadence(samples))
+    become_minutes = cadence_s < schema.CADENCE_SECONDS and aggregate
+    if not become_minutes or any(source.function != "none" for source in mapping.columns.values()):
+        # Samples of less than a minute may share a time that is written in whole seconds.
+        refuse_conflicts(samples, origin)
     samples = apply_functions(samples, mapping, cadence_s)
-    if cadence_s < schema.CADENCE_SECONDS and aggregate:
+    if become_minutes:
         logger.info("%s: samples are %.1f s apart; they become means of the minute", origin, cadence_s)
         samples, cadence_s = minute_samples(samples), float(schema.CADENCE_SECONDS)
     zones = samples.attributes.get(mapping.zone_column)

@@ -40,33 +40,42 @@ class Samples:
 
 
 def sort_samples(samples: Samples, origin: str) -> Samples:
-    """Sorted by (link, time), without exact duplicates.
-
-    Raises:
-        TelemetryError: names `origin` and the link and timestamp that have two different rows.
-    """
-    order = np.lexsort((samples.time, samples.link))
-    samples = _take(samples, order)
-    same = (np.diff(samples.time) == 0) & (np.diff(samples.link) == 0)
-    if not same.any():
+    """Sorted by (link, time), without rows that repeat the one before."""
+    samples = _take(samples, np.lexsort((samples.time, samples.link)))
+    same, differ = _at_one_time(samples)
+    repeats = same & ~differ
+    if not repeats.any():
         return samples
-    at = np.flatnonzero(same)
-    here, next_one = samples.values[at], samples.values[at + 1]
-    differ = ~((here == next_one) | (np.isnan(here) & np.isnan(next_one))).all(axis=1)
-    if differ.any():
-        row = at[np.argmax(differ)]
+    logger.info("%s: removed %d rows that repeat another", origin, int(repeats.sum()))
+    return _take(samples, np.flatnonzero(~np.concatenate(([False], repeats))))
+
+
+def refuse_conflicts(samples: Samples, origin: str) -> None:
+    """Raise a TelemetryError that names `origin` and the link and timestamp of two different rows."""
+    same, differ = _at_one_time(samples)
+    if (same & differ).any():
+        row = int(np.argmax(same & differ))
         link = samples.links.iloc[samples.link[row]]
         name = link.get("name", f"({link['node_id']}, {link['peer_id']})")
         raise TelemetryError(
             f"{origin}: link {name} has two different rows at timestamp {samples.time[row]:.12g}; keep one of them."
         )
-    logger.info("%s: removed %d rows that repeat another", origin, len(at))
-    return _take(samples, np.flatnonzero(~np.concatenate(([False], same))))
+
+
+def _at_one_time(samples: Samples) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """[rows - 1] whether the next row has the same link and time, and whether it has other values."""
+    same = (np.diff(samples.time) == 0) & (np.diff(samples.link) == 0)
+    here, following = samples.values[:-1], samples.values[1:]
+    differ = np.zeros(len(same), dtype=bool)
+    at = np.flatnonzero(same)
+    differ[at] = ~((here[at] == following[at]) | (np.isnan(here[at]) & np.isnan(following[at]))).all(axis=1)
+    return same, differ
 
 
 def estimate_cadence(samples: Samples) -> float:
     """Seconds between samples: the median step over all links; a minute if that is near, or if no link has two."""
     steps = np.diff(samples.time)[np.diff(samples.link) == 0]
+    steps = steps[steps > 0]
     if len(steps) == 0:
         return float(schema.CADENCE_SECONDS)
     median = float(np.median(steps))

@@ -70,6 +70,7 @@ def import_files(
     days = recording.samples.time // DAY_SECONDS
     found = [int(day) for day in np.unique(days)]
     document = _document(paths, recording, mapping, description, (found[0], found[-1]), now)
+    _tell_other_files(document["imports"][0]["files"], mapping)
     _write_description(store, document, before)
     order = np.argsort(days, kind="stable")
     edges = np.append(np.searchsorted(days[order], found), len(days))
@@ -168,6 +169,17 @@ def _document(
         "names": dict(recording.numbers),
         "imports": [done],
     }
+
+
+def _tell_other_files(files: Sequence[Document], mapping: FileMapping) -> None:
+    """Log which files are not those that a recipe was tried with."""
+    known = mapping.source.files if mapping.source else {}
+    for each in files:
+        if each["sha256"] != known.get(each["name"], each["sha256"]):
+            logger.warning(
+                "%s: has another SHA-256 (%.12s…) than the file that the mapping was tried with (%.12s…).",
+                each["name"], each["sha256"], known[each["name"]],
+            )  # fmt: skip
 
 
 def _write_description(store: Store, document: Document, before: Document | None) -> None:

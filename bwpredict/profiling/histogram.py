@@ -33,10 +33,29 @@ _EDGES = np.concatenate(
 )
 
 
+_LOW_BITS = 46
+"""The bits of a positive float64 above these number cells 1.6 % wide, in ascending order."""
+_CELLS = 1 << (63 - _LOW_BITS)
+_BIN_OF_CELL = np.searchsorted(_EDGES[:-1], (np.arange(_CELLS) << _LOW_BITS).view(np.float64), side="right") - 1
+_DIVIDED = np.diff(_BIN_OF_CELL, append=-1) != 0
+"""Cells that an edge divides: their values are compared with it."""
+
+
 def count_bins(values: npt.NDArray[np.float64]) -> dict[int, int]:
     """{bin: number of the finite values in it}."""
-    counts = np.histogram(values, _EDGES)[0]
+    counts = _counts_by_cell(values) if len(values) > _CELLS else np.histogram(values, _EDGES)[0]
     return {int(index) + NEGATIVE: int(counts[index]) for index in np.flatnonzero(counts)}
+
+
+def _counts_by_cell(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """As `np.histogram`, which sorts all values, counts them."""
+    positive = values[values > 0]
+    cells = positive.view(np.int64) >> _LOW_BITS
+    of_cell = np.where(_DIVIDED, 0, np.bincount(cells, minlength=_CELLS))
+    counts = np.bincount(_BIN_OF_CELL, of_cell, len(_EDGES) - 1).astype(np.int64)
+    counts[:2] += [np.count_nonzero(values < 0), np.count_nonzero(values == 0)]
+    counts += np.histogram(positive[_DIVIDED[cells]], _EDGES)[0]
+    return counts
 
 
 def quantile(counts: dict[int, int], share: float) -> float:

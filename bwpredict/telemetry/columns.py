@@ -57,11 +57,12 @@ def require_columns(found: Mapping[str, str], wanted: Iterable[str], origin: str
 
 
 def cast_column(
-    values: pa.ChunkedArray, to: pa.DataType, column: str, origin: str, first_line: int | None
+    values: pa.ChunkedArray, to: pa.DataType, column: str, origin: str, first_line: int | None, decimal: str = "."
 ) -> pa.ChunkedArray:
     """The values as type `to`, or an error about the first value that is none.
 
-    `first_line` is the line in the file of the first value, None where lines mean nothing (Parquet).
+    `first_line` is the line in the file of the first value, None where lines mean nothing (Parquet); `decimal` is the
+    decimal sign of numbers that are text.
 
     Raises:
         TelemetryError: names the file, the column, the value and, in text files, its line.
@@ -69,20 +70,20 @@ def cast_column(
     if values.type == to:
         return values
     try:
-        return _cast(values, to)
+        return _cast(values, to, decimal)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         if pa.types.is_nested(values.type) or isinstance(error, pa.ArrowNotImplementedError):
             raise TelemetryError(
                 f"{origin}: column {column!r} is of type {values.type}; expected {_words(to)}."
             ) from error
-        at = _first_refused(values, to)
+        at = _first_refused(values, to, decimal)
         line = "" if first_line is None else f" in line {first_line + at}"
         raise TelemetryError(
             f"{origin}: column {column!r} holds {values[at].as_py()!r}{line}; expected {_words(to)}."
         ) from error
 
 
-def _cast(values: pa.ChunkedArray, to: pa.DataType) -> pa.ChunkedArray:
+def _cast(values: pa.ChunkedArray, to: pa.DataType, decimal: str) -> pa.ChunkedArray:
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if pa.types.is_dictionary(to):
@@ -93,6 +94,9 @@ def _cast(values: pa.ChunkedArray, to: pa.DataType) -> pa.ChunkedArray:
     if not _is_text(values.type) or _is_text(to):
         return values.cast(to)
     values = pc.utf8_trim_whitespace(values)
+    if decimal != ".":
+        # A point is no part of a number then: it must not become one.
+        values = pc.replace_substring(pc.replace_substring(values, ".", "?"), decimal, ".")
     if pa.types.is_integer(to):
         try:
             return values.cast(to)
@@ -102,13 +106,13 @@ def _cast(values: pa.ChunkedArray, to: pa.DataType) -> pa.ChunkedArray:
     return values.cast(to)
 
 
-def _first_refused(values: pa.ChunkedArray, to: pa.DataType) -> int:
+def _first_refused(values: pa.ChunkedArray, to: pa.DataType, decimal: str) -> int:
     """Position of the first value that does not cast, by halving."""
     good, bad = 0, len(values)
     while bad - good > 1:
         middle = (good + bad) // 2
         try:
-            _cast(values.slice(good, middle - good), to)
+            _cast(values.slice(good, middle - good), to, decimal)
             good = middle
         except pa.ArrowInvalid:
             bad = middle

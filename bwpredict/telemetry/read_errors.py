@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from bwpredict.errors import SnapshotError, TelemetryError
 
-_NOT_UTF_8 = "it is not UTF-8 text; save it as UTF-8"
+_NOT_UTF_8 = "it is not UTF-8 text; save it as UTF-8, or say its `encoding` to `bwpredict import`"
 _PLAINLY = {
     "Empty CSV": "it is empty; expected a line with the names of the columns, then a line for each row",
     "invalid UTF8": _NOT_UTF_8,

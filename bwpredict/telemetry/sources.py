@@ -46,6 +46,17 @@ class TelemetryKey:
 
 
 @dataclass(frozen=True)
+class CsvFormat:
+    """How a CSV is written."""
+
+    separator: str = ","
+    decimal: str = "."
+    encoding: str = "utf-8"
+    missing: tuple[str, ...] = ()
+    """Texts that stand for a missing value, beside `NULL_VALUES`."""
+
+
+@dataclass(frozen=True)
 class TelemetryFile:
     """An opened telemetry file: `found` maps schema names to the names in the file."""
 
@@ -57,8 +68,7 @@ class TelemetryFile:
     found: dict[str, str]
     types: dict[str, pa.DataType]
     """Types as stored, by the names in the file (CSV: all text)."""
-    separator: str = ","
-    """Of a CSV's columns."""
+    csv: CsvFormat = CsvFormat()
 
 
 def list_keys(store: Store, prefix: str) -> list[TelemetryKey]:
@@ -99,7 +109,7 @@ def is_telemetry_name(name: str) -> bool:
 
 
 def open_file(
-    filesystem: pyarrow.fs.FileSystem, key: str, name: str, aliases: Mapping[str, str], separator: str = ","
+    filesystem: pyarrow.fs.FileSystem, key: str, name: str, aliases: Mapping[str, str], csv: CsvFormat = CsvFormat()
 ) -> TelemetryFile:
     """Look at the file's columns; `aliases` maps other names to those of the schema.
 
@@ -108,10 +118,10 @@ def open_file(
     """
     form = _form(key) or "Parquet"
     with translate_read_errors(name, form):
-        stored = _header(key, filesystem, separator) if form == "CSV" else _parquet().inspect(key, filesystem)
+        stored = _header(key, filesystem, csv) if form == "CSV" else _parquet().inspect(key, filesystem)
         names = stored.names  # Arrow finds out here whether they are text.
     found = columns.resolve_columns(names, aliases, name)
-    return TelemetryFile(filesystem, key, name, form, found, dict(zip(names, stored.types, strict=True)), separator)
+    return TelemetryFile(filesystem, key, name, form, found, dict(zip(names, stored.types, strict=True)), csv)
 
 
 def read_tables(
@@ -147,14 +157,14 @@ def _read_parquet(
         rows = ((field >= span[0]) & (field < span[1])) | field.is_null()
     types = {name: columns.TEXT if pa.types.is_string(kind) else kind for name, kind in file.types.items()}
     for table in _scan_parquet(file, wanted, types, rows):
-        yield _cast(table, wanted, file.name, None)
+        yield _cast(table, wanted, file, None)
 
 
 def _read_csv(file: TelemetryFile, wanted: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
     done = 0
     try:
         for table in _scan_csv(file, wanted, {file.found[name]: kind for name, kind in wanted.items()}):
-            yield _cast(table, wanted, file.name, None)
+            yield _cast(table, wanted, file, None)
             done += table.num_rows
     except TelemetryError as error:
         if not isinstance(error.__cause__, pa.ArrowInvalid):
@@ -167,7 +177,7 @@ def _read_csv_text(file: TelemetryFile, wanted: Mapping[str, pa.DataType], done:
     line = 2
     for table in _scan_csv(file, wanted, dict.fromkeys(file.types, pa.string())):
         skip = min(max(0, done + 2 - line), table.num_rows)
-        yield _cast(table.slice(skip), wanted, file.name, line + skip)
+        yield _cast(table.slice(skip), wanted, file, line + skip)
         line += table.num_rows
 
 
@@ -177,18 +187,19 @@ def _scan_csv(
     """The wanted columns, read as `types` (by the names in the file)."""
     with (
         translate_read_errors(file.name, file.form),
-        file.filesystem.open_input_stream(file.key) as stream,
+        _text_stream(file.filesystem, file.key, file.csv.encoding) as stream,
         # Not as a dataset: its scanner takes half as long again.
         pyarrow.csv.open_csv(
             stream,
             read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=file.separator),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=file.csv.separator),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=types,
                 include_columns=[file.found[name] for name in wanted],
-                null_values=NULL_VALUES,
+                null_values=[*NULL_VALUES, *file.csv.missing],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,
+                decimal_point=file.csv.decimal,
             ),
         ) as batches,
     ):
@@ -242,9 +253,13 @@ def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held).unify_dictionaries()
 
 
-def _cast(table: pa.Table, wanted: Mapping[str, pa.DataType], name: str, line: int | None) -> pa.Table:
+def _cast(table: pa.Table, wanted: Mapping[str, pa.DataType], file: TelemetryFile, line: int | None) -> pa.Table:
+    decimal = file.csv.decimal
     return pa.table(
-        {column: columns.cast_column(table[column], kind, column, name, line) for column, kind in wanted.items()}
+        {
+            column: columns.cast_column(table[column], kind, column, file.name, line, decimal)
+            for column, kind in wanted.items()
+        }
     )
 
 
@@ -259,11 +274,17 @@ def _between(table: pa.Table, span: tuple[int, int], name: str) -> pa.Table:
     return table if inside.all() else table.filter(pa.array(inside))
 
 
-def _header(key: str, filesystem: pyarrow.fs.FileSystem, separator: str) -> pa.Schema:
+def _text_stream(filesystem: pyarrow.fs.FileSystem, key: str, encoding: str) -> pa.NativeFile:
+    """The file's text as UTF-8."""
+    stream = filesystem.open_input_stream(key)
+    return stream if encoding == "utf-8" else pa.transcoding_input_stream(stream, encoding, "utf-8")
+
+
+def _header(key: str, filesystem: pyarrow.fs.FileSystem, csv: CsvFormat) -> pa.Schema:
     """The names of a CSV's columns; nothing is known of their types yet."""
-    with filesystem.open_input_stream(key) as stream:
+    with _text_stream(filesystem, key, csv.encoding) as stream:
         first = _LINE_END.split(stream.read(HEADER_BYTES), maxsplit=1)[0]
-    options = pyarrow.csv.ParseOptions(delimiter=separator)
+    options = pyarrow.csv.ParseOptions(delimiter=csv.separator)
     return pyarrow.csv.read_csv(pa.BufferReader(first + b"\n"), parse_options=options).schema
 
 

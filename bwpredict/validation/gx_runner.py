@@ -128,14 +128,40 @@ def _expectation(check: Check) -> Any:
     )
 
 
+class _Rows(pd.DataFrame):
+    """A frame that a mask copies only where the mask parts its rows.
+
+    For every check, Great Expectations selects the rows with a value, and then those that offend, from all columns:
+    mostly all rows, and none.
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        """As of a DataFrame; where a mask selects all rows, or none, they are shared with this frame."""
+        if isinstance(key, pd.Series) and key.dtype == bool and key.index.equals(self.index):
+            selected = int(np.count_nonzero(key.to_numpy()))
+            if selected in (0, len(self)):
+                return self.iloc[:selected]
+        return super().__getitem__(key)
+
+    @property
+    def _constructor(self) -> Any:
+        return _Rows
+
+
 def _evaluate(definition: Any, batch: Batch) -> dict[str, ExpectationValidationResult]:
     # Asking Great Expectations for row indices would cost a Python loop over every offending row.
-    result_format = {"result_format": "SUMMARY", "partial_unexpected_count": 20}
+    result_format = {
+        "result_format": "SUMMARY",
+        "partial_unexpected_count": 20,
+        "return_unexpected_index_query": False,
+    }
+    rows = _Rows(batch.frame)
     run = definition.run(
-        batch_parameters={"dataframe": batch.frame},
-        result_format=result_format,
-        run_id=RunIdentifier(run_name=batch.name),
+        batch_parameters={"dataframe": rows}, result_format=result_format, run_id=RunIdentifier(run_name=batch.name)
     )
+    # Great Expectations keeps the frame in reference cycles, until Python collects them.
+    for name in batch.frame:
+        del rows[name]
     return {result.expectation_config.meta["check"]: result for result in run.results}
 
 
@@ -216,6 +242,8 @@ def _offends(check: Check, frame: pd.DataFrame, values: list[Any]) -> pd.Series[
 
 
 def _examples(check: Check, rows: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    if rows.empty:
+        return
     shown = check.shows or check.arguments.get("column", "")
     for row in rows.to_dict("records"):
         key = {name: _plain(row.get(name)) for name in schema.LINK_KEY}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 
 import numpy as np
 import pandas as pd
@@ -16,15 +17,17 @@ from bwpredict.telemetry.days import DAY_SECONDS
 class LinkLevels:
     """Keeps the levels of the batches that pass through `watch`, so that no file is read again for them."""
 
-    def __init__(self) -> None:
-        """Nothing has passed yet."""
+    def __init__(self, beside: Executor) -> None:
+        """Nothing has passed yet. Batches are measured in `beside`, while they are checked."""
+        self._beside = beside
         self._days: list[Levels] = []
 
     def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The same batches; each is measured on its way."""
         for batch in batches:
-            self._days += _measured(batch.frame)
+            measured = self._beside.submit(_measured, batch.frame)
             yield batch
+            self._days += measured.result()
 
     def levels(self) -> Levels:
         """The levels of all days that passed."""
@@ -38,7 +41,7 @@ def _measured(frame: pd.DataFrame) -> list[Levels]:
     for key in schema.LINK_KEY:
         known &= np.isfinite(columns[key])
     time, node, peer = (columns[name][known].astype(np.int64) for name in ("timestamp", *schema.LINK_KEY))
-    values = np.stack([columns[name][known] for name in schema.TARGETS], axis=1)
+    values = np.stack([columns[name][known] for name in schema.TARGETS]).T
     return levels_of_rows(time, node, peer, values, DAY_SECONDS)
 
 

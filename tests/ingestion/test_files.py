@@ -108,6 +108,30 @@ def test_names_units_and_constants_are_those_of_the_mapping(tmp_path):
     assert (row["node_id"], row["peer_id"], row["link_type"]) == (0, 1, "wan")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16"])
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz"])
+def test_other_encodings_and_decimal_commas_are_read(tmp_path, encoding, suffix):
+    text = "timestamp;Köln;Laufzeit;resent\r\n" + "".join(
+        f"{OCTOBER + 60 * step};Köln-Süd;{step},25;{step},0\r\n" for step in range(5)
+    )
+    file = tmp_path / f"telemetry.{suffix}"
+    file.write_bytes(gzip.compress(text.encode(encoding)) if suffix == "csv.gz" else text.encode(encoding))
+    columns = {"node_id": "Köln", "rtt_ms": "Laufzeit", "retransmits": "resent"}
+    mapping = FileMapping(separator=";", decimal=",", encoding=encoding, columns=columns)
+    import_files([file], mapping, LocalStore(tmp_path / "store"), now=NOW)
+    rows = rows_of(tmp_path / "store")
+    assert rows["rtt_ms"].tolist() == [0.25, 1.25, 2.25, 3.25, 4.25]
+    assert rows["retransmits"].tolist() == [0, 1, 2, 3, 4]
+    assert read_document(tmp_path / "store/telemetry.json", "telemetry_description")["names"] == {"Köln-Süd": 0}
+
+
+@pytest.mark.parametrize("value", ["1.234", "1.234,5", "x"])
+def test_a_point_in_a_number_with_a_decimal_comma_is_refused_as_it_is_written(tmp_path, value):
+    text = f"timestamp;rtt_ms\n{OCTOBER};1,5\n{OCTOBER + 60};{value}\n"
+    with pytest.raises(TelemetryError, match=f"column 'rtt_ms' holds '{value}' in line 3; expected a number"):
+        imported(tmp_path, text, separator=";", decimal=",")
+
+
 def test_counters_become_rates_and_a_counter_that_falls_or_pauses_is_missing(tmp_path):
     octets = [10**15 + 7_500_000 * step for step in range(6)]
     octets[4] = 5  # a device was restarted
@@ -234,6 +258,7 @@ def test_a_mapping_that_cannot_be_meant_is_refused(tmp_path, mapping, complaint)
         ("timestamp,loss,rtt_ms\n1,35,2\n", {"columns": {"packet_loss": "loss"}}, "expected a finite number, 0 to 1"),
         ("timestamp,link_type,rtt_ms\n1,fibre,2\n", {}, "'link_type' holds 'fibre'; expected one of dc"),
         ("timestamp,tz,rtt_ms\n1,Mars,2\n", {"time_zone": {"column": "tz"}}, "'Mars' is no time zone"),
+        ("timestamp,link,rtt_ms\n1,Ł,2\n", {"encoding": "ascii"}, "'ascii' codec can't decode"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_before_anything_is_written(tmp_path, text, mapping, complaint):

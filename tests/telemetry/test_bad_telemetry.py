@@ -143,7 +143,9 @@ def test_what_is_wrong_with_a_file_is_said_in_a_users_words(tmp_path, name, cont
 def test_a_csv_that_is_not_utf_8_says_so(tmp_path, text, other):
     path = write(make_table(), tmp_path / "store/a.csv")
     path.write_bytes(path.read_bytes().replace(text.encode(), other.encode("latin-1")))
-    assert refused(tmp_path / "store", tmp_path / "work").endswith("it is not UTF-8 text; save it as UTF-8.")
+    assert refused(tmp_path / "store", tmp_path / "work").endswith(
+        "it is not UTF-8 text; save it as UTF-8, or say its `encoding` to `bwpredict import`."
+    )
 
 
 def test_a_parquet_file_that_is_cut_off_or_damaged_is_named(tmp_path):

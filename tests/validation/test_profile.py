@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,6 +83,20 @@ def test_negative_zero_and_tiny_values_have_bins_of_their_own():
     assert bins == dict.fromkeys(
         [histogram.NEGATIVE, histogram.ZERO, histogram.MIN_BIN, 0, histogram.BINS_PER_DECADE, histogram.MAX_BIN], 1
     )
+
+
+def test_many_values_are_counted_as_few_are_edges_included():
+    edges = 10.0 ** (np.arange(histogram.MIN_BIN, histogram.MAX_BIN) / histogram.BINS_PER_DECADE)
+    random = np.random.default_rng(7)
+    values = np.concatenate(
+        [
+            *(edges, np.nextafter(edges, 0), np.nextafter(edges, np.inf), [0.0, -0.0, 5e-324, 1e308]),
+            -random.random(1000),
+            10 ** random.uniform(-12, 18, 200_000),
+        ]
+    )
+    parts = sum((Counter(histogram.count_bins(part)) for part in np.array_split(values, 50)), Counter())
+    assert histogram.count_bins(values) == parts
 
 
 counted = st.dictionaries(st.integers(-20, 20), st.integers(1, 1000), min_size=1, max_size=30)

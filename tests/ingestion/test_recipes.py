@@ -1,0 +1,104 @@
+"""Recipes for public data: each is valid, says where its data comes from, and imports files of its layout."""
+
+from __future__ import annotations
+
+import gzip
+import runpy
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from bwpredict.datasets.file_mapping import load_mapping
+from bwpredict.ingestion.files import import_files
+from bwpredict.store.local import LocalStore
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+DRIVE = (
+    "Timestamp,Longitude,Latitude,Speed,Operatorname,CellID,NetworkMode,RSRP,RSRQ,SNR,CQI,RSSI,DL_bitrate,UL_bitrate,"
+    "State,PINGAVG,PINGMIN,PINGMAX,PINGSTDEV,PINGLOSS,CELLHEX,NODEHEX,LACHEX,RAWCELLID,NRxRSRP,NRxRSRQ\n"
+)
+# Made up; columns and the writing of values are those of the sources. The first row's expected target stands beside it.
+SAMPLES = {
+    "ripe_atlas": ("timestamp,link,rtt_ms,packet_loss\n1476479820,probe1,178.9,0\n", ("rtt_ms", 178.9)),
+    "seattle": ("timestamp,node_id,peer_id,rtt_ms\n0.0,n0,n3,130.0\n15.7,n0,n3,340.0\n", ("rtt_ms", 235.0)),
+    "fjordlink": (
+        "timestamp,link,throughput_mbps,throughput_up_mbps,rtt_ms,packet_loss,jitter_ms\n1733990820,a,0.5,0.1,31,0,1\n",
+        ("throughput_mbps", 0.5),
+    ),
+    "5g_ireland": (
+        DRIVE
+        + "2019.11.25_15.34.34,-8.5,51.9,0,B,3,LTE,-79,-12,10.0,8,-61,1000,3,D,-,-,-,-,-,3,7,9,1,-,-\n"
+        + "2019.11.25_15.34.34,-8.5,51.9,0,B,3,LTE,-79,-12,10.0,8,-61,3000,3,D,66.0,-,-,-,-,3,7,9,1,-,-\n"
+        + "2019.11.25_15.34.35,-8.5,51.9,0,B,3,LTE,-79,-12,10.0,8,-61,5000,3,D,-,-,-,-,-,3,7,9,1,-,-\n",
+        ("throughput_mbps", 3.0),
+    ),
+    "wetlinks_ping": (
+        (
+            "site_name,timestamp_start,timestamp_end,target,ip_protocol,packet_loss,packets_send,ping_avg,ping_worst,"
+            "ping_best,ping_stddev\nsite,2023-09-01T00:00:00+00:00,2023-09-01T00:00:10+00:00,host,4,10.0,10,50.0,60,40,5\n"
+        ),
+        ("packet_loss", 0.1),
+    ),
+    "wetlinks_throughput": (
+        (
+            ",site_name,timestamp_start,timestamp_end,server,ip_protocol,transport_protocol,download,download_std,upload,"
+            "upload_std,measurement_steps\n0,site,2023-09-01T00:00:00Z,2023-09-01T00:00:15Z,host,4,tcp,2e8,1,1e7,1,15\n"
+        ),
+        ("throughput_mbps", 200.0),
+    ),
+    "abilene": ("timestamp,node_id,peer_id,sampled_bytes\n1078099200,0,1,375000\n", ("throughput_mbps", 1.0)),
+}
+
+
+def rows_of(store: Path) -> pd.DataFrame:
+    return pd.concat([pq.read_table(path, partitioning=None).to_pandas() for path in sorted(store.rglob("*.parquet"))])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_names_its_source_and_license(name):
+    source = load_mapping(RECIPES / f"{name}.yaml").source
+    assert source is not None
+    assert source.url.startswith("http")
+    assert all(len(digest) == 64 for digest in source.files.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_of_a_recipe_s_layout_are_imported(tmp_path, name):
+    if name == "ixp_profiles":
+        path, (target, expected) = tmp_path / "7_traffic_profile.parquet", ("throughput_mbps", 2000.0)
+        pd.DataFrame({"src_id": [7], "human_time": ["2024-05-01 00:05:00"], "data_in": [2 * 10**9]}).to_parquet(path)
+    else:
+        text, (target, expected) = SAMPLES[name]
+        path = tmp_path / "a.csv"
+        path.write_text(text, "utf-8")
+    import_files([path], load_mapping(RECIPES / f"{name}.yaml"), LocalStore(tmp_path / "store"), now=NOW)
+    assert rows_of(tmp_path / "store")[target].iloc[0] == pytest.approx(expected)
+
+
+def test_a_file_other_than_the_recipe_s_is_told(tmp_path, caplog):
+    path = tmp_path / "ripe_atlas_rtt.csv.gz"
+    path.write_bytes(gzip.compress(SAMPLES["ripe_atlas"][0].encode()))
+    import_files([path], load_mapping(RECIPES / "ripe_atlas.yaml"), LocalStore(tmp_path / "store"), now=NOW)
+    assert "ripe_atlas_rtt.csv.gz: has another SHA-256" in caplog.text
+
+
+def test_matrices_of_abilene_become_a_row_for_each_pair(tmp_path, monkeypatch):
+    values = np.zeros((2, 144, 5))
+    values[:, :, 0] = np.arange(144)  # Measured; four estimates follow each.
+    values[:, :, 1:] = -1
+    np.savetxt(tmp_path / "X03.gz", values.reshape(2, 720))
+    monkeypatch.setattr(sys, "argv", ["abilene.py", str(tmp_path / "X03.gz"), str(tmp_path / "abilene.csv.gz")])
+    runpy.run_path(str(RECIPES / "abilene.py"), run_name="__main__")
+    mapping = load_mapping(RECIPES / "abilene.yaml")
+    import_files([tmp_path / "abilene.csv.gz"], mapping, LocalStore(tmp_path / "store"), now=NOW)
+    rows = rows_of(tmp_path / "store").set_index(["node_id", "peer_id", "timestamp"])["throughput_mbps"]
+    assert len(rows) == 2 * 132
+    start = int(datetime(2004, 4, 2, tzinfo=UTC).timestamp())
+    assert rows[2, 5, start + 300] == pytest.approx(29 * 100 * 8 / 300 / 1e6)
