@@ -210,7 +210,7 @@ def decide(comparison: Reference) -> Reference:
 
 
 def _push_decision(decision: dict[str, Any], model: str) -> None:
-    """To the Pushgateway, where one is set. One that is away does not change what was decided."""
+    """To the Pushgateway, where one is set. One that does not answer changes no decision."""
     from bwpredict.monitoring.prometheus import push_decision
 
     if gateway := Settings().pushgateway:
