@@ -87,7 +87,7 @@ def build_tasks(model: NamedModel) -> None:
     def tell(day: str) -> str:
         """Alert the people on call of a sustained drop, once while it lasts, and tell them when it is over."""
         from bwpredict.alerting import model_alarms
-        from bwpredict.monitoring.daily import read_day
+        from bwpredict.monitoring.days import read_day
 
         context, settings = get_current_context(), model.settings(Settings())
         store = open_store(settings.registry)
@@ -100,7 +100,7 @@ def build_tasks(model: NamedModel) -> None:
     @task(execution_timeout=timedelta(minutes=5), outlets=[event], multiple_outputs=False)
     def degraded(day: str) -> None:
         """Send the asset event `bandwidth_model_degraded` on the day an alarm begins; skipped on every other day."""
-        from bwpredict.monitoring.daily import read_day
+        from bwpredict.monitoring.days import read_day
 
         context = get_current_context()
         with one_line_errors():

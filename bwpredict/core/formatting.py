@@ -39,6 +39,30 @@ def number(value: Any, digits: int = 4) -> str:
     return str(value)
 
 
+def readable_unit(column: str) -> tuple[float, str]:
+    """Factor and unit in which people read a column's figures: shares in percent, anything else as it is."""
+    unit = unit_of(column)
+    return (100.0, "%") if unit == "share" else (1.0, unit)
+
+
+def quantity(value: float | None, column: str, digits: int = 4) -> str:
+    """A value of a telemetry column with its unit, as people write it: "12.3 ms", "0.02 %", "21.1 GB"."""
+    if value is None:
+        return UNDEFINED
+    factor, unit = readable_unit(column)
+    if unit == "bytes":
+        power = next((power for power in (4, 3, 2, 1) if abs(value) >= 1000**power), 0)
+        factor, unit, digits = 1000.0**-power, ("bytes", "kB", "MB", "GB", "TB")[power], min(digits, 3)
+    return f"{number(float(value) * factor, digits)} {unit}".rstrip()
+
+
+def count_of(how_many: int, noun: str) -> str:
+    """A number and its noun: "1 version", "2 versions", "1,204 entries"."""
+    if how_many == 1:
+        return f"1 {noun}"
+    return f"{how_many:,} {noun[:-1]}ies" if noun.endswith("ry") else f"{how_many:,} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """A time span as people say it: "8.2 s", "3 min 20 s", "2 h 05 min"."""
     if seconds < 60:

@@ -35,20 +35,21 @@ def _row(name: str, figures: Document, widest: float) -> dict[str, Any]:
     tested = figures.get("diebold_mariano") or {}
     return {
         "name": name,
-        "percent": _signed(middle),
-        "interval": f"{_signed(low)} to {_signed(high)}" if known else UNDEFINED,
+        "percent": signed_percent(middle),
+        "interval": f"{signed_percent(low)} to {signed_percent(high)}" if known else UNDEFINED,
         "pooled": _with_interval(figures.get("pooled")),
         "autocorrelation": number(figures.get("autocorrelation"), 2),
         "p_value": _p_value(tested.get("p_value")),
         "smallest": UNDEFINED if middle is None else f"{number(figures['smallest_detectable_percent'], 2)} %",
-        "kind": _kind(low, high),
+        "kind": change_kind(low, high),
         "whisker": {key: _at(value, widest) for key, value in (("low", low), ("middle", middle), ("high", high))}
         if known
         else None,
     }
 
 
-def _kind(low: float | None, high: float | None) -> str:
+def change_kind(low: float | None, high: float | None) -> str:
+    """Whether an interval of the error's change is all `better`, all `worse`, `open`, or `unknown`."""
     if low is None or high is None:
         return "unknown"
     return "better" if high < 0 else "worse" if low > 0 else "open"
@@ -89,7 +90,7 @@ def link_sentence(difference: Document | None) -> str:
     if not links["judged"]:
         return "No link has enough test days to be judged on its own."
     tenths = "; ".join(
-        f"{display_name(target)} {_signed(ends['worst_percent'])} and {_signed(ends['best_percent'])}"
+        f"{display_name(target)} {signed_percent(ends['worst_percent'])} and {signed_percent(ends['best_percent'])}"
         for target, ends in links["tenths"].items()
     )
     worse = number(len(links["worse"])) if links["worse"] else "none"
@@ -141,15 +142,17 @@ def _link_cell(figures: Document | None) -> str:
     if not figures or figures["percent"] is None:
         return UNDEFINED
     bound = figures["worse_by_at_least"]
-    return _signed(figures["percent"]) + (f" (at least {_signed(bound)})" if bound is not None and bound > 0 else "")
+    return signed_percent(figures["percent"]) + (
+        f" (at least {signed_percent(bound)})" if bound is not None and bound > 0 else ""
+    )
 
 
 def _with_interval(figures: Document | None) -> str:
     if not figures or figures["percent"] is None:
         return UNDEFINED
     known = figures["low"] is not None and figures["high"] is not None
-    interval = f" ({_signed(figures['low'])} to {_signed(figures['high'])})" if known else ""
-    return _signed(figures["percent"]) + interval
+    interval = f" ({signed_percent(figures['low'])} to {signed_percent(figures['high'])})" if known else ""
+    return signed_percent(figures["percent"]) + interval
 
 
 def slice_rows(comparison: Document) -> list[dict[str, Any]]:
@@ -177,9 +180,9 @@ def _cell(figures: Document | None, *, against: bool) -> dict[str, str]:
     depth = sum(abs(worse) >= edge for edge in _SHADES)
     interval = ""
     if figures.get("low") is not None:
-        interval = f"{_signed(figures['low'])} to {_signed(figures['high'])}"
+        interval = f"{signed_percent(figures['low'])} to {signed_percent(figures['high'])}"
     shade = f"{'worse' if worse > 0 else 'better'}{depth}"
-    return {"text": _signed(value) if against else number(value, 2), "shade": shade, "note": interval}
+    return {"text": signed_percent(value) if against else number(value, 2), "shade": shade, "note": interval}
 
 
 def slice_sentence(comparison: Document) -> str:
@@ -226,7 +229,8 @@ def _spread(figures: Document | None) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _signed(percent: float | None) -> str:
+def signed_percent(percent: float | None) -> str:
+    """A change for people: "+1.2 %", "−3 %", "0 %"."""
     if percent is None:
         return UNDEFINED
     text = number(abs(percent), 2) if abs(percent) >= 0.005 else "0"

@@ -80,7 +80,7 @@ def test_the_chart_has_truth_forecast_interval_and_champion_and_is_broken_in_a_g
     assert series["times"] == sorted(series["times"])
     row = np.flatnonzero((forecasts.link == 2) & (forecasts.timestamps == DAY + 900))[0]
     for name, values in (("actual", forecasts.actual), ("champion", forecasts.models["champion"])):
-        assert series[name][1] == pytest.approx(float(values[row, 2]), rel=1e-6)
+        assert series[name][1] == pytest.approx(100 * float(values[row, 2]), rel=1e-6)
     assert len(view.values) == 84
     assert (view.figures["windows"], view.hours[0][0], view.hours[7][1]) == (f"{21 * 60:,}", "00:00", "n/a")
     assert [each.name for each in view.by_hour.series] == [links.MODEL, links.CHAMPION]

@@ -1,5 +1,7 @@
 """The pages over HTTP, from a real API server with real tokens, on a registry in S3."""
 
+import csv
+import io
 import json
 import os
 import re
@@ -10,9 +12,9 @@ from urllib.parse import quote
 import pytest
 from link_results import link_files
 from published_versions import published_month, published_months
-from sample_documents import sample_comparison, sample_decision, sample_run, sample_validation
+from sample_documents import sample_comparison, sample_day, sample_decision, sample_run, sample_validation
 
-from bwpredict.documents import write_document
+from bwpredict.documents import encode_document, write_document
 
 PAGES = "/bandwidth-models/of/default"
 pytestmark = pytest.mark.slow
@@ -172,7 +174,10 @@ def test_a_file_that_was_altered_in_the_store_is_not_shown(site, three_versions)
 def test_two_versions_are_set_side_by_side(site, three_versions):
     page = site.server.get(f"{PAGES}/diff?left={three_versions[0]}&right={three_versions[2]}", "admin")
     assert page.status == 200
-    assert "performance_metrics.overall.average_mape" in page.text.replace("<wbr>", "")  # where a long name may break
+    assert "were never judged on the same test days" in page.text
+    page = site.server.get(f"{PAGES}/diff?left={three_versions[1]}&right={three_versions[2]}", "admin")
+    assert "Both on the test days of 2026-09" in page.text
+    assert "−42 %" in page.text
 
 
 def test_older_versions_are_a_page_further(site, tmp_path):
@@ -199,6 +204,31 @@ def test_a_run_shows_its_verdict_and_only_pages_of_its_own(site, tmp_path):
         assert "a secret" not in answer.text
 
 
+def test_all_runs_are_in_a_table_with_their_parameters_and_can_be_exported(site):
+    a_run(site.work / "exported", training={"seed": 5})
+    page = site.server.get(f"{PAGES}/runs?find=exported&verdict=reject", "view")
+    assert (page.status, "seed 5" in page.text, page.text.count("2026-11-01 00:04")) == (200, True, 1)
+    exported = site.server.get(f"{PAGES}/runs.csv?find=exported", "view")
+    assert exported.headers["content-disposition"] == 'attachment; filename="runs_default.csv"'
+    (row,) = csv.DictReader(io.StringIO(exported.text))
+    assert (row["run_id"], row["training.seed"], row["verdict"]) == ("exported", "5", "reject")
+    assert "None of" in site.server.get(f"{PAGES}/runs?find=nothing+like+it", "view").text
+
+
+def test_the_overview_says_how_things_are_and_shows_the_monitored_days(site, tmp_path):
+    (made,) = published_months(site.store.uri, tmp_path, 1)
+    assert "No day has been scored yet" in site.server.get(f"{PAGES}/", "view").text
+    for day in ("2026-09-01", "2026-09-02"):
+        content = encode_document("monitoring_day", sample_day(day, made.version), name=day)
+        site.store.write(f"monitoring/days/{day}.json", content, if_etag=None)
+    page = site.server.get(f"{PAGES}/", "view").text
+    assert "✗ act" in page
+    assert "less accurate than when it was published since 2026-09-01: skill of RTT" in page
+    assert "later months are over" in page
+    assert "✗ skill of RTT since 2026-09-01" in page
+    assert "RTT, 2026-09-02: -0.1" in page
+
+
 def test_the_tab_of_a_dag_leads_to_its_model_and_says_so_where_there_is_none(site):
     ours = site.server.get("/bandwidth-models/dags/bandwidth_predictor_retrain", "view")
     assert (ours.status, ours.headers["location"]) == (303, f"{PAGES}/")
@@ -212,6 +242,11 @@ def test_a_retraining_is_triggered_with_its_month_and_the_persons_name(site):
     (run,) = site.server.api("GET", "/dags/bandwidth_predictor_retrain/dagRuns").json["dag_runs"]
     assert (run["conf"], run["triggering_user_name"]) == ({"month": "2026-07", "dry_run": True}, "admin")
     assert "to see" in run["note"]
+    area = site.work / run["dag_run_id"]
+    area.mkdir(parents=True)
+    (area / "run.json").write_text(sample_run(run_id=area.name).model_dump_json())
+    for page in ("/", "/runs", f"/runs/{quote(area.name, safe='')}"):
+        assert "… queued" in site.server.get(PAGES + page, "view").text, page
 
 
 def test_a_month_that_is_none_is_refused(site):
@@ -254,12 +289,12 @@ def test_a_version_that_was_published_without_its_links_says_so(site, three_vers
     assert (page.status, "published without its test days link by link" in page.text) == (404, True)
 
 
-def a_run(area: Path) -> None:
+def a_run(area: Path, **changes) -> None:
     """The work area of a run that was rejected."""
     docs = area / "validation" / "data_docs"
     docs.mkdir(parents=True)
     (docs / "index.html").write_text("the docs")
-    (area / "run.json").write_text(sample_run(run_id=area.name).model_dump_json())
+    (area / "run.json").write_text(sample_run(run_id=area.name, **changes).model_dump_json())
     (area / "best_model.pth").write_text("weights")
     write_document(area / "decision.json", "decision", sample_decision(sample_comparison(3.0)))
     write_document(area / "validation.json", "validation", sample_validation())

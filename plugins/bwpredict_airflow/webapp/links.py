@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bwpredict import schema
-from bwpredict.core.formatting import display_name, number, unit_of
+from bwpredict.core.formatting import display_name, number, readable_unit
 from bwpredict.errors import ObjectMissingError
 from bwpredict.evaluation.by_link import HOURS, read_accuracy, read_series
 from bwpredict.evaluation.forecasts import Forecasts
@@ -84,7 +84,9 @@ def link_list(accuracy: pd.DataFrame, target: str, *, sort: str, find: str, firs
     rows = rows[rows.link.str.contains(find.strip(), regex=False)]
     rows = rows.sort_values([SORTS[sort][0], "node_id", "peer_id"], na_position="last")
     shown = rows.iloc[first : first + LINKS_ON_A_PAGE]
-    return LinkList([{"link": row["link"], **_figures(row)} for row in shown.to_dict("records")], len(rows), first)
+    return LinkList(
+        [{"link": row["link"], **_figures(row, target)} for row in shown.to_dict("records")], len(rows), first
+    )
 
 
 def link_view(store: Store, version: str, link: str, target: str) -> LinkView:
@@ -96,9 +98,10 @@ def link_view(store: Store, version: str, link: str, target: str) -> LinkView:
     row = rows.iloc[0].to_dict()
     forecasts, bounds = read_series(_published(store, version, LINK_SERIES_NAME), name=f"{version}/{LINK_SERIES_NAME}")
     series = _series(forecasts, bounds, link, target)
-    errors = {MODEL: _column(row["mae_by_hour"]), CHAMPION: _column(row["champion_mae_by_hour"])}
+    factor = readable_unit(target)[0]
+    errors = {MODEL: _column(factor * row["mae_by_hour"]), CHAMPION: _column(factor * row["champion_mae_by_hour"])}
     return LinkView(
-        figures=_figures(row),
+        figures=_figures(row, target),
         series=series,
         values=_texts(series) if series else [],
         by_hour=_by_hour_chart(errors, target),
@@ -119,10 +122,12 @@ def _labels(accuracy: pd.DataFrame) -> pd.Series[str]:
     return accuracy.node_id.astype(str) + "-" + accuracy.peer_id.astype(str)
 
 
-def _figures(row: Mapping[Any, Any]) -> dict[str, str]:
-    values = {name: _finite(row[name]) for name in ("skill", "mae", "champion_mae", "baseline_mae", "confidence")}
+def _figures(row: Mapping[Any, Any], target: str) -> dict[str, str]:
+    factor = readable_unit(target)[0]
+    errors = {name: number(_finite(factor * row[name]), 3) for name in ("mae", "champion_mae", "baseline_mae")}
     coverage = _finite(row["coverage"])
-    return {name: number(value, 3) for name, value in values.items()} | {
+    return errors | {
+        **{name: number(_finite(row[name]), 3) for name in ("skill", "confidence")},
         "coverage": number(None) if coverage is None else f"{100 * coverage:.1f} %",
         "windows": number(int(row["windows"])),
     }
@@ -143,8 +148,11 @@ def _series(forecasts: Forecasts, bounds: Bounds | None, link: str, target: str)
     times = forecasts.timestamps[rows]
     steps = np.diff(times)
     gaps = np.flatnonzero(steps > _GAP_STEPS * np.median(steps)) + 1 if len(steps) else np.empty(0, np.int64)
-    broken = {name: _column(np.insert(values.astype(np.float64), gaps, np.nan)) for name, values in columns.items()}
-    return {"times": np.insert(times, gaps, times[gaps - 1] + 1).tolist(), "unit": unit_of(target), **broken}
+    factor, unit = readable_unit(target)
+    broken = {
+        name: _column(np.insert(factor * values.astype(np.float64), gaps, np.nan)) for name, values in columns.items()
+    }
+    return {"times": np.insert(times, gaps, times[gaps - 1] + 1).tolist(), "unit": unit, **broken}
 
 
 def _texts(series: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -161,8 +169,9 @@ def _texts(series: dict[str, Any]) -> list[tuple[str, ...]]:
 def _by_hour_chart(errors: dict[str, Column], target: str) -> Chart | None:
     defined = {name: values for name, values in errors.items() if any(value is not None for value in values)}
     hours = [f"{hour:02d}:00" for hour in range(HOURS)]
-    title = f"Mean absolute error by hour of the day (UTC), {unit_of(target)}"
-    return line_chart(title, hours, defined, unit=unit_of(target)) if defined else None
+    unit = readable_unit(target)[1]
+    title = f"Mean absolute error by hour of the day (UTC), {unit}"
+    return line_chart(title, hours, defined, unit=unit, limits={"": 0.0}) if defined else None
 
 
 def _column(values: Sequence[float] | npt.NDArray[np.float64]) -> Column:

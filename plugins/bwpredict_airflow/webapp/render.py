@@ -12,12 +12,14 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bwpredict.core.formatting import display_name, number, unit_of
+from bwpredict.core.formatting import UNDEFINED, count_of, display_name, number, quantity
 from bwpredict.gate import decision
 from bwpredict.registry_views.overview import Overview
+from bwpredict.reports.champion_section import change_kind, difference_rows, signed_percent
 from bwpredict.reports.svg_chart import Chart, line_chart
 from bwpredict.schema import TARGETS
 from bwpredict_airflow.extra_links import PREFIX, model_page, run_page
+from bwpredict_airflow.webapp.runs import CHANGE
 
 _HERE = Path(__file__).parent
 STATIC = {
@@ -44,7 +46,13 @@ _MARKS = {
     "keep": ("info", "= production stays"),
     "reject": ("bad", "✗ rejected"),
     "telemetry": ("bad", "✗ telemetry"),
-    "unfinished": ("info", "– unfinished"),
+    "unfinished": ("info", "– no decision"),
+    "running": ("info", "… running"),
+    "queued": ("info", "… queued"),
+    "failed": ("bad", "✗ error"),
+    "good": ("good", "✓ healthy"),
+    "warn": ("warn", "! look"),
+    "bad": ("bad", "✗ act"),
     "pass": ("good", "✓ pass"),
     "fail": ("bad", "✗ fail"),
     "cannot tell": ("warn", "? cannot tell"),
@@ -72,33 +80,39 @@ def static(name: str) -> Response:
     return Response(content, media_type=STATIC[name], headers={"X-Content-Type-Options": "nosniff"})
 
 
-def charts(seen: Overview) -> list[Chart]:
-    """Accuracy over the versions that are shown, oldest first."""
+def charts(seen: Overview, mape_limit: float | None) -> list[Chart]:
+    """Accuracy over the versions that are shown, oldest first; `mape_limit` is what the gate's policy demands."""
     rows = [row for row in reversed(seen.versions) if row.problem is None]
-    versions = [row.version for row in rows]
+    versions, months = [row.version for row in rows], [row.month for row in rows]
     skill = {display_name(target): [row.skill.get(target) for row in rows] for target in TARGETS}
+    mape = {"Average MAPE": [row.average_mape for row in rows]}
     made = (
-        line_chart("Skill over the best simple baseline (above 0 is better)", versions, skill),
-        line_chart("Average MAPE, %", versions, {"Average MAPE": [row.average_mape for row in rows]}, unit="%"),
+        line_chart("Skill over the best simple forecast", versions, skill, axis=months, limits={"no better": 0.0}),
+        line_chart("Average MAPE, %", versions, mape, unit="%", axis=months, limits={"limit of the gate": mape_limit}),
     )
     return [chart for chart in made if chart]
 
 
 def model_comparison(comparison: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row for each target: mean absolute error of challenger, champion and best baseline."""
+    """A row for each target: mean absolute error of challenger, champion and best baseline on the same test days."""
     if not comparison:
         return []
     models, skill = comparison["models"], comparison["skill"]
+    changes = {row["name"]: row for row in difference_rows(comparison.get("difference"))}
     rows = []
     for target in comparison["targets"]:
-        best = skill.get(target, {}).get("best_baseline")
-        mae = {name: models[name]["per_target"][target]["mae"] for name in models}
+        best, name = skill.get(target, {}).get("best_baseline"), display_name(target)
+        mae = {model: models[model]["per_target"][target]["mae"] for model in models}
+        change = changes.get(name, {"percent": UNDEFINED, "interval": UNDEFINED, "kind": "unknown"})
         rows.append(
             {
-                "target": f"{display_name(target)} [{unit_of(target)}]",
-                "challenger": number(mae["challenger"]),
-                "champion": number(mae.get("champion")),
-                "baseline": number(mae.get(best)) if best else number(None),
+                "target": name,
+                "challenger": quantity(mae["challenger"], target, 3),
+                "champion": quantity(mae.get("champion"), target, 3),
+                "change": change["percent"],
+                "interval": "" if change["interval"] == UNDEFINED else change["interval"],
+                "kind": change["kind"],
+                "baseline": quantity(mae.get(best), target, 3) if best else UNDEFINED,
                 "baseline_name": display_name(best or "no baseline"),
                 "skill": number(skill.get(target, {}).get("challenger", {}).get("best_baseline"), 3),
             }
@@ -133,6 +147,9 @@ def _environment() -> Environment:
         "number": number,
         "words": display_name,
         "moment": _moment,
+        "count_of": count_of,
+        "signed_percent": signed_percent,
+        "change_kind": lambda row: change_kind(row[f"{CHANGE}.low"], row[f"{CHANGE}.high"]),
         "describe": decision.check_rows,
         "outcome": decision.shown_outcome,
         "breakable": _breakable,
