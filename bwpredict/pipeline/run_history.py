@@ -13,6 +13,7 @@ from bwpredict.documents import read_document
 from bwpredict.errors import ConfigError, DocumentError, ObjectMissingError, WorkAreaError
 from bwpredict.gate.decision import shown_outcome
 from bwpredict.registry.layout import DECISION_NAME
+from bwpredict.validation.result import stopped_sentence
 from bwpredict.workspace import areas
 from bwpredict.workspace.artifacts import COMPARISON, MODEL_CARD, RUN, VALIDATION, VALIDATION_RESULT, read_run
 
@@ -83,8 +84,7 @@ class RunSummary:
         if self.decision:
             return str(self.decision["reason"])
         if self.verdict == "telemetry":
-            failed = [check["sentence"] for check in self.validation["checks"] if not check["passed"]]
-            return f"The telemetry is not fit to train on: {failed[0] if failed else 'see the Data Docs.'}"
+            return stopped_sentence(self.validation)
         return "It has not come to a decision."
 
 

@@ -107,6 +107,7 @@ def aggregate_validation(shards: list[Reference]) -> Reference:
     Raises:
         ValidationFailed: with a sentence for each failed expectation, unless the run accepts them.
     """
+    from bwpredict.validation import result as validation_result
     from bwpredict.validation import verdict
 
     with open_workspace(*shards, depth=3) as area:
@@ -118,7 +119,7 @@ def aggregate_validation(shards: list[Reference]) -> Reference:
         paths = [areas.local_path(shard.path) for shard in shards]
         result, measured = verdict.aggregate_shards(paths, pinned, before, area / VALIDATION)
         write_document(area / VALIDATION_RESULT, "validation", result)
-        summary = verdict.summary(result)
+        summary = validation_result.summary(result)
         if not result["passed"] and not run.accept_telemetry:
             raise ValidationFailed(summary)
         logger.info("%s", summary)

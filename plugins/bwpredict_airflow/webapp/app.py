@@ -158,7 +158,6 @@ async def show_overview(
         no_runs=no_runs,
         registry=here.settings.registry,
         charts=render.charts(seen, limits.get("maximum_average_mape_percent")) if seen else [],
-        drift=render.drift(serving.validation) if serving else [],
         rivals=render.model_comparison(serving.comparison) if serving else [],
         below=below,
     )
@@ -177,7 +176,7 @@ async def show_version(request: Request, user: GetUserDep, here: ModelContextDep
         found=found,
         production=production,
         rivals=render.model_comparison(found.comparison),
-        drift=render.drift(found.validation),
+        validation=render.validation(found.validation),
     )
 
 
@@ -320,7 +319,7 @@ async def show_run(here: ModelContextDep, run_id: str) -> Response:
     run = await _soon(partial(run_summary, work, run_id), READ_WITHIN_SECONDS, str(work))
     step = (await _steps(here, [run])).get(run_id)
     return render.render_page(
-        here.model, "run.html", run=run, step=step, dag_id=here.dag_id, drift=render.drift(run.validation)
+        here.model, "run.html", run=run, step=step, dag_id=here.dag_id, validation=render.validation(run.validation)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from bwpredict.core.formatting import UNDEFINED, count_of, display_name, number,
 from bwpredict.gate import decision
 from bwpredict.registry_views.overview import Overview
 from bwpredict.reports.champion_section import change_kind, difference_rows, signed_percent
-from bwpredict.reports.svg_chart import Chart, line_chart
+from bwpredict.reports.svg_chart import WIDTH, Chart, line_chart
 from bwpredict.schema import TARGETS
+from bwpredict.validation.result import reported
 from bwpredict_airflow.extra_links import PREFIX, model_page, run_page
 from bwpredict_airflow.webapp.runs import CHANGE
 
@@ -39,6 +41,7 @@ FROM_A_RUN = (
     " frame-ancestors 'self'"
 )
 """Of pages that a run wrote: no script runs in them, whatever telemetry or store put there, and nothing is sent."""
+BARS_HEIGHT = 120
 _MARKS = {
     "promote": ("good", "✓ promoted"),
     "bootstrap": ("good", "✓ first model"),
@@ -120,10 +123,68 @@ def model_comparison(comparison: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def drift(validation: dict[str, Any]) -> list[dict[str, Any]]:
-    """What validation said of distributions, what stands out first."""
-    checks = [check for check in validation.get("checks", []) if "distribution" in check["suite"]]
-    return sorted(checks, key=lambda check: (check["passed"], check["id"]))
+@dataclass(frozen=True)
+class Bars:
+    """A histogram now and then, as SVG bars in a box of `WIDTH` by `BARS_HEIGHT`: (x, y, width, height, label) each."""
+
+    column: str
+    now: list[tuple[float, float, float, float, str]]
+    then: list[tuple[float, float, float, float, str]]
+    ends: tuple[str, str]
+    """Texts below the first and the last bar."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What validation found: the checks that failed, gravest first, those that passed, and what has moved."""
+
+    errors: list[dict[str, Any]]
+    warnings: list[dict[str, Any]]
+    passed: list[dict[str, Any]]
+    histograms: list[Bars]
+
+
+def validation(document: dict[str, Any]) -> Validation | None:
+    """The document of kind `validation`, for the page; None where there is none."""
+    if not document:
+        return None
+    failed = reported(document)
+    return Validation(
+        errors=[check for check in failed if check["severity"] == "error"],
+        warnings=[check for check in failed if check["severity"] == "warning"],
+        passed=[check for check in document["checks"] if check["passed"]],
+        histograms=[_bars(one) for one in document.get("distributions", [])],
+    )
+
+
+def _bars(distribution: dict[str, Any]) -> Bars:
+    """Both sides share an axis of percent; a bin is a pair of bars, that of then behind that of now."""
+    labels = [_bin_label(one, distribution["column"]) for one in distribution["bins"]]
+    highest = max([*distribution["now"], *distribution["then"], 1e-9])
+    width = WIDTH / len(labels)
+
+    def bars(shares: list[float], side: str, left: float) -> list[tuple[float, float, float, float, str]]:
+        return [
+            (
+                round(width * (place + left), 1),
+                round(BARS_HEIGHT * (1 - share / highest), 1),
+                round(width * 0.42, 1),
+                round(BARS_HEIGHT * share / highest, 1),
+                f"{label}: {100 * share:.1f} % {side}",
+            )
+            for place, (label, share) in enumerate(zip(labels, shares, strict=True))
+        ]
+
+    then = bars(distribution["then"], "in the champion's training data", 0.06)
+    now = bars(distribution["now"], "now", 0.52)
+    return Bars(distribution["column"], now, then, (labels[0], labels[-1]))
+
+
+def _bin_label(one: str | list[float], column: str) -> str:
+    if isinstance(one, str):
+        return one
+    low, high = one
+    return "0 or less" if high == 0 else f"{quantity(low, column, 3)} to {quantity(high, column, 3)}"
 
 
 def _headers(policy: str) -> dict[str, str]:
@@ -142,6 +203,7 @@ def _environment() -> Environment:
         "root": PREFIX,
         "mark": lambda verdict: _MARKS.get(verdict, ("info", verdict)),
         "targets": TARGETS,
+        "bars_box": (WIDTH, BARS_HEIGHT),
     }
     environment.filters |= {
         "number": number,
