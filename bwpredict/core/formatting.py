@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bwpredict import schema
@@ -61,6 +62,11 @@ def count_of(how_many: int, noun: str) -> str:
     if how_many == 1:
         return f"1 {noun}"
     return f"{how_many:,} {noun[:-1]}ies" if noun.endswith("ry") else f"{how_many:,} {noun}s"
+
+
+def link_name(link: Mapping[str, Any]) -> str:
+    """The link of a document's `node_id` and `peer_id`: "1000 → 1234"."""
+    return f"{link['node_id']} → {link['peer_id']}"
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bwpredict import schema
-from bwpredict.core.formatting import UNDEFINED, display_name, number, unit_of
+from bwpredict.core.formatting import UNDEFINED, display_name, link_name, number, quantity
 
 Document = Mapping[str, Any]
 
@@ -105,8 +105,8 @@ def worst_tenth_sentence(difference: Document | None) -> str:
     """Both models' errors on their worst tenth of links; empty without a comparison, or in one of up to 0.2."""
     tenths = (difference or {}).get("links", {}).get("tenths", {})
     told = [
-        f"{display_name(target)} {number(ends['challenger_mae'], 3)} {unit_of(target)} (champion"
-        f" {number(ends['champion_mae'], 3)})".replace("  ", " ")
+        f"{display_name(target)} {quantity(ends['challenger_mae'], target, 3)} (champion"
+        f" {quantity(ends['champion_mae'], target, 3)})"
         for target, ends in tenths.items()
         if "challenger_mae" in ends
     ]
@@ -131,7 +131,7 @@ def link_rows(difference: Document | None) -> list[dict[str, Any]]:
     worse = (difference or {}).get("links", {}).get("worse", [])
     return [
         {
-            "name": f"{row['node_id']} to {row['peer_id']}",
+            "name": link_name(row),
             "cells": [_link_cell(row["per_target"].get(target)) for target in schema.TARGETS],
         }
         for row in worse[:_LINKS]
@@ -156,19 +156,25 @@ def _with_interval(figures: Document | None) -> str:
 
 
 def slice_rows(comparison: Document) -> list[dict[str, Any]]:
-    """The heat map: rows of slices, a cell for each target: percent against the champion, or skill without one."""
+    """The heat map: rows of slices, a cell for each target: percent against the champion, or skill without one.
+
+    Slices that hold the same windows share a row.
+    """
     against = comparison.get("difference") is not None
-    rows = comparison.get("slices", {}).get("rows", [])
-    return [
-        {
-            "attribute": display_name(row["attribute"]),
-            "value": row["value"],
-            "windows": number(row["windows"]),
-            "supported": row["supported"],
-            "cells": [_cell(row["per_target"].get(target), against=against) for target in schema.TARGETS],
-        }
-        for row in rows
-    ]
+    shown: dict[str, dict[str, Any]] = {}
+    for row in comparison.get("slices", {}).get("rows", []):
+        same = repr((row["windows"], row["per_target"]))
+        made = shown.setdefault(
+            same,
+            {
+                "names": [],
+                "windows": number(row["windows"]),
+                "supported": row["supported"],
+                "cells": [_cell(row["per_target"].get(target), against=against) for target in schema.TARGETS],
+            },
+        )
+        made["names"].append((display_name(row["attribute"]), row["value"]))
+    return list(shown.values())
 
 
 def _cell(figures: Document | None, *, against: bool) -> dict[str, str]:

@@ -15,7 +15,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import MaxNLocator
 
 from bwpredict import schema
-from bwpredict.core.formatting import display_name, number, unit_of
+from bwpredict.core.formatting import display_name, link_name, number, unit_of
 from bwpredict.datasets.windows import DAY_SECONDS
 from bwpredict.evaluation.baselines import baseline_label
 from bwpredict.evaluation.forecasts import Forecasts
@@ -59,7 +59,7 @@ def link_forecasts(
                     *band[0], band[1][1], color=BLUE, alpha=0.15, linewidth=0, label=f"{bounds.level:.0%} interval"
                 )
             _lines(axes, forecasts, rows, place)
-            title = f"{RANKS[rank]}: {link['node_id']} to {link['peer_id']}, skill {number(link['skill'], 3)}"
+            title = f"{RANKS[rank]}: {link_name(link)}, skill {number(link['skill'], 3)}"
             axes.set(title=title, ylabel=unit_of(target))
             locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
             axes.xaxis.set_major_locator(locator)

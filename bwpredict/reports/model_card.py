@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 
-from bwpredict.core.formatting import UNDEFINED, display_name, duration, number, unit_of
+from bwpredict.core.formatting import UNDEFINED, display_name, duration, link_name, number, readable_unit
 from bwpredict.datasets.windows import split_sentence
 from bwpredict.gate.decision import attempt_sentence, check_rows, shown_outcome
 from bwpredict.reports import champion_section, consumer_section
@@ -27,6 +27,7 @@ from bwpredict.reports.tables import (
     model_label,
     model_names,
     overall_rows,
+    readable_figures,
     unforecastable,
 )
 from bwpredict.schema import TARGETS
@@ -168,12 +169,12 @@ def _checks(decision: Document) -> list[dict[str, str]]:
 def _target(target: str, comparison: Document) -> dict[str, Any]:
     """One table: a row for each model, the best figure of each column marked."""
     models = comparison["models"]
-    rows = {name: models[name]["per_target"][target] for name in model_names(comparison)}
+    rows = {name: readable_figures(models[name]["per_target"][target], target) for name in model_names(comparison)}
     whole = [figures for name, figures in rows.items() if models[name]["share_scored"] == 1]
     best = {metric.key: best_of(metric, [figures.get(metric.key) for figures in whole]) for metric in METRICS}
     return {
         "name": display_name(target),
-        "unit": f"MAE and RMSE in {unit_of(target)}",
+        "unit": f"MAE and RMSE in {readable_unit(target)[1]}",
         "note": _target_note(target, comparison),
         "rows": [
             {
@@ -203,10 +204,7 @@ def _target_note(target: str, comparison: Document) -> str:
         notes.append(f"{figures['mape_share_left_out']:.1%} of the samples lie below the floor of MAPE.")
     links = comparison["links"].get(target, {})
     if links:
-        skills = (
-            f"{rank} {number(link['skill'], 3)} ({link['node_id']} to {link['peer_id']})"
-            for rank, link in links.items()
-        )
+        skills = (f"{rank} {number(link['skill'], 3)} ({link_name(link)})" for rank, link in links.items())
         notes.append(f"Skill by link: {', '.join(skills)}.")
     return " ".join(notes)
 

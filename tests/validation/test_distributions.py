@@ -1,3 +1,5 @@
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +21,7 @@ def test_every_sample_is_in_one_of_the_drawn_bins_and_they_follow_each_other(now
     for side in ("now", "then"):
         assert len(drawn[side]) == len(bins)
         assert abs(sum(drawn[side]) - 1) < 1e-3
-    assert all(one[1] == after[0] for one, after in zip(bins, bins[1:], strict=False) if one != [0.0, 0.0])
+    assert all(one[1] == after[0] for one, after in itertools.pairwise(bins) if one != [0.0, 0.0])
 
 
 def test_categories_stand_side_by_side_and_a_column_that_one_side_lacks_is_left_out():
