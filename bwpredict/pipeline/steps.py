@@ -16,7 +16,14 @@ from typing import Any
 from bwpredict.config import Pruner, RunConfig, Settings
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ConflictError, GateRejected, ValidationFailed
-from bwpredict.registry.layout import DECISION_NAME, PROFILE_NAME, metadata_name, onnx_name, stream_onnx_name
+from bwpredict.registry.layout import (
+    DECISION_NAME,
+    LINK_ACCURACY_NAME,
+    PROFILE_NAME,
+    metadata_name,
+    onnx_name,
+    stream_onnx_name,
+)
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import write_atomically
 from bwpredict.workspace import areas
@@ -210,6 +217,7 @@ def decide(comparison: Reference) -> Reference:
 
 
 def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], compared: dict[str, Any]) -> None:
+    from bwpredict.evaluation.by_link import read_accuracy
     from bwpredict.reports.model_card import model_card
 
     champion = area / CHAMPION / str(decision["champion_version"]) / PROFILE_NAME
@@ -225,6 +233,7 @@ def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], comp
         profile=read_document(area / PROFILE_NAME, "profile"),
         champion_profile=read_document(champion, "profile") if champion.is_file() else None,
         pictures=area,
+        links=read_accuracy((area / LINK_ACCURACY_NAME).read_bytes(), LINK_ACCURACY_NAME),
     )
 
 

@@ -204,8 +204,14 @@ def slice_sentence(comparison: Document) -> str:
     return (
         f"{what} Slices with fewer than {slices['fewest_windows']} windows or {slices['fewest_blocks']} blocks are grey"
         " and do not decide. Congested: the link's queue was among its longest tenth when the forecast was made. New"
-        f" link: the champion was not trained on it. {' '.join(slices['left_out'])}"
+        f" link: the champion was not trained on it. {' '.join(map(_left_out, slices['left_out']))}"
     )
+
+
+def _left_out(sentence: str) -> str:
+    """A sentence of the document, which begins with an attribute's name."""
+    attribute, colon, rest = sentence.partition(":")
+    return f"{display_name(attribute).capitalize()}{colon}{rest}"
 
 
 def drift_rows(profile: Document | None, reference: Document | None) -> Iterator[dict[str, str]]:

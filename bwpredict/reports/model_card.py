@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
+from markupsafe import Markup
 
 from bwpredict.core.formatting import UNDEFINED, display_name, duration, link_name, number, readable_unit
 from bwpredict.datasets.windows import split_sentence
 from bwpredict.gate.decision import attempt_sentence, check_rows, shown_outcome
-from bwpredict.reports import champion_section, consumer_section
+from bwpredict.reports import card_summary, champion_section, consumer_section
+from bwpredict.reports.sorting import SORT_SCRIPT_SOURCE, SORT_SCRIPT_TEXT
 from bwpredict.reports.tables import (
     INTERVAL_COLUMNS,
     METRICS,
@@ -68,6 +71,7 @@ def model_card(
     profile: Document | None = None,
     champion_profile: Document | None = None,
     pictures: Path | None = None,
+    links: pd.DataFrame | None = None,
 ) -> Path:
     """Write the model card of one run to `path`, whole or not at all.
 
@@ -77,6 +81,7 @@ def model_card(
         profile: of the snapshot; None: the card says nothing of drift.
         champion_profile: of the snapshot that the champion was trained on.
         pictures: the folder with the run's pictures, which are embedded as far as there are any.
+        links: what `evaluation.by_link.accuracy_by_link` found; None: the card has no table of links.
     """
     page = _template().render(
         version=decision["version"],
@@ -85,6 +90,10 @@ def model_card(
         created_at=_moment(run["created_at"]),
         code_version=run["code_version"],
         verdict=_verdict(decision),
+        plain_words=card_summary.plain_words(decision, comparison, metadata),
+        accuracy_rows=card_summary.accuracy_rows(links),
+        sort_script=Markup(SORT_SCRIPT_TEXT),  # noqa: S704 - our own file
+        sort_script_source=SORT_SCRIPT_SOURCE,
         tiles=list(_tiles(metadata, comparison)),
         checks=_checks(decision),
         metric_labels=[metric.label for metric in METRICS],
@@ -191,7 +200,7 @@ def _target(target: str, comparison: Document) -> dict[str, Any]:
 
 
 def _scored_on(share: float | None) -> str:
-    return "" if share is None or share == 1 else f" ({share:.0%} of windows)"
+    return "" if share is None or share == 1 else f" ({100 * share:.1f} % of windows)"
 
 
 def _target_note(target: str, comparison: Document) -> str:
@@ -201,7 +210,7 @@ def _target_note(target: str, comparison: Document) -> str:
     figures = comparison["models"]["challenger"]["per_target"][target]
     notes = [f"Best baseline: {model_label(figures['baseline']).lower()}."]
     if figures["mape_share_left_out"]:
-        notes.append(f"{figures['mape_share_left_out']:.1%} of the samples lie below the floor of MAPE.")
+        notes.append(f"{100 * figures['mape_share_left_out']:.1f} % of the samples lie below the floor of MAPE.")
     links = comparison["links"].get(target, {})
     if links:
         skills = (f"{rank} {number(link['skill'], 3)} ({link_name(link)})" for rank, link in links.items())
@@ -230,11 +239,11 @@ def _interval_sentence(intervals: Document) -> str:
         return f"The model has no intervals. {intervals['reason']}"
     if not intervals["calibration_windows"]:
         return (
-            f"Made to hold {intervals['level']:.0%} of what comes true, as the model's author says; they were not"
-            " calibrated here. Coverage is the share of the test windows within."
+            f"Made to hold {100 * intervals['level']:.0f} % of what comes true, as the model's author says; they were"
+            " not calibrated here. Coverage is the share of the test windows within."
         )
     return (
-        f"Made to hold {intervals['level']:.0%} of what comes true; calibrated on"
+        f"Made to hold {100 * intervals['level']:.0f} % of what comes true; calibrated on"
         f" {number(intervals['calibration_windows'])} windows that training did not see. Coverage is the share of the"
         " test windows within, in all and in the slices (by kind of link and by hour) where it is lowest and highest."
     )

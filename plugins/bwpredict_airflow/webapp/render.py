@@ -17,6 +17,7 @@ from bwpredict.core.formatting import UNDEFINED, count_of, display_name, number,
 from bwpredict.gate import decision
 from bwpredict.registry_views.overview import Overview
 from bwpredict.reports.champion_section import change_kind, difference_rows, signed_percent
+from bwpredict.reports.sorting import SORT_SCRIPT, SORT_SCRIPT_SOURCE, SORT_SCRIPT_TEXT
 from bwpredict.reports.svg_chart import WIDTH, Chart, line_chart
 from bwpredict.schema import TARGETS
 from bwpredict.validation.result import reported
@@ -28,6 +29,7 @@ STATIC = {
     "style.css": "text/css",
     "page.js": "text/javascript",
     "links.js": "text/javascript",
+    SORT_SCRIPT: "text/javascript",
     "uPlot.iife.min.js": "text/javascript",
     "uPlot.min.css": "text/css",
 }
@@ -37,10 +39,11 @@ OUR_PAGES = (
 )
 """Content-Security-Policy of the pages made here: their own style and script, and nothing inline."""
 FROM_A_RUN = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'none'; base-uri 'none';"
-    " frame-ancestors 'self'"
+    f"default-src 'none'; script-src {SORT_SCRIPT_SOURCE}; style-src 'unsafe-inline'; img-src 'self' data:;"
+    " form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
 )
-"""Of pages that a run wrote: no script runs in them, whatever telemetry or store put there, and nothing is sent."""
+"""Of pages that a run wrote: whatever telemetry or store put there, no script runs but the card's own, named by its
+hash, which sorts tables; and nothing is sent."""
 BARS_HEIGHT = 120
 _MARKS = {
     "promote": ("good", "✓ promoted"),
@@ -79,7 +82,7 @@ def stored(content: bytes, media_type: str) -> Response:
 
 def static(name: str) -> Response:
     """One of the pages' own files."""
-    content = (_HERE / "static" / name).read_bytes()
+    content = SORT_SCRIPT_TEXT.encode() if name == SORT_SCRIPT else (_HERE / "static" / name).read_bytes()
     return Response(content, media_type=STATIC[name], headers={"X-Content-Type-Options": "nosniff"})
 
 
