@@ -213,7 +213,7 @@ def test_the_coverage_of_the_intervals_stands_with_its_worst_slices(tmp_path, do
     assert "RTT 87.7%" in text
     assert "region us-east 71.0% region eu-west 97.0%" in text
     assert "tiny" not in text
-    assert "Made to hold 90% of what comes true" in text
+    assert "Made to hold 90 % of what comes true" in text
     assert "no intervals" not in text
 
 
