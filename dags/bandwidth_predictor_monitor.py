@@ -60,7 +60,7 @@ def build_tasks(model: NamedModel) -> None:
     """Score, tell, and announce what began."""
     event = Asset(model.named("bandwidth_model_degraded"))
 
-    @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
+    @task(task_display_name="Score the day", execution_timeout=timedelta(hours=2), multiple_outputs=False)
     def score() -> str:
         """Score the day with all models that serve or are tried, and write `monitoring/days/<day>.json`.
 
@@ -83,7 +83,7 @@ def build_tasks(model: NamedModel) -> None:
             publish_metrics(scored, settings.metrics_file, settings.pushgateway, model=model.name)
         return str(scored["day"])
 
-    @task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
+    @task(task_display_name="Tell of alarms", execution_timeout=timedelta(minutes=15), multiple_outputs=False)
     def tell(day: str) -> str:
         """Alert the people on call of a sustained drop, once while it lasts, and tell them when it is over."""
         from bwpredict.alerting import model_alarms
@@ -97,7 +97,12 @@ def build_tasks(model: NamedModel) -> None:
                 model_alarms.notify(store, settings.alert_urls.split(), document, link=link, now=datetime.now(UTC))
         return day
 
-    @task(execution_timeout=timedelta(minutes=5), outlets=[event], multiple_outputs=False)
+    @task(
+        task_display_name="Announce a drop",
+        execution_timeout=timedelta(minutes=5),
+        outlets=[event],
+        multiple_outputs=False,
+    )
     def degraded(day: str) -> None:
         """Send the asset event `bandwidth_model_degraded` on the day an alarm begins; skipped on every other day."""
         from bwpredict.monitoring.days import read_day

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
-from bwpredict.core.consumer_rules import ConsumerRules, Setting
+from bwpredict.core.consumer_rules import ConsumerRules
 from bwpredict.core.formatting import count_of, display_name, number
 from bwpredict.inference.confidence import overall_confidence
 from bwpredict.inference.onnx_model import Bounds
@@ -55,9 +55,9 @@ def consumer_view(
     for name, setting in rules.settings.items():
         made = {who: setting.of(columns) for who, columns in values.items()}
         drawn = {who: column[-_SHOWN_POINTS:].tolist() for who, column in made.items()}
-        title = f"{display_name(name).capitalize()}{f', {setting.unit}' if setting.unit not in ('', name) else ''}"
+        title = display_name(name).capitalize() + (f", {setting.unit}" if setting.unit not in ("", name) else "")
         charts.append(line_chart(title, names, drawn))
-        rows += [_row(title, who, column, made[PERFECT], acts, rules, setting) for who, column in made.items()]
+        rows += [_row(title, who, column, made[PERFECT], acts, rules) for who, column in made.items()]
     return ConsumerView(
         f"The rules {rules.name}, version {rules.version}, act where the confidence is at least"
         f" {rules.minimum_confidence:g}: at {number(int(acts.sum()))} of {count_of(len(acts), 'point')} here. A regret"
@@ -74,15 +74,13 @@ def _row(
     ideal: Floats,
     acts: npt.NDArray[np.bool_],
     rules: ConsumerRules,
-    setting: Setting,
 ) -> tuple[str, ...]:
     """Title, model, mean setting and regret; over the points where the consumer acts."""
     if not acts.any():
         return title, who, number(None), number(None)
     apart = (made - ideal)[acts]
     cost = np.where(apart > 0, rules.surplus_cost * apart, -rules.shortfall_cost * apart).mean()
-    mean = f"{number(float(made[acts].mean()), 3)} {setting.unit}".rstrip()
-    return title, who, mean, f"{number(100 * float(cost / ideal[acts].mean()), 3)} %"
+    return title, who, number(float(made[acts].mean()), 3), f"{number(100 * float(cost / ideal[acts].mean()), 3)} %"
 
 
 def rules_of(comparison: Mapping[str, Any]) -> ConsumerRules | None:
