@@ -1,4 +1,4 @@
-"""How things are with the model in production, and what to do: from its record, the runs and the monitor's days."""
+"""The health of the model in production and what to do, from its record, the runs and the monitored days."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from bwpredict.pipeline.run_history import RunSummary
 from bwpredict.registry.pointer import Production
 
 OLD_MONTHS = 2
-"""Production is old where so many later months are over."""
+"""Complete later months after which production counts as old."""
 SILENT_DAYS = 3
-"""The monitor is silent where its newest day ended so many days ago."""
+"""Days without a new document after which the monitor counts as silent."""
 _REFUSED = {"reject": "was rejected", "telemetry": "failed validation of its telemetry"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a person should know; `run_id` is the run that it is about, if any."""
+    """One thing that a person should know; `run_id` names the run that it concerns, if any."""
 
     kind: Literal["bad", "warn", "info", "good"]
     sentence: str
@@ -31,7 +31,7 @@ class Finding:
 def production_health(
     production: Production, runs: Sequence[RunSummary], days: Sequence[Mapping[str, Any]], *, now: datetime
 ) -> list[Finding]:
-    """What stands out, gravest first; one finding that all is well where nothing does.
+    """Problems, most serious first; a finding that production is healthy where there are none.
 
     Args:
         runs: the latest ones, newest first.
@@ -43,8 +43,8 @@ def production_health(
     found.sort(key=lambda finding: order.index(finding.kind))
     if any(finding.kind != "info" for finding in found):
         return found
-    watched = f", and the monitor raised no alarm up to {own[-1]['day']}" if own else ""
-    return [Finding("good", f"Production is trained on {production.month}, the last month needed{watched}."), *found]
+    watched = f", no alarm of the monitor up to {own[-1]['day']}" if own else ""
+    return [Finding("good", f"Production is healthy: trained on {production.month}{watched}."), *found]
 
 
 def _alarms(days: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
@@ -57,7 +57,7 @@ def _alarms(days: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     yield Finding(
         "bad",
         f"Production has been less accurate than when it was published since {since}: {what}.",
-        "Look at its days below: if the network has changed, retrain; if only the model is at fault, roll back.",
+        "Check the daily figures below. Retrain if the network has changed; roll back if only the model is at fault.",
     )
 
 
@@ -73,8 +73,8 @@ def _refusals(production: Production, runs: Sequence[RunSummary]) -> Iterator[Fi
     told = "; ".join(f"{run.month} {_REFUSED[run.verdict]}" for run in refused)
     yield Finding(
         "bad" if len(refused) >= OLD_MONTHS else "warn",
-        f"Production could not be renewed: {told}.",
-        "Open the latest of these runs, put right what it names, and retrain that month.",
+        f"Newer months did not reach production: {told}.",
+        "Open the latest run, fix the cause that it names, and retrain that month.",
         refused[-1].run_id,
     )
 
@@ -91,7 +91,7 @@ def _age(production: Production, now: datetime) -> Iterator[Finding]:
 
 
 def _silence(production: Production, days: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[Finding]:
-    to_do = "Unpause the DAG bandwidth_predictor_monitor, or look why its runs fail."
+    to_do = "Unpause the DAG bandwidth_predictor_monitor, or find out why its runs fail."
     served = (now - datetime.fromisoformat(production.promoted_at)).days
     if not days:
         kind: Literal["warn", "info"] = "warn" if served > SILENT_DAYS else "info"
@@ -99,6 +99,4 @@ def _silence(production: Production, days: Sequence[Mapping[str, Any]], now: dat
         return
     silent = (now.astimezone(UTC).date() - date.fromisoformat(days[-1]["day"])).days - 1
     if silent >= SILENT_DAYS:
-        yield Finding(
-            "warn", f"The monitor last scored {days[-1]['day']}, {count_of(silent, 'day')} before yesterday.", to_do
-        )
+        yield Finding("warn", f"The monitor has not scored a day since {days[-1]['day']}.", to_do)

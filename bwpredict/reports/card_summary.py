@@ -1,4 +1,4 @@
-"""The first screen of the model card: how good the model is, in plain words, and where it is not."""
+"""The first screen of the model card: in plain words, how good the model is and where it is weakest."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def plain_words(decision: Document, comparison: Document, metadata: Document) ->
     """Question and answer: typical error, gain over no change, what changed since production, where, and trust."""
     return [
         ("Typical error", _typical_error(comparison, metadata)),
-        ("Better than assuming no change", _gain(comparison)),
-        ("Since production", _since_production(comparison)),
-        ("Where it is worse", " ".join(_weak_spots(comparison)) or "Nowhere that the test days show."),
+        ("Against assuming no change", _gain(comparison)),
+        ("Change since production", _since_production(comparison)),
+        ("Where it is weakest", " ".join(_weak_spots(comparison)) or "The test days show no weak spot."),
         ("Can you trust it?", " ".join(_trust(decision, comparison))),
     ]
 
@@ -72,8 +72,8 @@ def _gain(comparison: Document) -> str:
         simple = models[_NO_CHANGE]["per_target"][target].get("mae")
         if simple and own.get("mae") is not None:
             percent = 100 * (1 - own["mae"] / simple)
-            told.append(f"{abs(percent):.0f} % {'less' if percent >= 0 else 'more'} for {_word(target)}")
-    return f"The error is {_joined(told)} than if the last value just stayed." if told else "Not known."
+            told.append(f"{abs(percent):.0f} % {'lower' if percent >= 0 else 'higher'} for {_word(target)}")
+    return f"The error is {_joined(told)} than when the last value is taken as the forecast." if told else "Not known."
 
 
 def _since_production(comparison: Document) -> str:
@@ -82,13 +82,13 @@ def _since_production(comparison: Document) -> str:
         return comparison["champion_problem"] or "Nothing was in production to compare with."
     weighted = difference["weighted"]
     interval = f" ({signed_percent(weighted['low'])} to {signed_percent(weighted['high'])})"
-    told = f"Its error is {signed_percent(weighted['percent'])} against production's over all targets"
+    told = f"The error over all targets changes by {signed_percent(weighted['percent'])}"
     told += interval if weighted["low"] is not None else ""
     by_kind: dict[str, list[str]] = {}
     for target, figures in difference["per_target"].items():
         if figures is not None:
             by_kind.setdefault(change_kind(figures["low"], figures["high"]), []).append(_word(target))
-    kinds = (("better", "surely better"), ("worse", "surely worse"), ("open", "too close to tell"))
+    kinds = (("better", "significantly better"), ("worse", "significantly worse"), ("open", "too close to tell"))
     parts = [f"{words}: {', '.join(by_kind[kind])}" for kind, words in kinds if kind in by_kind]
     return ". ".join([told, *([("; ".join(parts)).capitalize()] if parts else [])]).replace("rtt", "RTT") + "."
 
@@ -97,20 +97,20 @@ def _weak_spots(comparison: Document) -> Iterator[str]:
     links = (comparison.get("difference") or {}).get("links") or {}
     if worse := links.get("worse"):
         named = ", ".join(link_name(link) for link in worse[:_NAMED_LINKS])
-        yield f"On {count_of(len(worse), 'link')} it is surely worse than production: {named}."
+        yield f"It is significantly worse than production on {count_of(len(worse), 'link')}: {named}."
     lowest = [ranks["worst"] for ranks in comparison["links"].values() if "worst" in ranks]
     if lowest:
         worst = min(lowest, key=lambda link: float(link["skill"]))
-        yield f"The hardest link is {link_name(worst)} (skill {number(worst['skill'], 2)})."
+        yield f"The link with the lowest skill is {link_name(worst)} ({number(worst['skill'], 2)})."
     rows = [
         (skill, row) for row in comparison.get("slices", {}).get("rows", []) if (skill := _mean_skill(row)) is not None
     ]
-    for attribute_is_hour, words in ((True, "hours"), (False, "kind of link or moment")):
+    for attribute_is_hour, words in ((True, "hours"), (False, "slice")):
         some = [pair for pair in rows if (pair[1]["attribute"] == HOUR_BAND) is attribute_is_hour]
         if len(some) > 1:
             skill, row = min(some, key=lambda pair: pair[0])
             named = f"{row['value']} UTC" if attribute_is_hour else f"{display_name(row['attribute'])} {row['value']}"
-            yield f"The hardest {words}: {named} (mean skill {number(skill, 2)})."
+            yield f"The {words} with the lowest mean skill: {named} ({number(skill, 2)})."
 
 
 def _mean_skill(row: Document) -> float | None:
@@ -121,14 +121,14 @@ def _mean_skill(row: Document) -> float | None:
 def _trust(decision: Document, comparison: Document) -> Iterator[str]:
     failed = sum(check["verdict"] == "fail" for check in decision["checks"])
     yield {
-        "promote": "Yes: it passed every check, those against production among them.",
-        "bootstrap": "As a first model: it passed every check that applies, with no champion to hold it against.",
-        "forced": "With care: a person overrode a check; the reason stands in the verdict.",
-        "keep": "It is not broken, but nothing shows that it is as good as production.",
+        "promote": "Yes: it passed every check, including the comparison with production.",
+        "bootstrap": "As a first model, yes: it passed every check that applies, but there was no champion yet.",
+        "forced": "With care: a person overrode a check; the verdict has the reason.",
+        "keep": "Not in place of production: the test days do not show that it is as good.",
         "reject": f"No: it failed {count_of(failed, 'check')}.",
     }[shown_outcome(decision)]
     if weak := unforecastable(comparison):
-        yield f"Do not use it for {_joined([one.partition(':')[0] for one in weak])}: a simple forecast is as good."
+        yield f"A simple forecast is as good for {_joined([one.partition(':')[0] for one in weak])}."
     shares = [one["coverage"] for one in (comparison["intervals"] or {"per_target": {}})["per_target"].values()]
     if held := [share for share in shares if share is not None]:
         low, high = (round(100 * share) for share in (min(held), max(held)))

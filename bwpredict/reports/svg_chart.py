@@ -45,7 +45,7 @@ class Chart:
     columns: tuple[tuple[float, str, str], ...]
     """(x, text, anchor) below the chart, the first and the last column among them."""
     limits: tuple[tuple[float, str], ...] = ()
-    """(y, text) of the dashed lines that values are held against."""
+    """(y, text) of the dashed lines: thresholds."""
     width: int = WIDTH
     height: int = HEIGHT
     left: int = _LEFT

@@ -1,4 +1,4 @@
-"""The result of a validation for people: what failed, the gravest first."""
+"""The result of a validation for people: the failed checks, most serious first."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def summary(result: Document, *, most: int = 12) -> str:
 
 
 def stopped_sentence(result: Document) -> str:
-    """Why a run stopped at its telemetry: how many errors there are, and the gravest."""
+    """Why a run stopped at its telemetry: the number of errors, and the most serious one."""
     errors = [check for check in reported(result) if check["severity"] == "error"]
     if not errors:
-        return "The telemetry is not fit to train on: see the Data Docs."
-    told = "an error" if len(errors) == 1 else f"{count_of(len(errors), 'error')}, the gravest"
-    return f"The telemetry is not fit to train on: {told}: {errors[0]['sentence']}"
+        return "The telemetry is not fit to train on; see the Data Docs."
+    first = "" if len(errors) == 1 else f" {count_of(len(errors), 'error')}, the most serious:"
+    return f"The telemetry is not fit to train on.{first} {errors[0]['sentence']}"
 
 
 def reported(result: Document) -> list[Document]:
@@ -43,9 +43,9 @@ def reported(result: Document) -> list[Document]:
         for name, check in failed.items()
         if not (name.endswith(".warning") and name.removesuffix("warning") + "error" in failed)
     ]
-    return sorted(told, key=_gravity)
+    return sorted(told, key=_seriousness)
 
 
-def _gravity(check: Document) -> tuple[bool, bool, float]:
+def _seriousness(check: Document) -> tuple[bool, bool, float]:
     share = check["unexpected_share"]
     return check["severity"] != "error", check["evaluated"], -1.0 if share is None else -share

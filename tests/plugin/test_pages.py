@@ -190,7 +190,7 @@ def test_a_file_that_was_altered_in_the_store_is_not_shown(site, three_versions)
 def test_two_versions_are_set_side_by_side(site, three_versions):
     page = site.server.get(f"{PAGES}/diff?left={three_versions[0]}&right={three_versions[2]}", "admin")
     assert page.status == 200
-    assert "were never judged on the same test days" in page.text
+    assert "were never compared on the same test days" in page.text
     page = site.server.get(f"{PAGES}/diff?left={three_versions[1]}&right={three_versions[2]}", "admin")
     assert "Both on the test days of 2026-09" in page.text
     assert "−42 %" in page.text
@@ -238,7 +238,7 @@ def test_the_overview_says_how_things_are_and_shows_the_monitored_days(site, tmp
         content = encode_document("monitoring_day", sample_day(day, made.version), name=day)
         site.store.write(f"monitoring/days/{day}.json", content, if_etag=None)
     page = site.server.get(f"{PAGES}/", "view").text
-    assert "✗ act" in page
+    assert "✗ action needed" in page
     assert "less accurate than when it was published since 2026-09-01: skill of RTT" in page
     assert "later months are over" in page
     assert "✗ skill of RTT since 2026-09-01" in page
@@ -248,8 +248,8 @@ def test_the_overview_says_how_things_are_and_shows_the_monitored_days(site, tmp
 def test_a_run_that_its_telemetry_stopped_shows_every_error_and_what_has_moved(site):
     stopped_run(site.work / "stopped")
     page = site.server.get(f"{PAGES}/runs/stopped", "view").text
-    assert "not fit to train on: 2 errors, the gravest: rtt_ms: 20 of 400" in page
-    errors, _, rest = page.partition("1 warning: what to look at")
+    assert "not fit to train on. 2 errors, the most serious: rtt_ms: 20 of 400" in page
+    errors, _, rest = page.partition("1 warning<span")
     assert errors.index("rtt_ms: 20 of 400 values") < errors.index("packet_loss: 12 of 400 values")
     assert "throughput_mbps: has drifted" in rest
     assert re.search(r"<details><summary>1 check passed</summary>.*rtt_ms: as expected", rest)

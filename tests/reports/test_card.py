@@ -129,17 +129,17 @@ def test_the_first_screen_says_in_plain_words_how_good_the_model_is_and_whether_
         "15 minutes ahead a forecast is off by 37 Mbit/s for throughput, 2.5 ms for RTT, 0.0086 % for packet loss"
         in text
     )
-    assert "The error is 50 % less for throughput" in text
-    assert "Its error is −17 % against production's over all targets" in text
-    assert "Surely better: throughput, RTT, packet loss, jitter." in text
-    assert "The hardest link is 3 → 103" in text
-    assert "The hardest hours: " in text
+    assert "The error is 50 % lower for throughput" in text
+    assert "The error over all targets changes by −17 %" in text
+    assert "Significantly better: throughput, RTT, packet loss, jitter." in text
+    assert "The link with the lowest skill is 3 → 103" in text
+    assert "The hours with the lowest mean skill: " in text
     assert "Yes: it passed every check" in text
     documents["comparison"] = sample_comparison(error=3.0)
     documents["decision"] = sample_decision(documents["comparison"])
     text = text_of(card(tmp_path, documents))
-    assert "The error is 50 % more for throughput" in text
-    assert "Do not use it for Throughput, RTT, Packet loss and Jitter: a simple forecast is as good." in text
+    assert "The error is 50 % higher for throughput" in text
+    assert "A simple forecast is as good for Throughput, RTT, Packet loss and Jitter." in text
     assert "No: it failed" in text
 
 

@@ -136,14 +136,14 @@ def test_a_fault_fails_with_a_sentence_that_names_the_column(broken_result, chec
     assert pd.Series([found]).str.contains(sentence, regex=True).all(), found
 
 
-def test_the_gravest_errors_are_told_first(broken_result):
+def test_the_most_serious_errors_come_first(broken_result):
     told = reported(broken_result)
     assert [check["severity"] for check in told] == sorted(check["severity"] for check in told)
     shares = [check["unexpected_share"] for check in told if check["severity"] == "error"]
     known = [share for share in shares if share is not None]
     assert shares == [None] * (len(shares) - len(known)) + sorted(known, reverse=True)
     assert stopped_sentence(broken_result).startswith(
-        f"The telemetry is not fit to train on: {len(shares)} errors, the gr"
+        f"The telemetry is not fit to train on. {len(shares)} errors, the m"
     )
     assert told[0]["sentence"] in stopped_sentence(broken_result)
 

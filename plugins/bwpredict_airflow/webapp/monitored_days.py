@@ -1,4 +1,4 @@
-"""What the monitor saw of the model in production, day by day: charts and a table."""
+"""The monitor's daily figures of the model in production: charts and a table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def monitored_days(days: Sequence[Document]) -> MonitoredDays:
     charts = (
         line_chart("Skill over the best simple forecast", names, skill, limits={"no better": 0.0}),
         line_chart("Within the interval, %", names, held, unit="%", limits={"tolerated": tolerated}),
-        line_chart("Features whose distribution has moved, %", names, {"Moved": moved}, unit="%", limits={"": 0.0}),
+        line_chart("Features whose distribution has shifted, %", names, {"Shifted": moved}, unit="%", limits={"": 0.0}),
     )
     return MonitoredDays([chart for chart in charts if chart], [_row(day) for day in reversed(days)])
 

@@ -57,8 +57,8 @@ _MARKS = {
     "queued": ("info", "… queued"),
     "failed": ("bad", "✗ error"),
     "good": ("good", "✓ healthy"),
-    "warn": ("warn", "! look"),
-    "bad": ("bad", "✗ act"),
+    "warn": ("warn", "! attention"),
+    "bad": ("bad", "✗ action needed"),
     "pass": ("good", "✓ pass"),
     "fail": ("bad", "✗ fail"),
     "cannot tell": ("warn", "? cannot tell"),
@@ -139,7 +139,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Validation:
-    """What validation found: the checks that failed, gravest first, those that passed, and what has moved."""
+    """The checks of a validation, the failed ones most serious first, and histograms of what has shifted."""
 
     errors: list[dict[str, Any]]
     warnings: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""The table of runs: what each was asked to do, what came of it, and where Airflow is with those that go on."""
+"""The table of runs: parameters and results, and the current task of those that are still running."""
 
 from __future__ import annotations
 
