@@ -200,7 +200,7 @@ async def show_links_of_production(here: ModelContextDep) -> Response:
     store = await _answering_store(here)
     production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
     if production is None:
-        raise ConfigError(f"{store.uri}: nothing is in production yet, so there are no links to show.")
+        raise ConfigError(f"{store.uri}: nothing is in production yet, so there are no links to show; retrain a month first.")
     return RedirectResponse(f"{model_page(here.model)}/versions/{production.version}/links", 303)
 
 
@@ -462,13 +462,9 @@ async def _steps(here: ModelContext, runs: Sequence[RunSummary]) -> dict[str, St
 async def _answering_store(here: ModelContext) -> Store:
     """The registry, if it tells within a moment what is in production. Raises StoreUnreachableError."""
     uri = here.settings.registry
-
-    def answering() -> Store:
-        store = _store(uri)
-        read_production(store)
-        return store
-
-    return await _soon(answering, ANSWER_WITHIN_SECONDS, uri)
+    store = await _soon(partial(_store, uri), READ_WITHIN_SECONDS, uri)
+    await _soon(partial(read_production, store), ANSWER_WITHIN_SECONDS, uri)
+    return store
 
 
 @cache
@@ -509,7 +505,8 @@ async def _explained(request: Request, error: Exception) -> Response:
     else:
         status = next(code for kind, code in _STATUS if isinstance(error, kind))
         sentence = str(error)
-    return render.render_page("", "error.html", status=status, title=f"Nothing was done ({status})", sentence=sentence)
+    title = "This page cannot be shown" if request.method == "GET" else "Nothing was done"
+    return render.render_page("", "error.html", status=status, title=f"{title} ({status})", sentence=sentence)
 
 
 def _sign_in(request: Request) -> Response:
