@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,18 @@ def _no_such_run(work: Path, run_id: str) -> WorkAreaError:
 
 
 def _document(path: Path, kind: str) -> Document:
+    """The document; empty where there is none that is valid. A file that has not changed is validated once."""
     try:
-        return read_document(path, kind)
-    except DocumentError:
+        document: Document = json.loads(path.read_bytes()) if _is_valid(path, kind, path.stat().st_mtime_ns) else {}
+    except OSError:
         return {}
+    return document
+
+
+@lru_cache(maxsize=4096)
+def _is_valid(path: Path, kind: str, mtime_ns: int) -> bool:  # noqa: ARG001 - part of the key
+    try:
+        read_document(path, kind)
+    except DocumentError:
+        return False
+    return True

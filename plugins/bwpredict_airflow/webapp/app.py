@@ -69,7 +69,8 @@ ANSWER_WITHIN_SECONDS = 1.5
 """A registry that has not told by then what is in production counts as down."""
 READ_WITHIN_SECONDS = 20.0
 _RUNS = 12
-_ALL_RUNS = 200
+_ALL_RUNS = 60
+"""Five years of months."""
 _VERSIONS = 12
 _MEDIA = {".html": "text/html", ".png": "image/png", ".json": "application/json", ".css": "text/css"}
 _STATUS = (
@@ -200,7 +201,9 @@ async def show_links_of_production(here: ModelContextDep) -> Response:
     store = await _answering_store(here)
     production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
     if production is None:
-        raise ConfigError(f"{store.uri}: nothing is in production yet, so there are no links to show; retrain a month first.")
+        raise ConfigError(
+            f"{store.uri}: nothing is in production yet, so there are no links to show; retrain a month first."
+        )
     return RedirectResponse(f"{model_page(here.model)}/versions/{production.version}/links", 303)
 
 
@@ -283,7 +286,7 @@ async def show_differences(here: ModelContextDep, left: str, right: str) -> Resp
 
 @pages.get("/runs")
 async def show_runs(here: ModelContextDep, find: Search = "", verdict: Search = "") -> Response:
-    """All runs that have a work area, rejected ones too, with parameters and figures."""
+    """The latest runs that have a work area, rejected ones too, with parameters and figures."""
     runs, no_runs = await _latest_runs(here, _ALL_RUNS)
     rows = await _soon(partial(run_rows, runs, find, verdict), READ_WITHIN_SECONDS, "the work areas")
     return render.render_page(
