@@ -41,9 +41,9 @@ def number(value: Any, digits: int = 4) -> str:
 
 
 def readable_unit(column: str) -> tuple[float, str]:
-    """Factor and unit in which people read a column's figures: shares in percent, anything else as it is."""
+    """Factor and unit in which people read a column's figures: shares in percent, hours and weekdays without a unit."""
     unit = unit_of(column)
-    return (100.0, "%") if unit == "share" else (1.0, unit)
+    return (100.0, "%") if unit == "share" else (1.0, "" if unit in ("h", "d") else unit)
 
 
 def quantity(value: float | None, column: str, digits: int = 4) -> str:
@@ -51,9 +51,9 @@ def quantity(value: float | None, column: str, digits: int = 4) -> str:
     if value is None:
         return UNDEFINED
     factor, unit = readable_unit(column)
-    if unit == "bytes":
+    if unit == "B":
         power = next((power for power in (4, 3, 2, 1) if abs(value) >= 1000**power), 0)
-        factor, unit, digits = 1000.0**-power, ("bytes", "kB", "MB", "GB", "TB")[power], min(digits, 3)
+        factor, unit, digits = 1000.0**-power, ("B", "kB", "MB", "GB", "TB")[power], min(digits, 3)
     return f"{number(float(value) * factor, digits)} {unit}".rstrip()
 
 

@@ -227,17 +227,17 @@ def drift_rows(profile: Document | None, reference: Document | None) -> Iterator
         above = moved is not None and moved > limit.moved
         yield {
             "name": column,
-            "now": _spread(profile["numeric"][column]),
-            "then": UNDEFINED if reference is None else _spread(reference["numeric"].get(column)),
+            "now": _spread(profile["numeric"][column], column),
+            "then": UNDEFINED if reference is None else _spread(reference["numeric"].get(column), column),
             "drift": UNDEFINED if moved is None else f"{statistic_of(column)} {number(moved, 2)}",
             "mark": "warn" if above else "pass" if moved is not None else "info",
         }
 
 
-def _spread(figures: Document | None) -> str:
+def _spread(figures: Document | None, column: str) -> str:
     if not figures or not figures["count"]:
         return UNDEFINED
-    low, middle, high = (number(figures["quantiles"].get(key), 3) for key in ("p05", "p50", "p95"))
+    low, middle, high = (quantity(figures["quantiles"].get(key), column, 3) for key in ("p05", "p50", "p95"))
     return f"{middle} ({low} to {high})"
 
 

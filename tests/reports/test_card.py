@@ -272,7 +272,7 @@ def test_drift_since_the_champions_snapshot_is_shown_by_column(tmp_path, documen
     now, then = (profile_of(tmp_path / name, level) for name, level in (("now", 2.0), ("then", 1.0)))
     text = text_of(card(tmp_path, documents, profile=now, champion_profile=then))
     assert "Profile and drift" in text
-    assert re.search(r"rtt_ms \S+ \(\S+ to \S+\) \S+ \(\S+ to \S+\) ! warning PSI", text)
+    assert re.search(r"rtt_ms \S+ ms \(\S+ ms to \S+ ms\) \S+ ms \(\S+ ms to \S+ ms\) ! warning PSI", text)
     assert "Profile and drift" not in text_of(card(tmp_path, documents))
 
 
