@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bwpredict.core.formatting import count_of, display_name, number
@@ -34,10 +35,11 @@ def monitored_days(days: Sequence[Document]) -> MonitoredDays:
     level = next((day["coverage"]["level"] for day in reversed(days) if day["coverage"]), None)
     tolerated = None if level is None else 100 * (level - COVERAGE_MARGIN)
     moved = [100 * len(_drifted(day)) / max(1, len(day["drift"]["per_feature"])) for day in days]
+    draw = partial(line_chart, axis=[day["day"][5:] for day in days])
     charts = (
-        line_chart("Skill over the best simple forecast", names, skill, limits={"no better": 0.0}),
-        line_chart("Within the interval, %", names, held, unit="%", limits={"tolerated": tolerated}),
-        line_chart("Features whose distribution has shifted, %", names, {"Shifted": moved}, unit="%", limits={"": 0.0}),
+        draw("Skill over the best simple forecast", names, skill, limits={"no better": 0.0}),
+        draw("Within the interval, %", names, held, unit="%", limits={"tolerated": tolerated}),
+        draw("Features whose distribution has shifted, %", names, {"Shifted": moved}, unit="%", limits={"": 0.0}),
     )
     return MonitoredDays([chart for chart in charts if chart], [_row(day) for day in reversed(days)])
 
