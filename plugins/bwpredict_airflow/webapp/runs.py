@@ -14,7 +14,7 @@ from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 
-from bwpredict.config import RunConfig
+from bwpredict.config import RunConfig, SplitConfig, TrainingConfig
 from bwpredict.core.formatting import display_name, number
 from bwpredict.pipeline.run_history import RunSummary
 from bwpredict.schema import TARGETS
@@ -52,12 +52,15 @@ def steps_of(dag_id: str, run_ids: Sequence[str]) -> dict[str, Step]:
     wanted = (DagRun.dag_id == dag_id, DagRun.run_id.in_(run_ids))
     with create_session() as session:
         states = session.execute(select(DagRun.run_id, DagRun.state).where(*wanted)).all()
-        tasks = session.execute(
-            select(TaskInstance.run_id, TaskInstance.task_display_name, TaskInstance.state)
-            .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id.in_(run_ids))
-            .where(TaskInstance.state.in_((*_UNDER_WAY, TaskInstanceState.FAILED)))
-            .order_by(TaskInstance.start_date)
-        ).all()
+        tasks = [
+            (task.run_id, task.task_display_name, task.state)
+            for task in session.scalars(
+                select(TaskInstance)
+                .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id.in_(run_ids))
+                .where(TaskInstance.state.in_((*_UNDER_WAY, TaskInstanceState.FAILED)))
+                .order_by(TaskInstance.start_date)
+            )
+        ]
 
     def at(run_id: str, state: str) -> tuple[str, ...]:
         ended = state == "failed"
@@ -79,7 +82,7 @@ def run_rows(runs: Sequence[RunSummary], find: str = "", verdict: str = "") -> l
 
 def changed_parameters(run: RunConfig) -> str:
     """The parameters that have another value than their default, in words."""
-    defaults = _parameters(RunConfig.model_construct(training=type(run.training)(), split=type(run.split)()))
+    defaults = _parameters(run.model_copy(update={"training": TrainingConfig(), "split": SplitConfig()}))
     changed = {name: value for name, value in _parameters(run).items() if value != defaults[name]}
     return ", ".join(f"{display_name(name.partition('.')[2])} {number(value)}" for name, value in changed.items())
 
