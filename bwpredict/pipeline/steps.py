@@ -221,6 +221,7 @@ def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], comp
     from bwpredict.reports.model_card import model_card
 
     champion = area / CHAMPION / str(decision["champion_version"]) / PROFILE_NAME
+    links = area / LINK_ACCURACY_NAME
     model_card(
         area / MODEL_CARD,
         run=run.model_dump(mode="json", exclude={"imported": {"path"}}),
@@ -233,7 +234,7 @@ def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], comp
         profile=read_document(area / PROFILE_NAME, "profile"),
         champion_profile=read_document(champion, "profile") if champion.is_file() else None,
         pictures=area,
-        links=read_accuracy((area / LINK_ACCURACY_NAME).read_bytes(), LINK_ACCURACY_NAME),
+        links=read_accuracy(links.read_bytes(), links.name) if links.is_file() else None,
     )
 
 
