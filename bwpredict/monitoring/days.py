@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
@@ -13,6 +14,8 @@ from bwpredict.store.base import Store
 Document = dict[str, Any]
 
 FOLDER = "monitoring/days/"
+_READERS = 8
+"""Requests at a time."""
 
 
 def day_key(day: date) -> str:
@@ -32,5 +35,8 @@ def read_day(store: Store, day: date) -> Document | None:
 def read_series(store: Store, last: int | None = None) -> Iterator[Document]:
     """The time series: the documents of all days, or of the `last` ones, oldest first."""
     keys = list(store.keys(FOLDER))
-    for key in keys if last is None else keys[max(0, len(keys) - last) :]:
-        yield decode_document("monitoring_day", store.read(key)[0], name=f"{store.uri}/{key}")
+    shown = keys if last is None else keys[max(0, len(keys) - last) :]
+    with ThreadPoolExecutor(_READERS) as pool:
+        read = pool.map(lambda key: store.read(key)[0], shown)
+        for key, content in zip(shown, read, strict=True):
+            yield decode_document("monitoring_day", content, name=f"{store.uri}/{key}")
