@@ -97,12 +97,7 @@ def build_tasks(model: NamedModel) -> None:
                 model_alarms.notify(store, settings.alert_urls.split(), document, link=link, now=datetime.now(UTC))
         return day
 
-    @task(
-        task_display_name="Announce a drop",
-        execution_timeout=timedelta(minutes=5),
-        outlets=[event],
-        multiple_outputs=False,
-    )
+    @task(task_display_name="Announce", execution_timeout=timedelta(minutes=5), outlets=[event], multiple_outputs=False)
     def degraded(day: str) -> None:
         """Send the asset event `bandwidth_model_degraded` on the day an alarm begins; skipped on every other day."""
         from bwpredict.monitoring.days import read_day

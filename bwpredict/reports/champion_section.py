@@ -18,6 +18,21 @@ _SHADES = (1.0, 3.0, 8.0)
 """Percent from which a cell of the heat map is one shade darker."""
 
 
+def champion_values(comparison: Document) -> dict[str, Any]:
+    """What the card's sections on the champion and the slices show, by the template's names."""
+    difference = comparison.get("difference")
+    return {
+        "difference_rows": difference_rows(difference),
+        "difference_sentence": difference_sentence(difference),
+        "link_sentence": link_sentence(difference),
+        "worst_tenth_sentence": worst_tenth_sentence(difference),
+        "winkler_sentence": winkler_sentence(comparison),
+        "link_rows": link_rows(difference),
+        "slice_rows": slice_rows(comparison),
+        "slice_sentence": slice_sentence(comparison),
+    }
+
+
 def difference_rows(difference: Document | None) -> list[dict[str, Any]]:
     """A row for each target and the weighted mean: texts, and where its whisker is drawn."""
     if difference is None:

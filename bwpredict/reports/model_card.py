@@ -92,15 +92,10 @@ def model_card(
         verdict=_verdict(decision),
         plain_words=card_summary.plain_words(decision, comparison, metadata),
         accuracy_rows=card_summary.accuracy_rows(links),
-        sort_script=Markup(SORT_SCRIPT_TEXT),  # noqa: S704 - our own file
-        sort_script_source=SORT_SCRIPT_SOURCE,
         tiles=list(_tiles(metadata, comparison)),
         checks=_checks(decision),
-        metric_labels=[metric.label for metric in METRICS],
         targets=[_target(name, comparison) for name in metadata["targets"]],
         test_sentence=_test_sentence(comparison, metadata),
-        metrics_sentence=_METRICS_SENTENCE,
-        interval_columns=INTERVAL_COLUMNS,
         interval_rows=list(interval_rows(comparison["intervals"])) if comparison["intervals"] else [],
         interval_sentence=_interval_sentence(metadata["intervals"]),
         training=_training(history) if history else _trained_elsewhere(metadata),
@@ -111,18 +106,10 @@ def model_card(
         validation=_validation(validation),
         limits=list(_limits(metadata, comparison)),
         groups=_groups(run, metadata),
-        difference_rows=champion_section.difference_rows(comparison.get("difference")),
-        difference_sentence=champion_section.difference_sentence(comparison.get("difference")),
-        link_sentence=champion_section.link_sentence(comparison.get("difference")),
-        worst_tenth_sentence=champion_section.worst_tenth_sentence(comparison.get("difference")),
-        winkler_sentence=champion_section.winkler_sentence(comparison),
-        link_rows=champion_section.link_rows(comparison.get("difference")),
-        slice_rows=champion_section.slice_rows(comparison),
-        slice_sentence=champion_section.slice_sentence(comparison),
+        **champion_section.champion_values(comparison),
         consumer_columns=consumer_section.consumer_columns(comparison.get("consumer")),
         consumer_rows=consumer_section.consumer_rows(comparison.get("consumer")),
         consumer_sentence=consumer_section.consumer_sentence(comparison),
-        all_targets=[display_name(name) for name in TARGETS],
         slice_targets=[display_name(name) for name in metadata["targets"]],
         drift_rows=list(champion_section.drift_rows(profile, champion_profile)),
         horizon_sentence=_horizon_sentence(metadata),
@@ -398,6 +385,14 @@ def _data_uri(picture: Path) -> str:
 def _template() -> jinja2.Template:
     loader = jinja2.FunctionLoader(_resource)
     environment = jinja2.Environment(autoescape=True, loader=loader, undefined=jinja2.StrictUndefined)
+    environment.globals |= {
+        "sort_script": Markup(SORT_SCRIPT_TEXT),  # noqa: S704 - our own file
+        "sort_script_source": SORT_SCRIPT_SOURCE,
+        "metric_labels": [metric.label for metric in METRICS],
+        "metrics_sentence": _METRICS_SENTENCE,
+        "interval_columns": INTERVAL_COLUMNS,
+        "all_targets": [display_name(name) for name in TARGETS],
+    }
     return environment.get_template("model_card.html")
 
 
