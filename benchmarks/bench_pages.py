@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,10 @@ def _publish(folder: Path, versions: int) -> None:
 
 def _view(folder: Path, versions: int) -> Callable[[], None]:
     from bwpredict_airflow.webapp import render
+    from bwpredict_airflow.webapp.monitored_days import DAYS, monitored_days
 
+    from bwpredict.monitoring.days import read_series
+    from bwpredict.pipeline.health import production_health
     from bwpredict.registry_views.overview import overview, version_documents
     from bwpredict.store.factory import open_store
 
@@ -85,11 +89,12 @@ def _view(folder: Path, versions: int) -> Callable[[], None]:
         seen = overview(store)
         if seen.count != versions or seen.production is None:
             raise AssertionError("the view is not complete")
-        health = version_documents(store, seen.production.version)
+        serving, days = version_documents(store, seen.production.version), list(read_series(store, DAYS))
         render.render_page(
             "default", "overview.html", may={"move": True, "retrain": True}, models=["default"], seen=seen, problem="",
-            runs=[], no_runs="", registry=store.uri, charts=render.charts(seen), drift=render.drift(health.validation),
-            rivals=render.model_comparison(health.comparison), below="",
+            health=production_health(seen.production, [], days, now=datetime.now(UTC)), monitored=monitored_days(days),
+            runs=[], steps={}, no_runs="", registry=store.uri, charts=render.charts(seen, None),
+            rivals=render.model_comparison(serving.comparison), below="",
         )  # fmt: skip
 
     return view

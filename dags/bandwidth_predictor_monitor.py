@@ -60,7 +60,7 @@ def build_tasks(model: NamedModel) -> None:
     """Score, tell, and announce what began."""
     event = Asset(model.named("bandwidth_model_degraded"))
 
-    @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
+    @task(task_display_name="Score the day", execution_timeout=timedelta(hours=2), multiple_outputs=False)
     def score() -> str:
         """Score the day with all models that serve or are tried, and write `monitoring/days/<day>.json`."""
         from bwpredict.monitoring.daily import monitor_day, summary
@@ -79,21 +79,22 @@ def build_tasks(model: NamedModel) -> None:
             print(summary(scored))
         return str(scored["day"])
 
-    @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
+    @task(task_display_name="Write the metrics", execution_timeout=timedelta(minutes=5), multiple_outputs=False)
     def metrics(day: str) -> None:
         """Write the day's metrics to `BWPREDICT_METRICS_FILE` and push them to `BWPREDICT_PUSHGATEWAY`, where set."""
-        from bwpredict.monitoring.daily import publish_metrics, read_day
+        from bwpredict.monitoring.daily import publish_metrics
+        from bwpredict.monitoring.days import read_day
 
         settings = model.settings(Settings())
         with one_line_errors():
             if document := read_day(open_store(settings.registry), date.fromisoformat(day)):
                 publish_metrics(document, settings.metrics_file, settings.pushgateway, model=model.name)
 
-    @task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
+    @task(task_display_name="Report alarms", execution_timeout=timedelta(minutes=15), multiple_outputs=False)
     def tell(day: str) -> str:
         """Alert the people on call of a sustained drop, once while it lasts, and tell them when it is over."""
         from bwpredict.alerting import model_alarms
-        from bwpredict.monitoring.daily import read_day
+        from bwpredict.monitoring.days import read_day
 
         context, settings = get_current_context(), model.settings(Settings())
         store = open_store(settings.registry)
@@ -103,10 +104,10 @@ def build_tasks(model: NamedModel) -> None:
                 model_alarms.notify(store, settings.alert_urls.split(), document, link=link, now=datetime.now(UTC))
         return day
 
-    @task(execution_timeout=timedelta(minutes=5), outlets=[event], multiple_outputs=False)
+    @task(task_display_name="Announce", execution_timeout=timedelta(minutes=5), outlets=[event], multiple_outputs=False)
     def degraded(day: str) -> None:
         """Send the asset event `bandwidth_model_degraded` on the day an alarm begins; skipped on every other day."""
-        from bwpredict.monitoring.daily import read_day
+        from bwpredict.monitoring.days import read_day
 
         context = get_current_context()
         with one_line_errors():

@@ -221,7 +221,7 @@ def params_with_defaults(model: NamedModel) -> dict[str, Param]:
     return params
 
 
-@task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
+@task(task_display_name="Pull telemetry", execution_timeout=timedelta(hours=2), multiple_outputs=False)
 def pull(plan: dict[str, str]) -> dict[str, str]:
     """Copy the telemetry of the run's months into the work area and pin every object that was read.
 
@@ -231,6 +231,7 @@ def pull(plan: dict[str, str]) -> dict[str, str]:
 
 
 @task(
+    task_display_name="Train challenger",
     queue="gpu",
     pool="gpu",
     priority_weight=100,
@@ -248,7 +249,7 @@ def train(profile: dict[str, str]) -> dict[str, str]:
     return run_step(steps.train, profile)
 
 
-@task(execution_timeout=timedelta(minutes=30), multiple_outputs=False)
+@task(task_display_name="Export to ONNX", execution_timeout=timedelta(minutes=30), multiple_outputs=False)
 def export(checkpoint: dict[str, str]) -> dict[str, str]:
     """Write the challenger as ONNX, and check it in a fresh process: agreement with torch, bounds, latency.
 
@@ -257,7 +258,7 @@ def export(checkpoint: dict[str, str]) -> dict[str, str]:
     return run_step(steps.export, checkpoint)
 
 
-@task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
+@task(task_display_name="Compare with champion", execution_timeout=timedelta(hours=2), multiple_outputs=False)
 def compare(model: dict[str, str]) -> dict[str, str]:
     """Score challenger, champion and the naive baselines on the same test windows, from their ONNX files.
 
@@ -266,7 +267,7 @@ def compare(model: dict[str, str]) -> dict[str, str]:
     return run_step(steps.compare, model)
 
 
-@task(execution_timeout=timedelta(minutes=15), multiple_outputs=False)
+@task(task_display_name="Decide", execution_timeout=timedelta(minutes=15), multiple_outputs=False)
 def decide(comparison: dict[str, str]) -> dict[str, str]:
     """Apply the gate policy: every check with its value, threshold and verdict. Writes `decision.json`.
 
@@ -287,7 +288,7 @@ def build_tasks(model: NamedModel) -> None:
     """The tasks of a run; each hands the next one a path and a checksum."""
     asset = Asset(model.named("bandwidth_model"))
 
-    @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
+    @task(task_display_name="Plan", execution_timeout=timedelta(minutes=5), multiple_outputs=False)
     def plan() -> dict[str, str]:
         """Fix what this run is: month, history, training and gate policy, version. Writes `run.json`.
 
@@ -297,7 +298,7 @@ def build_tasks(model: NamedModel) -> None:
         params = {**params_of_the_run(context["params"]), "backfill": context["dag_run"].run_type == "backfill"}
         return plan_run(params, model.settings(Settings()), model)
 
-    @task(execution_timeout=timedelta(minutes=30), outlets=[asset], multiple_outputs=False)
+    @task(task_display_name="Publish", execution_timeout=timedelta(minutes=30), outlets=[asset], multiple_outputs=False)
     def publish(decision: dict[str, str]) -> dict[str, str]:
         """Copy the model into the registry, verify it there, and point production at it (compare-and-swap).
 
@@ -320,6 +321,7 @@ def build_tasks(model: NamedModel) -> None:
         decided = decide(compare(exported))  # type: ignore[arg-type]
         approved = Approval(
             task_id="approve",
+            task_display_name="Approve",
             decision=decided,
             execution_timeout=timedelta(minutes=5),
             response_timeout=timedelta(hours=24),

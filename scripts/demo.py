@@ -164,7 +164,7 @@ def report(console: Console, generated: float, total: float) -> None:
 def report_run(console: Console, number: int, run: Run) -> None:
     """How one run ended, in its own documents' words."""
     from bwpredict.gate import decision as gate_decision
-    from bwpredict.validation import verdict as validation_verdict
+    from bwpredict.validation import result as validation_result
 
     console.print(f"\n[bold]Run {number}: {run.month}[/], {run.what}")
     if (run.area / DECISION_NAME).exists():
@@ -178,7 +178,7 @@ def report_run(console: Console, number: int, run: Run) -> None:
         console.print(table)
     elif (run.area / VALIDATION_RESULT).exists():
         result = read_document(run.area / VALIDATION_RESULT, "validation")
-        for line in validation_verdict.summary(result).splitlines():
+        for line in validation_result.summary(result).splitlines():
             console.print(f"  {escape(line)}", soft_wrap=True)
     else:
         console.print(f"  [red]ended without a verdict[/]: {run.states}")

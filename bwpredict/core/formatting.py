@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bwpredict import schema
@@ -37,6 +38,35 @@ def number(value: Any, digits: int = 4) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
     return str(value)
+
+
+def readable_unit(column: str) -> tuple[float, str]:
+    """Factor and unit in which people read a column's figures: shares in percent, hours and weekdays without a unit."""
+    unit = unit_of(column)
+    return (100.0, "%") if unit == "share" else (1.0, "" if unit in ("h", "d") else unit)
+
+
+def quantity(value: float | None, column: str, digits: int = 4) -> str:
+    """A value of a telemetry column with its unit, as people write it: "12.3 ms", "0.02 %", "21.1 GB"."""
+    if value is None:
+        return UNDEFINED
+    factor, unit = readable_unit(column)
+    if unit == "B":
+        power = next((power for power in (4, 3, 2, 1) if abs(value) >= 1000**power), 0)
+        factor, unit, digits = 1000.0**-power, ("B", "kB", "MB", "GB", "TB")[power], min(digits, 3)
+    return f"{number(float(value) * factor, digits)} {unit}".rstrip()
+
+
+def count_of(how_many: int, noun: str) -> str:
+    """A number and its noun: "1 version", "2 versions", "1,204 entries"."""
+    if how_many == 1:
+        return f"1 {noun}"
+    return f"{how_many:,} {noun[:-1]}ies" if noun.endswith("ry") else f"{how_many:,} {noun}s"
+
+
+def link_name(link: Mapping[str, Any]) -> str:
+    """The link of a document's `node_id` and `peer_id`: "1000 → 1234"."""
+    return f"{link['node_id']} → {link['peer_id']}"
 
 
 def duration(seconds: float) -> str:

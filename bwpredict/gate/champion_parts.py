@@ -88,7 +88,7 @@ def _worse_links(rows: Any, margin: float) -> list[str] | None:
 def _link_words(row: Any, target: str) -> str:
     node, peer = (nested_value(row, key) for key in schema.LINK_KEY)
     percent = number(nested_value(row, "per_target", target, "percent"), 3)
-    return f"{node} to {peer} by {percent} % ({display_name(target)})"
+    return f"{node} → {peer} by {percent} % ({display_name(target)})"
 
 
 def _slice_words(row: Any, target: str) -> str:

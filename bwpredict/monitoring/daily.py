@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -27,6 +26,7 @@ from bwpredict.evaluation.coverage import coverage
 from bwpredict.evaluation.forecasts import Array, Forecasts, collect
 from bwpredict.inference.onnx_model import Bounds, forecast, forecast_with_bounds
 from bwpredict.monitoring import accuracy, prometheus, seasonal, sequential_tests
+from bwpredict.monitoring.days import day_key, read_day
 from bwpredict.registry.layout import metadata_name, onnx_name
 from bwpredict.registry.pointer import Candidate, Production, read_production
 from bwpredict.registry.versions import fetch
@@ -39,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
-FOLDER = "monitoring/days/"
 MAX_WINDOWS = 100_000
 """Windows that are scored, evenly spread over links and time."""
 LOOK_BACK_DAYS = 31
@@ -76,22 +75,6 @@ def monitor_day(store: Store, telemetry: Store, day: date, work: Path, *, now: d
     document = _document(store, production, scored, frame, reference, day, models, now)
     document["telemetry"]["snapshot_id"] = snapshot_id
     return _write(store, day, document)
-
-
-def read_day(store: Store, day: date) -> Document | None:
-    """The document of that day, or None. Raises DocumentError."""
-    key = _key(day)
-    try:
-        return decode_document("monitoring_day", store.read(key)[0], name=f"{store.uri}/{key}")
-    except ObjectMissingError:
-        return None
-
-
-def read_series(store: Store, last: int | None = None) -> Iterator[Document]:
-    """The time series: the documents of all days, or of the `last` ones, oldest first."""
-    keys = list(store.keys(FOLDER))
-    for key in keys if last is None else keys[max(0, len(keys) - last) :]:
-        yield decode_document("monitoring_day", store.read(key)[0], name=f"{store.uri}/{key}")
 
 
 def summary(document: Document) -> str:
@@ -354,7 +337,7 @@ def _before(store: Store, day: date, version: str) -> Document | None:
 
 def _write(store: Store, day: date, document: Document) -> Document:
     try:
-        store.write(_key(day), encode_document("monitoring_day", document, name=_key(day)), if_etag=None)
+        store.write(day_key(day), encode_document("monitoring_day", document, name=day_key(day)), if_etag=None)
     except ConflictError:  # another run was faster: its document stands
         return read_day(store, day) or document
     return document
@@ -363,10 +346,6 @@ def _write(store: Store, day: date, document: Document) -> Document:
 def _model_file(store: Store, version: str, models: Path, name: Any) -> Path:
     (path,) = fetch(store, version, [name(version)], models / version)
     return path
-
-
-def _key(day: date) -> str:
-    return f"{FOLDER}{day.isoformat()}.json"
 
 
 def _end(day: date) -> datetime:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from bwpredict.documents import read_document
 from bwpredict.errors import ConfigError, DocumentError, ObjectMissingError, WorkAreaError
 from bwpredict.gate.decision import shown_outcome
 from bwpredict.registry.layout import DECISION_NAME
+from bwpredict.validation.result import stopped_sentence
 from bwpredict.workspace import areas
-from bwpredict.workspace.artifacts import MODEL_CARD, RUN, VALIDATION, VALIDATION_RESULT, read_run
+from bwpredict.workspace.artifacts import COMPARISON, MODEL_CARD, RUN, VALIDATION, VALIDATION_RESULT, read_run
 
 Document = dict[str, Any]
 
@@ -35,26 +38,45 @@ _MOST_ATTEMPTS = 200
 class RunSummary:
     """One run: what it was to do, and the verdict that it came to, if it got there."""
 
-    run_id: str
-    month: str
-    version: str
-    created_at: str
+    run: RunConfig
+    area: Path
     decision: Document
     validation: Document
-    model_name: str
-    publishes: bool
-    """Whether a challenger that passes goes into production."""
-    accepts_telemetry: bool
-    """Whether it goes on with telemetry that failed validation."""
     files: tuple[str, ...]
     """Pages that there are to open."""
+
+    @property
+    def run_id(self) -> str:
+        """Airflow's, or the command's."""
+        return self.run.run_id
+
+    @property
+    def month(self) -> str:
+        """Of the telemetry, YYYY-MM."""
+        return self.run.month
+
+    @property
+    def version(self) -> str:
+        """The challenger's, whether published or not."""
+        return self.run.version
+
+    @property
+    def created_at(self) -> str:
+        """When the run was planned, ISO 8601."""
+        return self.run.created_at
+
+    @cached_property
+    def comparison(self) -> Document:
+        """The figures of challenger and champion; empty where the run did not get there."""
+        areas.fetch(self.area, COMPARISON)
+        return _document(self.area / COMPARISON, "comparison")
 
     @property
     def verdict(self) -> str:
         """`promote`, `bootstrap`, `forced`, `keep`, `reject`, `telemetry` (it failed validation), or `unfinished`."""
         if self.decision:
             return shown_outcome(self.decision)
-        failed = self.validation and not self.validation["passed"] and not self.accepts_telemetry
+        failed = self.validation and not self.validation["passed"] and not self.run.accept_telemetry
         return "telemetry" if failed else "unfinished"
 
     @property
@@ -63,8 +85,7 @@ class RunSummary:
         if self.decision:
             return str(self.decision["reason"])
         if self.verdict == "telemetry":
-            failed = [check["sentence"] for check in self.validation["checks"] if not check["passed"]]
-            return f"The telemetry is not fit to train on: {failed[0] if failed else 'see the Data Docs.'}"
+            return stopped_sentence(self.validation)
         return "It has not come to a decision."
 
 
@@ -89,7 +110,7 @@ def keeps_in_a_row(work: Path, run_id: str) -> int:
     """
     this, count = run_summary(work, run_id), 0
     for one in recent_runs(work, _MOST_KEEPS):
-        if one.model_name != this.model_name or not one.publishes or one.created_at > this.created_at:
+        if one.run.model_name != this.run.model_name or not one.run.publishes or one.created_at > this.created_at:
             continue
         if one.decision and one.verdict != "keep":
             break
@@ -135,15 +156,10 @@ def run_summary(work: Path, run_id: str) -> RunSummary:
     if run.run_id != run_id:
         raise _no_such_run(work, run_id)
     return RunSummary(
-        run_id=run.run_id,
-        month=run.month,
-        version=run.version,
-        created_at=run.created_at,
+        run=run,
+        area=area,
         decision=_document(area / DECISION_NAME, "decision"),
         validation=_document(area / VALIDATION_RESULT, "validation"),
-        model_name=run.model_name,
-        publishes=run.publishes,
-        accepts_telemetry=run.accept_telemetry,
         files=tuple(name for name in _OPENED if (area / name).is_file()),
     )
 
@@ -175,7 +191,18 @@ def _no_such_run(work: Path, run_id: str) -> WorkAreaError:
 
 
 def _document(path: Path, kind: str) -> Document:
+    """The document; empty where there is none that is valid. A file that has not changed is validated once."""
     try:
-        return read_document(path, kind)
-    except DocumentError:
+        document: Document = json.loads(path.read_bytes()) if _is_valid(path, kind, path.stat().st_mtime_ns) else {}
+    except OSError:
         return {}
+    return document
+
+
+@lru_cache(maxsize=4096)
+def _is_valid(path: Path, kind: str, mtime_ns: int) -> bool:  # noqa: ARG001 - part of the key
+    try:
+        read_document(path, kind)
+    except DocumentError:
+        return False
+    return True

@@ -16,7 +16,14 @@ from typing import Any
 from bwpredict.config import Pruner, RunConfig, Settings
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import BwPredictError, ConflictError, GateRejected, ValidationFailed
-from bwpredict.registry.layout import DECISION_NAME, PROFILE_NAME, metadata_name, onnx_name, stream_onnx_name
+from bwpredict.registry.layout import (
+    DECISION_NAME,
+    LINK_ACCURACY_NAME,
+    PROFILE_NAME,
+    metadata_name,
+    onnx_name,
+    stream_onnx_name,
+)
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import write_atomically
 from bwpredict.workspace import areas
@@ -107,6 +114,7 @@ def aggregate_validation(shards: list[Reference]) -> Reference:
     Raises:
         ValidationFailed: with a sentence for each failed expectation, unless the run accepts them.
     """
+    from bwpredict.validation import result as validation_result
     from bwpredict.validation import verdict
 
     with open_workspace(*shards, depth=3) as area:
@@ -118,7 +126,7 @@ def aggregate_validation(shards: list[Reference]) -> Reference:
         paths = [areas.local_path(shard.path) for shard in shards]
         result, measured = verdict.aggregate_shards(paths, pinned, before, area / VALIDATION)
         write_document(area / VALIDATION_RESULT, "validation", result)
-        summary = verdict.summary(result)
+        summary = validation_result.summary(result)
         if not result["passed"] and not run.accept_telemetry:
             raise ValidationFailed(summary)
         logger.info("%s", summary)
@@ -221,9 +229,11 @@ def _push_decision(decision: dict[str, Any], model: str) -> None:
 
 
 def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], compared: dict[str, Any]) -> None:
+    from bwpredict.evaluation.by_link import read_accuracy
     from bwpredict.reports.model_card import model_card
 
     champion = area / CHAMPION / str(decision["champion_version"]) / PROFILE_NAME
+    links = area / LINK_ACCURACY_NAME
     model_card(
         area / MODEL_CARD,
         run=run.model_dump(mode="json", exclude={"imported": {"path"}}),
@@ -236,6 +246,7 @@ def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], comp
         profile=read_document(area / PROFILE_NAME, "profile"),
         champion_profile=read_document(champion, "profile") if champion.is_file() else None,
         pictures=area,
+        links=read_accuracy(links.read_bytes(), links.name) if links.is_file() else None,
     )
 
 

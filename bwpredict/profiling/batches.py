@@ -23,8 +23,9 @@ ROWS_PER_BATCH = 1_500_000
 """Days are put together up to this many rows, and a day of more is taken in parts of whole links."""
 
 SECONDS_OFF_CADENCE = "seconds_off_cadence"
-"""How far the step from the link's previous sample of the day is from a whole number of cadences (at least one); of a
-link's first sample 0."""
+"""How far the step from the link's previous sample of the day is from a whole number of cadences (at least one).
+
+0 for a link's first sample, and for a sample at the same second as the one before: that is a duplicate, not a step."""
 TIME_OF_DAY_OFFSET = "time_of_day_offset"
 DAY_OF_WEEK_OFFSET = "day_of_week_offset"
 """By how much the column is ahead of what `timestamp` says under the calendar, modulo 24 and 7; 0 agrees."""
@@ -197,6 +198,7 @@ def _seconds_off_cadence(description: Description, node: Floats, peer: Floats, t
     step = np.diff(timestamps_s[order], prepend=np.nan)
     for key in (node, peer):
         step[np.diff(key[order], prepend=np.nan) != 0] = description.cadence_seconds
+    step[step == 0] = description.cadence_seconds
     cadences = np.maximum(1, np.round(step / description.cadence_seconds))
     off = np.empty_like(step)
     off[order] = np.abs(step - cadences * description.cadence_seconds)

@@ -6,6 +6,8 @@ reason to retrain, and the champion that it is measured against could otherwise 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import jensenshannon
 
+from bwpredict.profiling import histogram
 from bwpredict.profiling.profile import CALENDAR_COLUMNS, CATEGORICAL, NUMERIC
 
 MIN_SHARE = 1e-4
 """Stands for the share of an empty group in the PSI, which would be infinite otherwise."""
 GROUPS = 10
+DRAWN_BINS = 24
+"""Of a histogram for people, at most."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,46 @@ def jensen_shannon(counts: dict[str, int], reference: dict[str, int]) -> float:
     p, q = (_shares([side.get(name, 0) for name in names]) for side in (counts, reference))
     # Rounding can bring the divergence of equal shares a little below 0, whose root is NaN.
     return float(np.nan_to_num(jensenshannon(p, q, base=2)))
+
+
+def distributions(
+    columns: Iterable[str], profile: Mapping[str, Any], reference: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Of each column the shares of its values in bins, in a profile and in the reference, to draw beside each other.
+
+    Numbers are in bins of equal width on a logarithmic axis, zero and what is below it in a bin of their own.
+    Columns that either profile lacks are left out.
+    """
+    for column in columns:
+        kind = "numeric" if column in NUMERIC else "categorical"
+        sides = [side[kind].get(column) for side in (profile, reference)]
+        if not all(side and side["count"] for side in sides):
+            continue
+        if kind == "numeric":
+            labels, counts = _coarse_bins([dict(side["histogram"]) for side in sides])
+        else:
+            labels = sorted({name for side in sides for name in side["values"]})
+            counts = [[side["values"].get(name, 0) for name in labels] for side in sides]
+        now, then = ((_shares(one) if sum(one) else np.zeros(len(one))).round(5).tolist() for one in counts)
+        yield {"column": column, "bins": labels, "now": now, "then": then}
+
+
+def _coarse_bins(sides: list[dict[int, int]]) -> tuple[list[list[float]], list[list[int]]]:
+    """The edges (from, to) of at most `DRAWN_BINS` bins, and the counts of both sides in them."""
+    merged = Counter(sides[0]) + Counter(sides[1])
+    positive = sorted(index for index in merged if index > histogram.ZERO)
+    first, last = (positive[0], positive[-1]) if positive else (0, 0)
+    width = -(-(last - first + 1) // DRAWN_BINS)
+    starts = range(first, last + 1, width) if positive else range(0)
+    edges = [
+        [float(f"{10 ** (index / histogram.BINS_PER_DECADE):.3g}") for index in (start, start + width)]
+        for start in starts
+    ]
+    counts = [[sum(side.get(start + at, 0) for at in range(width)) for start in starts] for side in sides]
+    low = [sum(count for index, count in side.items() if index <= histogram.ZERO) for side in sides]
+    if any(low):
+        edges, counts = [[0.0, 0.0], *edges], [[one, *rest] for one, rest in zip(low, counts, strict=True)]
+    return edges, counts
 
 
 def _grouped(counts: dict[int, int], cuts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

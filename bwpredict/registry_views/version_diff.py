@@ -1,17 +1,15 @@
-"""The difference of two versions, path by path of their metadata and decision."""
+"""The difference of two versions: settings, data, code and gate, as far as their documents tell."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bwpredict.core.formatting import number
+from bwpredict.core.formatting import count_of, display_name, number
 from bwpredict.registry_views.overview import VersionDocuments
 
 _SECTIONS = {
-    "Figures": ("performance_metrics.overall", "performance_metrics.per_target"),
     "Training": ("trained_elsewhere", "training_config", "training_duration_seconds", "seed", "compression"),
     "Model": ("model_architecture", "model_size_mb", "onnx", "intervals", "features", "targets"),
     "Data": ("data", "filled_features", "mape_floors"),
@@ -31,11 +29,19 @@ class Difference:
     right: str
 
 
+def judged_together(left: VersionDocuments, right: VersionDocuments) -> VersionDocuments | None:
+    """The one of the two that was judged against the other, on the same test days; None: neither was."""
+    for one, other in ((right, left), (left, right)):
+        if one.decision["champion_version"] == other.version and "champion" in one.comparison.get("models", {}):
+            return one
+    return None
+
+
 def differences(left: VersionDocuments, right: VersionDocuments) -> list[Difference]:
     """What differs, in the order of a reader's interest; equal versions have none."""
     both = [{**documents.decision, **documents.metadata} for documents in (left, right)]
     return [
-        Difference(section, name, _text(values[0]), _text(values[1]))
+        Difference(section, _label(name), _text(values[0]), _text(values[1]))
         for section, roots in _SECTIONS.items()
         for root in roots
         for name, values in _paired(root, *(_at(document, root) for document in both))
@@ -64,10 +70,16 @@ def _at(document: Mapping[str, Any], path: str) -> Any:
     return value
 
 
+def _label(path: str) -> str:
+    """The path in words, without the document's part that its section stands for."""
+    return " · ".join(display_name(part) for part in path.split(".")[path.count(".") > 0 :])
+
+
 def _text(value: Any) -> str:
     if value is None:
         return "nothing"
-    if isinstance(value, (list, dict)):
-        value = json.dumps(value)
+    if isinstance(value, list | dict):
+        plain = isinstance(value, list) and all(isinstance(one, str | int | float) for one in value)
+        value = ", ".join(map(number, value)) if plain else count_of(len(value), "entry")
     text = number(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

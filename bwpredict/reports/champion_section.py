@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bwpredict import schema
-from bwpredict.core.formatting import UNDEFINED, display_name, number, unit_of
+from bwpredict.core.formatting import UNDEFINED, display_name, link_name, number, quantity
 
 Document = Mapping[str, Any]
 
@@ -16,6 +16,21 @@ _LINKS = 20
 """Links that the table of worse links names at most."""
 _SHADES = (1.0, 3.0, 8.0)
 """Percent from which a cell of the heat map is one shade darker."""
+
+
+def champion_values(comparison: Document) -> dict[str, Any]:
+    """What the card's sections on the champion and the slices show, by the template's names."""
+    difference = comparison.get("difference")
+    return {
+        "difference_rows": difference_rows(difference),
+        "difference_sentence": difference_sentence(difference),
+        "link_sentence": link_sentence(difference),
+        "worst_tenth_sentence": worst_tenth_sentence(difference),
+        "winkler_sentence": winkler_sentence(comparison),
+        "link_rows": link_rows(difference),
+        "slice_rows": slice_rows(comparison),
+        "slice_sentence": slice_sentence(comparison),
+    }
 
 
 def difference_rows(difference: Document | None) -> list[dict[str, Any]]:
@@ -35,20 +50,21 @@ def _row(name: str, figures: Document, widest: float) -> dict[str, Any]:
     tested = figures.get("diebold_mariano") or {}
     return {
         "name": name,
-        "percent": _signed(middle),
-        "interval": f"{_signed(low)} to {_signed(high)}" if known else UNDEFINED,
+        "percent": signed_percent(middle),
+        "interval": f"{signed_percent(low)} to {signed_percent(high)}" if known else UNDEFINED,
         "pooled": _with_interval(figures.get("pooled")),
         "autocorrelation": number(figures.get("autocorrelation"), 2),
         "p_value": _p_value(tested.get("p_value")),
         "smallest": UNDEFINED if middle is None else f"{number(figures['smallest_detectable_percent'], 2)} %",
-        "kind": _kind(low, high),
+        "kind": change_kind(low, high),
         "whisker": {key: _at(value, widest) for key, value in (("low", low), ("middle", middle), ("high", high))}
         if known
         else None,
     }
 
 
-def _kind(low: float | None, high: float | None) -> str:
+def change_kind(low: float | None, high: float | None) -> str:
+    """Whether an interval of the error's change is all `better`, all `worse`, `open`, or `unknown`."""
     if low is None or high is None:
         return "unknown"
     return "better" if high < 0 else "worse" if low > 0 else "open"
@@ -89,7 +105,7 @@ def link_sentence(difference: Document | None) -> str:
     if not links["judged"]:
         return "No link has enough test days to be judged on its own."
     tenths = "; ".join(
-        f"{display_name(target)} {_signed(ends['worst_percent'])} and {_signed(ends['best_percent'])}"
+        f"{display_name(target)} {signed_percent(ends['worst_percent'])} and {signed_percent(ends['best_percent'])}"
         for target, ends in links["tenths"].items()
     )
     worse = number(len(links["worse"])) if links["worse"] else "none"
@@ -104,8 +120,8 @@ def worst_tenth_sentence(difference: Document | None) -> str:
     """Both models' errors on their worst tenth of links; empty without a comparison, or in one of up to 0.2."""
     tenths = (difference or {}).get("links", {}).get("tenths", {})
     told = [
-        f"{display_name(target)} {number(ends['challenger_mae'], 3)} {unit_of(target)} (champion"
-        f" {number(ends['champion_mae'], 3)})".replace("  ", " ")
+        f"{display_name(target)} {quantity(ends['challenger_mae'], target, 3)} (champion"
+        f" {quantity(ends['champion_mae'], target, 3)})"
         for target, ends in tenths.items()
         if "challenger_mae" in ends
     ]
@@ -130,7 +146,7 @@ def link_rows(difference: Document | None) -> list[dict[str, Any]]:
     worse = (difference or {}).get("links", {}).get("worse", [])
     return [
         {
-            "name": f"{row['node_id']} to {row['peer_id']}",
+            "name": link_name(row),
             "cells": [_link_cell(row["per_target"].get(target)) for target in schema.TARGETS],
         }
         for row in worse[:_LINKS]
@@ -141,31 +157,39 @@ def _link_cell(figures: Document | None) -> str:
     if not figures or figures["percent"] is None:
         return UNDEFINED
     bound = figures["worse_by_at_least"]
-    return _signed(figures["percent"]) + (f" (at least {_signed(bound)})" if bound is not None and bound > 0 else "")
+    return signed_percent(figures["percent"]) + (
+        f" (at least {signed_percent(bound)})" if bound is not None and bound > 0 else ""
+    )
 
 
 def _with_interval(figures: Document | None) -> str:
     if not figures or figures["percent"] is None:
         return UNDEFINED
     known = figures["low"] is not None and figures["high"] is not None
-    interval = f" ({_signed(figures['low'])} to {_signed(figures['high'])})" if known else ""
-    return _signed(figures["percent"]) + interval
+    interval = f" ({signed_percent(figures['low'])} to {signed_percent(figures['high'])})" if known else ""
+    return signed_percent(figures["percent"]) + interval
 
 
 def slice_rows(comparison: Document) -> list[dict[str, Any]]:
-    """The heat map: rows of slices, a cell for each target: percent against the champion, or skill without one."""
+    """The heat map: rows of slices, a cell for each target: percent against the champion, or skill without one.
+
+    Slices that hold the same windows share a row.
+    """
     against = comparison.get("difference") is not None
-    rows = comparison.get("slices", {}).get("rows", [])
-    return [
-        {
-            "attribute": display_name(row["attribute"]),
-            "value": row["value"],
-            "windows": number(row["windows"]),
-            "supported": row["supported"],
-            "cells": [_cell(row["per_target"].get(target), against=against) for target in schema.TARGETS],
-        }
-        for row in rows
-    ]
+    shown: dict[str, dict[str, Any]] = {}
+    for row in comparison.get("slices", {}).get("rows", []):
+        same = repr((row["windows"], row["per_target"]))
+        made = shown.setdefault(
+            same,
+            {
+                "names": [],
+                "windows": number(row["windows"]),
+                "supported": row["supported"],
+                "cells": [_cell(row["per_target"].get(target), against=against) for target in schema.TARGETS],
+            },
+        )
+        made["names"].append((display_name(row["attribute"]), row["value"]))
+    return list(shown.values())
 
 
 def _cell(figures: Document | None, *, against: bool) -> dict[str, str]:
@@ -177,9 +201,9 @@ def _cell(figures: Document | None, *, against: bool) -> dict[str, str]:
     depth = sum(abs(worse) >= edge for edge in _SHADES)
     interval = ""
     if figures.get("low") is not None:
-        interval = f"{_signed(figures['low'])} to {_signed(figures['high'])}"
+        interval = f"{signed_percent(figures['low'])} to {signed_percent(figures['high'])}"
     shade = f"{'worse' if worse > 0 else 'better'}{depth}"
-    return {"text": _signed(value) if against else number(value, 2), "shade": shade, "note": interval}
+    return {"text": signed_percent(value) if against else number(value, 2), "shade": shade, "note": interval}
 
 
 def slice_sentence(comparison: Document) -> str:
@@ -195,8 +219,14 @@ def slice_sentence(comparison: Document) -> str:
     return (
         f"{what} Slices with fewer than {slices['fewest_windows']} windows or {slices['fewest_blocks']} blocks are grey"
         " and do not decide. Congested: the link's queue was among its longest tenth when the forecast was made. New"
-        f" link: the champion was not trained on it. {' '.join(slices['left_out'])}"
+        f" link: the champion was not trained on it. {' '.join(map(_left_out, slices['left_out']))}"
     )
+
+
+def _left_out(sentence: str) -> str:
+    """A sentence of the document, which begins with an attribute's name."""
+    attribute, colon, rest = sentence.partition(":")
+    return f"{display_name(attribute).capitalize()}{colon}{rest}"
 
 
 def drift_rows(profile: Document | None, reference: Document | None) -> Iterator[dict[str, str]]:
@@ -212,21 +242,22 @@ def drift_rows(profile: Document | None, reference: Document | None) -> Iterator
         above = moved is not None and moved > limit.moved
         yield {
             "name": column,
-            "now": _spread(profile["numeric"][column]),
-            "then": UNDEFINED if reference is None else _spread(reference["numeric"].get(column)),
+            "now": _spread(profile["numeric"][column], column),
+            "then": UNDEFINED if reference is None else _spread(reference["numeric"].get(column), column),
             "drift": UNDEFINED if moved is None else f"{statistic_of(column)} {number(moved, 2)}",
             "mark": "warn" if above else "pass" if moved is not None else "info",
         }
 
 
-def _spread(figures: Document | None) -> str:
+def _spread(figures: Document | None, column: str) -> str:
     if not figures or not figures["count"]:
         return UNDEFINED
-    low, middle, high = (number(figures["quantiles"].get(key), 3) for key in ("p05", "p50", "p95"))
+    low, middle, high = (quantity(figures["quantiles"].get(key), column, 3) for key in ("p05", "p50", "p95"))
     return f"{middle} ({low} to {high})"
 
 
-def _signed(percent: float | None) -> str:
+def signed_percent(percent: float | None) -> str:
+    """A change for people: "+1.2 %", "−3 %", "0 %"."""
     if percent is None:
         return UNDEFINED
     text = number(abs(percent), 2) if abs(percent) >= 0.005 else "0"

@@ -15,7 +15,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import MaxNLocator
 
 from bwpredict import schema
-from bwpredict.core.formatting import display_name, number, unit_of
+from bwpredict.core.formatting import display_name, link_name, number, readable_unit
 from bwpredict.datasets.windows import DAY_SECONDS
 from bwpredict.evaluation.baselines import baseline_label
 from bwpredict.evaluation.forecasts import Forecasts
@@ -45,7 +45,7 @@ def link_forecasts(
         links: this target's part of the comparison's `links`, or some of its ranks.
         bounds: of the challenger's forecasts, [n, 4]; None: it has none.
     """
-    place = forecasts.targets.index(target)
+    place, (factor, unit) = forecasts.targets.index(target), readable_unit(target)
     shown = [rank for rank in RANKS if rank in links]
     with figure_file(path, 10.5, 2.6 * max(1, len(shown)) + 0.4) as figure:
         panels = figure.subplots(max(1, len(shown)), 1, squeeze=False)[:, 0]
@@ -54,13 +54,14 @@ def link_forecasts(
             rows = _last_day(forecasts, link)
             if bounds is not None:
                 whole = schema.TARGETS.index(target)
-                band = [_broken(forecasts.timestamps[rows], side[rows, whole]) for side in (bounds.lower, bounds.upper)]
+                sides = (factor * side[rows, whole] for side in (bounds.lower, bounds.upper))
+                band = [_broken(forecasts.timestamps[rows], side) for side in sides]
                 axes.fill_between(
                     *band[0], band[1][1], color=BLUE, alpha=0.15, linewidth=0, label=f"{bounds.level:.0%} interval"
                 )
-            _lines(axes, forecasts, rows, place)
-            title = f"{RANKS[rank]}: {link['node_id']} to {link['peer_id']}, skill {number(link['skill'], 3)}"
-            axes.set(title=title, ylabel=unit_of(target))
+            _lines(axes, forecasts, rows, place, factor)
+            title = f"{RANKS[rank]}: {link_name(link)}, skill {number(link['skill'], 3)}"
+            axes.set(title=title, ylabel=unit)
             locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
             axes.xaxis.set_major_locator(locator)
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
@@ -72,12 +73,12 @@ def link_forecasts(
     return path
 
 
-def _lines(axes: Axes, forecasts: Forecasts, rows: npt.NDArray[np.int64], place: int) -> None:
+def _lines(axes: Axes, forecasts: Forecasts, rows: npt.NDArray[np.int64], place: int, factor: float) -> None:
     times = forecasts.timestamps[rows]
-    axes.plot(*_broken(times, forecasts.actual[rows, place]), color="black", linewidth=0.9, label="actual")
+    axes.plot(*_broken(times, factor * forecasts.actual[rows, place]), color="black", linewidth=0.9, label="actual")
     for name, (colour, label) in reversed(_MODELS.items()):
         if name in forecasts.models:
-            values = forecasts.models[name][rows, place]
+            values = factor * forecasts.models[name][rows, place]
             axes.plot(*_broken(times, values), color=colour, linewidth=1.1, alpha=0.9, label=label)
 
 
@@ -105,7 +106,7 @@ def residuals(path: Path, forecasts: Forecasts) -> Path:
         for target, axes in zip(schema.TARGETS, figure.subplots(2, 2).ravel(), strict=True):
             axes.set(
                 title=display_name(target),
-                xlabel=f"forecast less actual ({unit_of(target)})",
+                xlabel=f"forecast less actual ({readable_unit(target)[1]})",
                 ylabel="share of windows",
             )
             if target not in forecasts.targets:
@@ -117,7 +118,9 @@ def residuals(path: Path, forecasts: Forecasts) -> Path:
                 for name in _MODELS
                 if name in forecasts.models
             }
-            _distribution(axes, {name: values[np.isfinite(values)] for name, values in errors.items()})
+            _distribution(
+                axes, {name: readable_unit(target)[0] * values[np.isfinite(values)] for name, values in errors.items()}
+            )
     return path
 
 
@@ -151,18 +154,19 @@ def horizon(path: Path, comparison: Mapping[str, Any], horizon_minutes: float) -
     minutes = comparison["horizon"]["minutes"]
     with figure_file(path, 10.5, 7.2) as figure:
         for target, axes in zip(schema.TARGETS, figure.subplots(2, 2).ravel(), strict=True):
-            axes.set(title=display_name(target), xlabel="minutes ahead", ylabel=f"MAE ({unit_of(target)})")
+            factor, unit = readable_unit(target)
+            axes.set(title=display_name(target), xlabel="minutes ahead", ylabel=f"MAE ({unit})")
             if target not in comparison["targets"]:
                 _nothing(axes)
                 continue
             for name, (colour, line) in zip(comparison["horizon"]["mae"], cycle(_BASELINE_STYLES), strict=False):
-                mae = [np.nan if one is None else one for one in comparison["horizon"]["mae"][name][target]]
+                mae = [np.nan if one is None else factor * one for one in comparison["horizon"]["mae"][name][target]]
                 axes.plot(minutes, mae, color=colour, linestyle=line, label=baseline_label(name))
             for name, (colour, label) in reversed(_MODELS.items()):
                 mae_there = comparison["models"].get(name, {}).get("per_target", {}).get(target, {}).get("mae")
                 if mae_there is not None:
-                    axes.plot([horizon_minutes], [mae_there], "o", color=colour, markersize=8, label=label)
-                    axes.axhline(mae_there, color=colour, linewidth=0.8, alpha=0.5)
+                    axes.plot([horizon_minutes], [factor * mae_there], "o", color=colour, markersize=8, label=label)
+                    axes.axhline(factor * mae_there, color=colour, linewidth=0.8, alpha=0.5)
             axes.set_ylim(bottom=0)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         shown = next((axes for axes in figure.axes if axes.get_legend_handles_labels()[1]), None)

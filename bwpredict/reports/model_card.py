@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
+from markupsafe import Markup
 
-from bwpredict.core.formatting import UNDEFINED, display_name, duration, number, unit_of
+from bwpredict.core.formatting import UNDEFINED, display_name, duration, link_name, number, readable_unit
 from bwpredict.datasets.windows import split_sentence
 from bwpredict.gate.decision import attempt_sentence, check_rows, shown_outcome
-from bwpredict.reports import champion_section, consumer_section
+from bwpredict.reports import card_summary, champion_section, consumer_section
+from bwpredict.reports.sorting import SORT_SCRIPT_SOURCE, SORT_SCRIPT_TEXT
 from bwpredict.reports.tables import (
     INTERVAL_COLUMNS,
     METRICS,
@@ -27,6 +30,7 @@ from bwpredict.reports.tables import (
     model_label,
     model_names,
     overall_rows,
+    readable_figures,
     unforecastable,
 )
 from bwpredict.schema import TARGETS
@@ -67,6 +71,7 @@ def model_card(
     profile: Document | None = None,
     champion_profile: Document | None = None,
     pictures: Path | None = None,
+    links: pd.DataFrame | None = None,
 ) -> Path:
     """Write the model card of one run to `path`, whole or not at all.
 
@@ -76,6 +81,7 @@ def model_card(
         profile: of the snapshot; None: the card says nothing of drift.
         champion_profile: of the snapshot that the champion was trained on.
         pictures: the folder with the run's pictures, which are embedded as far as there are any.
+        links: what `evaluation.by_link.accuracy_by_link` found; None: the card has no table of links.
     """
     page = _template().render(
         version=decision["version"],
@@ -84,13 +90,12 @@ def model_card(
         created_at=_moment(run["created_at"]),
         code_version=run["code_version"],
         verdict=_verdict(decision),
+        plain_words=card_summary.plain_words(decision, comparison, metadata),
+        accuracy_rows=card_summary.accuracy_rows(links),
         tiles=list(_tiles(metadata, comparison)),
         checks=_checks(decision),
-        metric_labels=[metric.label for metric in METRICS],
         targets=[_target(name, comparison) for name in metadata["targets"]],
         test_sentence=_test_sentence(comparison, metadata),
-        metrics_sentence=_METRICS_SENTENCE,
-        interval_columns=INTERVAL_COLUMNS,
         interval_rows=list(interval_rows(comparison["intervals"])) if comparison["intervals"] else [],
         interval_sentence=_interval_sentence(metadata["intervals"]),
         training=_training(history) if history else _trained_elsewhere(metadata),
@@ -101,18 +106,10 @@ def model_card(
         validation=_validation(validation),
         limits=list(_limits(metadata, comparison)),
         groups=_groups(run, metadata),
-        difference_rows=champion_section.difference_rows(comparison.get("difference")),
-        difference_sentence=champion_section.difference_sentence(comparison.get("difference")),
-        link_sentence=champion_section.link_sentence(comparison.get("difference")),
-        worst_tenth_sentence=champion_section.worst_tenth_sentence(comparison.get("difference")),
-        winkler_sentence=champion_section.winkler_sentence(comparison),
-        link_rows=champion_section.link_rows(comparison.get("difference")),
-        slice_rows=champion_section.slice_rows(comparison),
-        slice_sentence=champion_section.slice_sentence(comparison),
+        **champion_section.champion_values(comparison),
         consumer_columns=consumer_section.consumer_columns(comparison.get("consumer")),
         consumer_rows=consumer_section.consumer_rows(comparison.get("consumer")),
         consumer_sentence=consumer_section.consumer_sentence(comparison),
-        all_targets=[display_name(name) for name in TARGETS],
         slice_targets=[display_name(name) for name in metadata["targets"]],
         drift_rows=list(champion_section.drift_rows(profile, champion_profile)),
         horizon_sentence=_horizon_sentence(metadata),
@@ -168,12 +165,12 @@ def _checks(decision: Document) -> list[dict[str, str]]:
 def _target(target: str, comparison: Document) -> dict[str, Any]:
     """One table: a row for each model, the best figure of each column marked."""
     models = comparison["models"]
-    rows = {name: models[name]["per_target"][target] for name in model_names(comparison)}
+    rows = {name: readable_figures(models[name]["per_target"][target], target) for name in model_names(comparison)}
     whole = [figures for name, figures in rows.items() if models[name]["share_scored"] == 1]
     best = {metric.key: best_of(metric, [figures.get(metric.key) for figures in whole]) for metric in METRICS}
     return {
         "name": display_name(target),
-        "unit": f"MAE and RMSE in {unit_of(target)}",
+        "unit": f"MAE and RMSE in {readable_unit(target)[1]}",
         "note": _target_note(target, comparison),
         "rows": [
             {
@@ -190,7 +187,7 @@ def _target(target: str, comparison: Document) -> dict[str, Any]:
 
 
 def _scored_on(share: float | None) -> str:
-    return "" if share is None or share == 1 else f" ({share:.0%} of windows)"
+    return "" if share is None or share == 1 else f" ({100 * share:.1f} % of windows)"
 
 
 def _target_note(target: str, comparison: Document) -> str:
@@ -200,13 +197,10 @@ def _target_note(target: str, comparison: Document) -> str:
     figures = comparison["models"]["challenger"]["per_target"][target]
     notes = [f"Best baseline: {model_label(figures['baseline']).lower()}."]
     if figures["mape_share_left_out"]:
-        notes.append(f"{figures['mape_share_left_out']:.1%} of the samples lie below the floor of MAPE.")
+        notes.append(f"{100 * figures['mape_share_left_out']:.1f} % of the samples lie below the floor of MAPE.")
     links = comparison["links"].get(target, {})
     if links:
-        skills = (
-            f"{rank} {number(link['skill'], 3)} ({link['node_id']} to {link['peer_id']})"
-            for rank, link in links.items()
-        )
+        skills = (f"{rank} {number(link['skill'], 3)} ({link_name(link)})" for rank, link in links.items())
         notes.append(f"Skill by link: {', '.join(skills)}.")
     return " ".join(notes)
 
@@ -232,11 +226,11 @@ def _interval_sentence(intervals: Document) -> str:
         return f"The model has no intervals. {intervals['reason']}"
     if not intervals["calibration_windows"]:
         return (
-            f"Made to hold {intervals['level']:.0%} of what comes true, as the model's author says; they were not"
-            " calibrated here. Coverage is the share of the test windows within."
+            f"Made to hold {100 * intervals['level']:.0f} % of what comes true, as the model's author says; they were"
+            " not calibrated here. Coverage is the share of the test windows within."
         )
     return (
-        f"Made to hold {intervals['level']:.0%} of what comes true; calibrated on"
+        f"Made to hold {100 * intervals['level']:.0f} % of what comes true; calibrated on"
         f" {number(intervals['calibration_windows'])} windows that training did not see. Coverage is the share of the"
         " test windows within, in all and in the slices (by kind of link and by hour) where it is lowest and highest."
     )
@@ -391,6 +385,14 @@ def _data_uri(picture: Path) -> str:
 def _template() -> jinja2.Template:
     loader = jinja2.FunctionLoader(_resource)
     environment = jinja2.Environment(autoescape=True, loader=loader, undefined=jinja2.StrictUndefined)
+    environment.globals |= {
+        "sort_script": Markup(SORT_SCRIPT_TEXT),  # noqa: S704 - our own file
+        "sort_script_source": SORT_SCRIPT_SOURCE,
+        "metric_labels": [metric.label for metric in METRICS],
+        "metrics_sentence": _METRICS_SENTENCE,
+        "interval_columns": INTERVAL_COLUMNS,
+        "all_targets": [display_name(name) for name in TARGETS],
+    }
     return environment.get_template("model_card.html")
 
 

@@ -1,9 +1,9 @@
-"""A figure over the versions, as the geometry of a small line chart: what a template draws as SVG."""
+"""A figure over versions, days or hours, as the geometry of a small line chart: what a template draws as SVG."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bwpredict.core.formatting import number
@@ -11,6 +11,9 @@ from bwpredict.core.formatting import number
 WIDTH, HEIGHT = 640, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 30
 _TICKS = 4
+"""Steps between horizontal lines, about."""
+_COLUMNS = 5
+"""Texts below the chart, at most."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,10 @@ class Chart:
     series: tuple[Series, ...]
     ticks: tuple[tuple[float, str], ...]
     """(y, text) of the horizontal lines."""
-    columns: tuple[tuple[float, str], ...]
-    """(x, text) below the chart: the first and the last version."""
+    columns: tuple[tuple[float, str, str], ...]
+    """(x, text, anchor) below the chart, the first and the last column among them."""
+    limits: tuple[tuple[float, str], ...] = ()
+    """(y, text) of the dashed lines: thresholds."""
     width: int = WIDTH
     height: int = HEIGHT
     left: int = _LEFT
@@ -48,42 +53,67 @@ class Chart:
 
 
 def line_chart(
-    title: str, versions: Sequence[str], values: Mapping[str, Sequence[float | None]], *, unit: str = ""
+    title: str,
+    names: Sequence[str],
+    values: Mapping[str, Sequence[float | None]],
+    *,
+    unit: str = "",
+    axis: Sequence[str] | None = None,
+    limits: Mapping[str, float | None] | None = None,
 ) -> Chart | None:
-    """The chart of one value for each version and series, oldest first; None if no value is defined."""
+    """The chart of one value for each name and series, oldest first; None if no value is defined.
+
+    Args:
+        names: of the columns; a point's label says the name.
+        axis: texts below the columns, such as their months; None: the names.
+        limits: text → value of a dashed line; those that are None are left out.
+    """
+    lines = {text: value for text, value in (limits or {}).items() if value is not None}
     defined = [value for series in values.values() for value in series if value is not None and math.isfinite(value)]
     if not defined:
         return None
-    low, high = _range(defined)
-    places = [_place(number_, len(versions)) for number_ in range(len(versions))]
+    ticks, decimals = _round_ticks(min([*defined, *lines.values()]), max([*defined, *lines.values()]))
+    places = [_place(position, len(names)) for position in range(len(names))]
 
     def height(value: float) -> float:
-        return round(_TOP + (HEIGHT - _TOP - _BOTTOM) * (high - value) / (high - low), 1)
+        return round(_TOP + (HEIGHT - _TOP - _BOTTOM) * (ticks[-1] - value) / (ticks[-1] - ticks[0]), 1)
 
     def line(name: str, series: Sequence[float | None]) -> Series:
         points = [
             None
             if value is None or not math.isfinite(value)
-            else Point(x, height(value), f"{name}, {version}: {number(value)} {unit}".rstrip())
-            for x, version, value in zip(places, versions, series, strict=True)
+            else Point(x, height(value), f"{name}, {of}: {number(value)} {unit}".rstrip())
+            for x, of, value in zip(places, names, series, strict=True)
         ]
         return Series(name, _path(points), tuple(point for point in points if point))
 
-    steps = [low + (high - low) * tick / _TICKS for tick in range(_TICKS + 1)]
-    ends = [(places[0], versions[0])] + ([(places[-1], versions[-1])] if len(versions) > 1 else [])
     return Chart(
         title=title,
         series=tuple(line(name, series) for name, series in values.items()),
-        ticks=tuple((height(value), f"{value:.3g}") for value in steps),
-        columns=tuple(ends),
+        ticks=tuple((height(value), f"{value:,.{decimals}f}") for value in ticks),
+        columns=tuple(_columns(places, axis or names)),
+        limits=tuple((height(value), text) for text, value in lines.items()),
     )
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
-    """The axis: a little more than the values take."""
-    low, high = min(values), max(values)
-    room = (high - low) * 0.08 or max(abs(high) * 0.05, 0.01)
-    return low - room, high + room
+def _round_ticks(low: float, high: float) -> tuple[list[float], int]:
+    """Multiples of 1, 2 or 5 times a power of ten that hold the values between them, and their decimals."""
+    span = max(high - low, 0.02 * abs(high), 1e-6)
+    power = math.floor(math.log10(span / _TICKS))
+    factor = next(factor for factor in (1, 2, 5, 10) if factor * 10.0**power >= 0.99 * span / _TICKS)
+    power, factor = (power + 1, 1) if factor == 10 else (power, factor)
+    step = factor * 10.0**power
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [step * tick for tick in range(first, max(last, first + 1) + 1)], max(0, -power)
+
+
+def _columns(places: Sequence[float], axis: Sequence[str]) -> Iterator[tuple[float, str, str]]:
+    last = len(axis) - 1
+    shown = sorted({round(last * part / (_COLUMNS - 1)) for part in range(_COLUMNS)})
+    for place in shown:
+        if place in (0, last) or axis[place] != axis[place - 1]:
+            anchor = "middle" if last == 0 or place not in (0, last) else "start" if place == 0 else "end"
+            yield places[place], axis[place], anchor
 
 
 def _place(position: int, count: int) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rich import box
 from rich.table import Table
 
-from bwpredict.core.formatting import UNDEFINED, display_name, number, unit_of
+from bwpredict.core.formatting import UNDEFINED, display_name, number, quantity, readable_unit
 from bwpredict.core.guide import GUIDE_ACCURACY_PERCENT, GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 from bwpredict.evaluation.baselines import baseline_in_words, baseline_label
 
@@ -53,7 +53,8 @@ def tables(comparison: Mapping[str, Any], *, model: str = "challenger") -> tuple
     figures = comparison["models"][model]
     per_target = _table(f"{model_label(model)} on the test windows", ("Target", *(metric.label for metric in METRICS)))
     for target, row in figures["per_target"].items():
-        per_target.add_row(f"{display_name(target)}, {unit_of(target)}", *(metric.text(row) for metric in METRICS))
+        shown = readable_figures(row, target)
+        per_target.add_row(f"{display_name(target)}, {readable_unit(target)[1]}", *(one.text(shown) for one in METRICS))
     baselines = (
         f"{display_name(name)}: {model_label(row.get('baseline'))}" for name, row in figures["per_target"].items()
     )
@@ -68,6 +69,12 @@ def tables(comparison: Mapping[str, Any], *, model: str = "challenger") -> tuple
     for row in interval_rows(intervals):
         held.add_row(*row)
     return per_target, overall, held
+
+
+def readable_figures(figures: Mapping[str, Any], target: str) -> dict[str, Any]:
+    """The figures with errors in the unit that people read: those of shares in percent."""
+    factor = readable_unit(target)[0]
+    return {**figures, **{key: figures[key] * factor for key in ("mae", "rmse") if figures.get(key) is not None}}
 
 
 def _left_out(per_target: Mapping[str, Any]) -> str:
@@ -101,15 +108,15 @@ def interval_rows(intervals: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """Of each target the cells for `INTERVAL_COLUMNS`: its coverage, and in which slices it is farthest off."""
     for target, figures in intervals["per_target"].items():
         slices = sorted(
-            (row[target], f"{value} {row[target]:.1%}")
-            for values in intervals["slices"].values()
+            (row[target], f"{display_name(attribute)} {value} {row[target]:.1%}")
+            for attribute, values in intervals["slices"].items()
             for value, row in values.items()
             if row[target] is not None and row["windows"] >= MIN_SLICE_WINDOWS
         )
         extremes = (slices[0][1], slices[-1][1]) if slices else (UNDEFINED, UNDEFINED)
         share = figures["coverage"]
         covered = UNDEFINED if share is None else f"{share:.1%}"
-        yield f"{display_name(target)}, {unit_of(target)}", covered, number(figures["mean_width"], 3), *extremes
+        yield display_name(target), covered, quantity(figures["mean_width"], target, 3), *extremes
 
 
 def model_names(comparison: Mapping[str, Any]) -> list[str]:

@@ -40,7 +40,7 @@ class Check:
     """One expectation: `expectation` is a class of `great_expectations.expectations`, `arguments` its own.
 
     `finding` completes the sentence of a failure, with {observed}, {percent} (of it), {count} and {total} filled in;
-    `shows` is the column whose value stands in examples (default: the one that is checked).
+    `shows` is the column whose value stands in examples (default: the one that is checked), `unit` stands behind it.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Check:
     finding: str
     expected: str
     shows: str = ""
+    unit: str = ""
 
 
 READABLE = Check(
@@ -168,7 +169,7 @@ def _range_check(column: schema.Column) -> Check:
         bounds["max_value"] = column.maximum
         finding, expected = (f"{words} {column.minimum:g} to {column.maximum:g}{unit}" for words in ("lie outside", ""))
     finding = f"{{count}} of {{total}} values {finding}"
-    return _of(column, "range", "ExpectColumnValuesToBeBetween", bounds, finding, expected.strip())
+    return _of(column, "range", "ExpectColumnValuesToBeBetween", bounds, finding, expected.strip(), unit=unit)
 
 
 def _period_check(start: datetime, end: datetime) -> Check:
@@ -193,8 +194,9 @@ def _agreement_checks(description: Description) -> tuple[Check, ...]:
             "cadence",
             "ExpectColumnValuesToBeBetween",
             {"column": derived.SECONDS_OFF_CADENCE, "max_value": tolerance},
-            "{count} of {total} steps between samples of a link are off the cadence (by seconds)",
+            "{count} of {total} steps between samples of a link are off the cadence",
             f"steps of a multiple of {cadence} s, within {tolerance} s",
+            unit=" s off",
         ),
         *(
             _of(
@@ -221,9 +223,10 @@ def _agreement_checks(description: Description) -> tuple[Check, ...]:
                 "max_value": MAX_BYTES_RATIO,
                 "mostly": BYTES_AGREE_SHARE,
             },
-            "{count} of {total} values do not agree with bytes_tx (its rate as a multiple of throughput_mbps)",
+            "{count} of {total} values do not agree with the rate of bytes_tx",
             f"a rate of bytes_tx of {MIN_BYTES_RATIO} to {MAX_BYTES_RATIO} times throughput_mbps"
             f" in {BYTES_AGREE_SHARE:.1%} of the rows",
+            unit=" times",
         ),
     )
 

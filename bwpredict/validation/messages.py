@@ -30,10 +30,10 @@ def format_timestamp(timestamp_s: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%MZ" if time.second == 0 else "%Y-%m-%dT%H:%M:%SZ")
 
 
-def format_row(row: dict[str, Any]) -> str:
-    """An offending row: "link 3→7 at 2026-10-01T04:05Z: -12.0"."""
+def format_row(row: dict[str, Any], unit: str = "") -> str:
+    """An offending row: "link 3→7 at 2026-10-01T04:05Z: -12 ms"; `unit` with the blank before it."""
     where = f"link {row['node_id']}→{row['peer_id']} at {row['timestamp']}"
     value = row["value"]
     if value is None:
         return where
-    return f"{where}: {float(f'{value:.6g}') if isinstance(value, float) else value}"
+    return f"{where}: {f'{value:.6g}' if isinstance(value, float) else value}{unit}"

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from bwpredict import schema
+from bwpredict.core.formatting import quantity
 from bwpredict.datasets.anomalies import Levels, constant_links, constant_sentence, unit_change_sentence, unit_changes
 from bwpredict.profiling.drift import LIMITS, drift_of, figure_name, limit_of, statistic_of
 from bwpredict.profiling.profile import NUMERIC, Profile, gap_share
 from bwpredict.telemetry.description import Description
 from bwpredict.validation.expectations import DISTRIBUTION_SUITE, Check, Severity
-from bwpredict.validation.messages import format_number, unit_of
+from bwpredict.validation.messages import format_number
 
 MAX_GAPS: dict[Severity, float] = {"error": 0.30, "warning": 0.05}
 """Share of missing minutes. Windows skip gaps: at 5 % some are lost, at 30 % too few whole windows stay."""
@@ -186,7 +187,7 @@ def _movement(name: str, profile: Profile, reference: Profile) -> str:
         before, now = _median(reference, name), _median(profile, name)
         if before is None or now is None:
             return ""
-        return f" (median {format_number(before)} → {format_number(now)}{unit_of(schema.COLUMN[name])})"
+        return f" (median {quantity(before, name)} → {quantity(now, name)})"
     old, new = (_category_shares(side, name) for side in (reference, profile))
     if not old or not new:
         return ""

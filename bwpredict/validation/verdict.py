@@ -13,6 +13,7 @@ import pandas as pd
 
 from bwpredict.documents import write_document
 from bwpredict.profiling.batches import Batch
+from bwpredict.profiling.drift import distributions
 from bwpredict.profiling.profile import Profile
 from bwpredict.telemetry.description import Description
 from bwpredict.validation.data_docs import DATA_DOCS_INDEX, finish_data_docs
@@ -20,6 +21,7 @@ from bwpredict.validation.expectations import DISTRIBUTION_SUITE, SCHEMA_SUITE, 
 from bwpredict.validation.gx_runner import Outcome, Session
 from bwpredict.validation.messages import format_number, format_row
 from bwpredict.validation.month_checks import figure_checks, link_checks, link_figures, month_figures
+from bwpredict.validation.result import reported
 from bwpredict.validation.shards import check_shard, merge_shards, plan_shards, snapshot_period
 
 FIRST_MONTH_NOTE = (
@@ -77,36 +79,14 @@ def aggregate_shards(
         whole = Batch(f"{start:%Y-%m-%d} to {end:%Y-%m-%d}", pd.DataFrame([month]))
         outcomes = [*found.outcomes, *session.run(DISTRIBUTION_SUITE, checks, [whole])]
         result = _document(outcomes, found.profile, start, end, first_month=champion_profile is None)
+        if champion_profile is not None:
+            result["distributions"] = list(distributions(_moved(outcomes), found.profile, champion_profile))
         session.write_data_docs()
         finish_data_docs(staging, result, reported(result))
         write_document(staging / "result.json", "validation", result)
         shutil.rmtree(output, ignore_errors=True)
         staging.replace(output)
     return result, found.profile
-
-
-def summary(result: dict[str, Any], *, most: int = 12) -> str:
-    """The result for people: a verdict, then a sentence for each failed check, errors first, at most `most`."""
-    failed = reported(result)
-    errors = sum(check["severity"] == "error" for check in failed)
-    verdict = "passed" if result["passed"] else "failed"
-    counts = f"{_number(errors, 'error')}, {_number(len(failed) - errors, 'warning')}"
-    lines = [f"Validation {verdict}: {result['counts']['declared']} checks, {counts}."]
-    lines += [f"- {check['severity'].upper()} {check['sentence']}" for check in failed[:most]]
-    if len(failed) > most:
-        lines.append(f"- and {len(failed) - most} more.")
-    return "\n".join([*lines, *([result["note"]] if result["first_month"] else [])])
-
-
-def reported(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """The failed checks to tell of: errors first; no warning where the same figure is an error as well."""
-    failed = {check["id"]: check for check in result["checks"] if not check["passed"]}
-    told = [
-        check
-        for name, check in failed.items()
-        if not (name.endswith(".warning") and name.removesuffix("warning") + "error" in failed)
-    ]
-    return sorted(told, key=lambda check: (check["severity"] != "error", not check["evaluated"]))
 
 
 def _document(
@@ -129,6 +109,12 @@ def _document(
         "checks": checks,
         "data_docs": str(DATA_DOCS_INDEX),
     }
+
+
+def _moved(outcomes: Sequence[Outcome]) -> list[str]:
+    """The columns whose distribution or unit is not the champion's."""
+    failed = {(outcome.check.id.split(".")[1], outcome.check.column) for outcome in outcomes if not outcome.passed}
+    return sorted({column for kind, column in failed if kind in ("drift", "unit")})
 
 
 def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
@@ -175,10 +161,6 @@ def _sentence(outcome: Outcome) -> str:
         count=f"{outcome.unexpected or 0:,}",
         total=f"{outcome.total or 0:,}",
     )
-    instance = f" (for instance {format_row(outcome.examples[0])})" if outcome.examples else ""
+    instance = f" (for instance {format_row(outcome.examples[0], check.unit)})" if outcome.examples else ""
     hint = f"; {outcome.hint}" if outcome.hint else ""
     return f"{name}: {finding}{instance}{hint}; expected {check.expected}."
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

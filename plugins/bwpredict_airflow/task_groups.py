@@ -19,14 +19,19 @@ def validate_in_shards(snapshot: Any) -> Any:
     Gives what `validate` hands on: the reference of the profile.
     """
 
-    @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
+    @task(task_display_name="Plan shards", execution_timeout=timedelta(minutes=5), multiple_outputs=False)
     def plan_shards(snapshot: dict[str, str]) -> list[dict[str, Any]]:
         """Split the snapshot's days into shards: a day of a large fleet is a shard, small days share one."""
         with one_line_errors():
             shards = steps.plan_shards(Reference(**snapshot))
         return [{"snapshot": snapshot, "days": days} for days in shards]
 
-    @task(execution_timeout=timedelta(minutes=30), multiple_outputs=False, map_index_template="{{ shard_label }}")
+    @task(
+        task_display_name="Check days",
+        execution_timeout=timedelta(minutes=30),
+        multiple_outputs=False,
+        map_index_template="{{ shard_label }}",
+    )
     def check(shard: dict[str, Any]) -> dict[str, str]:
         """Check some days of telemetry with the Great Expectations schema suite, on any worker.
 
@@ -39,7 +44,7 @@ def validate_in_shards(snapshot: Any) -> Any:
         context["shard_label"] = steps.shard_label(checked)  # type: ignore[typeddict-unknown-key]
         return asdict(checked)
 
-    @task(execution_timeout=timedelta(hours=1), multiple_outputs=False)
+    @task(task_display_name="Validate telemetry", execution_timeout=timedelta(hours=1), multiple_outputs=False)
     def validate(shards: list[dict[str, str]]) -> dict[str, str]:
         """Aggregate the results of all shards, and measure drift since the champion.
 

@@ -121,7 +121,7 @@ def test_more_than_two_in_a_hundred_worse_links_reject_and_are_named(judged):
     judged.set(f"{DIFFERENCE}/links/judged", 100)
     judged.set(f"{DIFFERENCE}/links/worse", [worse_link(node, bound=11.0) for node in (3, 4)])
     assert failed(judged.decide()) == []
-    assert "3 to 900 by 17 % (RTT)" in check(judged.decide(), "links")["sentence"]
+    assert "3 → 900 by 17 % (RTT)" in check(judged.decide(), "links")["sentence"]
     judged.set(f"{DIFFERENCE}/links/worse", [worse_link(node, bound=11.0) for node in (3, 4, 5, 6)])
     decision = judged.decide()
     assert failed(decision) == ["links"]

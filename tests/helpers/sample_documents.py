@@ -11,6 +11,7 @@ from bwpredict.evaluation.consumer import replay_consumer
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.gate.decision import make_decision
 from bwpredict.inference.onnx_model import Bounds, Forecast
+from bwpredict.monitoring.sequential_tests import evaluate_production
 from bwpredict.reports.metadata import Artifact, measure_environment, model_metadata
 from bwpredict.schema import TARGETS
 
@@ -243,6 +244,39 @@ def sample_decision(comparison: dict) -> dict:
         snapshot_id=sample_snapshot()["snapshot_id"],
         decided_at="2026-11-01T00:14:00+00:00",
     )
+
+
+def sample_day(day: str, version: str) -> dict:
+    """A monitored day on which the skill of RTT has raised an alarm."""
+    figure = dict.fromkeys(
+        ("mae", "rmse", "wape_percent", "mape_percent", "correlation", "within_link_correlation"), 1.0
+    )
+    skill = dict.fromkeys(TARGETS, 0.4) | {"rtt_ms": -0.1}
+    tests = evaluate_production(
+        {target: {"skill": skill[target]} for target in TARGETS},
+        None,
+        dict.fromkeys(TARGETS, 0.4),
+        day="2026-09-01",
+        windows=9000,
+        before=None,
+    )
+    for test in tests:
+        test["alarm"] = test["id"] == "skill.rtt_ms"
+    per_target = {target: {**figure, "skill": skill[target], "baseline": "last_value"} for target in TARGETS}
+    return {
+        "day": day,
+        "scored_at": f"{day}T23:59:59+00:00",
+        "production": {"version": version, "month": "2026-07", "since": "2026-08-01T09:30:00+00:00"},
+        "telemetry": {"rows": 11_520, "links": 8, "windows": 9_000, "completeness": 1.0},
+        "staleness": {"model_age_days": 1.0, "training_data_age_days": 32.0, "last_sample_age_minutes": 1.0},
+        "models": {"production": {"version": version, "problem": None, "per_target": per_target}},
+        "coverage": {"level": 0.9, "per_target": dict.fromkeys(TARGETS, 0.91)},
+        "drift": {"reference_days": ["2026-07-07"], "per_feature": {"rtt_ms": {"psi": 0.4, "verdict": "moved"}}},
+        "tests": tests,
+        "canary": None,
+        "alarm": True,
+        "alarm_began": day == "2026-09-01",
+    }
 
 
 def sample_validation(*, broken: bool = False) -> dict:

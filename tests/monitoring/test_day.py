@@ -6,7 +6,8 @@ import pytest
 from monitored import CANARY, DAY, NOW, PRODUCTION, publish_model
 
 from bwpredict.errors import ConfigError, TelemetryError
-from bwpredict.monitoring.daily import monitor_day, read_day, read_series
+from bwpredict.monitoring.daily import monitor_day
+from bwpredict.monitoring.days import read_day, read_series
 from bwpredict.registry.canary import end_canary
 from bwpredict.registry.layout import model_key
 from bwpredict.schema import TARGETS

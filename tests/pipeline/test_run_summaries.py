@@ -48,7 +48,7 @@ def test_a_run_tells_how_far_it_got(tmp_path):
     assert run_summary(tmp_path, "run").verdict == "unfinished"
     write_document(area / "validation.json", "validation", sample_validation(broken=True))
     broken = run_summary(tmp_path, "run")
-    assert (broken.verdict, "has drifted" in broken.reason) == ("telemetry", True)
+    assert (broken.verdict, "train on. packet_loss: 12 of 400" in broken.reason) == ("telemetry", True)
     write_document(area / "validation.json", "validation", sample_validation())
     write_document(area / "decision.json", "decision", sample_decision(sample_comparison(3.0)))
     decided = run_summary(tmp_path, "run")

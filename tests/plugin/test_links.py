@@ -11,12 +11,16 @@ import pytest
 from link_results import DAY, link_files, some_forecasts
 from published_versions import published_month
 
+from bwpredict.core.consumer_rules import ConsumerRules
 from bwpredict.errors import ObjectCorruptError, ObjectMissingError
+from bwpredict.inference.onnx_model import Bounds
 from bwpredict.registry.layout import LINK_SERIES_NAME, model_key
+from bwpredict.schema import TARGETS
 from bwpredict.store.factory import open_store
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "plugins"))
 links = pytest.importorskip("bwpredict_airflow.webapp.links")
+link_consumer = pytest.importorskip("bwpredict_airflow.webapp.link_consumer")
 
 
 @pytest.fixture
@@ -80,10 +84,46 @@ def test_the_chart_has_truth_forecast_interval_and_champion_and_is_broken_in_a_g
     assert series["times"] == sorted(series["times"])
     row = np.flatnonzero((forecasts.link == 2) & (forecasts.timestamps == DAY + 900))[0]
     for name, values in (("actual", forecasts.actual), ("champion", forecasts.models["champion"])):
-        assert series[name][1] == pytest.approx(float(values[row, 2]), rel=1e-6)
+        assert series[name][1] == pytest.approx(100 * float(values[row, 2]), rel=1e-6)
     assert len(view.values) == 84
     assert (view.figures["windows"], view.hours[0][0], view.hours[7][1]) == (f"{21 * 60:,}", "00:00", "n/a")
     assert [each.name for each in view.by_hour.series] == [links.MODEL, links.CHAMPION]
+
+
+def test_the_link_shows_what_the_consumer_would_have_set_and_what_that_costs(store, version):
+    view = links.link_view(store, version, "11-21", "rtt_ms").consumer
+    assert "at 96 of 96 points" in view.sentence
+    assert [chart.title for chart in view.charts] == ["Streams", "Buffer, bytes"]
+    assert [series.name for series in view.charts[0].series] == ["Perfect knowledge", links.MODEL, links.CHAMPION]
+    regrets = {row[1]: row[3] for row in view.rows if row[0] == "Buffer, bytes"}
+    assert regrets["Perfect knowledge"] == "0 %"
+    assert {who: len(row) for who, row in regrets.items()}.keys() == {"Perfect knowledge", links.MODEL, links.CHAMPION}
+
+
+def test_a_regret_is_in_percent_of_the_setting_by_perfect_knowledge():
+    rules = ConsumerRules.model_validate(
+        {
+            "name": "test",
+            "minimum_confidence": 0.5,
+            "settings": {"window": {"minimum": 1, "terms": [{"factor": 2, "of": ["rtt_ms"]}]}},
+            "surplus_cost": 1,
+            "shortfall_cost": 3,
+        },
+        strict=False,
+    )
+    ones = np.ones(4)
+    flat = dict.fromkeys(TARGETS, ones)
+    values = {
+        link_consumer.PERFECT: flat | {"rtt_ms": np.array([10.0, 10, 10, 10])},
+        link_consumer.MODEL: flat | {"rtt_ms": np.array([11.0, 9, 10, 99])},
+    }
+    output = np.stack([values[link_consumer.MODEL][name] for name in TARGETS], axis=-1)
+    width = np.array([0.1, 0.1, 0.1, 50])[:, None] * output
+    view = link_consumer.consumer_view(
+        rules, DAY + 900 * np.arange(4), values, Bounds(output - width, output + width, 0.9)
+    )
+    assert "at 3 of 4 points" in view.sentence
+    assert view.rows == [("Window", "Perfect knowledge", "20", "0 %"), ("Window", "This model", "20", "13.3 %")]
 
 
 def test_a_link_without_champion_has_none_in_chart_and_table(store, tmp_path):

@@ -1,5 +1,7 @@
 """The pages over HTTP, from a real API server with real tokens, on a registry in S3."""
 
+import csv
+import io
 import json
 import os
 import re
@@ -8,12 +10,28 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from link_results import link_files
+from accessibility import barriers
+from link_results import bounds_of, link_files, some_forecasts
+from playwright.sync_api import sync_playwright
 from published_versions import published_month, published_months
-from sample_documents import sample_comparison, sample_decision, sample_run, sample_validation
+from sample_documents import (
+    sample_comparison,
+    sample_day,
+    sample_decision,
+    sample_history,
+    sample_metadata,
+    sample_run,
+    sample_snapshot,
+    sample_validation,
+)
 
-from bwpredict.documents import write_document
+from bwpredict.documents import encode_document, write_document
+from bwpredict.evaluation.by_link import accuracy_by_link
+from bwpredict.reports.model_card import model_card
+from bwpredict.validation.data_docs import finish_data_docs
+from bwpredict.validation.result import reported
 
+CHROMIUM = Path("/usr/bin/chromium")
 PAGES = "/bandwidth-models/of/default"
 pytestmark = pytest.mark.slow
 
@@ -151,7 +169,7 @@ def test_a_registry_that_does_not_answer_is_told_of_and_the_page_still_opens(sit
 
 def test_a_version_shows_its_checks_its_champion_its_drift_and_its_files(site, three_versions):
     page = site.server.get(f"{PAGES}/versions/{three_versions[1]}", "admin").text
-    for part in ("Checks of the gate", "Champion against challenger", "Drift", "model_card.html", "Promote…"):
+    for part in ("Checks of the gate", "Champion against challenger", "has drifted", "model_card.html", "Promote…"):
         assert part in page, part
     card = site.server.get(f"{PAGES}/versions/{three_versions[1]}/files/model_card.html", "admin")
     assert (card.status, card.text) == (200, f"model_card.html of {three_versions[1]}")
@@ -172,14 +190,17 @@ def test_a_file_that_was_altered_in_the_store_is_not_shown(site, three_versions)
 def test_two_versions_are_set_side_by_side(site, three_versions):
     page = site.server.get(f"{PAGES}/diff?left={three_versions[0]}&right={three_versions[2]}", "admin")
     assert page.status == 200
-    assert "performance_metrics.overall.average_mape" in page.text.replace("<wbr>", "")  # where a long name may break
+    assert "were never compared on the same test days" in page.text
+    page = site.server.get(f"{PAGES}/diff?left={three_versions[1]}&right={three_versions[2]}", "admin")
+    assert "Both on the test days of 2026-09" in page.text
+    assert "−42 %" in page.text
 
 
 def test_older_versions_are_a_page_further(site, tmp_path):
     moves = published_months(site.store.uri, tmp_path, 2)
     later = published_month(site.store, tmp_path, 2, champion=moves[-1].version).version
     page = site.server.get(f"{PAGES}/?below={later}", "admin")
-    versions = page.text[page.text.index("<h2>Versions") :].partition("</section>")[0]
+    versions = page.text.partition("<h2>3 versions</h2>")[2].partition("</section>")[0]
     assert moves[0].version in versions
     assert later not in versions
 
@@ -199,6 +220,75 @@ def test_a_run_shows_its_verdict_and_only_pages_of_its_own(site, tmp_path):
         assert "a secret" not in answer.text
 
 
+def test_all_runs_are_in_a_table_with_their_parameters_and_can_be_exported(site):
+    a_run(site.work / "exported", training={"seed": 5})
+    page = site.server.get(f"{PAGES}/runs?find=exported&verdict=reject", "view")
+    assert (page.status, "seed 5" in page.text, page.text.count("2026-11-01 00:04")) == (200, True, 1)
+    exported = site.server.get(f"{PAGES}/runs.csv?find=exported", "view")
+    assert exported.headers["content-disposition"] == 'attachment; filename="runs_default.csv"'
+    (row,) = csv.DictReader(io.StringIO(exported.text))
+    assert (row["run_id"], row["training.seed"], row["verdict"]) == ("exported", "5", "reject")
+    assert "None of" in site.server.get(f"{PAGES}/runs?find=nothing+like+it", "view").text
+
+
+def test_the_overview_says_how_things_are_and_shows_the_monitored_days(site, tmp_path):
+    (made,) = published_months(site.store.uri, tmp_path, 1)
+    assert "No day has been scored yet" in site.server.get(f"{PAGES}/", "view").text
+    for day in ("2026-09-01", "2026-09-02"):
+        content = encode_document("monitoring_day", sample_day(day, made.version), name=day)
+        site.store.write(f"monitoring/days/{day}.json", content, if_etag=None)
+    page = site.server.get(f"{PAGES}/", "view").text
+    assert "✗ action needed" in page
+    assert "less accurate than when it was published since 2026-09-01: skill of RTT" in page
+    assert "later months are over" in page
+    assert "✗ skill of RTT since 2026-09-01" in page
+    assert "RTT, 2026-09-02: -0.1" in page
+
+
+def test_a_run_that_its_telemetry_stopped_shows_every_error_and_what_has_moved(site):
+    stopped_run(site.work / "stopped")
+    page = site.server.get(f"{PAGES}/runs/stopped", "view").text
+    assert "not fit to train on. 2 errors, the most serious: rtt_ms: 20 of 400" in page
+    errors, _, rest = page.partition("1 warning<span")
+    assert errors.index("rtt_ms: 20 of 400 values") < errors.index("packet_loss: 12 of 400 values")
+    assert "throughput_mbps: has drifted" in rest
+    assert re.search(r"<details><summary>1 check passed</summary>.*rtt_ms: as expected", rest)
+    assert "1 Mbit/s to 10 Mbit/s: 80.0 % now" in rest
+    assert "1 Mbit/s to 10 Mbit/s: 30.0 % in the champion" in rest
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed: make test-slow installs it as root")
+def test_no_page_has_a_barrier_by_wcag_in_light_and_dark_on_a_phone_and_zoomed(site, tmp_path):
+    versions = versions_with_all_pages(site, tmp_path)
+    stopped_run(site.work / "stopped")
+    a_run(site.work / "refused")
+    first, last = (f"/versions/{version}" for version in versions)
+    paths = (
+        *("/", "/runs", "/runs/stopped", "/runs/refused", "/runs/nope", "/retrain", "/rollback"),
+        *(first, last, f"{last}/links", f"{last}/links/11-21", f"{last}/files/model_card.html"),
+        f"/diff?left={versions[0]}&right={versions[1]}",
+        "/runs/stopped/files/validation/data_docs/index.html",
+    )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(base_url=site.server.url)
+        page.goto(f"{PAGES}/")
+        assert barriers(page) == []  # the page that asks to sign in
+        page.set_extra_http_headers(site.server.headers("admin"))
+        found = {}
+        for path in paths:
+            page.goto(f"{PAGES}{path}")
+            page.locator("h1").first.wait_for()
+            found[path] = barriers(page)
+        page.goto(f"{PAGES}{last}/files/model_card.html#links")
+        page.get_by_role("button", name="RTT skill").click()
+        sorted_by = page.locator("#links td:nth-child(4)").all_inner_texts()
+        browser.close()
+    assert {path: each for path, each in found.items() if each} == {}
+    assert len(sorted_by) == 3
+    assert sorted_by == sorted(sorted_by, key=float)
+
+
 def test_the_tab_of_a_dag_leads_to_its_model_and_says_so_where_there_is_none(site):
     ours = site.server.get("/bandwidth-models/dags/bandwidth_predictor_retrain", "view")
     assert (ours.status, ours.headers["location"]) == (303, f"{PAGES}/")
@@ -212,6 +302,11 @@ def test_a_retraining_is_triggered_with_its_month_and_the_persons_name(site):
     (run,) = site.server.api("GET", "/dags/bandwidth_predictor_retrain/dagRuns").json["dag_runs"]
     assert (run["conf"], run["triggering_user_name"]) == ({"month": "2026-07", "dry_run": True}, "admin")
     assert "to see" in run["note"]
+    area = site.work / run["dag_run_id"]
+    area.mkdir(parents=True)
+    (area / "run.json").write_text(sample_run(run_id=area.name).model_dump_json())
+    for page in ("/", "/runs", f"/runs/{quote(area.name, safe='')}"):
+        assert "… queued" in site.server.get(PAGES + page, "view").text, page
 
 
 def test_a_month_that_is_none_is_refused(site):
@@ -254,12 +349,54 @@ def test_a_version_that_was_published_without_its_links_says_so(site, three_vers
     assert (page.status, "published without its test days link by link" in page.text) == (404, True)
 
 
-def a_run(area: Path) -> None:
+def versions_with_all_pages(site, folder: Path) -> list[str]:
+    """Two versions; production has test days link by link, a whole model card, and a monitored day."""
+    comparison, forecasts = sample_comparison(), some_forecasts()
+    card = model_card(
+        folder / "card.html",
+        run=sample_run().model_dump(mode="json"),
+        decision=sample_decision(comparison),
+        comparison=comparison,
+        history=sample_history(),
+        snapshot=sample_snapshot(),
+        validation=sample_validation(broken=True),
+        metadata=sample_metadata(comparison),
+        links=accuracy_by_link(forecasts, bounds_of(forecasts), dict.fromkeys(forecasts.targets, "last_value")),
+    )
+    first = published_month(site.store, folder, 0).version
+    extra = link_files(folder, forecasts) | {"model_card.html": card.read_bytes()}
+    last = published_month(site.store, folder, 1, champion=first, extra=extra).version
+    site.store.write(
+        "monitoring/days/2026-09-02.json",
+        encode_document("monitoring_day", sample_day("2026-09-02", last), name="day"),
+        if_etag=None,
+    )
+    return [first, last]
+
+
+def stopped_run(area: Path) -> None:
+    """The work area of a run whose telemetry has two errors, with its Data Docs."""
+    found = sample_validation(broken=True)
+    sentence = "rtt_ms: 20 of 400 values lie below 0 ms; expected 0 ms or more."
+    graver = {"id": "schema.rtt_ms.least", "column": "rtt_ms", "sentence": sentence, "unexpected_share": 0.05}
+    examples = [{"node_id": 1, "peer_id": 2, "timestamp": "2026-10-01T04:05Z", "value": -12.0}] * 2
+    found["checks"].append(found["checks"][-1] | graver | {"examples": examples})
+    found["counts"]["errors"] = 2
+    found["distributions"] = [
+        {"column": "throughput_mbps", "bins": [[0, 0], [1, 10]], "now": [0.2, 0.8], "then": [0.7, 0.3]}
+    ]
+    (area / "validation" / "data_docs").mkdir(parents=True, exist_ok=True)
+    (area / "run.json").write_text(sample_run(run_id=area.name).model_dump_json())
+    write_document(area / "validation.json", "validation", found)
+    finish_data_docs(area / "validation", found, reported(found))
+
+
+def a_run(area: Path, **changes) -> None:
     """The work area of a run that was rejected."""
     docs = area / "validation" / "data_docs"
-    docs.mkdir(parents=True)
+    docs.mkdir(parents=True, exist_ok=True)
     (docs / "index.html").write_text("the docs")
-    (area / "run.json").write_text(sample_run(run_id=area.name).model_dump_json())
+    (area / "run.json").write_text(sample_run(run_id=area.name, **changes).model_dump_json())
     (area / "best_model.pth").write_text("weights")
     write_document(area / "decision.json", "decision", sample_decision(sample_comparison(3.0)))
     write_document(area / "validation.json", "validation", sample_validation())

@@ -8,7 +8,7 @@ from bwpredict.registry.history import champion_of_month, read_history
 from bwpredict.registry.promotion import rollback
 from bwpredict.registry_views.announcement import announcement
 from bwpredict.registry_views.overview import overview, version_documents
-from bwpredict.registry_views.version_diff import differences
+from bwpredict.registry_views.version_diff import differences, judged_together
 from bwpredict.store.factory import open_store
 
 
@@ -69,15 +69,24 @@ def test_a_version_that_is_being_uploaded_is_not_shown_yet(tmp_path):
     assert ([row.version for row in seen.versions], seen.count) == ([first.version], 1)
 
 
-def test_two_versions_differ_in_what_was_measured_and_a_version_not_from_itself(months):
+def test_two_versions_differ_in_what_their_documents_say_and_a_version_not_from_itself(months):
     store, moves = months
     first, last = (version_documents(store, made.version) for made in (moves[0], moves[-1]))
     assert differences(first, first) == []
     found = {row.name: (row.left, row.right) for row in differences(first, last)}
-    assert found["champion_version"] == ("nothing", moves[2].version)
+    assert found["champion version"] == ("nothing", moves[2].version)
     assert found["outcome"] == ("bootstrap", "promote")
-    assert "performance_metrics.per_target.rtt_ms.mae" in found
-    assert "features" not in found
+    assert not [name for name in found if "performance" in name or name == "features"]
+    assert not [text for pair in found.values() for text in pair if text.startswith(("{", "["))]
+
+
+def test_two_versions_are_compared_on_test_days_that_both_were_run_on(months):
+    store, moves = months
+    first, second, third, _ = (version_documents(store, made.version) for made in moves)
+    assert judged_together(first, second) is second
+    assert judged_together(second, first) is second
+    assert judged_together(first, third) is None
+    assert judged_together(first, first) is None
 
 
 def test_the_documents_of_a_version_that_is_not_there_are_an_error(months):

@@ -16,7 +16,7 @@ def printed(comparison):
 def test_the_tables_fit_80_columns_and_hold_every_target():
     text = printed(sample_comparison())
     assert "…" not in text
-    for words in ("Throughput, Mbit/s", "RTT, ms", "Packet loss, share", "Jitter, ms", "Average correlation"):
+    for words in ("Throughput, Mbit/s", "RTT, ms", "Packet loss, %", "Jitter, ms", "Average correlation"):
         assert words in text
 
 
@@ -40,6 +40,6 @@ def test_the_intervals_have_a_table_where_there_are_some():
     text = printed(comparison)
     assert "90% intervals on the test windows" in text
     line = next(line for line in text.splitlines() if "81.2%" in line)
-    assert line.strip().startswith("Jitter, ms")
+    assert line.strip().startswith("Jitter ")
     assert "n/a" in line
     assert len(tables(sample_comparison(half_width=None))) == 2

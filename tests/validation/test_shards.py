@@ -16,8 +16,9 @@ from quality_telemetry import FIRST, SECOND, generate, rewrite, snapshot_of
 from bwpredict.documents import read_document
 from bwpredict.profiling.batches import parts_of_day, read_day
 from bwpredict.store.files import sha256_of
+from bwpredict.validation.result import reported, summary
 from bwpredict.validation.shards import check_shard, merge_shards, plan_shards
-from bwpredict.validation.verdict import aggregate_shards, reported, summary, validate
+from bwpredict.validation.verdict import aggregate_shards, validate
 
 DAYS = ["2026-11-02", "2026-11-03", "2026-11-04", "2026-11-05"]
 

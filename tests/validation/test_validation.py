@@ -15,7 +15,8 @@ from bwpredict.profiling.profile import measure
 from bwpredict.simulation.data_faults import inject
 from bwpredict.validation.expectations import SCHEMA_SUITE, schema_checks
 from bwpredict.validation.gx_runner import Session
-from bwpredict.validation.verdict import FIRST_MONTH_NOTE, reported, summary, validate
+from bwpredict.validation.result import reported, stopped_sentence, summary
+from bwpredict.validation.verdict import FIRST_MONTH_NOTE, validate
 
 LOCAL = 1_000
 """Rows from here on that a fault of single rows meets: in the first link, on the first day."""
@@ -105,7 +106,7 @@ def broken_result(tmp_path_factory):
 @pytest.mark.parametrize(
     ("check", "sentence"),
     [
-        ("rtt_ms.range", r"rtt_ms: 37 of 8,642 values lie below 0 ms \(.*: -12\.0\); expected 0 ms or more\."),
+        ("rtt_ms.range", r"rtt_ms: 37 of 8,642 values lie below 0 ms \(.*: -12 ms\); expected 0 ms or more\."),
         ("packet_loss.range", r"packet_loss: 2 of 8,642 values lie outside 0 to 1 \(.*: 1\.5\); expected 0 to 1\."),
         ("jitter_ms.nulls", r"jitter_ms: 3 of 8,642 values are missing or NaN \(.*\); expected none\."),
         ("queue_depth.nulls", r"queue_depth: 4 of 8,642 values are missing or NaN"),
@@ -120,16 +121,31 @@ def broken_result(tmp_path_factory):
         ),
         (
             "timestamp.cadence",
-            r"timestamp: 4 of 8,642 steps .* off the cadence .*; expected steps of a multiple of 60 s",
+            r"timestamp: 2 of 8,642 steps .* off the cadence \(.*: 17 s off\); expected steps of a multiple of 60 s",
         ),
         ("day_of_week.calendar", r"as if 0 = Monday; expected .* day_of_week counts from 0 = Sunday\."),
         ("time_of_day.calendar", r"a clock 3 h ahead; expected .* time_of_day is the hour in UTC"),
-        ("throughput_mbps.bytes", r"throughput_mbps: 4,3\d\d of 8,642 values do not agree with bytes_tx \(.*: 0\.001"),
+        (
+            "throughput_mbps.bytes",
+            r"throughput_mbps: 4,3\d\d of 8,642 values do not agree with the rate of bytes_tx \(.*: 0\.001",
+        ),
     ],
 )
 def test_a_fault_fails_with_a_sentence_that_names_the_column(broken_result, check, sentence):
     found = failures(broken_result)[f"schema.{check}"]
     assert pd.Series([found]).str.contains(sentence, regex=True).all(), found
+
+
+def test_the_most_serious_errors_come_first(broken_result):
+    told = reported(broken_result)
+    assert [check["severity"] for check in told] == sorted(check["severity"] for check in told)
+    shares = [check["unexpected_share"] for check in told if check["severity"] == "error"]
+    known = [share for share in shares if share is not None]
+    assert shares == [None] * (len(shares) - len(known)) + sorted(known, reverse=True)
+    assert stopped_sentence(broken_result).startswith(
+        f"The telemetry is not fit to train on. {len(shares)} errors, the m"
+    )
+    assert told[0]["sentence"] in stopped_sentence(broken_result)
 
 
 def test_faults_fail_nothing_but_their_own_checks(broken_result):
@@ -144,7 +160,7 @@ def test_offending_rows_are_kept_with_link_time_and_value(broken_result):
     assert len(check["examples"]) == 5
     first = check["examples"][0]
     assert (first["timestamp"], first["value"]) == ("2026-11-02T16:40Z", -12.0)
-    assert f"link {first['node_id']}→{first['peer_id']} at 2026-11-02T16:40Z: -12.0" in check["sentence"]
+    assert f"link {first['node_id']}→{first['peer_id']} at 2026-11-02T16:40Z: -12 ms" in check["sentence"]
 
 
 def test_the_summary_has_errors_first_a_limit_and_the_first_months_note(broken_result):
@@ -245,6 +261,12 @@ def test_drift_is_told_once_with_its_statistic_and_what_moved(break_all, champio
     telemetry = break_all(lambda frame: frame.assign(rtt_ms=frame["rtt_ms"] * 30, dwcp_mode="turbo"))
     result = validate(telemetry, snapshot_of(telemetry), champion_profile, tmp_path / "validation")
     assert (result["passed"], errors(result)) == (True, set())
+    moved = {one["column"]: one for one in result["distributions"]}
+    assert list(moved) == ["dwcp_mode", "rtt_ms"]
+    for one in moved.values():
+        assert len(one["bins"]) == len(one["now"]) == len(one["then"]) <= 25
+        assert sum(one["now"]) == pytest.approx(1, abs=1e-3)
+        assert one["now"] != one["then"]
     assert warnings(result) == {"distributions.drift.rtt_ms", "distributions.drift.dwcp_mode"}
     told = [check["sentence"] for check in reported(result)]
     assert len(told) == 2

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import cache, partial
 from http import HTTPStatus
 from itertools import groupby
@@ -24,7 +25,7 @@ from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
 from bwpredict.config import DEFAULT_MODEL, Settings, Target
-from bwpredict.core.formatting import unit_of
+from bwpredict.core.formatting import readable_unit
 from bwpredict.errors import (
     BwPredictError,
     ConfigError,
@@ -34,13 +35,15 @@ from bwpredict.errors import (
     StoreUnreachableError,
     WorkAreaError,
 )
+from bwpredict.monitoring.days import read_series
+from bwpredict.pipeline.health import production_health
 from bwpredict.pipeline.model_catalog import model_of_dag, read_models
 from bwpredict.pipeline.run_history import RunSummary, downloadable_file, recent_runs, run_summary
 from bwpredict.registry.layout import is_version
 from bwpredict.registry.promotion import read_production
 from bwpredict.registry.versions import read_file, read_manifest, version_folders
 from bwpredict.registry_views.overview import overview, version_documents
-from bwpredict.registry_views.version_diff import differences
+from bwpredict.registry_views.version_diff import differences, judged_together
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
 from bwpredict.workspace.areas import newest_areas
@@ -57,6 +60,8 @@ from bwpredict_airflow.webapp.access import (
     may_retrain,
     require_own_form,
 )
+from bwpredict_airflow.webapp.monitored_days import DAYS, monitored_days
+from bwpredict_airflow.webapp.runs import Step, as_csv, run_rows, steps_of
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +69,8 @@ ANSWER_WITHIN_SECONDS = 1.5
 """A registry that has not told by then what is in production counts as down."""
 READ_WITHIN_SECONDS = 20.0
 _RUNS = 12
+_ALL_RUNS = 60
+"""Five years of months."""
 _VERSIONS = 12
 _MEDIA = {".html": "text/html", ".png": "image/png", ".json": "application/json", ".css": "text/css"}
 _STATUS = (
@@ -78,6 +85,7 @@ _STATUS = (
 _Result = TypeVar("_Result")
 _readers = ThreadPoolExecutor(16, thread_name_prefix="bandwidth-models")
 
+Search = Annotated[str, Query(max_length=60)]
 Reason = Annotated[str, Form(min_length=3, max_length=500)]
 pages = APIRouter(prefix="/of/{model}", dependencies=[Depends(get_user), Depends(may_read)])
 front = APIRouter(dependencies=[Depends(get_user)])
@@ -122,19 +130,19 @@ async def show_dag_run(dag_id: str, run_id: str) -> Response:
 async def show_overview(
     request: Request, user: GetUserDep, here: ModelContextDep, below: Annotated[str, Query(max_length=40)] = ""
 ) -> Response:
-    """What is in production, the versions and how accurate they were, and the latest runs."""
-    runs, no_runs = await _latest_runs(here)
+    """What is in production and how it does, the versions and how accurate they were, and the latest runs."""
+    runs, no_runs = await _latest_runs(here, _RUNS)
+    seen, serving, days, problem = None, None, [], ""
     try:
         store = await _answering_store(here)
         seen = await _soon(partial(overview, store, below=below or None), READ_WITHIN_SECONDS, store.uri)
-        health = None
         if seen.production:
-            health = await _soon(
-                partial(version_documents, store, seen.production.version), READ_WITHIN_SECONDS, store.uri
-            )
-        problem = ""
+            read = partial(version_documents, store, seen.production.version)
+            serving = await _soon(read, READ_WITHIN_SECONDS, store.uri)
+            days = await _soon(lambda: list(read_series(store, DAYS)), READ_WITHIN_SECONDS, store.uri)
     except BwPredictError as error:
-        seen, health, problem = None, None, str(error)
+        seen, problem = None, str(error)
+    limits = serving.decision["policy"]["thresholds"] if serving else {}
     return render.render_page(
         here.model,
         "overview.html",
@@ -142,12 +150,16 @@ async def show_overview(
         models=[model.name for model in read_models(Settings())],
         seen=seen,
         problem=problem,
+        health=production_health(seen.production, runs, days, now=datetime.now(UTC))
+        if seen and seen.production
+        else [],
+        monitored=monitored_days(days),
         runs=runs,
+        steps=await _steps(here, runs),
         no_runs=no_runs,
         registry=here.settings.registry,
-        charts=render.charts(seen) if seen else [],
-        drift=render.drift(health.validation) if health else [],
-        rivals=render.model_comparison(health.comparison) if health else [],
+        charts=render.charts(seen, limits.get("maximum_average_mape_percent")) if seen else [],
+        rivals=render.model_comparison(serving.comparison) if serving else [],
         below=below,
     )
 
@@ -165,7 +177,7 @@ async def show_version(request: Request, user: GetUserDep, here: ModelContextDep
         found=found,
         production=production,
         rivals=render.model_comparison(found.comparison),
-        drift=render.drift(found.validation),
+        validation=render.validation(found.validation),
     )
 
 
@@ -189,7 +201,9 @@ async def show_links_of_production(here: ModelContextDep) -> Response:
     store = await _answering_store(here)
     production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
     if production is None:
-        raise ConfigError(f"{store.uri}: nothing is in production yet, so there are no links to show.")
+        raise ConfigError(
+            f"{store.uri}: nothing is in production yet, so there are no links to show; retrain a month first."
+        )
     return RedirectResponse(f"{model_page(here.model)}/versions/{production.version}/links", 303)
 
 
@@ -217,7 +231,7 @@ async def show_links(
         versions=versions,
         found=found,
         target=target,
-        unit=unit_of(target),
+        unit=readable_unit(target)[1],
         sort=sort,
         sorts=links.SORTS,
         find=find,
@@ -246,20 +260,59 @@ async def show_link(
         link=link,
         view=view,
         target=target,
-        unit=unit_of(target),
+        unit=readable_unit(target)[1],
     )
 
 
 @pages.get("/diff")
 async def show_differences(here: ModelContextDep, left: str, right: str) -> Response:
-    """What differs between two versions."""
+    """Two versions on the same test days, and what else differs between them."""
     store = await _answering_store(here)
-    both = [
+    old, new = [
         await _soon(partial(version_documents, store, version), READ_WITHIN_SECONDS, store.uri)
         for version in (left, right)
     ]
-    sections = [(name, list(rows)) for name, rows in groupby(differences(*both), key=attrgetter("section"))]
-    return render.render_page(here.model, "diff.html", left=left, right=right, sections=sections)
+    judged = judged_together(old, new)
+    return render.render_page(
+        here.model,
+        "diff.html",
+        left=old,
+        right=new,
+        judged=judged,
+        rivals=render.model_comparison(judged.comparison) if judged else [],
+        sections=[(name, list(rows)) for name, rows in groupby(differences(old, new), key=attrgetter("section"))],
+    )
+
+
+@pages.get("/runs")
+async def show_runs(here: ModelContextDep, find: Search = "", verdict: Search = "") -> Response:
+    """The latest runs that have a work area, rejected ones too, with parameters and figures."""
+    runs, no_runs = await _latest_runs(here, _ALL_RUNS)
+    rows = await _soon(partial(run_rows, runs, find, verdict), READ_WITHIN_SECONDS, "the work areas")
+    return render.render_page(
+        here.model,
+        "runs.html",
+        rows=rows,
+        total=len(runs),
+        verdicts=sorted({run.verdict for run in runs}),
+        steps=await _steps(here, runs),
+        no_runs=no_runs,
+        find=find,
+        verdict=verdict,
+    )
+
+
+@pages.get("/runs.csv")
+async def export_runs(here: ModelContextDep, find: Search = "", verdict: Search = "") -> Response:
+    """The same as CSV, with every parameter and figure."""
+    runs, no_runs = await _latest_runs(here, _ALL_RUNS)
+    if no_runs:
+        raise StoreUnreachableError(no_runs)
+    rows = await _soon(partial(run_rows, runs, find, verdict), READ_WITHIN_SECONDS, "the work areas")
+    name = f"runs_{here.model}.csv"
+    return Response(
+        as_csv(rows), media_type="text/csv", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
 
 
 @pages.get("/runs/{run_id}")
@@ -267,7 +320,10 @@ async def show_run(here: ModelContextDep, run_id: str) -> Response:
     """What a run came to: the verdict with every check, and its pages."""
     work = here.settings.work
     run = await _soon(partial(run_summary, work, run_id), READ_WITHIN_SECONDS, str(work))
-    return render.render_page(here.model, "run.html", run=run, drift=render.drift(run.validation))
+    step = (await _steps(here, [run])).get(run_id)
+    return render.render_page(
+        here.model, "run.html", run=run, step=step, dag_id=here.dag_id, validation=render.validation(run.validation)
+    )
 
 
 @pages.get("/runs/{run_id}/version")
@@ -391,26 +447,27 @@ def _newest_versions(store: Store) -> list[str]:
     return [name for name in reversed(version_folders(store)) if is_version(name)][:_VERSIONS]
 
 
-async def _latest_runs(here: ModelContext) -> tuple[list[RunSummary], str]:
+async def _latest_runs(here: ModelContext, most: int) -> tuple[list[RunSummary], str]:
     """The latest runs; or none and why, if the store of the work areas does not tell within a moment what it has."""
     work = here.settings.work
     try:
         await _soon(partial(newest_areas, work, 1), ANSWER_WITHIN_SECONDS, "the store of the work areas")
-        return await _soon(partial(recent_runs, work, _RUNS), READ_WITHIN_SECONDS, "the work areas"), ""
+        return await _soon(partial(recent_runs, work, most), READ_WITHIN_SECONDS, "the work areas"), ""
     except BwPredictError as error:
         return [], str(error)
+
+
+async def _steps(here: ModelContext, runs: Sequence[RunSummary]) -> dict[str, Step]:
+    """Where Airflow is with those of the runs that have not come to a decision."""
+    return await asyncio.to_thread(steps_of, here.dag_id, [run.run_id for run in runs if run.verdict == "unfinished"])
 
 
 async def _answering_store(here: ModelContext) -> Store:
     """The registry, if it tells within a moment what is in production. Raises StoreUnreachableError."""
     uri = here.settings.registry
-
-    def answering() -> Store:
-        store = _store(uri)
-        read_production(store)
-        return store
-
-    return await _soon(answering, ANSWER_WITHIN_SECONDS, uri)
+    store = await _soon(partial(_store, uri), READ_WITHIN_SECONDS, uri)
+    await _soon(partial(read_production, store), ANSWER_WITHIN_SECONDS, uri)
+    return store
 
 
 @cache
@@ -451,7 +508,8 @@ async def _explained(request: Request, error: Exception) -> Response:
     else:
         status = next(code for kind, code in _STATUS if isinstance(error, kind))
         sentence = str(error)
-    return render.render_page("", "error.html", status=status, title=f"Nothing was done ({status})", sentence=sentence)
+    title = "This page cannot be shown" if request.method == "GET" else "Nothing was done"
+    return render.render_page("", "error.html", status=status, title=f"{title} ({status})", sentence=sentence)
 
 
 def _sign_in(request: Request) -> Response:

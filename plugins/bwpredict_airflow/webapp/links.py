@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,15 +13,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from bwpredict import schema
-from bwpredict.core.formatting import display_name, number, unit_of
+from bwpredict.core.formatting import display_name, number, readable_unit
 from bwpredict.errors import ObjectMissingError
 from bwpredict.evaluation.by_link import HOURS, read_accuracy, read_series
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.inference.onnx_model import Bounds
 from bwpredict.registry.layout import LINK_ACCURACY_NAME, LINK_SERIES_NAME
 from bwpredict.registry.versions import read_file, read_manifest
+from bwpredict.registry_views.overview import version_documents
 from bwpredict.reports.svg_chart import Chart, line_chart
 from bwpredict.store.base import Store
+from bwpredict_airflow.webapp import link_consumer
+from bwpredict_airflow.webapp.link_consumer import ConsumerView, consumer_view, rules_of
 
 LINKS_ON_A_PAGE = 50
 SORTS = {
@@ -30,7 +33,7 @@ SORTS = {
     "uncertain": ("confidence", "Least certain: lowest confidence"),
 }
 """Order of the list → the figure that is sorted by, lowest first, and its label."""
-MODEL, CHAMPION = "This model", "The champion then"
+MODEL, CHAMPION = link_consumer.MODEL, link_consumer.CHAMPION
 _GAP_STEPS = 3
 """Lines are broken where this many usual steps are missing."""
 
@@ -66,6 +69,8 @@ class LinkView:
     by_hour: Chart | None
     hours: list[tuple[str, ...]]
     """Hour, error of the model, error of the champion."""
+    consumer: ConsumerView | None
+    """None: the series or the comparison lacks what the rules need."""
 
 
 def link_accuracy(store: Store, version: str) -> pd.DataFrame:
@@ -84,7 +89,9 @@ def link_list(accuracy: pd.DataFrame, target: str, *, sort: str, find: str, firs
     rows = rows[rows.link.str.contains(find.strip(), regex=False)]
     rows = rows.sort_values([SORTS[sort][0], "node_id", "peer_id"], na_position="last")
     shown = rows.iloc[first : first + LINKS_ON_A_PAGE]
-    return LinkList([{"link": row["link"], **_figures(row)} for row in shown.to_dict("records")], len(rows), first)
+    return LinkList(
+        [{"link": row["link"], **_figures(row, target)} for row in shown.to_dict("records")], len(rows), first
+    )
 
 
 def link_view(store: Store, version: str, link: str, target: str) -> LinkView:
@@ -94,15 +101,19 @@ def link_view(store: Store, version: str, link: str, target: str) -> LinkView:
     if rows.empty:
         raise ObjectMissingError(f"{version}: has no test windows of link {link} for {display_name(target)}.")
     row = rows.iloc[0].to_dict()
-    forecasts, bounds = read_series(_published(store, version, LINK_SERIES_NAME), name=f"{version}/{LINK_SERIES_NAME}")
-    series = _series(forecasts, bounds, link, target)
-    errors = {MODEL: _column(row["mae_by_hour"]), CHAMPION: _column(row["champion_mae_by_hour"])}
+    forecasts, bounds = _of_link(
+        *read_series(_published(store, version, LINK_SERIES_NAME), name=f"{version}/{LINK_SERIES_NAME}"), link
+    )
+    series = _series(forecasts, bounds, target)
+    factor = readable_unit(target)[0]
+    errors = {MODEL: _column(factor * row["mae_by_hour"]), CHAMPION: _column(factor * row["champion_mae_by_hour"])}
     return LinkView(
-        figures=_figures(row),
+        figures=_figures(row, target),
         series=series,
         values=_texts(series) if series else [],
         by_hour=_by_hour_chart(errors, target),
         hours=[(f"{hour:02d}:00", *(number(values[hour]) for values in errors.values())) for hour in range(HOURS)],
+        consumer=_consumer(version_documents(store, version).comparison, forecasts, bounds) if series else None,
     )
 
 
@@ -119,32 +130,62 @@ def _labels(accuracy: pd.DataFrame) -> pd.Series[str]:
     return accuracy.node_id.astype(str) + "-" + accuracy.peer_id.astype(str)
 
 
-def _figures(row: Mapping[Any, Any]) -> dict[str, str]:
-    values = {name: _finite(row[name]) for name in ("skill", "mae", "champion_mae", "baseline_mae", "confidence")}
+def _figures(row: Mapping[Any, Any], target: str) -> dict[str, str]:
+    factor = readable_unit(target)[0]
+    errors = {name: number(_finite(factor * row[name]), 3) for name in ("mae", "champion_mae", "baseline_mae")}
     coverage = _finite(row["coverage"])
-    return {name: number(value, 3) for name, value in values.items()} | {
+    return errors | {
+        **{name: number(_finite(row[name]), 3) for name in ("skill", "confidence")},
         "coverage": number(None) if coverage is None else f"{100 * coverage:.1f} %",
         "windows": number(int(row["windows"])),
     }
 
 
-def _series(forecasts: Forecasts, bounds: Bounds | None, link: str, target: str) -> dict[str, Any] | None:
-    """The link's points in time, with an empty point in each gap; None: the link is not among those kept."""
+def _of_link(forecasts: Forecasts, bounds: Bounds | None, link: str) -> tuple[Forecasts, Bounds | None]:
+    """The points of one link; none of them, if it is not among those kept."""
     labels = forecasts.links["node_id"].astype(str) + "-" + forecasts.links["peer_id"].astype(str)
     rows = np.flatnonzero((labels == link).to_numpy()[forecasts.link])
-    if not len(rows) or target not in forecasts.targets:
+    own = replace(
+        forecasts,
+        actual=forecasts.actual[rows],
+        models={name: values[rows] for name, values in forecasts.models.items()},
+        link=forecasts.link[rows],
+        timestamps=forecasts.timestamps[rows],
+    )
+    return own, bounds and Bounds(bounds.lower[rows], bounds.upper[rows], bounds.level)
+
+
+def _consumer(comparison: Mapping[str, Any], forecasts: Forecasts, bounds: Bounds | None) -> ConsumerView | None:
+    rules = rules_of(comparison)
+    if rules is None or bounds is None or not set(rules.targets) <= set(forecasts.targets):
+        return None
+    models = {link_consumer.PERFECT: forecasts.actual, link_consumer.MODEL: forecasts.models["challenger"]}
+    if "champion" in forecasts.models:
+        models[link_consumer.CHAMPION] = forecasts.models["champion"]
+    values = {
+        who: dict(zip(forecasts.targets, columns.T.astype(np.float64), strict=True)) for who, columns in models.items()
+    }
+    return consumer_view(rules, forecasts.timestamps, values, bounds)
+
+
+def _series(forecasts: Forecasts, bounds: Bounds | None, target: str) -> dict[str, Any] | None:
+    """The link's points in time, with an empty point in each gap; None: there are none."""
+    if not len(forecasts) or target not in forecasts.targets:
         return None
     place, whole = forecasts.targets.index(target), schema.TARGETS.index(target)
-    columns = {"actual": forecasts.actual[rows, place], "forecast": forecasts.models["challenger"][rows, place]}
+    columns = {"actual": forecasts.actual[:, place], "forecast": forecasts.models["challenger"][:, place]}
     if "champion" in forecasts.models:
-        columns["champion"] = forecasts.models["champion"][rows, place]
+        columns["champion"] = forecasts.models["champion"][:, place]
     if bounds is not None:
-        columns |= {"lower": bounds.lower[rows, whole], "upper": bounds.upper[rows, whole]}
-    times = forecasts.timestamps[rows]
+        columns |= {"lower": bounds.lower[:, whole], "upper": bounds.upper[:, whole]}
+    times = forecasts.timestamps
     steps = np.diff(times)
     gaps = np.flatnonzero(steps > _GAP_STEPS * np.median(steps)) + 1 if len(steps) else np.empty(0, np.int64)
-    broken = {name: _column(np.insert(values.astype(np.float64), gaps, np.nan)) for name, values in columns.items()}
-    return {"times": np.insert(times, gaps, times[gaps - 1] + 1).tolist(), "unit": unit_of(target), **broken}
+    factor, unit = readable_unit(target)
+    broken = {
+        name: _column(np.insert(factor * values.astype(np.float64), gaps, np.nan)) for name, values in columns.items()
+    }
+    return {"times": np.insert(times, gaps, times[gaps - 1] + 1).tolist(), "unit": unit, **broken}
 
 
 def _texts(series: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -161,8 +202,9 @@ def _texts(series: dict[str, Any]) -> list[tuple[str, ...]]:
 def _by_hour_chart(errors: dict[str, Column], target: str) -> Chart | None:
     defined = {name: values for name, values in errors.items() if any(value is not None for value in values)}
     hours = [f"{hour:02d}:00" for hour in range(HOURS)]
-    title = f"Mean absolute error by hour of the day (UTC), {unit_of(target)}"
-    return line_chart(title, hours, defined, unit=unit_of(target)) if defined else None
+    unit = readable_unit(target)[1]
+    title = f"Mean absolute error by hour of the day (UTC), {unit}"
+    return line_chart(title, hours, defined, unit=unit, limits={"": 0.0}) if defined else None
 
 
 def _column(values: Sequence[float] | npt.NDArray[np.float64]) -> Column:
