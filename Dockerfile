@@ -4,8 +4,9 @@
 #   docker build --target serving .     the exporter and consumers: pull, verify, predict, exporter
 FROM python:3.11.11-slim-bookworm AS base
 # An environment of its own is copied whole into the last stage: no pip cache, no lock, no build tools there.
-RUN python -m venv /opt/venv
+# The tools stay behind: they list what was installed (CycloneDX), in /opt/venv/sbom.cdx.json.
 ENV PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/venv && python -m venv /opt/tools && /opt/tools/bin/pip install --no-compile cyclonedx-bom==7.5.0
 
 FROM base AS source
 WORKDIR /build
@@ -14,20 +15,24 @@ COPY bwpredict bwpredict
 
 # requirements.txt pins; what is installed is what the product and Airflow need, without the tools of development.
 FROM source AS build-cuda
-RUN pip install --constraint requirements.txt ".[all]"
+RUN pip install --constraint requirements.txt ".[all]" \
+    && /opt/tools/bin/cyclonedx-py environment --output-file /opt/venv/sbom.cdx.json /opt/venv/bin/python
 
 # The index of CPU builds of torch: a tenth of the size of those with CUDA.
 FROM source AS build-cpu
 ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 RUN torch="$(grep '^torch==' requirements.txt)" \
     && pip install --constraint requirements.txt --index-url "${TORCH_CPU_INDEX}" "${torch}" \
-    && pip install --constraint requirements.txt ".[all]"
+    && pip install --constraint requirements.txt ".[all]" \
+    && /opt/tools/bin/cyclonedx-py environment --output-file /opt/venv/sbom.cdx.json /opt/venv/bin/python
 
 FROM source AS build-serving
-# Files that only building or testing needs: pip itself, tests and headers of packages.
-RUN pip install --constraint requirements.txt . \
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils=2.40-*
+COPY deploy deploy
+RUN pip install --no-compile --constraint requirements.txt . \
     && pip uninstall --yes pip setuptools \
-    && find /opt/venv/lib -type d \( -name tests -o -name include -o -name __pycache__ \) -prune -exec rm -r {} +
+    && /opt/tools/bin/cyclonedx-py environment --output-file /opt/venv/sbom.cdx.json /opt/venv/bin/python \
+    && sh deploy/image/trim.sh /opt/venv/lib/python3.11/site-packages
 
 FROM python:3.11.11-slim-bookworm AS serving
 ARG BWPREDICT_CODE_VERSION

@@ -7,7 +7,7 @@ FRESH ?= bookworm trixie
 WITHOUT_TORCH_TESTS := core store registry gate alerting ingestion telemetry simulation workspace
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration check lint types docs tutorial-pictures format up down secrets lock audit sbom clean
+.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration test-image check lint types docs tutorial-pictures format up down secrets lock audit sbom clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z.%-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test-slow: setup ## The slow tests
 test-integration: setup build/docker-compose/.ready ## The production stack as local processes: a month's run, faults, alerts
 	@bash scripts/services.sh redis-server postgresql prometheus prometheus-alertmanager prometheus-pushgateway
 	$(BIN)/pytest -n 0 -m integration tests/integration tests/exporter/test_telemetry_to_alert.py
+
+test-image: setup ## Build the image `serving` without Docker, print its size by layer, serve forecasts with it (as root)
+	@bash scripts/test_image.sh $(TARGETS)
 
 lint: setup ## Style of the code and of the prose
 	$(BIN)/ruff check .

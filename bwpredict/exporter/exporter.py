@@ -143,7 +143,7 @@ class Exporter:
             self._try_to_write("state", "The state is saved again.", lambda: self._stream.snapshot(state))
             self._try_to_write("board", "", lambda: self._board.save(board_path(state)))
 
-    def _try_to_write(self, subject: str, recovery: str, write: Callable[[], None]) -> None:
+    def _try_to_write(self, subject: str, recovery: str, write: Callable[[], object]) -> None:
         try:
             write()
             self._tell(subject, "", recovery)
