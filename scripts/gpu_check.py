@@ -472,8 +472,10 @@ def _graphed(check: Check) -> Callable[[], object]:
 
 
 def _compiled(check: Check) -> Callable[[], object]:
+    if check.device.type != "cuda":
+        raise LeftOutError("needs a card")
     model, loss, _ = _update(check, check.settings)
-    return _stepping(model, torch.compile(loss, backend="eager" if check.small else "inductor"))
+    return _stepping(model, torch.compile(loss))
 
 
 def _flops(model: Forecaster, streams: int, windows: int) -> float:
