@@ -125,6 +125,13 @@ def test_other_encodings_and_decimal_commas_are_read(tmp_path, encoding, suffix)
     assert read_document(tmp_path / "store/telemetry.json", "telemetry_description")["names"] == {"Köln-Süd": 0}
 
 
+def test_texts_that_stand_for_a_missing_value_are_missing(tmp_path):
+    text = f"timestamp,rtt_ms,packet_loss\n{OCTOBER},-,0\n{OCTOBER + 60},?,0.5\n{OCTOBER + 120},3,-\n"
+    rows = imported(tmp_path, text, missing=["-", "?"])
+    assert rows["rtt_ms"].isna().tolist() == [True, True, False]
+    assert rows["packet_loss"].isna().tolist() == [False, False, True]
+
+
 @pytest.mark.parametrize("value", ["1.234", "1.234,5", "x"])
 def test_a_point_in_a_number_with_a_decimal_comma_is_refused_as_it_is_written(tmp_path, value):
     text = f"timestamp;rtt_ms\n{OCTOBER};1,5\n{OCTOBER + 60};{value}\n"

@@ -13,6 +13,7 @@ from bwpredict.profiling.batches import batches
 from bwpredict.profiling.drift import LIMITS, drift_of
 from bwpredict.profiling.profile import measure
 from bwpredict.simulation.data_faults import inject
+from bwpredict.validation import gx_runner
 from bwpredict.validation.expectations import SCHEMA_SUITE, schema_checks
 from bwpredict.validation.gx_runner import Session
 from bwpredict.validation.result import reported, stopped_sentence, summary
@@ -313,6 +314,27 @@ def test_a_snapshot_without_its_period_and_a_broken_file_are_errors_and_write_no
     with pytest.raises(SnapshotError, match="lacks end, rows; pull the telemetry again"):
         validate(telemetry, {"start": "2026-11-02T00:00:00+00:00"}, None, tmp_path / "validation")
     assert [path.name for path in tmp_path.iterdir()] == ["telemetry"]
+
+
+def test_shared_rows_give_great_expectations_the_results_of_copied_ones(healthy, tmp_path, monkeypatch):
+    start, end = (pd.Timestamp(day, tz="UTC").to_pydatetime() for day in (FIRST, "2026-11-04"))
+    checks = schema_checks(start, end)
+    (batch,) = batches(healthy)
+    frame = batch.frame.copy()
+    random = np.random.default_rng(5)
+    for name in frame:
+        # Some columns of few wrong values, some of many, some of none but wrong ones.
+        share = random.choice([0.0, 0.001, 0.3, 1.0], p=[0.3, 0.3, 0.3, 0.1])
+        rows = random.random(len(frame)) < share
+        wrong = pd.Series("?" if frame[name].dtype == "str" else [random.choice([-5.0, np.nan, 1e12, np.inf])])
+        if rows.any():
+            values = frame[name].astype("float64") if frame[name].dtype != "str" else frame[name]
+            frame[name] = values.where(~rows, wrong.iloc[0])
+    shared = Session(tmp_path / "shared").run(SCHEMA_SUITE, checks, [gx_runner.Batch("b", frame)])
+    monkeypatch.setattr(gx_runner, "_Rows", pd.DataFrame)
+    copied = Session(tmp_path / "copied").run(SCHEMA_SUITE, checks, [gx_runner.Batch("b", frame)])
+    assert repr(shared) == repr(copied)
+    assert sum(not outcome.passed for outcome in shared) > 20
 
 
 def test_the_verdict_is_the_same_whatever_the_batches(telemetry, tmp_path):
