@@ -75,6 +75,10 @@ class Settings(BaseSettings):
     """File that the monitor writes Prometheus metrics to, such as a textfile collector's `bwpredict.prom`."""
     pushgateway: str = ""
     """URL of a Pushgateway that the monitor pushes its metrics to; empty: none."""
+    mlflow_tracking_uri: str = ""
+    """MLflow server that models in production are registered in; empty: none. May hold a password: never log it."""
+    mlflow_python: str = ""
+    """Python with `bwpredict[mlflow]` that does it; empty: the one that Airflow runs on."""
     models: str = ""
     """YAML file that names several models; empty: the one model `default`."""
 

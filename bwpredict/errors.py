@@ -85,6 +85,10 @@ class UnknownOutcomeError(StoreError):
     """The answer to a write was lost: it may or may not have landed. Read before deciding."""
 
 
+class PushError(BwPredictError):
+    """Another tool's registry did not take a published version; production is as it was."""
+
+
 class PredictionError(BwPredictError):
     """Forecasts that cannot be written."""
 

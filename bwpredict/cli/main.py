@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bwpredict import __version__
-from bwpredict.cli.commands import collect, policy, registry, tune
+from bwpredict.cli.commands import collect, policy, push, registry, tune
 from bwpredict.cli.commands.backtest import backtest
 from bwpredict.cli.commands.canary import canary
 from bwpredict.cli.commands.decide import decide
@@ -32,7 +32,7 @@ _EXTRA_OF_MODULE = dict.fromkeys(
         *("scipy", "sklearn", "torch"),
     ),
     "train",
-)
+) | {"mlflow": "mlflow"}
 EXAMPLES = {
     "generate": "Example: bwpredict generate --links 20 --days 30 --start 2026-10-01 --output data/telemetry",
     "import": "Example: bwpredict import probes.csv --mapping mapping.yaml --output data/telemetry",
@@ -96,7 +96,11 @@ def _add(panel: str, *commands: Callable[..., None], **named: Callable[..., None
 
 _add("Telemetry", generate, collect=collect.app, **{"import": import_files})
 _add("Train and judge", train, retrain, judge, decide, backtest, tune=tune.app, policy=policy.app)
-_add("Registry", registry.status, registry.promote, registry.rollback, canary, registry.verify, registry.gc)
+_add(
+    "Registry",
+    *(registry.status, registry.promote, registry.rollback, canary, registry.verify, registry.gc),
+    push=push.app,
+)
 _add("Forecast and monitor", pull, predict, forecast, exporter, monitor)
 
 

@@ -185,7 +185,8 @@ models:
 def several(airflow, tmp_path_factory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("models") / "models.yaml"
     path.write_text(MODELS)
-    return airflow.json_of("describe_dags.py", BWPREDICT_MODELS=str(path))
+    mlflow = "http://mlflow:5000"
+    return airflow.json_of("describe_dags.py", BWPREDICT_MODELS=str(path), BWPREDICT_MLFLOW_TRACKING_URI=mlflow)
 
 
 def test_each_model_has_a_dag_of_its_own_and_the_default_keeps_its_id(several):
@@ -193,7 +194,9 @@ def test_each_model_has_a_dag_of_its_own_and_the_default_keeps_its_id(several):
     assert several["warnings"] == {}
     assert several["heavy_modules"] == []
     of_each = ("monitor", "retrain", "retrain_on_degradation")
-    names = [f"bandwidth_predictor_{what}{model}" for what in of_each for model in ("", "__by-hand", "__eu-west")]
+    models = ("", "__by-hand", "__eu-west")
+    names = [f"bandwidth_predictor_{what}{model}" for what in of_each for model in models]
+    names += [f"bandwidth_model_to_mlflow{model}" for model in models]
     assert sorted(several["dags"]) == sorted([*names, "bandwidth_model_announced", "bandwidth_predictor_tune"])
 
 
@@ -251,6 +254,14 @@ def test_the_example_runs_whenever_there_is_another_model(facts):
     example = facts["dags"]["bandwidth_model_announced"]
     assert example["timetable"] == "AssetTriggeredTimetable"
     assert example["assets"] == ["bandwidth_model"]
+
+
+def test_mlflow_hears_of_a_model_once_production_has_moved(several, facts):
+    assert "bandwidth_model_to_mlflow" not in facts["dags"]  # no server is named
+    for model in ("", "__eu-west"):
+        dag = several["dags"][f"bandwidth_model_to_mlflow{model}"]
+        assert (dag["timetable"], dag["assets"]) == ("AssetTriggeredTimetable", [f"bandwidth_model{model}"])
+        assert dag["tasks"][0]["retries"] == 3
 
 
 def test_every_form_can_be_sent_as_it_stands(facts):

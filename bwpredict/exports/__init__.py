@@ -1,0 +1,1 @@
+"""Published versions in the formats of other tools; nothing here changes what is in production."""
