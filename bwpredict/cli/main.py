@@ -47,6 +47,7 @@ EXAMPLES = {
     "gc": "Example: bwpredict gc --keep 6 --dry-run",
     "verify": "Example: bwpredict verify --registry s3://models/bandwidth",
     "canary": "Example: bwpredict canary v20261101_093000 --share 0.1",
+    "model-card": "Example: bwpredict model-card v20261101_093000 >modelcard.cdx.json",
     "pull": "Example: bwpredict pull --dest /srv/models --watch",
     "predict": "Example: bwpredict predict --output forecasts --first-day 2026-10-31",
     "forecast": "Example: bwpredict forecast 3-7 --models /srv/models",
@@ -100,6 +101,7 @@ _add(
     "Registry",
     *(registry.status, registry.promote, registry.rollback, canary, registry.verify, registry.gc),
     push=push.app,
+    **{"model-card": registry.model_card},
 )
 _add("Forecast and monitor", pull, predict, forecast, exporter, monitor)
 

@@ -1,4 +1,4 @@
-"""Commands on a registry: `status`, `promote`, `rollback`, `gc` and `verify`."""
+"""Commands on a registry: `status`, `promote`, `rollback`, `gc`, `verify` and `model-card`."""
 
 from __future__ import annotations
 
@@ -150,3 +150,14 @@ def verify(registry: Registry = "", model: Model = "", as_json: AsJson = False) 
     )  # fmt: skip
     if found.problems:
         raise typer.Exit(1)
+
+
+def model_card(
+    version: Annotated[str, typer.Argument(help="A published version, such as v20261101_093000.")],
+    registry: Registry = "",
+    model: Model = "",
+) -> None:
+    """Print the model card of a published version as CycloneDX JSON."""
+    from bwpredict.exports.cyclonedx import model_card as cyclonedx_card
+
+    print_json(cyclonedx_card(open_registry(registry, model), version))
