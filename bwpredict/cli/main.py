@@ -22,6 +22,7 @@ from bwpredict.cli.commands.judge import judge
 from bwpredict.cli.commands.monitor import monitor
 from bwpredict.cli.commands.predict import predict
 from bwpredict.cli.commands.pull import pull
+from bwpredict.cli.commands.reproduce import reproduce
 from bwpredict.cli.commands.retrain import retrain
 from bwpredict.cli.commands.train import train
 from bwpredict.errors import BwPredictError, Verdict
@@ -47,6 +48,7 @@ EXAMPLES = {
     "gc": "Example: bwpredict gc --keep 6 --dry-run",
     "verify": "Example: bwpredict verify --registry s3://models/bandwidth",
     "canary": "Example: bwpredict canary v20261101_093000 --share 0.1",
+    "reproduce": "Example: bwpredict reproduce v20261101_093000 --json",
     "model-card": "Example: bwpredict model-card v20261101_093000 >modelcard.cdx.json",
     "pull": "Example: bwpredict pull --dest /srv/models --watch",
     "predict": "Example: bwpredict predict --output forecasts --first-day 2026-10-31",
@@ -65,7 +67,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature of an 
 
 EXIT_CODES = """Exit codes:
 0: done;
-1: a negative verdict (validation, gate, monitor, verify, or the guide's target is not met);
+1: a negative verdict (validation, gate, monitor, verify, reproduce, or the guide's target is not met);
 2: an error, explained in one sentence;
 3: `decide` only: production stays."""
 
@@ -99,7 +101,7 @@ _add("Telemetry", generate, collect=collect.app, **{"import": import_files})
 _add("Train and judge", train, retrain, judge, decide, backtest, tune=tune.app, policy=policy.app)
 _add(
     "Registry",
-    *(registry.status, registry.promote, registry.rollback, canary, registry.verify, registry.gc),
+    *(registry.status, registry.promote, registry.rollback, canary, registry.verify, reproduce, registry.gc),
     push=push.app,
     **{"model-card": registry.model_card},
 )

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from bwpredict import schema
 from bwpredict.config import RunConfig, Settings, TrainingConfig
 from bwpredict.datasets.frame import TelemetryFrame
+from bwpredict.datasets.memmap import mapped_frame
 from bwpredict.datasets.sequences import Sequences
 from bwpredict.datasets.splitting import choose_split
 from bwpredict.datasets.windows import Split, WindowIndex, index_windows
@@ -51,6 +52,8 @@ from bwpredict.reports import forecast_plots, metadata, plots
 from bwpredict.reports.tables import unforecastable
 from bwpredict.serving import conformance
 from bwpredict.store.files import sha256_of
+from bwpredict.telemetry.description import Description
+from bwpredict.telemetry.snapshot import check_content
 from bwpredict.training import intervals, progress, trainer, warm_start
 from bwpredict.training.checkpointing import Resume
 from bwpredict.training.progress import log_epoch
@@ -69,6 +72,8 @@ from bwpredict.workspace.artifacts import (
     RESIDUALS_PLOT,
     RESUME,
     SCATTER_PLOT,
+    SNAPSHOT,
+    TELEMETRY,
     UNPRUNED_CHECKPOINT,
 )
 
@@ -98,6 +103,19 @@ class Champion:
     """Those that its telemetry lacked."""
     earlier: Mapping[str, EarlierChampion] = field(default_factory=dict)
     """By version, the models that served before it."""
+
+
+def read_split(area: Path, run: RunConfig) -> Split:
+    """As `make_split`, of the snapshot in the run's workspace; its telemetry is mapped from files.
+
+    Raises:
+        SnapshotError: the files are not those that the snapshot describes.
+        TelemetryError, ConfigError: as `make_split`.
+    """
+    pinned = read_document(area / SNAPSHOT, "snapshot")
+    check_content(pinned, area / TELEMETRY)
+    description = Description.of_snapshot(pinned)
+    return make_split(mapped_frame(area / TELEMETRY, area, pinned["telemetry_sha256"], description), run)
 
 
 def make_split(frame: TelemetryFrame, run: RunConfig) -> Split:

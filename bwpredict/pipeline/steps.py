@@ -139,12 +139,12 @@ def train(profile: Reference) -> Reference:
     with open_workspace(profile) as area:
         run = read_run(area)
         if run.imported:
-            split = challenger.make_split(_frame(area), run)
+            split = challenger.read_split(area, run)
             return make_reference(imported_model.import_model(area, split, run))
         champion = None
         if run.training.warm_start and (version := _champion_version(run)):
             champion = _fetch_if_published(run, area, version, CHECKPOINT)
-        return make_reference(challenger.fit(area, challenger.make_split(_frame(area), run), run, champion))
+        return make_reference(challenger.fit(area, challenger.read_split(area, run), run, champion))
 
 
 def export(checkpoint: Reference) -> Reference:
@@ -154,9 +154,9 @@ def export(checkpoint: Reference) -> Reference:
     with open_workspace(checkpoint) as area:
         run = read_run(area)
         if run.imported:
-            return make_reference(challenger.check_imported(area, challenger.make_split(_frame(area), run), run))
+            return make_reference(challenger.check_imported(area, challenger.read_split(area, run), run))
         snapshot_id = read_document(area / SNAPSHOT, "snapshot")["snapshot_id"]
-        return make_reference(challenger.export_onnx(area, challenger.make_split(_frame(area), run), run, snapshot_id))
+        return make_reference(challenger.export_onnx(area, challenger.read_split(area, run), run, snapshot_id))
 
 
 def compare(export: Reference) -> Reference:
@@ -177,7 +177,7 @@ def compare(export: Reference) -> Reference:
                 _fetch_earlier(run, area, version),
             )
         pinned = read_document(area / SNAPSHOT, "snapshot")
-        challenger.evaluate(area, challenger.make_split(_frame(area), run), run, pinned, champion)
+        challenger.evaluate(area, challenger.read_split(area, run), run, pinned, champion)
         return make_reference(area / COMPARISON)
 
 
@@ -318,7 +318,7 @@ def trial(study: Reference, trials: int) -> str:
 
     with open_workspace(study, depth=2, part=STUDY, exclusive=True) as area:
         opened = tuning_study.read_study(area / STUDY)
-        done = tuning_study.run_trial(opened, challenger.make_split(_frame(area), read_run(area)), trials)
+        done = tuning_study.run_trial(opened, challenger.read_split(area, read_run(area)), trials)
     if done is None:
         return f"nothing to do: {trials} trials are finished or being run by others"
     logger.info("%s", tuning_study.sentence(done))
@@ -340,17 +340,6 @@ def propose(study: Reference, trials: int) -> Reference:
         name = config_files.propose(open_store(read_run(area).registry), path)
         logger.info("%s waits for review; then: bwpredict tune approve %s", path.name, name)
         return make_reference(path)
-
-
-def _frame(area: Path) -> Any:
-    """The snapshot's telemetry, mapped from files of the area; refuses files that the snapshot does not describe."""
-    from bwpredict.datasets.memmap import mapped_frame
-    from bwpredict.telemetry.description import Description
-    from bwpredict.telemetry.snapshot import check_content
-
-    pinned = read_document(area / SNAPSHOT, "snapshot")
-    check_content(pinned, area / TELEMETRY)
-    return mapped_frame(area / TELEMETRY, area, pinned["telemetry_sha256"], Description.of_snapshot(pinned))
 
 
 def _champion_version(run: RunConfig) -> str | None:

@@ -182,6 +182,61 @@ def test_the_provenance_names_the_champion_and_the_person_who_approved(second, t
     assert built["internalParameters"]["people"]["override"] is None
 
 
+def reproduced(cli, registry, monkeypatch, *options):
+    """`bwpredict reproduce` of the bootstrap: exit code, what it printed, and what it said."""
+    monkeypatch.setenv("BWPREDICT_CODE_VERSION", "test")
+    return cli("reproduce", "v20261201_000001", "--registry", registry, *options)
+
+
+def test_a_published_version_is_reproduced_byte_for_byte(bootstrap, registry, cli, monkeypatch):
+    code, out, _ = reproduced(cli, registry, monkeypatch, "--json")
+    found = json.loads(out)
+    assert list(found["files"]) == [
+        "bandwidth_lstm_v20261201_000001.onnx",
+        "bandwidth_lstm_stream_v20261201_000001.onnx",
+    ]
+    assert (code, found["identical"], found["forecasts"], found["changed"]) == (0, True, None, {})
+
+
+def test_a_version_that_comes_out_otherwise_says_how_far_forecasts_differ(
+    bootstrap, second, registry, cli, monkeypatch, tmp_path
+):
+    """The second run's models stand in for what another machine would make."""
+    other = Path(second.path).parent
+
+    def copied(area, *_):
+        for path in [*other.glob("*.onnx"), other / "history.json"]:
+            shutil.copy(path, area / path.name.replace("000002", "000001"))
+
+    monkeypatch.setattr(challenger, "fit", copied)
+    monkeypatch.setattr(challenger, "export_onnx", copied)
+    code, out, _ = reproduced(cli, registry, monkeypatch, "--json", "--output", tmp_path / "again")
+    found = json.loads(out)
+    differences = found["forecasts"].values()
+    assert (code, found["identical"], any(found["files"].values())) == (1, False, False)
+    assert all(0 < one["mean"] < one["largest"] and one["percent_of_mae"] > 0 for one in differences)
+    assert (tmp_path / "again" / "published" / "snapshot.json").is_file()
+    enough = max(one["percent_of_mae"] for one in differences) + 0.01
+    code, out, _ = reproduced(cli, registry, monkeypatch, "--tolerance-percent", str(enough))
+    assert (code, "RTT, ms" in out) == (0, True)
+
+
+def test_a_version_of_other_code_or_with_changed_telemetry_is_not_trained_again(
+    bootstrap, telemetry, registry, cli, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(challenger, "fit", lambda *_: pytest.fail("it was trained"))
+    changed = shutil.copytree(telemetry, tmp_path / "changed")
+    day = next((changed / "date=2026-09-05").glob("*.parquet"))
+    shutil.copy(next((changed / "date=2026-09-06").glob("*.parquet")), day)
+    code, _, said = reproduced(cli, registry, monkeypatch, "--telemetry", changed)
+    assert (code, "has changed since it was read" in said) == (2, True)
+    code, _, said = reproduced(cli, registry, monkeypatch, "--output", registry)
+    assert (code, "is not an empty folder" in said) == (2, True)
+    monkeypatch.setenv("BWPREDICT_CODE_VERSION", "other")
+    code, _, said = cli("reproduce", "v20261201_000001", "--registry", registry)
+    assert (code, "was made by the code test, and this is other" in said) == (2, True)
+
+
 def test_publishing_again_changes_nothing(bootstrap, registry):
     before = {path: path.read_bytes() for path in registry.rglob("*") if path.is_file()}
     steps.publish(bootstrap)
