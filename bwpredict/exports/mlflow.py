@@ -124,8 +124,8 @@ def _figures(performance: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _flat(document: Mapping[str, Any]) -> Document:
-    values: Document = pd.json_normalize(dict(document)).iloc[0].to_dict()
-    return values
+    """The document's values, by their path in it."""
+    return {str(path): value for path, value in pd.json_normalize(dict(document)).iloc[0].to_dict().items()}
 
 
 def _signature(contract: Mapping[str, Any]) -> ModelSignature:
