@@ -280,7 +280,8 @@ def _parity_document(
 def _unit(forecasts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """What differences from `forecasts` [..., targets] are relative to: their size, and a floor for each target."""
     floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
-    return np.maximum(np.abs(forecasts.astype(np.float64)), floors)
+    unit: npt.NDArray[np.float64] = np.maximum(np.abs(forecasts.astype(np.float64)), floors)
+    return unit
 
 
 def _by_case(values: npt.NDArray[Any], cases: dict[str, Array]) -> list[npt.NDArray[Any]]:
