@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(REPOSITORY)) for page in PAGES]
 SETTING = r"BWPREDICT_[A-Z0-9_]+"
-IN_THE_COMPOSE_FILE_ALONE = {"BWPREDICT_VERSION", "BWPREDICT_CODE_VERSION"}
+IN_THE_COMPOSE_FILE_ALONE = {"BWPREDICT_VERSION", "BWPREDICT_CODE_VERSION", "BWPREDICT_SOURCE"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,7 +50,9 @@ def test_every_target_of_make_exists(name: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_exists(name: str):
-    source = "".join(path.read_text() for path in (REPOSITORY / "bwpredict").rglob("*.py"))
+    source = "".join(
+        path.read_text() for folder in ("bwpredict", "dags") for path in (REPOSITORY / folder).rglob("*.py")
+    )
     known = {f"BWPREDICT_{field.upper()}" for field in Settings.model_fields} | set(re.findall(SETTING, source))
     assert set(re.findall(SETTING, (REPOSITORY / name).read_text())) <= known | IN_THE_COMPOSE_FILE_ALONE
 
