@@ -131,6 +131,6 @@ def test_a_gateway_that_refuses_is_one_sentence(document, gateway):
 
 
 def test_a_port_that_is_no_number_is_one_sentence_without_the_password():
-    with pytest.raises(StoreUnreachableError, match="http://gateway:port: .*check its URL") as told:
+    with pytest.raises(StoreUnreachableError, match=r"^http://gateway:port: .*check its URL") as told:
         push_decision(sample_decision(sample_comparison()), "http://user:planted@gateway:port")
     assert "planted" not in str(told.value)

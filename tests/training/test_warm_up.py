@@ -46,8 +46,8 @@ class _Off(Forecaster):
         return Raw(quantiles, raw.features, after)
 
 
-def an_off_model(contract=Contract(), **changes):
-    model = _Off(contract)
+def an_off_model(contract=None, **changes):
+    model = _Off(contract or Contract())
     for name, value in changes.items():
         setattr(model, name, value)
     return model.eval()

@@ -156,7 +156,7 @@ def test_faults_fail_nothing_but_their_own_checks(broken_result):
     assert not broken_result["passed"]
 
 
-@pytest.mark.parametrize(("value", "told"), [(-1.5e9, "-1,500,000,000 B"), (-12.0, "-12 B"), (0.25, "0.25 B"), (7, "7 B")])
+@pytest.mark.parametrize(("value", "told"), [(-1.5e9, "-1,500,000,000 B"), (0.25, "0.25 B"), (7, "7 B")])
 def test_the_value_of_an_example_is_written_for_people(value, told):
     row = {"node_id": 3, "peer_id": 7, "timestamp": "2026-11-02T16:40Z", "value": value}
     assert format_row(row, " B") == f"link 3→7 at 2026-11-02T16:40Z: {told}"
