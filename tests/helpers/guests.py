@@ -15,8 +15,6 @@ from bwpredict import schema
 from bwpredict.datasets.windows import WindowIndex
 
 WINDOW, HORIZON, RECENT = schema.WINDOW_SIZE, 15, 5
-CONTEXT = 32
-"""Steps that the zero-shot network reads; the first ones are padding."""
 PLACES = np.arange(len(schema.FEATURES))[schema.TARGET_FEATURES]
 SMALLEST_LEVEL = np.array([1.0, 0.1, 1e-4, 0.1], np.float32)
 """Changes are relative to a link's level, which is at least this."""
@@ -180,12 +178,12 @@ def _bounded(graph: Graph, middle: str, lower: str, upper: str) -> None:
 def zero_shot_onnx(path: Path, *, interval_factor: float = 4.0) -> Path:
     """Fracast-0 with the weights of its package, which was never trained on links; each target is a series.
 
-    The network is convolutional: it reads `CONTEXT` steps in place of 2,048, since the others would be padding. Its
+    The network is convolutional: it reads the window's steps in place of 2,048, since the others would be padding. Its
     outer quantiles are 0.1 and 0.9, too narrow for links; the interval is `interval_factor` times as wide.
     """
     import torch
 
-    model, places = fracast_model(CONTEXT), torch.from_numpy(PLACES)
+    model, places = fracast_model(WINDOW), torch.from_numpy(PLACES)
     low, high = (
         torch.tensor(np.nan_to_num(bound, posinf=3e38), dtype=torch.float32)
         for bound in schema.physical_bounds(schema.TARGETS)
@@ -200,9 +198,7 @@ def zero_shot_onnx(path: Path, *, interval_factor: float = 4.0) -> Path:
             rows = windows.index_select(2, places).transpose(1, 2).reshape(-1, WINDOW)
             lowest = rows.amin(1, keepdim=True)
             span = (rows.amax(1, keepdim=True) - lowest).clamp(min=1e-5)
-            padding = (CONTEXT - WINDOW, 0)
-            values = torch.nn.functional.pad((rows - lowest) / span, padding)
-            known = torch.nn.functional.pad(torch.ones_like(rows), padding) > 0
+            values, known = (rows - lowest) / span, torch.ones_like(rows, dtype=torch.bool)
             hidden = self.core(values[:, None], known[:, None], known[:, None].float())
             quantiles = self.head.forward_horizon(hidden, last_obs=values[:, -1:], ctx=values, ctx_mask=known)
             tenth, median, ninetieth = (

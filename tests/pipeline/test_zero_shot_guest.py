@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from guests import CONTEXT, HORIZON, PLACES, fracast_model, smoothing_onnx, zero_shot_onnx
+from guests import HORIZON, PLACES, WINDOW, fracast_model, smoothing_onnx, zero_shot_onnx
 
 from bwpredict.registry.promotion import read_production
 from bwpredict.registry.versions import read_manifest
@@ -62,7 +62,7 @@ def test_the_file_forecasts_as_the_package_does(zero_shot):
     windows = np.random.default_rng(0).gamma(4, 100, (3, 20, 9)).astype(np.float32)
     (found,) = ort.InferenceSession(zero_shot).run(["output"], {"input": windows})
     series = windows[:, :, PLACES].transpose(0, 2, 1).reshape(-1, 20)
-    expected = fracast_model(CONTEXT).forecast_batch(series)[:, HORIZON - 1, 4].reshape(3, 4)
+    expected = fracast_model(WINDOW).forecast_batch(series)[:, HORIZON - 1, 4].reshape(3, 4)
     expected[:, 2] = expected[:, 2].clip(0, 1)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
