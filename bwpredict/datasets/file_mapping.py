@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from datetime import UTC
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -130,7 +131,7 @@ class FileMapping(_Strict):
     @classmethod
     def _is_encoding(cls, encoding: str) -> str:
         try:
-            "".encode(encoding)
+            codecs.getincrementaldecoder(encoding)  # as pandas reads a file
         except LookupError as error:
             raise ValueError(f"{encoding!r} is no encoding; expected such as latin-1, cp1252 or utf-16") from error
         return encoding

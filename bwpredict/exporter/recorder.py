@@ -19,6 +19,7 @@ from bwpredict.store.files import atomic_path
 
 MAX_ROWS = 2_000_000
 """Held in memory between two files: ten minutes of 10,000 links."""
+_DAY, _MINUTES = (pattern.replace("d", "[0-9]") for pattern in ("dddd-dd-dd", "dddd-dddd"))
 
 
 class Recorder:
@@ -51,7 +52,9 @@ class Recorder:
             minutes = [at for at, _ in parts]
             path = _free(self._folder / f"date={day}" / f"{_utc(min(minutes)):%H%M}-{_utc(max(minutes)):%H%M}.parquet")
             with atomic_path(path) as temporary:
-                pq.write_table(pa.concat_tables([part for _, part in parts]), temporary, compression="zstd")
+                # A model that took over in between may have other quantiles.
+                table = pa.concat_tables([part for _, part in parts], promote_options="default")
+                pq.write_table(table, temporary, compression="zstd")
 
 
 def _table(at: int, answer: StreamForecasts) -> pa.Table:
@@ -73,7 +76,7 @@ def _table(at: int, answer: StreamForecasts) -> pa.Table:
 
 def _newest(folder: Path) -> int:
     """Unix second of the last minute in the folder; 0: none."""
-    names = [f"{path.parent.name[5:]} {path.stem[5:9]}" for path in folder.glob("date=*/????-????*.parquet")]
+    names = [f"{path.parent.name[5:]} {path.stem[5:9]}" for path in folder.glob(f"date={_DAY}/{_MINUTES}*.parquet")]
     if not names:
         return 0
     return int(datetime.strptime(max(names), "%Y-%m-%d %H%M").replace(tzinfo=UTC).timestamp())

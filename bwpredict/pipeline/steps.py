@@ -213,7 +213,8 @@ def decide(comparison: Reference) -> Reference:
         _write_model_card(area, run, decision, compared)
         write_atomically(area / SUMMARY, summary_markdown(decision, compared).encode())
         logger.info("%s", gate_decision.summary(decision))
-        _push_decision(decision, run.model_name)
+        if run.publishes:
+            _push_decision(decision, run.model_name)
         return make_reference(area / DECISION_NAME)
 
 

@@ -59,6 +59,13 @@ def test_a_restart_records_no_minute_twice_and_leaves_none_out(models, write, cl
     assert kept["made_at"].nunique() == 30
 
 
+def test_other_files_in_the_folder_are_left_alone(tmp_path):
+    for name in ("date=2026-10-01/copy-0000.parquet", "date=yesterday/0000-0010.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    recorder.Recorder(tmp_path).flush()
+
+
 def test_late_samples_of_a_minute_get_a_file_of_their_own(models, write, clock, tmp_path):
     def without_first(table):
         return table.filter(pa.compute.not_equal(table["node_id"], 0))
