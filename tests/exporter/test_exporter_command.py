@@ -230,7 +230,7 @@ def test_a_prometheus_that_is_not_there_is_waited_for(models, tmp_path):
 def test_a_replay_of_what_is_no_folder_is_one_sentence(cli, models, tmp_path):
     (tmp_path / "links.yaml").write_text(yaml.safe_dump({"url": "http://localhost:1", **MAPPING}))
     code, _, err = cli("exporter", "--models", models, "--source", "links.yaml", "--replay")
-    assert (code, "--replay goes through a telemetry folder" in err) == (2, True)
+    assert (code, "--replay needs a telemetry folder" in err) == (2, True)
 
 
 def test_a_replay_of_an_empty_folder_is_one_sentence(cli, models, tmp_path):
