@@ -1,16 +1,16 @@
 """### Search for better hyperparameters of the DWCP bandwidth predictor
 
-Trains the model many times on a month of telemetry, with learning rate, batch size and more drawn anew for each
-trial, and **proposes** the best configuration. Trial 0 is the default configuration, so the result always stands
-beside what it has to beat. Nothing is trained for production here, and nothing changes until a person approves:
+Trains the model many times on a month of telemetry, with a new learning rate, batch size and so on for each trial, and
+**proposes** the best configuration. Trial 0 is the default configuration, so you always see what the result has to
+beat. Nothing is trained for production here, and nothing changes until a person approves:
 
 1. This run ends with `training/proposed/<name>.yaml` in the registry: values, losses, telemetry, code, seed.
 2. Somebody reads it, and runs `bwpredict tune approve <name>`.
 3. `bandwidth_predictor_retrain` takes the name in its param `training_config`.
 
-Trials spread over the workers of the queue `gpu`, as many at a time as the pool `tune` has slots: leave a GPU free
-for a retraining. A trial that was killed is run again with the same values, and counts once. The study lies in the
-run's work area, `$BWPREDICT_WORK/<run id>/study/`.
+Trials run on the workers of the queue `gpu`, as many at a time as the pool `tune` has slots: leave a GPU free for a
+retraining. A killed trial is run again with the same values, and counts once. The study is in the run's work area,
+`$BWPREDICT_WORK/<run id>/study/`.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -101,7 +101,7 @@ def push_decision(decision: Mapping[str, Any], gateway: str, *, model: str = DEF
 
 def _push(job: str, own: CollectorRegistry, gateway: str, model: str) -> None:
     if not gateway.startswith(("http://", "https://")):
-        raise ConfigError(f"{gateway}: is no Pushgateway; expected a URL such as http://host:9091.")
+        raise ConfigError(f"{gateway}: is not a Pushgateway; expected a URL such as http://host:9091.")
     try:
         push_to_gateway(gateway, job=job, grouping_key={"model": model}, registry=own, timeout=_PUSH_TIMEOUT_S)
     except (URLError, OSError) as error:

@@ -180,7 +180,7 @@ def downloadable_file(work: Path, run_id: str, name: str) -> Path:
     if is_shown:
         areas.fetch(work / run_id, relative)
     if not is_shown or not path.is_file():
-        raise ConfigError(f"{name!r} is no page of the run {run_id!r}.")
+        raise ConfigError(f"{name!r} is not a page of the run {run_id!r}.")
     return path
 
 

@@ -147,7 +147,7 @@ def test_the_navigation_leads_to_the_models_and_a_rollback_is_two_clicks_and_a_r
     frame.get_by_role("link", name=second).first.wait_for()
     frame.get_by_role("link", name="Roll back…").click()
     frame.get_by_role("heading", name=f"Roll back to {first}?").wait_for()
-    reason = frame.get_by_label("Why?")
+    reason = frame.get_by_label("Reason")
     reason.fill("it forecasts too high in the evening")
     reason.press("Enter")
     frame.get_by_text("it forecasts too high in the evening").first.wait_for()

@@ -155,7 +155,7 @@ def arguments(models, write):
     ("changes", "files", "said"),
     [
         ({"--models": "nowhere"}, {}, "nowhere: holds no model; run `bwpredict pull --dest nowhere` first."),
-        ({"--source": "nowhere"}, {}, "nowhere: is no mapping file (.yaml) and no telemetry folder."),
+        ({"--source": "nowhere"}, {}, "nowhere: is neither a mapping file (.yaml) nor a telemetry folder."),
         ({"--source": "a.yaml"}, {}, "a.yaml: cannot be read as a YAML mapping of telemetry"),
         ({"--source": "a.yaml"}, {"a.yaml": "hello: 1"}, "a.yaml: has neither `metrics`"),
         ({"--listen": "here"}, {}, "--listen here: expected HOST:PORT, for example 127.0.0.1:9108."),

@@ -228,11 +228,11 @@ def test_telemetry_of_another_kind_is_not_mixed_in(tmp_path):
         ({"columns": {"throughput_mbps": {"column": "x", "unit": "B"}}}, "expected one of bit/s"),
         ({"columns": {"time_of_day": "hour"}}, "time_of_day follows from the time"),
         ({"columns": {"rtt_ms": "x", "jitter_ms": "x"}}, "'x' is mapped twice"),
-        ({"columns": {"region": {"column": "x", "function": "rate"}}}, "region is no number"),
+        ({"columns": {"region": {"column": "x", "function": "rate"}}}, "region is not a number"),
         ({"constants": {"rtt_ms": 5}}, "rtt_ms is to be forecast"),
         ({"constants": {"link_type": "fibre"}}, "'fibre' of link_type is none of dc, metro"),
         ({"columns": {"region": "x"}, "constants": {"region": "eu"}}, "region is mapped twice"),
-        ({"time_zone": "Berlin"}, "'Berlin' is no time zone"),
+        ({"time_zone": "Berlin"}, "'Berlin' is not a time zone"),
         ({"times": "ts"}, "times: Extra inputs are not permitted"),
     ],
 )
@@ -264,7 +264,7 @@ def test_a_mapping_that_cannot_be_meant_is_refused(tmp_path, mapping, complaint)
         ),
         ("timestamp,loss,rtt_ms\n1,35,2\n", {"columns": {"packet_loss": "loss"}}, "expected a finite number, 0 to 1"),
         ("timestamp,link_type,rtt_ms\n1,fibre,2\n", {}, "'link_type' holds 'fibre'; expected one of dc"),
-        ("timestamp,tz,rtt_ms\n1,Mars,2\n", {"time_zone": {"column": "tz"}}, "'Mars' is no time zone"),
+        ("timestamp,tz,rtt_ms\n1,Mars,2\n", {"time_zone": {"column": "tz"}}, "'Mars' is not a time zone"),
         ("timestamp,link,rtt_ms\n1,Ł,2\n", {"encoding": "ascii"}, "'ascii' codec can't decode"),
     ],
 )

@@ -59,4 +59,4 @@ def parse_day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise ConfigError(f"{text!r}: is no day; expected YYYY-MM-DD, such as 2026-11-01.") from error
+        raise ConfigError(f"{text!r}: is not a day; expected YYYY-MM-DD, such as 2026-11-01.") from error
