@@ -88,7 +88,7 @@ PARAMS = {
         default=False,
         type=["null", "boolean"],
         title="Human approval",
-        description="Before publishing, wait until a person approves (menu: Required Actions). No answer refuses.",
+        description="Before publishing, wait for a person's approval (menu: Required Actions). No answer is a refusal.",
     ),
     "history_months": HISTORY_MONTHS,
     "architecture": training_param(
@@ -113,8 +113,8 @@ PARAMS = {
         type=["null", "string"],
         maxLength=1000,
         title="Training configuration",
-        description="Hyperparameters: a name that was approved (`bwpredict tune approve`), or the path of a YAML file. "
-        "Empty: the defaults. What this form asks for itself is always as it stands here.",
+        description="Hyperparameters: an approved name (`bwpredict tune approve`), or the path of a YAML file. Empty: "
+        "the defaults. The other fields of this form take precedence.",
         section="Advanced: training",
     ),
     "challenger_model": Param(
@@ -122,7 +122,7 @@ PARAMS = {
         type=["null", "string"],
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.onnx$",
         title="Model to judge",
-        description="Instead of training, judge this model that was trained elsewhere: the name of an ONNX file in "
+        description="Judge this model, trained elsewhere, instead of training one: the name of an ONNX file in "
         "`challengers/` of the registry's store.",
         section="Advanced: model trained elsewhere",
     ),
@@ -131,8 +131,8 @@ PARAMS = {
         type=["null", "string"],
         pattern=r"^(never|\d{4}-\d{2}-\d{2})$",
         title="Trained through",
-        description="Last day (YYYY-MM-DD, UTC) that its training, validation or scaling saw, or `never`. Where "
-        "neither this nor the file's property `trained_through` says it, nothing is published.",
+        description="Last day (YYYY-MM-DD, UTC) that its training, validation or scaling saw, or `never`. If neither "
+        "this nor the file's property `trained_through` states it, nothing is published.",
         section="Advanced: model trained elsewhere",
     ),
     "trained_on": Param(
@@ -162,14 +162,14 @@ PARAMS = {
         default=False,
         type=["null", "boolean"],
         title="Force bootstrap",
-        description="Judge the challenger by the absolute checks alone, although there is a model in production.",
+        description="Judge the challenger by the absolute checks alone, even if there is a model in production.",
         section="Advanced: overrides",
     ),
     "accept_telemetry": Param(
         default=False,
         type=["null", "boolean"],
         title="Accept telemetry that fails validation",
-        description="Train on the telemetry although it fails validation. The checks that failed stay on record.",
+        description="Train on the telemetry even if it fails validation. The failed checks stay on record.",
         section="Advanced: overrides",
     ),
     "override_reason": Param(
@@ -177,7 +177,7 @@ PARAMS = {
         type=["null", "string"],
         maxLength=500,
         title="Reason for an override",
-        description="Required with a forced bootstrap and with accepted telemetry. The model card, the history and the "
+        description="Required for a forced bootstrap and for accepted telemetry. The model card, the history and the "
         "provenance show it with your name.",
         section="Advanced: overrides",
     ),

@@ -86,7 +86,7 @@ def _age(production: Production, now: datetime) -> Iterator[Finding]:
         yield Finding(
             "warn",
             f"Production is trained on {production.month}; {count_of(later, 'later month')} are over.",
-            "Retrain the last month that is over.",
+            "Retrain the last complete month.",
         )
 
 

@@ -86,7 +86,7 @@ class RunSummary:
             return str(self.decision["reason"])
         if self.verdict == "telemetry":
             return stopped_sentence(self.validation)
-        return "It has not come to a decision."
+        return "It has not reached a decision."
 
 
 def recent_runs(work: Path, limit: int) -> list[RunSummary]:

@@ -105,7 +105,7 @@ def test_the_form_shows_the_months_first_and_marks_no_field_with_a_default_as_re
     assert not page.locator("[name=element_epochs]").is_visible()
     assert page.get_by_role("dialog").get_by_text("*", exact=True).count() == 0
     month.click()
-    page.get_by_role("option", name="The last month that is over").wait_for()
+    page.get_by_role("option", name="The last complete month").wait_for()
     assert page.get_by_role("option").all_inner_texts()[1:] == ["2031-01", "2026-09", "2026-08"]
 
 
