@@ -276,7 +276,7 @@ class TestTheImport:
         mean = graph("ReduceMean", graph("Gather", "input", np.arange(4), axis=2), axes=[1], keepdims=0)
         for name in ("output", "lower", "upper"):
             graph("Div", mean, mean, name=name)  # 0 / 0 for a window of zeros
-        with pytest.raises(ModelError, match=r"guest\.onnx: forecasts what is not finite .* 'zeros'"):
+        with pytest.raises(ModelError, match=r"guest\.onnx: forecasts are not finite .* 'zeros'"):
             self.judged(tmp_path, split, graph.save(tmp_path / "guest.onnx"))
 
     def test_forecasts_that_depend_on_the_batch_do_not_pass(self, tmp_path, split):
