@@ -119,9 +119,7 @@ class Exporter:
         except BwPredictError as error:
             self._counts.clear()  # minutes that were read may not have been followed
             self.health.source_up.set(0)
-            self._tell(
-                "source", f"{error} Earlier forecasts are served for five minutes; it retries each minute.", ""
-            )
+            self._tell("source", f"{error} Earlier forecasts are served for five minutes; it retries each minute.", "")
         self._publish(past - MINUTE)
         if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
             self.forget(now)

@@ -293,7 +293,7 @@ def _anchor_checks(comparison: Document, policy: GatePolicy, case: str) -> Itera
 
 
 def _coverage_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
-    """On each target, how often the interval holds what came true: it decides where the policy says how often."""
+    """On each target, how often the interval holds the actual values: it decides where the policy says how often."""
     level = number_in(nested_value(comparison, "intervals", "level"), 0, 1)
     judged = policy.minimum_coverage is not None or policy.maximum_coverage is not None
     for target in schema.TARGETS:

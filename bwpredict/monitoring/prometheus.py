@@ -31,7 +31,7 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "bwpredict_forecast_wape_ratio": ("Sum of absolute errors over sum of actual values.", ("role", "target")),
     "bwpredict_forecast_correlation": ("Pearson's correlation, pooled over links.", ("role", "target")),
     "bwpredict_forecast_skill": ("1 - MAE over that of the best simple forecast.", ("role", "target")),
-    "bwpredict_interval_coverage_ratio": ("Share of what came true within the intervals.", ("target",)),
+    "bwpredict_interval_coverage_ratio": ("Share of the actual values within the intervals.", ("target",)),
     "bwpredict_interval_level_ratio": ("Share that the intervals are made to hold.", ()),
     "bwpredict_feature_psi": ("Drift against the same weekdays and hours of the training month.", ("feature",)),
     "bwpredict_evidence": ("Evidence of a sustained drop; an alarm at the threshold.", ("test",)),

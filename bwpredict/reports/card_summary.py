@@ -133,7 +133,7 @@ def _trust(decision: Document, comparison: Document) -> Iterator[str]:
     if held := [share for share in shares if share is not None]:
         low, high = (round(100 * share) for share in (min(held), max(held)))
         shown = f"{low}" if low == high else f"{low} to {high}"
-        yield f"Its {100 * comparison['intervals']['level']:.0f} % intervals held {shown} % of what came true."
+        yield f"Its {100 * comparison['intervals']['level']:.0f} % intervals held {shown} % of the actual values."
 
 
 def _word(target: str) -> str:

@@ -67,7 +67,7 @@ def find_policy(name_or_path: str, folder: str = "") -> PolicyDocument:
 
 
 def unknown_policy(name: str, folder: str = "", or_else: str = "") -> str:
-    """Why there is no policy of this name, in a sentence; empty if there is one."""
+    """Why there is not a policy of this name, in a sentence; empty if there is one."""
     known = policy_names(folder)
     if name in known:
         return ""

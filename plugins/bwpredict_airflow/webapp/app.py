@@ -245,7 +245,7 @@ async def show_link(
     link: Annotated[str, Path(max_length=40)],
     target: Target = "throughput_mbps",
 ) -> Response:
-    """One link: what was forecast on the test days and what came true, and the error by hour of the day."""
+    """One link: what was forecast on the test days and the actual values, and the error by hour of the day."""
     store = await _answering_store(here)
 
     def read() -> tuple[links.LinkView, list[str]]:

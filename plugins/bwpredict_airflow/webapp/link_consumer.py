@@ -45,7 +45,7 @@ def consumer_view(
     Args:
         rules: their targets must be among those of `values`.
         timestamps: [n], unix seconds, UTC.
-        values: `PERFECT` (what came true), `MODEL` and, if there was one, `CHAMPION` → target → [n], raw units.
+        values: `PERFECT` (the actual values), `MODEL` and, if there was one, `CHAMPION` → target → [n], raw units.
         bounds: of the model's forecasts, [n, 4].
     """
     output = np.stack([values[MODEL].get(name, np.full(len(timestamps), np.nan)) for name in schema.TARGETS], axis=-1)
