@@ -295,10 +295,8 @@ def resume(check: Check) -> Figures:
         folder.mkdir()
     expected = _train_resumably(alone, check.device)
     child = _start_child(check, "train", killed)
-    said, _ = child.communicate(timeout=CHILD_SECONDS)
-    _require(
-        child.returncode == -signal.SIGKILL, f"the process to be killed ended with {(said.splitlines() or [''])[-1]}"
-    )
+    said = _said(child)
+    _require(child.returncode == -signal.SIGKILL, f"the process to be killed said {said[-200:]!r}")
     found = _train_resumably(killed, check.device)
     _require(found["interruptions"] == 1, "the second process did not continue the first one's training")
     difference = max(abs(one / other - 1) for one, other in zip(found["losses"], expected["losses"], strict=True))
@@ -523,6 +521,15 @@ def _start_child(check: Check, task: str, folder: Path, **environment: str) -> s
     )
 
 
+def _said(child: subprocess.Popen[str]) -> str:
+    """All that a child says until it ends; it is ended where it takes too long."""
+    try:
+        return child.communicate(timeout=CHILD_SECONDS)[0]
+    except subprocess.TimeoutExpired:
+        child.terminate()  # not as SIGKILL, by which one of the children ends itself
+        return f"{child.communicate()[0]}no answer within {CHILD_SECONDS} s\n"
+
+
 class _Killed(Resume):
     """Kills its own process in the middle of the training."""
 
@@ -556,13 +563,7 @@ def _ranks(check: Check, count: int) -> str | None:
         port = str(free.getsockname()[1])
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), "NCCL_DEBUG": "WARN"}
     children = [_start_child(check, "rank", check.folder, RANK=str(rank), **place) for rank in range(count)]
-    said = ""
-    for child in children:
-        try:
-            said += child.communicate(timeout=CHILD_SECONDS)[0]
-        except subprocess.TimeoutExpired:
-            said += f"no answer within {CHILD_SECONDS} s\n"
-            child.kill()
+    said = "".join([_said(child) for child in children])
     if all(child.returncode == 0 for child in children):
         return None
     lines = [line.strip() for line in said.splitlines() if line.strip()]

@@ -50,7 +50,6 @@ class Recorder:
         for day, parts in days.items():
             minutes = [at for at, _ in parts]
             path = _free(self._folder / f"date={day}" / f"{_utc(min(minutes)):%H%M}-{_utc(max(minutes)):%H%M}.parquet")
-            path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
                 pq.write_table(pa.concat_tables([part for _, part in parts]), temporary, compression="zstd")
 

@@ -28,6 +28,7 @@ from bwpredict.registry.versions import fetch, read_manifest
 from bwpredict.store.base import Store
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the URL that it prints has the password
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import mlflow
@@ -151,5 +152,5 @@ def _explained(tracking_uri: str) -> Iterator[None]:
         yield
     except (MlflowException, RequestException) as error:
         secret = urlsplit(tracking_uri).netloc.rpartition("@")[0]
-        said = " ".join(str(error).replace(f"{secret}@", "").split()).rstrip(".")
+        said = " ".join((str(error).replace(f"{secret}@", "") if secret else str(error)).split()).rstrip(".")
         raise PushError(f"MLflow: {said}. Production is as it was; push again.") from error

@@ -74,14 +74,12 @@ def make_decision(
     outcome = _outcome(checks, case)
     champion = nested_value(comparison, "champion_version")
     overridden, elsewhere = override_document(override, comparison, case), imported_document(imported)
-    reason = _reason(outcome, checks, case, champion)
+    before, after = ([told["sentence"]] if told else [] for told in (overridden, elsewhere))
     return {
         "version": version,
         "outcome": outcome,
         "passed": outcome in ("promote", "bootstrap"),
-        "reason": " ".join(
-            [*([overridden["sentence"]] if overridden else []), reason, *([elsewhere["sentence"]] if elsewhere else [])]
-        ),
+        "reason": " ".join([*before, _reason(outcome, checks, case, champion), *after]),
         "case": case,
         "run_id": run_id,
         "month": month,

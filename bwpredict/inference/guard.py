@@ -104,13 +104,18 @@ def _check_node(node: Any, name: str) -> None:
 
 def _check_length(node: Any, stored: dict[str, Any], name: str) -> None:
     """`_check_sizes` sees no padding of a dimension that is known only when the model runs."""
-    lengths = stored.get(node.input[1]) if len(node.input) > 1 else None
-    if lengths is None:
-        raise ModelError(f"{name}: uses the operator {node.op_type} with a computed length; expected a stored one.")
-    longest = np.abs(numpy_helper.to_array(lengths)).max(initial=0)
-    if longest > ONNX_LENGTH:
+    try:
+        # As floats: the smallest integer has no absolute value among integers.
+        lengths = numpy_helper.to_array(stored[node.input[1]]).astype(np.float64)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{name}: uses the operator {node.op_type} with a length of {longest:,}; expected {ONNX_LENGTH:,} at most."
+            f"{name}: uses the operator {node.op_type} with a computed length; expected a stored one."
+        ) from error
+    longest = np.abs(lengths).max(initial=0)
+    if not longest <= ONNX_LENGTH:
+        raise ModelError(
+            f"{name}: uses the operator {node.op_type} with a length of {longest:,.0f};"
+            f" expected {ONNX_LENGTH:,} at most."
         )
 
 

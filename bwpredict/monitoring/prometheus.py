@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest, push_to_gateway
 
 from bwpredict.config import DEFAULT_MODEL
 from bwpredict.errors import ConfigError, StoreUnreachableError
 from bwpredict.store.files import write_atomically
+from bwpredict.store.s3_errors import without_credentials
 
 JOB, GATE_JOB = "bwpredict_monitor", "bwpredict_gate"
 OUTCOMES = ("promote", "bootstrap", "keep", "reject")
@@ -100,14 +101,18 @@ def push_decision(decision: Mapping[str, Any], gateway: str, *, model: str = DEF
 
 
 def _push(job: str, own: CollectorRegistry, gateway: str, model: str) -> None:
+    where = without_credentials(gateway)
     if not gateway.startswith(("http://", "https://")):
-        raise ConfigError(f"{gateway}: is not a Pushgateway; expected a URL such as http://host:9091.")
+        raise ConfigError(f"{where}: is not a Pushgateway; expected a URL such as http://host:9091.")
     try:
         push_to_gateway(gateway, job=job, grouping_key={"model": model}, registry=own, timeout=_PUSH_TIMEOUT_S)
-    except (URLError, OSError) as error:
+    except (
+        OSError,
+        HTTPException,
+    ) as error:  # of HTTPException: a port that is not a number, an answer that is no HTTP
         reason = getattr(error, "reason", error)
         raise StoreUnreachableError(
-            f"{gateway}: the Pushgateway did not take the metrics ({reason}); check its URL."
+            f"{where}: the Pushgateway did not take the metrics ({reason}); check its URL."
         ) from error
 
 

@@ -12,12 +12,12 @@ import torch
 from bwpredict import schema
 from bwpredict.config import RunConfig, load
 from bwpredict.datasets.windows import Split
-from bwpredict.documents import read_document
+from bwpredict.documents import decode_document, read_document
 from bwpredict.errors import ConfigError
 from bwpredict.inference.onnx_model import forecast_with_bounds
 from bwpredict.pipeline import challenger
 from bwpredict.registry.layout import DECISION_NAME, metadata_name, onnx_name, stream_onnx_name
-from bwpredict.registry.versions import fetch, read_manifest
+from bwpredict.registry.versions import fetch, read_file, read_manifest
 from bwpredict.reports.metadata import measure_environment
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
@@ -53,15 +53,15 @@ def reproduce(
         ObjectMissingError, ObjectCorruptError: as `fetch`.
     """
     published = area / PUBLISHED
-    sha256 = read_manifest(store, version).sha256
-    fetch(store, version, [metadata_name(version), SNAPSHOT, DECISION_NAME, onnx_name(version)], published)
-    metadata = read_document(published / metadata_name(version), "model_metadata")
-    _require_reproducible(metadata, code_version, other_code=other_code)
+    manifest, name = read_manifest(store, version), metadata_name(version)
+    metadata = decode_document("model_metadata", read_file(store, manifest, name), name=name)
+    _require_reproducible(metadata, code_version, other_code=other_code)  # before anything is written
+    fetch(store, version, [name, SNAPSHOT, DECISION_NAME, onnx_name(version)], published)
     run = load(RunConfig, metadata["run"], origin=f"{store.uri}: the run of {version}")
     snapshot.restore(open_store(telemetry or run.telemetry), read_document(published / SNAPSHOT, "snapshot"), area)
     split = _make_again(store, run, metadata, area)
-    names = [name for name in (onnx_name(version), stream_onnx_name(version)) if name in sha256]
-    files = {name: sha256_of(area / name) == sha256[name] for name in names}
+    names = [name for name in (onnx_name(version), stream_onnx_name(version)) if name in manifest.sha256]
+    files = {name: sha256_of(area / name) == manifest.sha256[name] for name in names}
     identical = all(files.values())
     return {
         "version": version,

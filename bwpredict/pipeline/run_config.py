@@ -73,7 +73,6 @@ def run_config(
     require_known(params)
     reason = _override_reason(params)
     hyperparameters, source = config_files.resolve(params.get(TRAINING_FILE_PARAM) or "", settings.registry)
-    hyperparameters = model.training | hyperparameters
     found = find_policy(params.get(POLICY_PARAM) or model.policy, settings.policies)
     values = {
         "run_id": run_id,

@@ -98,7 +98,7 @@ def line_chart(
 
 def _round_ticks(low: float, high: float) -> tuple[list[float], int]:
     """Multiples of 1, 2 or 5 times a power of ten that hold the values between them, and their decimals."""
-    span = max(high - low, 0.02 * abs(high), 1e-6)
+    span = max(high - low, 0.02 * abs(high), 1e-6) if high or low else 1.0
     power = math.floor(math.log10(span / _TICKS))
     factor = next(factor for factor in (1, 2, 5, 10) if factor * 10.0**power >= 0.99 * span / _TICKS)
     power, factor = (power + 1, 1) if factor == 10 else (power, factor)

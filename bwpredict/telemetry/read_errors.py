@@ -32,7 +32,7 @@ def translate_read_errors(name: str, form: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise SnapshotError(f"{name}: has gone while it was being read; pull again.") from error
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise TelemetryError(f"{name}: cannot be read as {form}: {_reason(error)}.") from error
 
 

@@ -35,13 +35,13 @@ def measure_warm_up(model: Forecaster, validation: WindowIndex, learnt: Tensor) 
     targets that do not count.
     """
     lost = _skill_lost(model.eval(), validation)[:, learnt.cpu().numpy() > 0]
-    points = lost[np.isfinite(lost).any(axis=1)]
-    points = np.nanmean(points, axis=1)
+    bins = np.flatnonzero(np.isfinite(lost).any(axis=1))
+    points = np.nanmean(lost[bins], axis=1)
     if not len(points):
         return None
-    for number, point in enumerate(points):
-        if point <= LARGEST_LOSS and points[number:].mean() <= LARGEST_LOSS:
-            return max(1, number * BIN_MINUTES)
+    for place, point in enumerate(points):
+        if point <= LARGEST_LOSS and points[place:].mean() <= LARGEST_LOSS:
+            return max(1, int(bins[place]) * BIN_MINUTES)
     return LONGEST_MINUTES
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bwpredict import schema
+from bwpredict.core.formatting import number
 
 
 def format_number(value: float) -> str:
@@ -36,4 +37,4 @@ def format_row(row: dict[str, Any], unit: str = "") -> str:
     value = row["value"]
     if value is None:
         return where
-    return f"{where}: {f'{value:.6g}' if isinstance(value, float) else value}{unit}"
+    return f"{where}: {number(value, 6) if isinstance(value, float) else value}{unit}"

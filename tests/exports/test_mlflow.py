@@ -103,8 +103,9 @@ def test_mlflow_has_what_is_in_production_and_its_champion_moves_after_productio
     def champion():
         return asked(server, "registered-models/get", name=NAME)["registered_model"]["aliases"]
 
-    code, said = run_there(python, server, *push, V2)
+    code, said = run_there(python, server.replace("//", "//user:planted@"), *push, V2)
     assert (code, "it is not in production, so the alias champion does not move" in said) == (0, True), said
+    assert "planted" not in said
     assert "aliases" not in asked(server, "registered-models/get", name=NAME)["registered_model"]
 
     code, said = run_there(python, server, *push)

@@ -208,6 +208,15 @@ def lengthened(operator: str, length: int | None) -> onnx.ModelProto:
     return a_graph(nodes, {"stored": stored.astype(np.int64)})
 
 
+def with_lengths(**changes: object) -> onnx.ModelProto:
+    """A `Pad` whose stored lengths have these fields."""
+    model = lengthened("Pad", 0)
+    lengths = next(tensor for tensor in model.graph.initializer if tensor.name == "stored")
+    for name, value in changes.items():
+        setattr(lengths, name, value)
+    return model
+
+
 class TestOnnx:
     @pytest.mark.parametrize("location", ["/etc/passwd", "../../../../etc/passwd", "weights.bin"])
     def test_weights_in_another_file_are_refused(self, tmp_path: Path, location: str) -> None:
@@ -227,6 +236,9 @@ class TestOnnx:
             (lengthened("Pad", 10**10), "uses the operator Pad with a length of 10,000,000,000"),
             (lengthened("Pad", None), "uses the operator Pad with a computed length"),
             (lengthened("DFT", 10**10), "uses the operator DFT with a length of 10,000,000,000"),
+            (lengthened("Pad", -(2**63)), "uses the operator Pad with a length of 9,223,372,036,854,775,808"),
+            (with_lengths(raw_data=b"abc"), "uses the operator Pad with a computed length"),
+            (with_lengths(data_type=onnx.TensorProto.STRING), "uses the operator Pad with a computed length"),
         ],
         ids=[
             "a loop",
@@ -237,6 +249,9 @@ class TestOnnx:
             "a pad of 10^10",
             "a pad of a computed length",
             "a transform of 10^10",
+            "a pad of the smallest integer",
+            "a pad of lengths that are cut short",
+            "a pad of texts",
         ],
     )
     def test_what_would_hang_or_fill_memory_is_refused(self, tmp_path: Path, model: onnx.ModelProto, said: str) -> None:

@@ -128,3 +128,9 @@ def test_a_gateway_that_is_none_is_one_sentence(document, url, error):
 def test_a_gateway_that_refuses_is_one_sentence(document, gateway):
     with pytest.raises(StoreUnreachableError, match="did not take the metrics"):
         push(document, f"{gateway[0]}/refused")
+
+
+def test_a_port_that_is_no_number_is_one_sentence_without_the_password():
+    with pytest.raises(StoreUnreachableError, match=r"^http://gateway:port: .*check its URL") as told:
+        push_decision(sample_decision(sample_comparison()), "http://user:planted@gateway:port")
+    assert "planted" not in str(told.value)

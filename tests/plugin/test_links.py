@@ -100,6 +100,13 @@ def test_the_link_shows_what_the_consumer_would_have_set_and_what_that_costs(sto
     assert {who: len(row) for who, row in regrets.items()}.keys() == {"Perfect knowledge", links.MODEL, links.CHAMPION}
 
 
+def test_a_version_without_a_target_shows_no_consumer_whose_confidence_nobody_knows(store, tmp_path):
+    kept = link_files(tmp_path, some_forecasts(targets=TARGETS[:3]))
+    version = published_month(store, tmp_path, 0, extra=kept).version
+    view = links.link_view(store, version, "11-21", "rtt_ms")
+    assert (view.series is not None, view.consumer) == (True, None)
+
+
 def test_a_regret_is_in_percent_of_the_setting_by_perfect_knowledge():
     rules = ConsumerRules.model_validate(
         {

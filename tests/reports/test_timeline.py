@@ -53,3 +53,8 @@ def test_months_stand_below_and_a_threshold_is_a_line_within_the_chart():
     ((y, text),) = chart.limits
     assert text == "guide: 5 %"
     assert all(y < point.y for point in chart.series[0].points)
+
+
+def test_an_axis_of_zeros_alone_has_short_texts():
+    chart = line_chart("Shifted, %", ["v1", "v2"], {"Shifted": [0.0, 0.0]}, limits={"": 0.0})
+    assert [text for _, text in chart.ticks] == ["0.0", "0.5"]

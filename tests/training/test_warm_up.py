@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from frames import whole_days
+from frames import make_frame, whole_days
 
 from bwpredict.config import SplitConfig
 from bwpredict.datasets.windows import index_windows, split_windows
@@ -20,11 +20,14 @@ LEARNT = torch.full((4,), 0.25)
 @pytest.fixture(scope="module")
 def validation():
     """A day of links that fluctuate around one level, so that a forecast is wrong by what it is off."""
-    frame = whole_days(8)
+    return validation_of(whole_days(8), horizon_minutes=15)
+
+
+def validation_of(frame, horizon_minutes):
     frame.values[:, :4] = np.array([100, 20, 0.002, 2], np.float32) * np.exp(
         0.1 * np.random.default_rng(0).normal(size=(frame.rows, 4))
     ).astype(np.float32)
-    return split_windows(index_windows(frame, 20, 15), SplitConfig(validation=0.125))["validation"]
+    return split_windows(index_windows(frame, 20, horizon_minutes), SplitConfig(validation=0.125))["validation"]
 
 
 class _Off(Forecaster):
@@ -43,8 +46,8 @@ class _Off(Forecaster):
         return Raw(quantiles, raw.features, after)
 
 
-def an_off_model(**changes):
-    model = _Off(Contract())
+def an_off_model(contract=None, **changes):
+    model = _Off(contract or Contract())
     for name, value in changes.items():
         setattr(model, name, value)
     return model.eval()
@@ -53,6 +56,13 @@ def an_off_model(**changes):
 def test_the_longer_a_stream_takes_the_longer_it_warms_up(validation):
     found = [measure_warm_up(an_off_model(fades_minutes=fades), validation, LEARNT) for fades in (5.0, 180.0)]
     assert found[0] <= BIN_MINUTES < found[1] < LONGEST_MINUTES
+
+
+def test_samples_so_rare_that_some_bins_stay_empty_are_measured_in_minutes_too():
+    hourly = validation_of(make_frame([list(range(24 * 60))] * 2, cadence_seconds=3600), horizon_minutes=60)
+    model = an_off_model(Contract(horizon_minutes=60, cadence_seconds=3600), fades_minutes=1.0)  # a sample
+    model.memory_share.fill_(1)
+    assert 4 * 60 <= measure_warm_up(model, hourly, LEARNT) <= 6 * 60
 
 
 def test_what_never_gets_better_needs_no_warm_up_and_what_was_not_learnt_does_not_count(validation):

@@ -16,6 +16,7 @@ from bwpredict.simulation.data_faults import inject
 from bwpredict.validation import gx_runner
 from bwpredict.validation.expectations import SCHEMA_SUITE, schema_checks
 from bwpredict.validation.gx_runner import Session
+from bwpredict.validation.messages import format_row
 from bwpredict.validation.result import reported, stopped_sentence, summary
 from bwpredict.validation.verdict import FIRST_MONTH_NOTE, validate
 
@@ -153,6 +154,12 @@ def test_faults_fail_nothing_but_their_own_checks(broken_result):
     # Fourteen above, and the row in December leaves a gap behind it.
     assert len(errors(broken_result)) == 15
     assert not broken_result["passed"]
+
+
+@pytest.mark.parametrize(("value", "told"), [(-1.5e9, "-1,500,000,000 B"), (0.25, "0.25 B"), (7, "7 B")])
+def test_the_value_of_an_example_is_written_for_people(value, told):
+    row = {"node_id": 3, "peer_id": 7, "timestamp": "2026-11-02T16:40Z", "value": value}
+    assert format_row(row, " B") == f"link 3→7 at 2026-11-02T16:40Z: {told}"
 
 
 def test_offending_rows_are_kept_with_link_time_and_value(broken_result):

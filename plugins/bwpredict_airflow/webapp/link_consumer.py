@@ -43,12 +43,12 @@ def consumer_view(
     """What the rules make of one link's points.
 
     Args:
-        rules: their targets must be among those of `values`.
+        rules: of the version's comparison.
         timestamps: [n], unix seconds, UTC.
-        values: `PERFECT` (the actual values), `MODEL` and, if there was one, `CHAMPION` → target → [n], raw units.
+        values: `PERFECT` (the actual values), `MODEL` and, if there was one, `CHAMPION` → each target → [n], raw units.
         bounds: of the model's forecasts, [n, 4].
     """
-    output = np.stack([values[MODEL].get(name, np.full(len(timestamps), np.nan)) for name in schema.TARGETS], axis=-1)
+    output = np.stack([values[MODEL][name] for name in schema.TARGETS], axis=-1)
     acts = overall_confidence(output, bounds.lower, bounds.upper) >= rules.minimum_confidence
     names = [f"{datetime.fromtimestamp(at, UTC):%m-%d %H:%M}" for at in timestamps[-_SHOWN_POINTS:]]
     charts, rows = [], []

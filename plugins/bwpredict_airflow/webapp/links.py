@@ -70,7 +70,7 @@ class LinkView:
     hours: list[tuple[str, ...]]
     """Hour, error of the model, error of the champion."""
     consumer: ConsumerView | None
-    """None: the series or the comparison lacks what the rules need."""
+    """None: the comparison has no rules, or the series lacks intervals or a target."""
 
 
 def link_accuracy(store: Store, version: str) -> pd.DataFrame:
@@ -157,7 +157,8 @@ def _of_link(forecasts: Forecasts, bounds: Bounds | None, link: str) -> tuple[Fo
 
 def _consumer(comparison: Mapping[str, Any], forecasts: Forecasts, bounds: Bounds | None) -> ConsumerView | None:
     rules = rules_of(comparison)
-    if rules is None or bounds is None or not set(rules.targets) <= set(forecasts.targets):
+    # The series holds no forecast of a target that was not measured, and the confidence is that of all four.
+    if rules is None or bounds is None or forecasts.targets != schema.TARGETS:
         return None
     models = {link_consumer.PERFECT: forecasts.actual, link_consumer.MODEL: forecasts.models["challenger"]}
     if "champion" in forecasts.models:
