@@ -94,7 +94,7 @@ if FEATURES[TARGET_FEATURES] != TARGETS:
     raise AssertionError("TARGETS must be consecutive features, in the same order")
 
 INTERVAL_LEVEL = 0.9
-"""Share of what comes true that a forecast's interval is made to hold."""
+"""Share of the actual values that a forecast's interval is made to hold."""
 INTERVAL_OUTPUTS: tuple[str, str] = ("lower", "upper")
 """The bounds of the interval: outputs that follow `output`, of its shape and in its units."""
 

@@ -1,8 +1,8 @@
 """### An example of a DAG that runs whenever another bandwidth model is in production
 
 It is scheduled on the asset `bandwidth_model`: by a retraining that published, and by a promotion or a rollback from
-the page Bandwidth models. The event says that production has moved; what serves is read from `production.json`, since
-events may come late, together or twice. Copy it, and put what your network needs in place of the log line: warm a
+the Models pages. The event says that production has moved; the DAG reads the current version from `production.json`,
+since events may come late, together or twice. Copy it, and replace the log line by what your network needs: warm a
 cache, restart a consumer, open a ticket. A task like this may run twice for one version.
 """
 

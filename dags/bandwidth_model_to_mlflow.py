@@ -1,9 +1,9 @@
 """### Register each new model in MLflow
 
 Runs whenever another model is in production: by a retraining that published, and by a promotion or a rollback from the
-page Bandwidth models. Registers the version that `production.json` names, unless MLflow has it, and moves the alias
-`champion` to it. It is there where `BWPREDICT_MLFLOW_TRACKING_URI` is set. A red run means that MLflow is behind;
-production is as it was. Clear the task, or run `bwpredict push mlflow`.
+Models pages. Registers the version that `production.json` names, unless MLflow has it, and moves the alias `champion`
+to it. The DAG exists if `BWPREDICT_MLFLOW_TRACKING_URI` is set. A red run means that MLflow is out of date; production
+is not affected. Clear the task, or run `bwpredict push mlflow`.
 """
 
 import shlex

@@ -5,29 +5,29 @@ the gate against the model in production.
 
 | a run that is | means |
 | --- | --- |
-| green | a new model is in production (or, for a dry run, would be: then `publish` is skipped) |
-| red at `validate` | the telemetry did not meet its expectations; nothing was trained |
+| green | a new model is in production; if `publish` was skipped, production is unchanged (dry run, or `keep`) |
+| red at `validate` | the telemetry failed validation; nothing was trained |
 | red at `decide` | the challenger was rejected; production is unchanged |
-| waiting at `approve` | the run asks for a person's approval: under Required Actions |
+| waiting at `approve` | the run needs a person's approval, under Required Actions |
 | red at `approve` | a person refused, or nobody answered in time; production is unchanged |
-| red elsewhere | something broke; its log ends with the reason |
+| red elsewhere | an error; the task's log ends with the reason |
 
 A run writes into its work area, `$BWPREDICT_WORK/<run id>/`: Data Docs in `validation/data_docs/`,
 `decision.json`, `model_card.html`. A failed run sends one alert to the URLs in `BWPREDICT_ALERT_URLS`,
 unless the same alert was sent in the last week; the next green run reports that it has recovered.
 
-Each run's note says its verdict; Bandwidth models in the navigation has versions, accuracy and checks. A run
-that takes longer than 30 hours is reported while it still runs.
+Each run's note gives its verdict; Models in the navigation shows versions, accuracy and checks. If a run takes
+longer than 30 hours, an alert is sent.
 
-Unpausing this DAG starts nothing: the next run is that of the current month, once it is over. To train on an earlier
-month, press Trigger and name it. Several past months are back-filled: each is judged against the champion of its time
-and published **only** if Publish past months is on.
+Unpausing this DAG starts nothing: the next run starts when the current month is over. To train on an earlier month,
+press Trigger and choose it. To train on several past months, run a back-fill: each month is compared with the champion
+of its time, and published **only** if Publish past months is on.
 
-Of two runs for one month the second publishes nothing where telemetry, configuration and code are the same, or where
-the first one published after the second one compared; `publish` is skipped then and says which version serves.
+If two runs train for the same month, the second skips `publish` when telemetry, configuration and code are the same,
+or when the first published after the second had compared; its log names the version in production.
 
-Where the file `BWPREDICT_MODELS` names several models, each has a DAG of its own: this one is about `default`,
-`bandwidth_predictor_retrain__<name>` about the model of that name.
+If the file `BWPREDICT_MODELS` defines several models, each has its own DAG: this one is for `default`,
+`bandwidth_predictor_retrain__<name>` for the model of that name.
 """
 
 from copy import copy
@@ -88,7 +88,7 @@ PARAMS = {
         default=False,
         type=["null", "boolean"],
         title="Human approval",
-        description="Before publishing, wait until a person approves (menu: Required Actions). No answer refuses.",
+        description="Before publishing, wait for a person's approval (menu: Required Actions). No answer is a refusal.",
     ),
     "history_months": HISTORY_MONTHS,
     "architecture": training_param(
@@ -113,8 +113,8 @@ PARAMS = {
         type=["null", "string"],
         maxLength=1000,
         title="Training configuration",
-        description="Hyperparameters: a name that was approved (`bwpredict tune approve`), or the path of a YAML file. "
-        "Empty: the defaults. What this form asks for itself is always as it stands here.",
+        description="Hyperparameters: an approved name (`bwpredict tune approve`), or the path of a YAML file. Empty: "
+        "the defaults. The other fields of this form take precedence.",
         section="Advanced: training",
     ),
     "challenger_model": Param(
@@ -122,7 +122,7 @@ PARAMS = {
         type=["null", "string"],
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.onnx$",
         title="Model to judge",
-        description="Instead of training, judge this model that was trained elsewhere: the name of an ONNX file in "
+        description="Judge this model, trained elsewhere, instead of training one: the name of an ONNX file in "
         "`challengers/` of the registry's store.",
         section="Advanced: model trained elsewhere",
     ),
@@ -131,8 +131,8 @@ PARAMS = {
         type=["null", "string"],
         pattern=r"^(never|\d{4}-\d{2}-\d{2})$",
         title="Trained through",
-        description="Last day (YYYY-MM-DD, UTC) that its training, validation or scaling saw, or `never`. Where "
-        "neither this nor the file's property `trained_through` says it, nothing is published.",
+        description="Last day (YYYY-MM-DD, UTC) that its training, validation or scaling saw, or `never`. If neither "
+        "this nor the file's property `trained_through` states it, nothing is published.",
         section="Advanced: model trained elsewhere",
     ),
     "trained_on": Param(
@@ -162,14 +162,14 @@ PARAMS = {
         default=False,
         type=["null", "boolean"],
         title="Force bootstrap",
-        description="Judge the challenger by the absolute checks alone, although there is a model in production.",
+        description="Judge the challenger by the absolute checks alone, even if there is a model in production.",
         section="Advanced: overrides",
     ),
     "accept_telemetry": Param(
         default=False,
         type=["null", "boolean"],
         title="Accept telemetry that fails validation",
-        description="Train on the telemetry although it fails validation. The checks that failed stay on record.",
+        description="Train on the telemetry even if it fails validation. The failed checks stay on record.",
         section="Advanced: overrides",
     ),
     "override_reason": Param(
@@ -177,7 +177,7 @@ PARAMS = {
         type=["null", "string"],
         maxLength=500,
         title="Reason for an override",
-        description="Required with a forced bootstrap and with accepted telemetry. The model card, the history and the "
+        description="Required for a forced bootstrap and for accepted telemetry. The model card, the history and the "
         "provenance show it with your name.",
         section="Advanced: overrides",
     ),

@@ -1,11 +1,10 @@
-"""### Answer a degraded model with a retraining
+"""### Retrain when the production model has degraded
 
 Runs when `bandwidth_predictor_monitor` sends the asset event `bandwidth_model_degraded`, and triggers
 `bandwidth_predictor_retrain` on the month of that day and the one before it. The gate decides as for any run. The
-run is named after the day (`degraded__2026-11-04`), so a day is answered once, however often its event or this task
-comes.
+run is named after the day (`degraded__2026-11-04`), so a repeated event or a retried task starts no second run.
 
-Paused until somebody unpauses it: then monitoring may start trainings by itself.
+The DAG is paused by default. Unpause it to let the monitor start retrainings automatically.
 """
 
 from datetime import UTC, datetime, timedelta

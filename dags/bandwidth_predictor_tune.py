@@ -1,16 +1,16 @@
 """### Search for better hyperparameters of the DWCP bandwidth predictor
 
-Trains the model many times on a month of telemetry, with learning rate, batch size and more drawn anew for each
-trial, and **proposes** the best configuration. Trial 0 is the default configuration, so the result always stands
-beside what it has to beat. Nothing is trained for production here, and nothing changes until a person approves:
+Trains the model many times on a month of telemetry, with a new learning rate, batch size and so on for each trial, and
+**proposes** the best configuration. Trial 0 is the default configuration, so you always see what the result has to
+beat. Nothing is trained for production here, and nothing changes until a person approves:
 
 1. This run ends with `training/proposed/<name>.yaml` in the registry: values, losses, telemetry, code, seed.
 2. Somebody reads it, and runs `bwpredict tune approve <name>`.
 3. `bandwidth_predictor_retrain` takes the name in its param `training_config`.
 
-Trials spread over the workers of the queue `gpu`, as many at a time as the pool `tune` has slots: leave a GPU free
-for a retraining. A trial that was killed is run again with the same values, and counts once. The study lies in the
-run's work area, `$BWPREDICT_WORK/<run id>/study/`.
+Trials run on the workers of the queue `gpu`, as many at a time as the pool `tune` has slots: leave a GPU free for a
+retraining. A killed trial is run again with the same values, and counts once. The study is in the run's work area,
+`$BWPREDICT_WORK/<run id>/study/`.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ PARAMS = {
         minimum=1,
         maximum=500,
         title="Trials",
-        description="Trainings to finish in all; the first is the default configuration.",
+        description="Total number of trainings; the first uses the default configuration.",
         section="Search",
     ),
     "pruner": Param(
@@ -43,7 +43,7 @@ PARAMS = {
         enum=["median", "hyperband", "none"],
         type="string",
         title="Pruner",
-        description="How trials that fall behind end early: worse than the median at their epoch, hyperband, or never.",
+        description="How to stop poor trials early: if worse than the median at that epoch, by hyperband, or never.",
         section="Search",
     ),
     "study": Param(
@@ -57,13 +57,13 @@ PARAMS = {
     "epochs": training_param(
         "epochs",
         title="Max epochs",
-        description="Of each trial; as many as the retraining is to have, or the best learning rate is another.",
+        description="Epochs of each trial. Use as many as the retraining: the best learning rate depends on it.",
         section="Budget of a trial",
     ),
     "windows_per_epoch": training_param(
         "windows_per_epoch",
         title="Windows for each epoch",
-        description="Training windows drawn for each epoch of a trial; as many as the retraining is to have.",
+        description="Training windows drawn for each epoch of a trial. Use as many as the retraining.",
         section="Budget of a trial",
     ),
     "seed": Param(
@@ -72,7 +72,7 @@ PARAMS = {
         minimum=0,
         maximum=2**31 - 1,
         title="Seed",
-        description="Of the search and of each training. With one slot in the pool, the same seed finds the same.",
+        description="Seed of the search and of each training. With one slot in the pool, the search is deterministic.",
         section="Budget of a trial",
     ),
 }

@@ -241,7 +241,7 @@ def report_forecasts(console: Console) -> None:
         link = "{node_id}-{peer_id}".format_map(links["best"])
         console.print(
             f"\n[bold]{shown(picture)}[/] shows throughput of the best and the worst link on the last test day of"
-            f" {published[-1].month}:\n  what came true, the forecast of 15 minutes before, and its 90 % interval",
+            f" {published[-1].month}:\n  the actual values, the forecast of 15 minutes before, and its 90 % interval",
             soft_wrap=True,
         )
     stores = f"--registry {shown(Path(SETTINGS.registry))}"

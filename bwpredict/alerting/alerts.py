@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from bwpredict.core.formatting import count_of
 from bwpredict.gate.decision import headline
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def compose(
         title=f"{dag_id}: {failure.headline}",
         what=f"run {run_id} of {dag_id} stopped at the step {failed_step}: {failure.sentence}",
         since=since,
-        measured="; ".join(limit_findings(failure.findings)) or "nothing, the step did not get that far",
+        measured="; ".join(limit_findings(failure.findings)) or "nothing: the step failed before it measured anything",
         production=production,
         to_do=" ".join([failure.to_do, *links]),
     )
@@ -113,13 +114,13 @@ def production_stays(
     return Incident(
         subject=f"{dag_id}.keep",
         cause="production stays",
-        title=f"{dag_id}: runs in a row in which production stayed: {count}",
+        title=f"{dag_id}: production unchanged for {count_of(count, 'run')} in a row",
         what=f"run {run_id} does not show that its challenger is as good as the champion, nor that it is worse",
         since=since,
         measured="; ".join(limit_findings(undecided)),
         production=production,
-        to_do="nothing is urgent; more test days tell smaller differences (history_months), and the policy's"
-        f" champion_rule expected decides by the estimate. Run: {run_url}",
+        to_do="nothing is urgent; to detect smaller differences, use more test days (history_months), or let the"
+        f" estimate decide with the policy's champion_rule expected. Run: {run_url}",
     )
 
 
@@ -153,7 +154,7 @@ def send(urls: Sequence[str], alert: Alert, *, well: bool = False) -> bool:
         _deliver(url, f"alert URL {place} ({_masked(url)})", alert, well=well) for place, url in enumerate(urls, 1)
     ]
     if not all(delivered):
-        logger.warning("%d of %d alert URLs took the alert: %s", sum(delivered), len(urls), alert.text)
+        logger.warning("%d of %d alert URLs accepted the alert: %s", sum(delivered), len(urls), alert.text)
     return all(delivered)
 
 
@@ -185,13 +186,13 @@ def _failure(
         findings=(),
         # Run ids, times and counts differ from try to try; the trouble is the same.
         cause=re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "#", text),
-        to_do=_TO_DO.get(failed_step, "mend what the sentence or the step's log names, then clear the step."),
+        to_do=_TO_DO.get(failed_step, "fix what the message or the step's log names, then clear the step."),
     )
 
 
 _TO_DO = {
-    "schedule": "see which task did not end, mend it, then clear the run.",
-    "publish": "run `bwpredict verify`, mend what it or the sentence names, then clear the step.",
+    "schedule": "find the task that did not end, fix it, then clear the run.",
+    "publish": "run `bwpredict verify`, fix what it or the message names, then clear the step.",
 }
 
 
@@ -203,7 +204,7 @@ def _rejection(decision: Mapping[str, Any]) -> _Failure:
         sentence=decision["reason"],
         findings=findings,
         cause=" ".join(sorted(check["id"] for check in failed)),
-        to_do="nothing is urgent; read the model card, and run again once telemetry or training has changed.",
+        to_do="nothing is urgent; read the model card, and run again after you change telemetry or training.",
     )
 
 
@@ -214,7 +215,7 @@ def _unfit(validation: Mapping[str, Any]) -> _Failure:
         sentence=f"{len(stops)} of {len(validation['checks'])} checks of the telemetry failed.",
         findings=[check["sentence"].rstrip(".") for check in stops],
         cause=" ".join(sorted(check["id"] for check in stops)),
-        to_do="mend the telemetry or its source, then clear the step pull; the Data Docs show the rows.",
+        to_do="fix the telemetry or its source, then clear the step pull; the Data Docs show the rows.",
     )
 
 
@@ -252,7 +253,7 @@ def _deliver(url: str, name: str, alert: Alert, *, well: bool) -> bool:
     if target is None:
         logger.warning("%s is not a URL that Apprise understands; see its list of services.", name)
     elif not taken:
-        logger.warning("%s did not take the alert; check that it can be reached and its credentials.", name)
+        logger.warning("%s did not accept the alert; check its address and credentials.", name)
     return taken
 
 

@@ -42,7 +42,7 @@ def report(store: Store, urls: Sequence[str], incident: Incident, *, now: dateti
     # Remembered before it is sent, so that of two workers at the same time one sends.
     ours = _remember(store, incident, None, etag)
     if ours is None:
-        logger.info("%s: another worker reports it.", incident.subject)
+        logger.info("%s: another worker sends the alert.", incident.subject)
         return False
     alert = incident.alert
     if same and before and before["notified_at"]:
@@ -86,12 +86,12 @@ def _look_up(store: Store, subject: str) -> tuple[OpenIncidents | None, str | No
     except ObjectMissingError:
         return None, None
     except BwPredictError as error:
-        logger.warning("%s: cannot tell what was alerted before: %s", subject, error)
+        logger.warning("%s: cannot read the earlier alert: %s", subject, error)
         return None, ""
     try:
         return decode_document("incident", content, name=f"{store.uri}/{key}"), etag
     except DocumentError as error:
-        logger.warning("%s: it is written anew.", error)
+        logger.warning("%s; the document is replaced.", str(error).rstrip("."))
         return None, etag
 
 
@@ -113,7 +113,7 @@ def _remember(store: Store, incident: Incident, notified_at: datetime | None, et
     except ConflictError:
         return None
     except BwPredictError as error:
-        logger.warning("%s: cannot remember the alert: %s", incident.subject, error)
+        logger.warning("%s: cannot record the alert: %s", incident.subject, error)
         return ""
 
 
@@ -121,7 +121,7 @@ def _forget(store: Store, subject: str) -> None:
     try:
         store.delete(_key(subject))
     except BwPredictError as error:
-        logger.warning("%s: cannot forget the alert: %s", subject, error)
+        logger.warning("%s: cannot remove the record of the alert: %s", subject, error)
 
 
 def _time(text: str) -> datetime:

@@ -21,7 +21,7 @@ def notify(store: Store, urls: Sequence[str], document: Mapping[str, Any], *, li
     if document["alarm"]:
         return incidents.report(store, urls, incident(document, link), now=now)
     version, day = document["production"]["version"], document["day"]
-    what = f"on {day}, {version} kept within what is tolerated on every target: {link}"
+    what = f"on {day}, {version} was within tolerance on every target: {link}"
     return incidents.recover(store, urls, SUBJECT, what, now=now)
 
 
@@ -35,12 +35,12 @@ def incident(document: Mapping[str, Any], link: str) -> Incident:
         subject=SUBJECT,
         cause=f"{version}: {' '.join(names)}",
         title=f"{version} has got worse: {', '.join(names)}",
-        what=f"a sustained drop, by a sequential test, of {version} in production: {', '.join(names)}",
+        what=f"a sequential test shows a sustained drop of {version} in production: {', '.join(names)}",
         since=datetime.fromisoformat(since).replace(tzinfo=UTC),
         measured="; ".join(limit_findings([_measured(test) for test in alarms])),
-        production=f"{version} since {production['since']}, unchanged: monitoring moves nothing",
-        to_do=f"look at drift and figures of {document['day']}; if the network has changed, retrain, "
-        f"if only the model is at fault, `bwpredict rollback`. {link}",
+        production=f"{version} since {production['since']}, unchanged: the monitor never moves production",
+        to_do=f"look at the drift and the figures of {document['day']}; if the network has changed, retrain; "
+        f"if only the model is at fault, run `bwpredict rollback`. {link}",
     )
 
 

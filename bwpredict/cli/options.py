@@ -15,30 +15,30 @@ DEFAULTS = TrainingConfig()
 
 Quantize = Annotated[bool, typer.Option("--quantize", help="Export with int8 weights, for ONNX Runtime only.")]
 WarmStartFile = Annotated[
-    Path | None, typer.Option(help="A best_model.pth: also train it further, and keep the better model.")
+    Path | None, typer.Option(help="A best_model.pth to train further as well; the better model is kept.")
 ]
 TelemetryStore = Annotated[str | None, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")]
 Month = Annotated[str, typer.Option(help="Month of telemetry, YYYY-MM (UTC).")]
 Registry = Annotated[str | None, typer.Option(help="Store with the models (default: $BWPREDICT_REGISTRY).")]
-Work = Annotated[Path | None, typer.Option(help="Folder of work areas (default: $BWPREDICT_WORK).")]
-HistoryMonths = Annotated[int, typer.Option(help="Months to read, the last one included.")]
-ForceBootstrap = Annotated[bool, typer.Option("--force-bootstrap", help="Judge without the champion.")]
+Work = Annotated[Path | None, typer.Option(help="Folder for the work areas of the runs (default: $BWPREDICT_WORK).")]
+HistoryMonths = Annotated[int, typer.Option(help="Months to read, including the last one.")]
+ForceBootstrap = Annotated[bool, typer.Option("--force-bootstrap", help="Ignore the champion in the verdict.")]
 AcceptTelemetry = Annotated[
-    bool, typer.Option("--accept-telemetry", help="Go on although the telemetry fails validation.")
+    bool, typer.Option("--accept-telemetry", help="Continue even if the telemetry fails validation.")
 ]
 OverrideReason = Annotated[
-    str, typer.Option(help="Why --force-bootstrap or --accept-telemetry is given; the decision shows it.")
+    str, typer.Option(help="Reason for --force-bootstrap or --accept-telemetry; the decision shows it.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Stop after the decision.")]
 Policy = Annotated[str, typer.Option(help="Gate policy: a name of `policy list`, or a YAML file.")]
 SplitBy = Annotated[
-    str, typer.Option(help="calendar: one cut in time for all links; link: each link's own time is cut.")
+    str, typer.Option(help="calendar: split all links at the same times; link: split the time span of each link.")
 ]
 TrainingFile = Annotated[
     str,
     typer.Option(
         "--training-config",
-        help="Hyperparameters: a YAML file, or a name approved in the registry. Options given here win over it.",
+        help="Hyperparameters: a YAML file, or a name approved in the registry. Options take precedence over it.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result, bit for bit.")]

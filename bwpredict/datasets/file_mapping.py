@@ -133,7 +133,7 @@ class FileMapping(_Strict):
         try:
             codecs.getincrementaldecoder(encoding)  # as pandas reads a file
         except LookupError as error:
-            raise ValueError(f"{encoding!r} is no encoding; expected such as latin-1, cp1252 or utf-16") from error
+            raise ValueError(f"{encoding!r} is not an encoding; expected such as latin-1, cp1252 or utf-16") from error
         return encoding
 
     @model_validator(mode="after")
@@ -163,7 +163,7 @@ class FileMapping(_Strict):
             if name in schema.TARGETS:
                 raise ValueError(f"{name} is to be forecast, so it cannot be a constant; leave it out")
             if column.kind in ("integer", "number") and not isinstance(value, float):
-                raise ValueError(f"the constant {value!r} of {name} is no number")
+                raise ValueError(f"the constant {value!r} of {name} is not a number")
             if column.categories and value not in column.categories:
                 raise ValueError(f"the constant {value!r} of {name} is none of {', '.join(column.categories)}")
         return self
@@ -173,7 +173,7 @@ class FileMapping(_Strict):
         for name, source in self.columns.items():
             self.factor(name)
             if source.function != "none" and (name == LINK or schema.COLUMN[name].kind not in ("integer", "number")):
-                raise ValueError(f"{name} is no number and takes no function")
+                raise ValueError(f"{name} is not a number and takes no function")
         return self
 
     @property
@@ -241,7 +241,7 @@ def check_zone(name: str) -> None:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"{name!r} is no time zone; expected such as Europe/Berlin or UTC") from error
+        raise ValueError(f"{name!r} is not a time zone; expected such as Europe/Berlin or UTC") from error
 
 
 def load_mapping(path: Path) -> FileMapping:

@@ -78,7 +78,7 @@ def read_accuracy(content: bytes, name: str) -> pd.DataFrame:
 
 
 def write_series(path: Path, forecasts: Forecasts, bounds: Bounds | None, accuracy: pd.DataFrame) -> Path:
-    """Write what came true and was forecast on the test days: at most `MAX_POINTS` points, the same inputs the same.
+    """Write actual values and forecasts of the test days: at most `MAX_POINTS` points, deterministic.
 
     A point is the first window of each 15 minutes, or of each hour where there are too many links for that. Where the
     hours are too many as well, the links with the lowest skill, coverage and confidence on any target are kept.
@@ -149,7 +149,7 @@ def _of_target(
 
 
 def _within(forecasts: Forecasts, bounds: Bounds, target: str) -> Floats:
-    """[n], 1 where the interval held what came true, else 0."""
+    """[n], 1 where the interval held the actual value, else 0."""
     actual, whole = forecasts.actual[:, forecasts.targets.index(target)], schema.TARGETS.index(target)
     return ((bounds.lower[:, whole] <= actual) & (actual <= bounds.upper[:, whole])).astype(np.float64)
 

@@ -3,7 +3,7 @@
 A window's regret is what the consumer's settings cost more than the settings that perfect knowledge of the coming
 values would choose. A setting that is too large costs its surplus (queues, memory), one that is too small its shortfall
 (capacity left unused); perfect knowledge costs nothing. Both are in percent of the link's mean setting under perfect
-knowledge, so every link counts alike, and the regret is the mean over settings and windows.
+knowledge, so every link has the same weight, and the regret is the mean over settings and windows.
 
 A consumer that does not act is not free: it keeps the settings that its last measurement implies, and pays what they
 cost. So a model that never acts has the regret of the last value.

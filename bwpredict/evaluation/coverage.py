@@ -1,4 +1,4 @@
-"""How often the challenger's intervals hold what came true, over all test windows and within slices of them."""
+"""How often the challenger's intervals hold the actual values, over all test windows and within slices of them."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _ACTUAL = "actual"
 
 @dataclass(frozen=True)
 class Forecasts:
-    """n windows, t targets: what came true, and what each model had forecast. Raw units."""
+    """n windows, t targets: the actual values, and what each model had forecast. Raw units."""
 
     targets: tuple[str, ...]
     """The targets that were measured; those that the telemetry lacks are left out."""

@@ -23,7 +23,7 @@ SMALLEST_RELATIVE_SPREAD = 1e-7
 
 @dataclass(frozen=True)
 class Truth:
-    """What came true, and what metrics need to know of it. n windows, t targets."""
+    """The actual values, and what metrics need to know about them. n windows, t targets."""
 
     values: npt.NDArray[np.floating[Any]]
     """[n, t], raw units."""

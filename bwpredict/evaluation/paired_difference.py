@@ -1,6 +1,6 @@
 """How far the challenger's error lies above the champion's: over all links and by link, with intervals over days.
 
-Errors are in units of each link's champion error, so every link counts alike. A day is one observation, because what
+Errors are in units of each link's champion error, so all links weigh the same. A day is one observation, because what
 happens on a day hits many links: intervals are Student's t over the days' parts of the linearised ratio (Cochran,
 Sampling Techniques, 6.3), with one degree of freedom less than there are whole days.
 """

@@ -1,8 +1,8 @@
 """How good the challenger's intervals are beside the champion's: Winkler's interval score, with intervals over days.
 
-The score of an interval is its width, plus 2 / (1 - level) times the distance by which it misses what came true; small
-is good. It is a proper score: neither wider nor narrower intervals than the honest ones have a smaller mean (Gneiting
-and Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", 2007).
+The score of an interval is its width, plus 2 / (1 - level) times the distance by which it misses the actual value;
+small is good. It is a proper score: neither wider nor narrower intervals than the honest ones have a smaller mean
+(Gneiting and Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", 2007).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def winkler_score(lower: Floats, upper: Floats, actual: Floats, level: float) ->
 def interval_difference(forecasts: Forecasts, bounds: Bounds | None, champion_bounds: Bounds | None) -> Document:
     """The `interval_difference` part of a comparison: how far the challenger's score lies above the champion's.
 
-    In percent, per target, in units of each link's champion score, so every link counts alike. Both are scored at the
+    In percent, per target, in units of each link's champion score, so links weigh the same. Both are scored at the
     champion's level, as consumers know it. A figure is None where it is undefined, as for a model without intervals.
     """
     document: Document = {

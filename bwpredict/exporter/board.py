@@ -1,4 +1,4 @@
-"""The newest forecast, sample and anomaly score of each link, and the forecasts that wait for what comes true."""
+"""The newest forecast, sample and anomaly score of each link, and the forecasts that wait for the actual values."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Judged:
-    """What came true of forecasts at the contract's horizon; each [targets], over all links of a minute."""
+    """The actual values of forecasts at the contract's horizon; each [targets], over all links of a minute."""
 
     count: Floats
     within: Floats

@@ -119,7 +119,7 @@ class Exporter:
         except BwPredictError as error:
             self._counts.clear()  # minutes that were read may not have been followed
             self.health.source_up.set(0)
-            self._tell("source", f"{error} The forecasts of before go on for five minutes; trying each minute.", "")
+            self._tell("source", f"{error} Earlier forecasts are served for five minutes; it retries each minute.", "")
         self._publish(past - MINUTE)
         if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
             self.forget(now)
@@ -202,12 +202,12 @@ class Exporter:
     def _reload(self) -> None:
         try:
             if self._stream.reload():
-                logger.info("%s warms up; %s goes on.", self._stream.warming or "It", self._stream.version)
+                logger.info("%s is warming up; %s still serves.", self._stream.warming or "It", self._stream.version)
             self.health.model_accepted.set(1)
             self._tell("model", "", "")
         except (BwPredictError, OSError) as error:
             self.health.model_accepted.set(0)
-            self._tell("model", f"{error} {self._stream.version} goes on.", "")
+            self._tell("model", f"{error} {self._stream.version} still serves.", "")
 
     def _publish(self, clock: int) -> None:
         self.figures = self._board.figures(clock)

@@ -38,7 +38,7 @@ class Health:
         self.model_accepted.set(1)
 
     def judge(self, judged: Judged) -> None:
-        """Add what came true in a minute."""
+        """Add the actual values of a minute."""
         for place, target in enumerate(schema.TARGETS):
             self._judged.labels(target).inc(float(judged.count[place]))
             self._within.labels(target).inc(float(judged.within[place]))

@@ -65,7 +65,7 @@ def open_source(text: str) -> Source:
     if path.suffix.lower() in (".yaml", ".yml"):
         return _mapped(path)
     if "://" not in text and not path.is_dir():
-        raise ConfigError(f"{text}: is no mapping file (.yaml) and no telemetry folder.")
+        raise ConfigError(f"{text}: is neither a mapping file (.yaml) nor a telemetry folder.")
     return FolderSource(open_store(text))
 
 

@@ -91,7 +91,7 @@ def _demand(
     """A check of an absolute figure, or the figure alone; `sentence` has a place for the threshold."""
     if threshold is None:
         what = sentence.partition(" must be ")[0]
-        told = f"{what}: the policy {policy.name!r} demands nothing of it; the skill over the best baseline decides."
+        told = f"{what}: the policy {policy.name!r} sets no limit; the skill over the best baseline decides."
         return info_check(kind, told, value, comparison, None, verdict="info", unit=unit)
     return check_threshold(
         kind, sentence.format(threshold), value, comparison, threshold, unit=unit, low=low, high=high
@@ -122,8 +122,8 @@ def _without_mape(models: Any, policy: GatePolicy, target: str) -> Iterator[Chec
     """For a target whose MAPE does not count: that it does not, and the WAPE that stands in for people."""
     own = nested_value(models, "challenger", "per_target", target)
     sentence = (
-        f"{display_name(target)}: the policy {policy.name!r} leaves the MAPE out, as of a target that idles near zero;"
-        " the WAPE stands in, and the skill, from the MAE, decides."
+        f"{display_name(target)}: the policy {policy.name!r} leaves the MAPE out, since the target idles near zero;"
+        " the WAPE is shown instead, and the skill, from the MAE, decides."
     )
     bound = policy.maximum_average_mape_percent
     yield info_check(
@@ -131,7 +131,7 @@ def _without_mape(models: Any, policy: GatePolicy, target: str) -> Iterator[Chec
     )
     baseline = nested_value(own, "baseline")
     theirs = number_in(nested_value(models, baseline, "per_target", target, "wape"), low=0)
-    sentence = f"{display_name(target)}: the WAPE, beside that of the best baseline ({display_name(str(baseline))})."
+    sentence = f"{display_name(target)}: the WAPE, and that of the best baseline ({display_name(str(baseline))})."
     yield info_check("wape", sentence, nested_value(own, "wape"), "<", theirs, verdict="info", target=target, unit="%")
 
 
@@ -149,13 +149,11 @@ def _within_link_check(policy: GatePolicy, target: str, baseline: str, own: Any,
     what = f"{display_name(target)}: the median correlation within links"
     kind = "within_link_correlation"
     if margin is None:
-        told = (
-            f"{what}, beside that of the best baseline ({baseline}): the policy {policy.name!r} demands nothing of it."
-        )
+        told = f"{what}, and that of the best baseline ({baseline}): the policy {policy.name!r} sets no limit."
         return info_check(kind, told, own, ">=", theirs, verdict="info", target=target)
     return check_threshold(
         kind,
-        f"{what} must be at most {margin:g} under that of the best baseline ({baseline}).",
+        f"{what} must be at most {margin:g} below that of the best baseline ({baseline}).",
         own,
         ">=",
         None if theirs is None else theirs - margin,

@@ -110,19 +110,19 @@ def within(
 
 
 def _too_few_days(check: Check, what: str, sentence: str, days: int, whose: str = "production's") -> Check:
-    told = f"{what}: {days} test days cannot tell whether it is as good as {whose}."
+    told = f"{what}: {days} test days are too few to tell whether it is as good as {whose}."
     return replace(check, sentence=sentence, verdict="open", headline=told)
 
 
 def _cannot_tell(what: str, percent: float, high: float, limit: float, whose: str) -> str:
     if percent <= limit:
         return (
-            f"{what} may be up to {number(high, 2)} % above {whose}; the limit is {limit:g} %; the test days"
-            " cannot tell less."
+            f"{what} may be up to {number(high, 2)} % above {whose}; the limit is {limit:g} %, and the test days"
+            " do not settle it."
         )
     return (
-        f"{what} is about {number(percent, 2)} % above {whose} and may be {number(high, 2)} %; the limit is"
-        f" {limit:g} %; the test days do not show that it is worse."
+        f"{what} is about {number(percent, 2)} % above {whose}, and may be up to {number(high, 2)} %; the limit is"
+        f" {limit:g} %, but the test days do not show that it is worse."
     )
 
 
@@ -142,7 +142,7 @@ def _mean_check(comparison: Document, policy: GatePolicy) -> Check:
     if nested_value(difference, "weighted", "weights") != policy.weights:
         found, mean = Found(), f"{mean}, which this comparison made with other weights,"
     if policy.champion_rule == "expected":
-        return _expected_mean(found, what, f"{mean} must be at most 0; its interval is not asked for.")
+        return _expected_mean(found, what, f"{mean} must be at most 0; its interval does not decide.")
     even = "even at the upper end of the 95 % interval."
     if policy.champion_rule == "superior":
         sentence = f"{mean} must be below 0, {even}"
@@ -158,7 +158,7 @@ def _expected_mean(found: Found, what: str, sentence: str) -> Check:
         return _too_few_days(check, what, sentence, found.few_days)
     if check.verdict == "pass" or found.percent is None or (found.low is not None and found.low > 0):
         return check
-    told = f"{what} is {number(found.percent, 2)} % above production's by estimate; the limit is 0 %."
+    told = f"{what} is {number(found.percent, 2)} % above production's, as estimated; the limit is 0 %."
     return replace(check, verdict="open", headline=told)
 
 

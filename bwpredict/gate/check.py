@@ -66,7 +66,7 @@ def check_threshold(
     high: float = math.inf,
     interval: tuple[float, float] | None = None,
 ) -> Check:
-    """A numeric check. It fails where the value or the threshold is no number, or the value not in [low, high]."""
+    """A numeric check. It fails where the value or the threshold is not a number, or the value not in [low, high]."""
     figure, bound = number_in(value, low, high), number_in(threshold)
     verdict: Verdict = "fail"
     if figure is None or bound is None:

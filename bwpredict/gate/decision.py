@@ -154,8 +154,8 @@ def attempt_sentence(decision: Document) -> str:
         return f"{told}."
     earlier = "an earlier run has" if number_of == 2 else f"{number_of - 1} earlier runs have"
     return (
-        f"{told}: {earlier} judged a challenger on the same test days. Each further attempt makes it likelier that a"
-        " model passes by chance."
+        f"{told}: {earlier} judged a challenger on the same test days. Each further attempt makes it more likely that"
+        " a model passes by chance."
     )
 
 
@@ -291,7 +291,7 @@ def _anchor_checks(comparison: Document, policy: GatePolicy, case: str) -> Itera
 
 
 def _coverage_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
-    """On each target, how often the interval holds what came true: it decides where the policy says how often."""
+    """On each target, how often the interval holds the actual values: it decides where the policy says how often."""
     level = number_in(nested_value(comparison, "intervals", "level"), 0, 1)
     judged = policy.minimum_coverage is not None or policy.maximum_coverage is not None
     for target in schema.TARGETS:
@@ -299,8 +299,8 @@ def _coverage_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check
         if judged:
             yield _coverage_check(target, coverage, policy)
         else:
-            told = "The model has no intervals." if level is None else f"The intervals are made for {level:g}."
-            sentence = f"{display_name(target)}: the share of the test windows within their interval is noted. {told}"
+            told = "The model has no intervals." if level is None else f"The intervals' nominal level is {level:g}."
+            sentence = f"{display_name(target)}: the share of the test windows within their interval is shown. {told}"
             yield info_check("coverage", sentence, coverage, ">=", None, verdict="info", target=target)
 
 
@@ -338,16 +338,16 @@ def _latency_check(latency: Document, policy: GatePolicy, case: str) -> Check:
     """
     value, limit = nested_value(latency, "p99_ms"), policy.maximum_latency_p99_ms
     sentence = (
-        f"99 of 100 single-window forecasts must take at most {limit:g} ms (the best of several rounds, since others"
-        " may use the machine)."
+        f"99 of 100 single-window forecasts must take at most {limit:g} ms (in the best of several rounds, since other"
+        " processes may use the machine)."
     )
     check = check_threshold("latency_p99", sentence, value, "<=", limit, low=0, unit="ms")
     if check.verdict == "pass" or check.value is None or nested_value(latency, "busy") is not True:
         return check
     best, worst = (number(nested_value(latency, "reference", key), 2) for key in ("p50_ms", "p99_ms"))
     told = (
-        f"Latency could not be measured, the machine was busy: a reference graph took up to {worst} ms, and {best} ms"
-        " undisturbed. Run the task `export` again when fewer others use the machine."
+        f"Latency could not be measured because the machine was busy: a reference graph took up to {worst} ms, and"
+        f" {best} ms undisturbed. Run the task `export` again when the machine is less busy."
     )
     return replace(check, verdict="open" if case == "champion" else "fail", headline=told)
 
@@ -368,5 +368,5 @@ def _order_checks(comparison: Document, parity: Document) -> Iterator[Check]:
     """Of a model with intervals, as far as either document tells."""
     kept = nested_value(parity, "order_kept")
     if nested_value(comparison, "intervals") is not None or kept is not None:
-        sentence = "Every interval, of real and extreme windows, must hold its own forecast."
+        sentence = "Every interval, for real and extreme windows, must contain its own forecast."
         yield check_flag("interval_order", sentence, kept if nested_value(parity, "cases") else None)

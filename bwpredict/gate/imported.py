@@ -28,12 +28,12 @@ def imported_checks(imported: Document | None, comparison: Document) -> Iterator
     stated = bool(imported["trained_through"])
     check = check_flag(
         "training_days_stated",
-        f"Somebody must state the days that a model trained elsewhere has seen. {_stated(imported)}",
+        f"The days that a model trained elsewhere has seen must be stated. {_stated(imported)}",
         stated,
     )
     told = (
-        f"Nobody states the days that {imported['name']} was trained on, so its errors may be those on days that it has"
-        " seen; state its last day as trained_through."
+        f"Nobody has stated the days that {imported['name']} was trained on, so it may have seen the test days; state"
+        " its last day as trained_through."
     )
     yield check if stated else replace(check, headline=told)
     mode = nested_value(comparison, "stream", "modes", "champion")
@@ -42,7 +42,7 @@ def imported_checks(imported: Document | None, comparison: Document) -> Iterator
         if mode == "stream"
         else "No model is compared as a stream."
     )
-    sentence = f"The model has no file for streams: consumers of streams cannot load it. {against}"
+    sentence = f"The model has no file for streams, so consumers of streams cannot load it. {against}"
     yield info_check("stream_file", sentence, None, "==", None, verdict="info")
 
 
@@ -56,8 +56,8 @@ def batch_check(parity: Document, policy: GatePolicy, *, tested: bool) -> Check:
     bound = policy.maximum_parity_error_quantized if jumps else policy.maximum_parity_error
     return check_threshold(
         "batch_effect",
-        f"The forecasts for a window alone and in a batch must differ by {bound:g} at most, relatively. The model was"
-        " trained elsewhere, so there is nothing else to compare the file with.",
+        f"The relative difference between forecasts for a window alone and in a batch must be at most {bound:g}. The"
+        " model was trained elsewhere, so there is nothing else to compare the file with.",
         nested_value(parity, "max_batch_effect") if tested else None,
         "<=",
         bound,
@@ -68,6 +68,6 @@ def batch_check(parity: Document, policy: GatePolicy, *, tested: bool) -> Check:
 def _stated(imported: Document) -> str:
     through, who = imported["trained_through"], imported["stated_by"]
     if not through:
-        return "Nobody states the days that it was trained on."
+        return "Nobody has stated the days that it was trained on."
     what = "no day of this telemetry" if through == NEVER else f"no day after {through}"
     return f"According to {who}, it was trained on {what}."

@@ -49,7 +49,7 @@ def check_onnx(source: Path | bytes, *, name: str) -> bytes:
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf raises types of its own, with no common base
-        raise ModelError(f"{name}: is no ONNX model ({type(error).__name__}).") from error
+        raise ModelError(f"{name}: is not an ONNX model ({type(error).__name__}).") from error
     if len(model.graph.node) > ONNX_NODES or len(model.functions) or len(model.training_info):
         raise ModelError(f"{name}: has {len(model.graph.node):,} nodes, functions or training; expected a plain graph.")
     for tensor in _tensors(model.graph):

@@ -27,7 +27,7 @@ class Bounds:
     lower: npt.NDArray[np.float32]
     upper: npt.NDArray[np.float32]
     level: float
-    """Share of what comes true that the model's file says they hold."""
+    """Share of the actual values that the model's file says they hold."""
 
 
 @dataclass(frozen=True)

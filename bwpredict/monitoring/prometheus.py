@@ -32,7 +32,7 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "bwpredict_forecast_wape_ratio": ("Sum of absolute errors over sum of actual values.", ("role", "target")),
     "bwpredict_forecast_correlation": ("Pearson's correlation, pooled over links.", ("role", "target")),
     "bwpredict_forecast_skill": ("1 - MAE over that of the best simple forecast.", ("role", "target")),
-    "bwpredict_interval_coverage_ratio": ("Share of what came true within the intervals.", ("target",)),
+    "bwpredict_interval_coverage_ratio": ("Share of the actual values within the intervals.", ("target",)),
     "bwpredict_interval_level_ratio": ("Share that the intervals are made to hold.", ()),
     "bwpredict_feature_psi": ("Drift against the same weekdays and hours of the training month.", ("feature",)),
     "bwpredict_evidence": ("Evidence of a sustained drop; an alarm at the threshold.", ("test",)),
@@ -103,10 +103,13 @@ def push_decision(decision: Mapping[str, Any], gateway: str, *, model: str = DEF
 def _push(job: str, own: CollectorRegistry, gateway: str, model: str) -> None:
     where = without_credentials(gateway)
     if not gateway.startswith(("http://", "https://")):
-        raise ConfigError(f"{where}: is no Pushgateway; expected a URL such as http://host:9091.")
+        raise ConfigError(f"{where}: is not a Pushgateway; expected a URL such as http://host:9091.")
     try:
         push_to_gateway(gateway, job=job, grouping_key={"model": model}, registry=own, timeout=_PUSH_TIMEOUT_S)
-    except (OSError, HTTPException) as error:  # of HTTPException: a port that is no number, an answer that is no HTTP
+    except (
+        OSError,
+        HTTPException,
+    ) as error:  # of HTTPException: a port that is not a number, an answer that is no HTTP
         reason = getattr(error, "reason", error)
         raise StoreUnreachableError(
             f"{where}: the Pushgateway did not take the metrics ({reason}); check its URL."

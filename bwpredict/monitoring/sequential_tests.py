@@ -48,7 +48,7 @@ def evaluate_production(
 
     Args:
         per_target: the production model's figures of the day.
-        coverage: target → share of what came true within the intervals, and `level`; None: no intervals.
+        coverage: target → share of the actual values within the intervals, and `level`; None: no intervals.
         reference_skill: target → skill on the test windows when the version was published.
         before: the latest earlier document about the same version; None: this is its first day.
     """

@@ -241,8 +241,8 @@ def check_imported(folder: Path, split: Split, run: RunConfig) -> Path:
     broken = [case["case"] for case in parity["cases"] if not case["all_finite"]]
     if broken and run.imported:
         raise ModelError(
-            f"{run.imported.name}: forecasts what is not finite for windows of the case {broken[0]!r}; expected finite"
-            " forecasts for every window that is."
+            f"{run.imported.name}: forecasts are not finite for windows of the case {broken[0]!r}; expected finite"
+            " forecasts for every finite window."
         )
     write_document(folder / PARITY, "parity", parity)
     write_document(folder / LATENCY, "latency", latency)

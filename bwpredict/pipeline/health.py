@@ -43,7 +43,7 @@ def production_health(
     found.sort(key=lambda finding: order.index(finding.kind))
     if any(finding.kind != "info" for finding in found):
         return found
-    watched = f", no alarm of the monitor up to {own[-1]['day']}" if own else ""
+    watched = f", no alarms up to {own[-1]['day']}" if own else ""
     return [Finding("good", f"Production is healthy: trained on {production.month}{watched}."), *found]
 
 
@@ -74,7 +74,7 @@ def _refusals(production: Production, runs: Sequence[RunSummary]) -> Iterator[Fi
     yield Finding(
         "bad" if len(refused) >= OLD_MONTHS else "warn",
         f"Newer months did not reach production: {told}.",
-        "Open the latest run, fix the cause that it names, and retrain that month.",
+        "Open the latest run, fix the cause that it shows, and retrain that month.",
         refused[-1].run_id,
     )
 
@@ -86,7 +86,7 @@ def _age(production: Production, now: datetime) -> Iterator[Finding]:
         yield Finding(
             "warn",
             f"Production is trained on {production.month}; {count_of(later, 'later month')} are over.",
-            "Retrain the last month that is over.",
+            "Retrain the last complete month.",
         )
 
 

@@ -63,7 +63,7 @@ def _looked_at(
 
     Raises:
         ModelError: the file may not be loaded, or does not keep the contract.
-        ConfigError: person and file state different days, or what is stated is no day.
+        ConfigError: person and file state different days, or what is stated is not a day.
     """
     session = open_model(check_onnx(content, name=name), 1, name=name)
     check_served_contract(

@@ -121,7 +121,7 @@ def find_model(name: str, installation: Settings) -> NamedModel:
     if name not in models:
         close = difflib.get_close_matches(name, models, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(f"model: {name!r} is no model; there are: {', '.join(models)} (BWPREDICT_MODELS).{hint}")
+        raise ConfigError(f"model: {name!r} is not a model; there are: {', '.join(models)} (BWPREDICT_MODELS).{hint}")
     return models[name]
 
 

@@ -86,7 +86,7 @@ class RunSummary:
             return str(self.decision["reason"])
         if self.verdict == "telemetry":
             return stopped_sentence(self.validation)
-        return "It has not come to a decision."
+        return "It has not reached a decision."
 
 
 def recent_runs(work: Path, limit: int) -> list[RunSummary]:
@@ -180,7 +180,7 @@ def downloadable_file(work: Path, run_id: str, name: str) -> Path:
     if is_shown:
         areas.fetch(work / run_id, relative)
     if not is_shown or not path.is_file():
-        raise ConfigError(f"{name!r} is no page of the run {run_id!r}.")
+        raise ConfigError(f"{name!r} is not a page of the run {run_id!r}.")
     return path
 
 

@@ -132,7 +132,7 @@ def aggregate_validation(shards: list[Reference]) -> Reference:
         logger.info("%s", summary)
         if not result["passed"]:
             who = run.requested_by or "a person"
-            logger.warning("The run goes on, as %s accepts this: %s", who, run.override_reason)
+            logger.warning("The run continues, since %s accepts this: %s", who, run.override_reason)
         write_document(area / PROFILE_NAME, "profile", measured)
         return make_reference(area / PROFILE_NAME)
 
@@ -276,9 +276,7 @@ def publish(decision: Reference) -> Reference:
         run = read_run(area)
         document = read_document(area / DECISION_NAME, "decision")
         if not run.publishes:
-            raise GateRejected(
-                f"{run.version}: a dry run publishes nothing, nor does a back-fill unless it is asked to."
-            )
+            raise GateRejected(f"{run.version}: dry runs publish nothing, and back-fills only if asked to.")
         approval = read_document(area / APPROVAL, "approval") if (area / APPROVAL).is_file() else None
         record(area, run.version, Settings())
         store, champion = open_store(run.registry), document["champion_version"]

@@ -46,8 +46,8 @@ def refuse_if_overtaken(store: Store, run: RunConfig, champion: str | None) -> N
     serving = _of_the_same_month(store, run)
     if serving and serving.version != champion:
         raise AlreadyPublishedError(
-            f"{serving.promoted_by} put {serving.version}, also trained for {run.month}, into production meanwhile, "
-            f"so {run.version} was not published. Trigger the month again to compare with {serving.version}."
+            f"In the meantime, {serving.promoted_by} put {serving.version}, also trained for {run.month}, into "
+            f"production, so {run.version} was not published. Trigger the month again to compare with it."
         )
 
 

@@ -162,7 +162,7 @@ def _margins(findings: Findings) -> Iterator[Threshold]:
     yield Threshold(
         "champion_margin_percent",
         round(100 * widest, 1),
-        "An equal challenger passes four times in five: the margin is the upper end of the 95 % interval over"
+        "An equal challenger passes in 80 % of cases: the margin is the upper end of the 95 % interval over"
         f" {findings.test_days} test days, from the difference of the closest pair that was measured, on the noisiest"
         f" target, within {100 * MIN_MARGIN:g} to {100 * MAX_MARGIN:g} %.",
     )

@@ -159,7 +159,7 @@ def _rows_between(path: Path, first: int, past: int) -> pa.Table:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    # partitioning=None: the folder's name is no column of the file.
+    # partitioning=None: the folder's name is not a column of the file.
     return _to_pandas(_opened(pq.read_table, path, partitioning=None, read_dictionary=_TEXTS))
 
 

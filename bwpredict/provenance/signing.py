@@ -33,7 +33,7 @@ def load_signer(path: str) -> CryptoSigner:
     """
     key = _load(path, load_pem_private_key, "private")
     if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"{path}: is no ed25519 key; expected one, in PEM.")
+        raise ConfigError(f"{path}: is not an ed25519 key; expected one, in PEM.")
     return CryptoSigner(key)
 
 
@@ -76,7 +76,7 @@ class TrustedKeys:
         except (SigningLibraryError, KeyError, ValueError, TypeError) as error:
             raise SignatureError(f"{where}: {version} is not signed by a trusted key; do not use it.") from error
         if signed.payload_type != PAYLOAD_TYPE:
-            raise SignatureError(f"{where}: what was signed is no in-toto statement; do not use {version}.")
+            raise SignatureError(f"{where}: what was signed is not an in-toto statement; do not use {version}.")
         try:
             statement = decode_document("provenance", signed.payload, name=where)
         except DocumentError as error:
@@ -107,7 +107,7 @@ def _require_about(statement: Mapping[str, Any], version: str, files: Mapping[st
 def _public_key(path: str) -> Key:
     key = _load(path, load_pem_public_key, "public")
     if not isinstance(key, Ed25519PublicKey):
-        raise ConfigError(f"{path}: is no ed25519 public key; expected one, in PEM.")
+        raise ConfigError(f"{path}: is not an ed25519 public key; expected one, in PEM.")
     return SSlibKey.from_crypto(key)
 
 

@@ -145,5 +145,5 @@ def altered_record_error(store: Store, sequence: int) -> ObjectCorruptError:
 def _parsed(store: Store, key: str) -> RecordName:
     match = _RECORD.fullmatch(key)
     if not match:
-        raise ObjectCorruptError(f"{store.uri}/{key}: is no record of a move; the product never writes such a file.")
+        raise ObjectCorruptError(f"{store.uri}/{key}: is not a record of a move; the product never writes such a file.")
     return RecordName(int(match["sequence"]), match["version"], match["kind"], key)

@@ -84,11 +84,11 @@ def is_version(name: str) -> bool:
 def check_version(version: str) -> None:
     """Refuse anything but `v%Y%m%d_%H%M%S`. Raises ConfigError."""
     if not is_version(version):
-        raise ConfigError(f"{version!r} is no version; expected vYYYYMMDD_HHMMSS, such as v20261101_093000.")
+        raise ConfigError(f"{version!r} is not a version; expected vYYYYMMDD_HHMMSS, such as v20261101_093000.")
 
 
 def model_key(version: str, name: str) -> str:
-    """Key of one file of a version. Raises ConfigError if `version` is no version."""
+    """Key of one file of a version. Raises ConfigError if `version` is not a version."""
     check_version(version)
     return f"models/{version}/{name}"
 
@@ -97,7 +97,7 @@ def challenger_key(name: str) -> str:
     """Key of a model that somebody put into the registry's store to have it judged. Raises ConfigError."""
     if not _CHALLENGER.fullmatch(name):
         raise ConfigError(
-            f"{name!r} is no name of a challenger; expected the name of a file, without a folder, such as mine.onnx."
+            f"{name!r} is not a name of a challenger; expected the name of a file, without a folder, such as mine.onnx."
         )
     return f"challengers/{name}"
 

@@ -56,7 +56,7 @@ def promote(
     the caller believes in production.
 
     Raises:
-        ConfigError: `version` is no version name.
+        ConfigError: `version` is not a version name.
         ObjectMissingError: no such version.
         ObjectCorruptError: a file of the version is gone or has other bytes.
         ConflictError: production is not `expected_version`, or somebody moved it meanwhile.

@@ -62,7 +62,7 @@ def read_manifest(store: Store, version: str) -> Manifest:
     """The manifest of a published version.
 
     Raises:
-        ConfigError: `version` is no version name.
+        ConfigError: `version` is not a version name.
         ObjectMissingError: no such version; the sentence lists the newest ones that are there.
         ObjectCorruptError: the manifest is of another version, or not as it was written.
         DocumentError: the manifest is no valid document.

@@ -120,7 +120,7 @@ def _summary(store: Store, version: str) -> VersionSummary | None:
     None: the version is not published whole.
     """
     if not is_version(version):
-        return VersionSummary(version, problem="is no version name; the product never writes such a folder.")
+        return VersionSummary(version, problem="is not a version name; the product never writes such a folder.")
     try:
         manifest = find_manifest(store, version)
         if manifest is None:

@@ -62,7 +62,7 @@ def _typical_error(comparison: Document, metadata: Document) -> str:
         if one.get("mae") is not None
     ]
     minutes = metadata["contract"]["horizon_minutes"]
-    return f"{minutes} minutes ahead a forecast is off by {_joined(told)} on average (mean absolute error)."
+    return f"A forecast {minutes} minutes ahead is off by {_joined(told)} on average (mean absolute error)."
 
 
 def _gain(comparison: Document) -> str:
@@ -73,7 +73,7 @@ def _gain(comparison: Document) -> str:
         if simple and own.get("mae") is not None:
             percent = 100 * (1 - own["mae"] / simple)
             told.append(f"{abs(percent):.0f} % {'lower' if percent >= 0 else 'higher'} for {_word(target)}")
-    return f"The error is {_joined(told)} than when the last value is taken as the forecast." if told else "Not known."
+    return f"The error is {_joined(told)} than that of the last value as forecast." if told else "Not known."
 
 
 def _since_production(comparison: Document) -> str:
@@ -123,7 +123,7 @@ def _trust(decision: Document, comparison: Document) -> Iterator[str]:
     yield {
         "promote": "Yes: it passed every check, including the comparison with production.",
         "bootstrap": "As a first model, yes: it passed every check that applies, but there was no champion yet.",
-        "forced": "With care: a person overrode a check; the verdict has the reason.",
+        "forced": "With caution: a person overrode a check; the verdict gives the reason.",
         "keep": "Not in place of production: the test days do not show that it is as good.",
         "reject": f"No: it failed {count_of(failed, 'check')}.",
     }[shown_outcome(decision)]
@@ -133,7 +133,7 @@ def _trust(decision: Document, comparison: Document) -> Iterator[str]:
     if held := [share for share in shares if share is not None]:
         low, high = (round(100 * share) for share in (min(held), max(held)))
         shown = f"{low}" if low == high else f"{low} to {high}"
-        yield f"Its {100 * comparison['intervals']['level']:.0f} % intervals held {shown} % of what came true."
+        yield f"Its {100 * comparison['intervals']['level']:.0f} % intervals held {shown} % of the actual values."
 
 
 def _word(target: str) -> str:

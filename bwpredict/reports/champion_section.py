@@ -80,20 +80,20 @@ def difference_sentence(difference: Document | None) -> str:
         return "There is no champion to compare with."
     if "days" not in difference:
         return (
-            "MAE of the challenger against the champion's, in percent: left of the line is better. Intervals come from"
-            f" {difference['draws']:,} resamples of {number(difference['blocks']['count'])} blocks of one"
+            "MAE of the challenger relative to the champion's, in percent: left of the line is better. Intervals"
+            f" are from {difference['draws']:,} resamples of {number(difference['blocks']['count'])} blocks of one"
             f" {difference['blocks']['of']}."
         )
     days = difference["days"]
     told = (
-        "Error of the challenger against the champion's, in percent and in units of each link's champion error, so that"
-        " every link counts alike: left of the line is better. Over all windows: the same of the MAE, in which links"
-        f" with large errors weigh most. 95 % intervals over {days['count']} test days, each of which is one"
-        " observation. Autocorrelation: of the daily differences, from one day to the next; above 0.3 the intervals are"
-        " likely too narrow. Diebold–Mariano: p-value of equal MAE, for daily means. Last column: the smallest"
-        " difference that these days detect, four times in five."
+        "Error of the challenger relative to the champion's, in percent and in units of each link's champion error, so"
+        " that every link has the same weight: left of the line is better. Over all windows: the same for the MAE, in"
+        f" which links with large errors weigh most. 95 % intervals over {days['count']} test days, each of which is"
+        " one observation. Autocorrelation: of the daily differences, from one day to the next; above 0.3 the"
+        " intervals are likely too narrow. Diebold–Mariano: p-value for equal MAE, from daily means. Last column: the"
+        " smallest difference that these days detect with a power of 80 %."
     )
-    few = f" Fewer than {days['fewest']} days have no interval: they cannot tell."
+    few = f" Fewer than {days['fewest']} days are too few for an interval."
     return told + (few if days["count"] < days["fewest"] else "")
 
 
@@ -111,8 +111,8 @@ def link_sentence(difference: Document | None) -> str:
     worse = number(len(links["worse"])) if links["worse"] else "none"
     return (
         f"{number(links['judged'])} of {number(links['count'])} links have enough test days to be judged on their own;"
-        f" on {worse} of them the error is significantly larger, all links together at a 5 % chance of error. The worst"
-        f" and the best tenth of the links: {tenths}. Of two equal models both lie about as far from 0."
+        f" on {worse} of them the error is significantly larger (a 5 % chance of error for all links together). The"
+        f" worst and the best tenth of the links: {tenths}. For two equal models both are about as far from 0."
     )
 
 
@@ -125,7 +125,7 @@ def worst_tenth_sentence(difference: Document | None) -> str:
         for target, ends in tenths.items()
         if "challenger_mae" in ends
     ]
-    return f"MAE on the tenth of the links where a model's own is largest: {'; '.join(told)}." if told else ""
+    return f"MAE of each model on its own worst tenth of the links: {'; '.join(told)}." if told else ""
 
 
 def winkler_sentence(comparison: Document) -> str:
@@ -134,11 +134,11 @@ def winkler_sentence(comparison: Document) -> str:
     if not part or part["champion_level"] is None:
         return ""
     if part["level"] is None:
-        return "The champion has intervals, and the challenger has none."
+        return "The champion has intervals, but the challenger has none."
     told = "; ".join(
         f"{display_name(target)} {_with_interval(figures)}" for target, figures in part["per_target"].items() if figures
     )
-    return f"Winkler score of the intervals (their width, and by how much they miss) against the champion's: {told}."
+    return f"Winkler score of the intervals (width plus misses) relative to the champion's: {told}."
 
 
 def link_rows(difference: Document | None) -> list[dict[str, Any]]:
@@ -210,9 +210,9 @@ def slice_sentence(comparison: Document) -> str:
     """How to read the heat map."""
     slices = comparison.get("slices")
     if slices is None:
-        return "This comparison was made before there were slices."
+        return "This comparison was made by an earlier version, without slices."
     what = (
-        "MAE against the champion's, in percent, with its interval: red is worse."
+        "MAE relative to the champion's, in percent, with its interval: red is worse."
         if comparison.get("difference") is not None
         else "Skill over the best baseline: green is better than it."
     )

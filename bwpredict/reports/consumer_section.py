@@ -39,17 +39,17 @@ def consumer_rows(consumer: Document | None) -> list[dict[str, Any]]:
 def consumer_sentence(comparison: Document) -> str:
     """How to read the table, or why there is none."""
     if "consumer" not in comparison:
-        return "This comparison was made before decisions of consumers were replayed."
+        return "This comparison was made by an earlier version, which did not simulate consumers."
     consumer = comparison["consumer"]
     if consumer is None:
         return "The telemetry lacks a target that the consumer's rules need."
     rules = consumer["rules"]
     return (
         f"The rules {rules['name']}, version {rules['version']}, replayed over the test days. Acts: windows with a"
-        f" confidence of at least {rules['minimum_confidence']:g}; in the others the consumer keeps the settings that"
-        " its last measurement implies. Overestimates: those of them in which the throughput forecast was above what"
-        " came true, and by how much. Regret: what the settings cost more than those by perfect knowledge, in percent"
-        f" of the latter. 95 % intervals over {consumer['days']['count']} test days."
+        f" confidence of at least {rules['minimum_confidence']:g}; in all others the consumer keeps the settings that"
+        " its last measurement implies. Overestimates: the share of these windows in which the throughput forecast was"
+        " above the actual value, and by how much. Regret: the extra cost of the settings over those with perfect"
+        f" knowledge, in percent of the latter. 95 % intervals over {consumer['days']['count']} test days."
     )
 
 

@@ -36,7 +36,7 @@ _BINS = 81
 def link_forecasts(
     path: Path, target: str, forecasts: Forecasts, links: Mapping[str, Mapping[str, Any]], bounds: Bounds | None
 ) -> Path:
-    """Draw what was forecast and what came true on the last test day of some links, by skill on `target`.
+    """Draw what was forecast and the actual values on the last test day of some links, by skill on `target`.
 
     Args:
         path: the PNG to write.

@@ -210,7 +210,7 @@ def _test_sentence(comparison: Document, metadata: Document) -> str:
     return (
         f"{number(test['windows'])} windows of {number(test['links'])} links, {_moment(test['start'])} to"
         f" {_moment(test['end'])} UTC, {metadata['contract']['horizon_minutes']} minutes ahead;"
-        " every model on the same ones."
+        " all models on the same windows."
         + _days_left_out("champion", test.get("days_left_out", []))
         + _days_left_out("challenger", test.get("days_seen_by_challenger", []))
         + (f" The champion could not be run: {problem}" if problem else "")
@@ -226,13 +226,14 @@ def _interval_sentence(intervals: Document) -> str:
         return f"The model has no intervals. {intervals['reason']}"
     if not intervals["calibration_windows"]:
         return (
-            f"Made to hold {100 * intervals['level']:.0f} % of what comes true, as the model's author says; they were"
-            " not calibrated here. Coverage is the share of the test windows within."
+            f"Nominal level {100 * intervals['level']:.0f} %, as the model's author states; the intervals were not"
+            " calibrated here. Coverage is the share of actual values in the test windows within the interval."
         )
     return (
-        f"Made to hold {100 * intervals['level']:.0f} % of what comes true; calibrated on"
-        f" {number(intervals['calibration_windows'])} windows that training did not see. Coverage is the share of the"
-        " test windows within, in all and in the slices (by kind of link and by hour) where it is lowest and highest."
+        f"Nominal level {100 * intervals['level']:.0f} %, calibrated on"
+        f" {number(intervals['calibration_windows'])} windows that training did not see. Coverage is the share of"
+        " actual values in the test windows within the interval: overall, and in the slices (by kind of link and by"
+        " hour) where it is lowest and highest."
     )
 
 
@@ -324,24 +325,24 @@ def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
     )
     yield f"The calendar columns follow one convention: {contract['calendar']['sentence']}."
     if "trained_elsewhere" in metadata:
-        yield "It was trained elsewhere: what it has seen is what somebody states, and nothing here can prove it."
+        yield "It was trained elsewhere: the days that it has seen were stated by its author, and are not verified."
     else:
         fitted = data["split"]["parts"]["train"]
         yield (
             f"It was fitted on {number(data['links'])} links, {_moment(fitted['start'])} to {_moment(fitted['end'])}"
-            " UTC; how it does on other links was not measured."
+            " UTC; its accuracy on other links was not measured."
         )
     if metadata["filled_features"]:
         names = ", ".join(metadata["filled_features"])
-        yield f"The telemetry lacks {names}: constants stand in, so the model learnt nothing from them."
+        yield f"The telemetry lacks {names}: constants replaced them, so the model learnt nothing from them."
     yield from unforecastable(comparison)
     if metadata["intervals"]["made"]:
         yield (
-            "Its intervals presume that later telemetry is like that of the calibration span; where a network has"
-            " changed since, they hold less than they say."
+            "Its intervals assume that later telemetry is like that of the calibration span; if a network has changed"
+            " since, they cover less than their nominal level."
         )
     else:
-        yield "It gives point forecasts, no intervals: how sure it is of one forecast, it does not say."
+        yield "It gives point forecasts without intervals, so the uncertainty of a forecast is unknown."
 
 
 def _groups(run: Document, metadata: Document) -> list[dict[str, Any]]:
@@ -362,9 +363,9 @@ def _groups(run: Document, metadata: Document) -> list[dict[str, Any]]:
 def _horizon_sentence(metadata: Document) -> str:
     minutes = metadata["contract"]["horizon_minutes"]
     return (
-        f"The model forecasts {minutes} minutes ahead and nothing nearer, so it is a point here. The lines are the"
-        " simple forecasts' errors on the same windows by how far ahead the target lies: where the model's level"
-        " crosses a line, its forecast is as good as that simple one is for so many minutes."
+        f"The model forecasts only {minutes} minutes ahead, so it is a point here. The lines are the errors of the"
+        " simple forecasts on the same windows, by horizon: where the model's level crosses a line, its forecast is as"
+        " good as the simple forecast is at that many minutes."
     )
 
 

@@ -48,7 +48,7 @@ def rows_of(row: dict[Link, int], links: Sequence[Link]) -> Rows:
 
 @dataclass
 class AdaptiveIntervals:
-    """The factor of each link and target, and the intervals that wait for what comes true; a row for each link."""
+    """The factor of each link and target, and the intervals that wait for the actual values; a row for each link."""
 
     cadence_seconds: int
     horizon_seconds: int

@@ -37,7 +37,7 @@ def write_go_config(path: Path, metadata: Mapping[str, Any], *, dest: Path, pack
 def go_config(metadata: Mapping[str, Any], *, dest: Path, package: str) -> str:
     """The Go source, as gofmt leaves it. Raises ConfigError as `write_go_config`."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", package):
-        raise ConfigError(f"{package!r} is no name of a Go package; expected lower-case letters and digits.")
+        raise ConfigError(f"{package!r} is not a name of a Go package; expected lower-case letters and digits.")
     contract = contract_of(metadata)
     source = resources.files(__package__).joinpath(_TEMPLATE).read_text("utf-8")
     template = jinja2.Template(source, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)

@@ -53,7 +53,7 @@ class Forecasts:
     valid_at: npt.NDArray[np.int64]
     """[n], the unix second (UTC) that each forecast is for."""
     interval_level: float | None
-    """Share of what comes true that the intervals are made to hold."""
+    """Share of the actual values that the intervals are made to hold."""
     targets: dict[str, TargetForecast]
     confidence: Array | None
     """[n], 0 to 1, over all targets."""
@@ -160,7 +160,7 @@ class Predictor:
     ) -> Forecasts:
         """Forecasts for `windows` [n, window_size, features], raw units, oldest sample first.
 
-        With `links`, intervals follow each link: wider after misses, narrower while they hold. What came true is taken
+        With `links`, intervals follow each link: wider after misses, narrower while they hold. Actual values are taken
         from the windows of later calls. Without, they are the model's own.
 
         Args:

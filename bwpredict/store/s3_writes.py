@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 PROBE_NAME = ".conditional-write-probe"
-"""Name of the empty object that the probe leaves in the store; hidden, so it is no object of the product."""
+"""Name of the empty object that the probe leaves in the store; hidden, so it is not an object of the product."""
 
 _NO_ETAG = "0" * 32
 _proven: set[tuple[str, str]] = set()

@@ -308,7 +308,7 @@ def _partitioned(key: str) -> TelemetryKey:
     try:
         return TelemetryKey(key, date.fromisoformat(match[1]) if match else None)
     except ValueError as error:
-        raise TelemetryError(f"{key}: the partition is no calendar day; expected date=YYYY-MM-DD.") from error
+        raise TelemetryError(f"{key}: the partition is not a calendar day; expected date=YYYY-MM-DD.") from error
 
 
 def _is_telemetry(key: str, folder: str) -> bool:

@@ -28,7 +28,7 @@ _WINDOWS_AT_A_TIME = 1000
 
 @dataclass(frozen=True)
 class Observation:
-    """Forecasts of n samples, and what came true."""
+    """Forecasts of n samples, and the actual values."""
 
     mode: int
     """Position in `MODES`."""
@@ -141,7 +141,7 @@ def _warm(model: Forecaster, index: WindowIndex) -> Iterator[Observation]:
 
 
 def as_tensors(model: Forecaster, cut: Floats, length: int) -> tuple[Tensor, Tensor]:
-    """Samples [n, length, features] and what came true [n, length, horizons, targets] in log space, on the device."""
+    """Samples [n, length, features] and actual values [n, length, horizons, targets] in log space, on the device."""
     device = model.change_width.device
     levels = model.in_log_space(torch.from_numpy(cut[..., :TARGETS]).to(device)).cpu().numpy()
     _, actual = targets_ahead(levels, length, model.contract, 0)

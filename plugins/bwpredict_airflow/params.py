@@ -12,7 +12,7 @@ from airflow.sdk import Param
 from bwpredict.config import TrainingConfig
 from bwpredict.telemetry.months import months_in_folder
 
-LAST_MONTH = "The last month that is over"
+LAST_MONTH = "The last complete month"
 _SUGGESTED_MONTHS = 12
 
 MONTH = Param(
@@ -20,7 +20,7 @@ MONTH = Param(
     type=["null", "string"],
     pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
     title="Month",
-    description="Month of telemetry to train on, as YYYY-MM (UTC), such as 2026-10. Empty: the last one that is over.",
+    description="Month of telemetry to train on, as YYYY-MM (UTC), such as 2026-10. Empty: the last complete month.",
 )
 HISTORY_MONTHS = Param(
     1,
@@ -28,15 +28,15 @@ HISTORY_MONTHS = Param(
     minimum=1,
     maximum=36,
     title="Months of history",
-    description="How many months to read, ending with that month.",
+    description="Number of months to read, ending with that month.",
     section="Advanced: training",
 )
 PUBLISH_PAST_MONTHS = Param(
     default=False,
     type=["null", "boolean"],
     title="Publish past months",
-    description="Move production also where it would go to an earlier month, and also in a back-fill. Without it a "
-    "back-fill tells what each month would have given (judged against the champion of its time) and publishes nothing.",
+    description="Publish even in a back-fill, and even if production would go to an earlier month. If off, a back-fill "
+    "compares each month with the champion of its time and publishes nothing.",
     section="Advanced: back-fill",
 )
 

@@ -120,7 +120,7 @@ def test_a_target_that_fails_is_logged_without_its_secrets(receiver, caplog, cre
     receiver.status = 500
     with caplog.at_level(1):
         assert send([receiver.url(credentials)], ALERT) is False
-    assert "alert URL 1 (json://127.0.0.1) did not take the alert" in caplog.text
+    assert "alert URL 1 (json://127.0.0.1) did not accept the alert" in caplog.text
     assert ALERT.body in caplog.text
     assert "s3cr3t" not in caplog.text
     assert "user" not in caplog.text
@@ -129,7 +129,7 @@ def test_a_target_that_fails_is_logged_without_its_secrets(receiver, caplog, cre
 def test_a_target_that_fails_does_not_keep_the_others_from_theirs(receiver, caplog):
     assert send(["json://127.0.0.1:1/", receiver.url()], ALERT) is False
     assert len(receiver.received) == 1
-    assert "1 of 2 alert URLs took the alert" in caplog.text
+    assert "1 of 2 alert URLs accepted the alert" in caplog.text
 
 
 @pytest.mark.parametrize(

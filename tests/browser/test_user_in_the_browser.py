@@ -105,7 +105,7 @@ def test_the_form_shows_the_months_first_and_marks_no_field_with_a_default_as_re
     assert not page.locator("[name=element_epochs]").is_visible()
     assert page.get_by_role("dialog").get_by_text("*", exact=True).count() == 0
     month.click()
-    page.get_by_role("option", name="The last month that is over").wait_for()
+    page.get_by_role("option", name="The last complete month").wait_for()
     assert page.get_by_role("option").all_inner_texts()[1:] == ["2031-01", "2026-09", "2026-08"]
 
 
@@ -147,7 +147,7 @@ def test_the_navigation_leads_to_the_models_and_a_rollback_is_two_clicks_and_a_r
     frame.get_by_role("link", name=second).first.wait_for()
     frame.get_by_role("link", name="Roll back…").click()
     frame.get_by_role("heading", name=f"Roll back to {first}?").wait_for()
-    reason = frame.get_by_label("Why?")
+    reason = frame.get_by_label("Reason")
     reason.fill("it forecasts too high in the evening")
     reason.press("Enter")
     frame.get_by_text("it forecasts too high in the evening").first.wait_for()

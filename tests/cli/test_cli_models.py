@@ -53,7 +53,7 @@ def test_the_registry_of_the_default_model_is_whole_although_others_lie_in_its_f
 def test_an_unknown_model_is_named(cli, registries):
     code, _, said = cli("status", "--model", "eu-wst")
     assert code == 2
-    assert "'eu-wst' is no model; there are: default, eu-west" in said
+    assert "'eu-wst' is not a model; there are: default, eu-west" in said
 
 
 def test_registry_and_model_together_are_refused(cli, registries):

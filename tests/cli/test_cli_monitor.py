@@ -15,7 +15,7 @@ def test_help_names_the_options(cli):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--day", "yesterday"], "'yesterday': is no day; expected YYYY-MM-DD"),
+        (["--day", "yesterday"], "'yesterday': is not a day; expected YYYY-MM-DD"),
         (["--day", "2999-01-01"], "is not over yet"),
         (["--day", "2026-01-01"], "nothing is in production"),
     ],

@@ -54,7 +54,7 @@ def test_a_month_of_the_store_is_measured_like_a_folder_and_printed(cli, telemet
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("show", "lenient"), "'lenient' is no policy; expected guide, relative"),
+        (("show", "lenient"), "'lenient' is not a policy; expected guide, relative"),
         (("show", "missing.yaml"), "missing.yaml: cannot be read"),
         (("suggest",), "give --telemetry (a file or folder) or --month"),
         (("suggest", "--data-path", "missing.csv"), "missing.csv: no such file"),

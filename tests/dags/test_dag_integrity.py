@@ -104,7 +104,7 @@ def test_the_form_offers_the_months_that_are_there_the_latest_first(airflow, tmp
         month = facts["dags"][dag_id]["params"]["month"]
         assert month["value"] is None
         assert month["schema"]["enum"] == [None, "2026-10", "2026-08"]
-        assert month["schema"]["values_display"]["null"] == "The last month that is over"
+        assert month["schema"]["values_display"]["null"] == "The last complete month"
 
 
 @pytest.mark.parametrize("telemetry", ["s3://bucket/telemetry", "/no/such/folder"])

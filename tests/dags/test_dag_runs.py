@@ -59,7 +59,7 @@ def test_where_the_test_days_cannot_tell_the_run_is_green_and_production_stays(s
     assert run["state"] == "success"
     assert run["tasks"] == dict.fromkeys(STEPS, "success") | {"publish": "skipped"}
     assert decision_of(run)["outcome"] == "keep"
-    assert "3 test days cannot tell" in decision_of(run)["reason"]
+    assert "3 test days are too few to tell" in decision_of(run)["reason"]
     assert decision_of(run)["reason"] in scenarios.log_of("keep")
     assert run["asset_events"] == []
     published = [move.version for move in read_history(open_store(str(scenarios.registry)))]
@@ -116,8 +116,8 @@ def test_only_a_published_model_sends_an_asset_event_and_names_its_version(scena
 def test_each_failed_run_sends_one_alert_that_says_what_failed_and_where_to_look(scenarios):
     rejected, recovered, broken, empty, kept, stays = scenarios.alerts
     assert "Recovered: " in kept["title"]  # a run in which production stays is no incident
-    assert "runs in a row in which production stayed: 1" in stays["title"]
-    assert "3 test days cannot tell" in stays["message"]
+    assert "production unchanged for 1 run in a row" in stays["title"]
+    assert "3 test days are too few to tell" in stays["message"]
     assert "Recovered: bandwidth_predictor_retrain: model" in recovered["title"]
     assert scenarios.runs["promote"]["run_id"] in recovered["message"]
     assert "was rejected" in rejected["title"]

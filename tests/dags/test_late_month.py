@@ -60,11 +60,11 @@ def test_dry_runs_never_publish_and_back_fills_only_where_that_is_asked_for(run_
 
 
 def test_a_run_whose_test_days_cannot_tell_skips_its_publication_with_the_reason():
-    decided = {"outcome": "keep", "reason": "Production stays: 3 test days cannot tell."}
+    decided = {"outcome": "keep", "reason": "Production stays: 3 test days are too few to tell."}
     context = {
         "ti": SimpleNamespace(xcom_pull=lambda **_: decided),
         "params": {"dry_run": False, "publish_past_months": False},
         "dag_run": SimpleNamespace(run_type="scheduled"),
     }
-    with pytest.raises(AirflowSkipException, match="3 test days cannot tell"):
+    with pytest.raises(AirflowSkipException, match="3 test days are too few to tell"):
         skip_unless_to_publish(context)

@@ -349,7 +349,7 @@ def test_a_model_that_cannot_be_served_is_refused_and_the_old_one_goes_on(models
     assert value(found, "bwpredict_exporter_model_accepted") == 0
     assert value(found, "bwpredict_exporter_model_info", version=V1) == 1
     assert links_of(found) == LINKS
-    assert len([message for message in caplog.messages if f"{V1} goes on." in message]) == 1
+    assert len([message for message in caplog.messages if f"{V1} still serves." in message]) == 1
 
 
 def test_ready_only_once_the_history_is_read(models, write, clock, tmp_path):

@@ -155,7 +155,7 @@ def arguments(models, write):
     ("changes", "files", "said"),
     [
         ({"--models": "nowhere"}, {}, "nowhere: holds no model; run `bwpredict pull --dest nowhere` first."),
-        ({"--source": "nowhere"}, {}, "nowhere: is no mapping file (.yaml) and no telemetry folder."),
+        ({"--source": "nowhere"}, {}, "nowhere: is neither a mapping file (.yaml) nor a telemetry folder."),
         ({"--source": "a.yaml"}, {}, "a.yaml: cannot be read as a YAML mapping of telemetry"),
         ({"--source": "a.yaml"}, {"a.yaml": "hello: 1"}, "a.yaml: has neither `metrics`"),
         ({"--listen": "here"}, {}, "--listen here: expected HOST:PORT, for example 127.0.0.1:9108."),
@@ -230,7 +230,7 @@ def test_a_prometheus_that_is_not_there_is_waited_for(models, tmp_path):
 def test_a_replay_of_what_is_no_folder_is_one_sentence(cli, models, tmp_path):
     (tmp_path / "links.yaml").write_text(yaml.safe_dump({"url": "http://localhost:1", **MAPPING}))
     code, _, err = cli("exporter", "--models", models, "--source", "links.yaml", "--replay")
-    assert (code, "--replay goes through a telemetry folder" in err) == (2, True)
+    assert (code, "--replay needs a telemetry folder" in err) == (2, True)
 
 
 def test_a_replay_of_an_empty_folder_is_one_sentence(cli, models, tmp_path):

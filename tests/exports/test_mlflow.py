@@ -104,12 +104,12 @@ def test_mlflow_has_what_is_in_production_and_its_champion_moves_after_productio
         return asked(server, "registered-models/get", name=NAME)["registered_model"]["aliases"]
 
     code, said = run_there(python, server.replace("//", "//user:planted@"), *push, V2)
-    assert (code, "it is not in production: the alias stays" in said) == (0, True), said
+    assert (code, "it is not in production, so the alias champion does not move" in said) == (0, True), said
     assert "planted" not in said
     assert "aliases" not in asked(server, "registered-models/get", name=NAME)["registered_model"]
 
     code, said = run_there(python, server, *push)
-    assert (code, f"{V1} is version 2 of {NAME} in MLflow; the alias champion is on it" in said) == (0, True), said
+    assert (code, f"{V1} is version 2 of {NAME} in MLflow; the alias champion points to it" in said) == (0, True), said
     assert champion() == [{"alias": "champion", "version": "2"}]
 
     promote(store, V2, promoted_by="anna", now=NOW)

@@ -19,7 +19,7 @@ def test_without_bounds_in_the_policy_the_coverage_is_noted_and_decides_nothing(
     assert decision["outcome"] == "promote"
     noted = check(decision, "coverage.rtt_ms")
     assert (noted["verdict"], noted["value"], noted["threshold"]) == ("info", 0.1, None)
-    assert "made for 0.9" in noted["sentence"]
+    assert "nominal level is 0.9" in noted["sentence"]
 
 
 def test_without_bounds_a_model_without_intervals_passes_and_is_said_to_have_none(judged):

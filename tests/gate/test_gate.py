@@ -350,7 +350,7 @@ def test_the_summary_gives_the_verdict_and_each_failed_check_with_value_and_thre
     assert lines[0].startswith("Rejected: RTT: the skill over the best baseline")
     assert lines[0].endswith("The value could not be computed. 2 of 40 checks failed.")
     assert lines[1].endswith("must be above 0. The value could not be computed.")
-    assert lines[2].endswith("since others may use the machine); it is 12.5 ms.")
+    assert lines[2].endswith("since other processes may use the machine); it is 12.5 ms.")
     assert len(lines) == 3
 
 

@@ -18,7 +18,7 @@ def test_a_slow_forecast_on_a_busy_machine_keeps_what_is_in_production(judged):
     decision = timed(judged).decide()
     assert (decision["outcome"], decision["passed"], undecided(decision)) == ("keep", False, ["latency_p99"])
     assert decision["reason"].startswith(
-        "Production stays: Latency could not be measured, the machine was busy: a reference graph took up to 8 ms"
+        "Production stays: Latency could not be measured because the machine was busy: a reference graph took up to"
     )
 
 
@@ -52,4 +52,4 @@ def test_without_a_champion_that_decides_nothing_is_published_unmeasured(judged,
         judged.without_champion()
     decision = timed(judged).decide(**({"override": FORCED} if forced else {}))
     assert (decision["outcome"], failed(decision)) == ("reject", ["latency_p99"])
-    assert "could not be measured, the machine was busy" in decision["reason"]
+    assert "could not be measured because the machine was busy" in decision["reason"]

@@ -120,7 +120,7 @@ def test_what_a_policy_does_not_demand_stands_in_the_decision_with_its_figure_an
     for name, figure in figures.items():
         found = check(decision, name)
         assert (found["verdict"], found["value"]) == ("info", figure)
-        assert "the policy 'relative' demands nothing of it" in found["sentence"]
+        assert "the policy 'relative' sets no limit" in found["sentence"]
     assert check(decision, "average_correlation")["threshold"] is None
 
 
@@ -147,7 +147,7 @@ def test_where_the_mape_is_left_out_the_wape_stands_in_beside_that_of_the_baseli
     found = check(decision, "wape.packet_loss")
     assert (found["value"], found["threshold"], found["verdict"]) == (93.0, 103.0, "info")
     assert "mean 15 minutes" in found["sentence"]
-    assert "the WAPE stands in" in check(decision, "mape.packet_loss")["sentence"]
+    assert "the WAPE is shown instead" in check(decision, "mape.packet_loss")["sentence"]
 
 
 def test_the_decision_records_where_the_policy_came_from():

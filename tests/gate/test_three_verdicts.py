@@ -53,8 +53,8 @@ def test_the_interval_of_a_target_gives_one_of_three_verdicts(judged, percent, h
 def test_the_headline_is_a_sentence_with_the_figure_and_the_limit(judged):
     decision = mean_is(judged, 0.2, 1.5).decide()
     assert decision["reason"] == (
-        "Production stays: The error over all targets may be up to 1.7 % above production's; the limit is 1 %;"
-        " the test days cannot tell less."
+        "Production stays: The error over all targets may be up to 1.7 % above production's; the limit is 1 %,"
+        " and the test days do not settle it."
     )
     assert summary(decision).splitlines()[1] == f"- {check(decision, 'champion_mean')['headline']}"
 
@@ -79,7 +79,7 @@ def test_fewer_than_four_test_days_cannot_tell_and_never_pass(judged, days, rule
     decision = judged.few_days(days).decide(GatePolicy(champion_rule=rule))
     assert (decision["outcome"], failed(decision)) == ("keep", [])
     assert "champion_mean" in undecided(decision)
-    assert f"{days} test days cannot tell" in decision["reason"]
+    assert f"{days} test days are too few to tell" in decision["reason"]
 
 
 def test_intervals_that_are_missing_from_enough_days_are_a_fault_and_reject(judged):

@@ -51,7 +51,7 @@ def test_without_a_statement_it_is_rejected_whatever_its_figures_are(guest, cham
         guest.without_champion()
     decision = guest.decide(imported=GUEST | {"trained_through": None, "stated_by": ""})
     assert (decision["outcome"], failed(decision)) == ("reject", ["training_days_stated"])
-    assert "Nobody states the days that mine.onnx was trained on" in decision["reason"]
+    assert "Nobody has stated the days that mine.onnx was trained on" in decision["reason"]
 
 
 def test_a_model_of_a_run_cannot_do_without_parity(guest):

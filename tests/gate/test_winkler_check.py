@@ -30,8 +30,8 @@ def test_the_upper_end_decides_and_the_lower_end_rejects(judged, percent, half_w
 def test_what_the_test_days_cannot_tell_is_said_in_a_sentence(judged):
     reason = score(judged, 0.0, 6.0).decide()["reason"]
     assert reason == (
-        "Production stays: RTT Winkler score may be up to 6 % above production's; the limit is 5 %; the test days"
-        " cannot tell less."
+        "Production stays: RTT Winkler score may be up to 6 % above production's; the limit is 5 %, and the test days"
+        " do not settle it."
     )
 
 

@@ -318,7 +318,7 @@ class TestKeys:
 
     @pytest.mark.parametrize("version", ["../v20261101_000000", "v20261101_000000/..", "", "v2026", "\n"])
     def test_a_version_that_is_a_path_is_refused(self, tmp_path: Path, version: str) -> None:
-        with pytest.raises(BwPredictError, match="is no version"):
+        with pytest.raises(BwPredictError, match="is not a version"):
             read_manifest(open_store(str(tmp_path)), version)
 
     @pytest.mark.parametrize("key", ["../x", "/x", "a//b", "a/./b", ".x"])

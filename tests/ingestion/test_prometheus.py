@@ -169,7 +169,7 @@ def test_days_of_the_command_line(cli, prometheus, tmp_path, caplog):
     for arguments, says in (
         (("--start", "2026-11-02", "--end", "2026-11-01"), "comes before"),
         (("--start", "2999-01-01"), "is not over yet"),
-        (("--start", "x"), "is no day"),
+        (("--start", "x"), "is not a day"),
     ):
         code, _, said = cli("collect", "prometheus", *arguments, *options)
         assert (code, said.count("\n")) == (2, 1)

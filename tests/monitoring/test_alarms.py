@@ -37,7 +37,7 @@ def test_the_alarm_has_five_lines_with_its_beginning_and_its_threshold(worse):
     assert lines[1] == f"Since: {FIRST + timedelta(days=1)} 00:00 UTC"
     assert "(tolerated -0.050), evidence" in lines[2]
     assert lines[2].count("tolerated") <= MAX_FINDINGS
-    assert "unchanged: monitoring moves nothing" in lines[3]
+    assert "unchanged: the monitor never moves production" in lines[3]
     assert "rollback" in lines[4]
     assert LINK in lines[4]
 

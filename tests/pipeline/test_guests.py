@@ -219,5 +219,5 @@ def test_without_a_statement_nothing_is_published(place, story, judge):
     code, said, _ = judge(story["smoothing"], "2026-10", "--force-bootstrap",
                                 "--override-reason", "a test")  # fmt: skip
     assert code == 1
-    assert "Nobody states the days that smoothing.onnx was trained on" in said
+    assert "Nobody has stated the days that smoothing.onnx was trained on" in said
     assert serving(place) == before

@@ -47,7 +47,7 @@ def kinds(found):
 
 def test_all_is_well_where_nothing_stands_out():
     (only,) = production_health(production(), [], [a_day("2026-10-18"), a_day("2026-10-19")], now=NOW)
-    assert (only.kind, "no alarm of the monitor up to 2026-10-19" in only.sentence) == ("good", True)
+    assert (only.kind, "no alarms up to 2026-10-19" in only.sentence) == ("good", True)
 
 
 def test_an_alarm_comes_first_and_says_what_and_since_when(tmp_path):

@@ -139,7 +139,7 @@ def custom_operator(path):
 
 
 REFUSED = {
-    "no model": (lambda path: path.write_bytes(b"PK\x03\x04 no model"), "is no ONNX model"),
+    "no model": (lambda path: path.write_bytes(b"PK\x03\x04 no model"), "is not an ONNX model"),
     "custom operator": (custom_operator, r"uses the operator Steal \(evil\)"),
     "no intervals": (lambda path: smoothing_onnx(path, outputs=("output",)), "lacks the outputs lower, upper"),
     "another window": (lambda path: interval_onnx(path, factor=1, window_size=30), "inputs are 'input'"),
@@ -183,7 +183,7 @@ class TestTheRegistrysFolder:
 
     @pytest.mark.parametrize("name", ["../production.json", "/etc/passwd", "a/b.onnx", ".hidden.onnx", "passwd"])
     def test_nothing_but_a_file_of_that_folder_can_be_named(self, name, tmp_path):
-        with pytest.raises(ConfigError, match="is no name of a challenger"):
+        with pytest.raises(ConfigError, match="is not a name of a challenger"):
             planned({"challenger_model": name}, registry=tmp_path)
 
     def test_a_name_that_is_not_there_says_where_to_put_the_file(self, tmp_path):
@@ -276,7 +276,7 @@ class TestTheImport:
         mean = graph("ReduceMean", graph("Gather", "input", np.arange(4), axis=2), axes=[1], keepdims=0)
         for name in ("output", "lower", "upper"):
             graph("Div", mean, mean, name=name)  # 0 / 0 for a window of zeros
-        with pytest.raises(ModelError, match=r"guest\.onnx: forecasts what is not finite .* 'zeros'"):
+        with pytest.raises(ModelError, match=r"guest\.onnx: forecasts are not finite .* 'zeros'"):
             self.judged(tmp_path, split, graph.save(tmp_path / "guest.onnx"))
 
     def test_forecasts_that_depend_on_the_batch_do_not_pass(self, tmp_path, split):

@@ -90,7 +90,7 @@ def test_a_run_of_a_model_is_configured_by_its_entry_unless_asked_otherwise(tmp_
         ([{**EU, "name": "EU/west"}], "model 'EU/west': name: .*given: 'EU/west'"),
         ([{**EU, "name": "eu__west"}], "model 'eu__west': name: "),
         ([{**EU, "name": "history"}], "model 'history': name: is a folder of every registry"),
-        ([{**EU, "policy": "guid"}], "model 'eu-west': policy: 'guid' is no policy; .*Did you mean 'guide'"),
+        ([{**EU, "policy": "guid"}], "model 'eu-west': policy: 'guid' is not a policy; .*Did you mean 'guide'"),
         ([{**EU, "schedule": "monthly"}], "model 'eu-west': schedule: expected a cron expression of five fields"),
         ([{**EU, "schedule": "0 0 31 2 *"}], "model 'eu-west': schedule: expected .* that comes"),
         ([{**EU, "schedule": "* * * * * *"}], "model 'eu-west': schedule: "),
@@ -130,7 +130,7 @@ def test_a_file_that_is_not_there_is_named():
 
 
 def test_an_unknown_model_is_named_with_those_that_there_are(tmp_path):
-    with pytest.raises(ConfigError, match=r"'eu-wst' is no model; there are: default, eu-west .*Did you mean"):
+    with pytest.raises(ConfigError, match=r"'eu-wst' is not a model; there are: default, eu-west .*Did you mean"):
         find_model("eu-wst", installed(tmp_path, EU))
 
 

@@ -123,7 +123,7 @@ def test_pages_are_shown_and_nothing_else(tmp_path):
         assert downloadable_file(tmp_path, "run", name) == area / name
     outside = ["../secret.html", "validation/data_docs/../../../secret.html", "validation/data_docs/link.html"]
     for name in [*hidden, *outside, "", ".", str(tmp_path / "secret.html"), "gone.html"]:
-        with pytest.raises(ConfigError, match="is no page"):
+        with pytest.raises(ConfigError, match="is not a page"):
             downloadable_file(tmp_path, "run", name)
 
 
@@ -133,5 +133,5 @@ def test_a_page_outside_every_run_is_not_shown(tmp_path, run_id):
     an_area(work, "run")
     (tmp_path / "model_card.html").touch()
     (work / "model_card.html").touch()
-    with pytest.raises(ConfigError, match="is no page"):
+    with pytest.raises(ConfigError, match="is not a page"):
         downloadable_file(work, run_id, "model_card.html")

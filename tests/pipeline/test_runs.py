@@ -86,7 +86,7 @@ def test_params_reach_the_configuration():
         ({"colour": "red"}, "colour: no such param"),
         ({"force_bootstrap": True}, "force_bootstrap needs a reason"),
         ({"accept_telemetry": True, "override_reason": " "}, "accept_telemetry needs a reason"),
-        ({"policy": "lenient"}, "'lenient' is no policy; expected guide, relative"),
+        ({"policy": "lenient"}, "'lenient' is not a policy; expected guide, relative"),
         ({"policy": "missing.yaml"}, "missing.yaml: cannot be read as a YAML gate policy"),
         ({"gate_overrides": {"minimum_corelation": 0.5}}, "gate_overrides: minimum_corelation"),
         ({"gate_overrides": {"minimum_average_correlation": 2}}, "gate_overrides: minimum_average_correlation"),

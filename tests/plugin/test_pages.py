@@ -313,7 +313,7 @@ def test_a_month_that_is_none_is_refused(site):
     form = {"token": site.form_token("admin", "retrain"), "month": "2026-13", "reason": "to see"}
     refused = site.server.post_form(f"{PAGES}/retrain", "admin", form)
     assert refused.status == 400
-    assert "is no month" in refused.text
+    assert "is not a month" in refused.text
 
 
 def test_airflow_shows_the_pages_in_the_navigation_and_on_dags_and_runs(site):

@@ -60,15 +60,15 @@ def test_a_policy_of_the_folder_is_found_by_name_and_any_by_path(folder):
 
 def test_an_unknown_policy_is_refused_with_those_there_are_and_the_likely_one(folder):
     with pytest.raises(
-        ConfigError, match=r"'relatve' is no policy; expected guide, relative, radio, or .*'relative'\?"
+        ConfigError, match=r"'relatve' is not a policy; expected guide, relative, radio, or .*'relative'\?"
     ):
         find_policy("relatve", str(folder))
-    with pytest.raises(ConfigError, match="'radio' is no policy"):
+    with pytest.raises(ConfigError, match="'radio' is not a policy"):
         find_policy("radio")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"BWPREDICT_POLICIES=.*missing: is no folder"):
+    with pytest.raises(ConfigError, match=r"BWPREDICT_POLICIES=.*missing: is not a folder"):
         find_policy("guide", str(tmp_path / "missing"))
 
 

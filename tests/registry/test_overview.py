@@ -59,7 +59,7 @@ def test_a_version_that_cannot_be_read_is_named_and_hides_no_other(tmp_path):
     rows = {row.version: row for row in overview(open_store(str(tmp_path / "registry"))).versions}
     assert rows[second.version].problem is None
     assert "decision.json: the bytes do not match MANIFEST.json" in rows[first.version].problem
-    assert "is no version name" in rows["other"].problem
+    assert "is not a version name" in rows["other"].problem
 
 
 def test_a_version_that_is_being_uploaded_is_not_shown_yet(tmp_path):

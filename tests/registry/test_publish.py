@@ -213,9 +213,9 @@ def test_a_version_with_a_file_missing_is_not_begun(tmp_path: Path, name: str) -
 @pytest.mark.parametrize("version", ["", "v1", "latest", f"{V1}\n", "../etc", f"{V1}/x", "v2026１001_000000"])
 def test_a_name_that_is_no_version_is_refused(tmp_path: Path, version: str) -> None:
     store, challenger = open_store(str(tmp_path / "root")), a_challenger(tmp_path, V1)
-    with pytest.raises(ConfigError, match="is no version"):
+    with pytest.raises(ConfigError, match="is not a version"):
         published(store, replace(challenger, version=version))
-    with pytest.raises(ConfigError, match="is no version"):
+    with pytest.raises(ConfigError, match="is not a version"):
         promote(store, version, promoted_by="me", now=NOW)
 
 

@@ -126,7 +126,7 @@ def test_the_one_script_is_named_by_its_hash(tmp_path, documents):
 def test_the_first_screen_says_in_plain_words_how_good_the_model_is_and_whether_to_trust_it(tmp_path, documents):
     text = text_of(card(tmp_path, documents))
     assert (
-        "15 minutes ahead a forecast is off by 37 Mbit/s for throughput, 2.5 ms for RTT, 0.0086 % for packet loss"
+        "A forecast 15 minutes ahead is off by 37 Mbit/s for throughput, 2.5 ms for RTT, 0.0086 % for packet loss"
         in text
     )
     assert "The error is 50 % lower for throughput" in text
@@ -213,7 +213,7 @@ def test_the_coverage_of_the_intervals_stands_with_its_worst_slices(tmp_path, do
     assert "RTT 87.7%" in text
     assert "region us-east 71.0% region eu-west 97.0%" in text
     assert "tiny" not in text
-    assert "Made to hold 90 % of what comes true" in text
+    assert "Nominal level 90 %" in text
     assert "no intervals" not in text
 
 
@@ -222,7 +222,7 @@ def test_a_model_without_intervals_is_said_to_have_none_and_why(tmp_path, docume
     documents["metadata"] = sample_metadata(comparison, artifact=sample_artifact(intervals=False))
     text = text_of(card(tmp_path, documents))
     assert "The model has no intervals. The split has no calibration part." in text
-    assert "It gives point forecasts, no intervals" in text
+    assert "It gives point forecasts without intervals" in text
 
 
 def test_a_champion_that_could_not_be_run_is_said_to_be_so(tmp_path, documents):
@@ -333,7 +333,7 @@ def test_the_card_shows_what_a_consumer_would_have_done_with_each_model(tmp_path
     assert "confidence of at least 0.8" in part
 
 
-@pytest.mark.parametrize(("state", "told"), [("none", "lacks a target"), ("old", "made before decisions of consumers")])
+@pytest.mark.parametrize(("state", "told"), [("none", "lacks a target"), ("old", "did not simulate consumers")])
 def test_the_card_says_why_no_decisions_of_consumers_are_shown(tmp_path, documents, state, told):
     if state == "old":
         del documents["comparison"]["consumer"]
@@ -355,7 +355,7 @@ def test_the_card_of_a_comparison_of_before_winkler_scores_says_nothing_of_them(
         del ends["challenger_mae"], ends["champion_mae"]
     text = text_of(card(tmp_path, documents))
     assert "Winkler score of the intervals (" not in text
-    assert "where a model's own is largest" not in text
+    assert "on its own worst tenth" not in text
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def canary(
-    version: Annotated[str, typer.Argument(help="A published version; leave it out to show or to end the trial.")] = "",
+    version: Annotated[str, typer.Argument(help="A published version; leave it out to show or end the trial.")] = "",
     share: Annotated[float | None, typer.Option(help="Share of the links that it serves, above 0 and below 1.")] = None,
     end: Annotated[bool, typer.Option("--end", "--conclude", help="Let production serve all links again.")] = False,
     reason: Reason = None,

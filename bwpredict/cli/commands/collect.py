@@ -26,7 +26,7 @@ End = Annotated[str, typer.Option(help="Last UTC day, which must be over (defaul
 LateDays = Annotated[
     int, typer.Option(min=0, max=31, help="Days before --start to read again for samples that arrived late.")
 ]
-Telemetry = Annotated[str, typer.Option(help="Store that the days go to (default: that of --model).")]
+Telemetry = Annotated[str, typer.Option(help="Store to write the days to (default: that of --model).")]
 
 
 @app.command()
@@ -38,7 +38,7 @@ def prometheus(
     telemetry: Telemetry = "",
     model: Model = "",
 ) -> None:
-    """Collect from a Prometheus server; days that are in the store already stay as they are."""
+    """Collect from a Prometheus server; days that are already in the store do not change."""
     from bwpredict.ingestion.prometheus import PrometheusSource, load_mapping
 
     _collect(PrometheusSource(load_mapping(mapping)), start, end, late_days, telemetry or settings_of(model).telemetry)
@@ -53,7 +53,7 @@ def sql(
     telemetry: Telemetry = "",
     model: Model = "",
 ) -> None:
-    """Collect from a SQL database; days that are in the store already stay as they are."""
+    """Collect from a SQL database; days that are already in the store do not change."""
     from bwpredict.ingestion.sql import SqlSource, load_mapping
 
     _collect(SqlSource(load_mapping(mapping)), start, end, late_days, telemetry or settings_of(model).telemetry)
@@ -68,6 +68,6 @@ def _collect(source: PrometheusSource | SqlSource, start: str, end: str, late_da
     store = open_store(telemetry)
     landed = ingest_days(store, days, source.read_day, late_days=late_days)
     logger.info(
-        "%s: %d days written, %d updated, %d were there already, %d without a row in %s.",
+        "%s: %d days written, %d updated, %d already there, %d without a row in %s.",
         store.uri, len(landed.written), len(landed.updated), len(landed.there_already), len(landed.empty), source.where,
     )  # fmt: skip

@@ -34,10 +34,12 @@ def decide(
     run: Annotated[
         str, typer.Option(help="A past run: its id under $BWPREDICT_WORK, the path of its work area, or latest.")
     ] = LATEST,
-    output: Annotated[Path | None, typer.Option(help="File for the new decision; without it, none is written.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File for the new decision (default: it is only printed).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replay a past run's decision under another policy. Nothing is trained, nothing is published.
+    """Replay a past run's decision under another policy, without training or publishing.
 
     Exit code 0: the model would be published; 1: it would be rejected; 3: production would stay.
     """

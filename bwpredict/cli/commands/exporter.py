@@ -21,18 +21,19 @@ _PATIENCE_S = 10
 
 
 def exporter(
-    models: Annotated[Path, typer.Option(help="Folder that `bwpredict pull` keeps.")],
+    models: Annotated[Path, typer.Option(help="Folder that `bwpredict pull` writes.")],
     source: Annotated[
         str,
         typer.Option(help="Mapping file of `bwpredict collect` (.yaml), or a telemetry folder or s3://bucket/prefix."),
     ],
     listen: Annotated[str, typer.Option(help="HOST:PORT to serve /metrics on.")] = "127.0.0.1:9108",
     replay: Annotated[
-        bool, typer.Option("--replay", help="Go through the folder without waiting, and serve its last minute.")
+        bool, typer.Option("--replay", help="Replay the telemetry folder at full speed, then serve its last minute.")
     ] = False,
-    state: Annotated[Path | None, typer.Option(help="File that keeps the states over a restart.")] = None,
+    state: Annotated[Path | None, typer.Option(help="File that keeps the states across restarts.")] = None,
     require_signature: Annotated[
-        bool, typer.Option("--require-signature", help="Serve only what a key of BWPREDICT_TRUSTED_KEYS signed.")
+        bool,
+        typer.Option("--require-signature", help="Serve only versions signed with a key of BWPREDICT_TRUSTED_KEYS."),
     ] = False,
     thresholds: Annotated[Path | None, typer.Option(help="YAML file of thresholds: docs/exporter.md.")] = None,
     record: Annotated[Path | None, typer.Option(help="Folder that keeps every forecast as Parquet, by day.")] = None,
@@ -47,7 +48,7 @@ def exporter(
     parse_address(listen)
     limits, opened = load_thresholds(thresholds), open_source(source)
     if replay and not isinstance(opened, FolderSource):
-        raise ConfigError("--replay goes through a telemetry folder; give one as --source.")
+        raise ConfigError("--replay needs a telemetry folder; give one as --source.")
     trusted = TrustedKeys.load(Settings().trusted_keys) if require_signature else None
     worker = Exporter(models, opened, state=state, trusted=trusted, record=record)
     stop = threading.Event()
@@ -77,4 +78,6 @@ def _work(run: Callable[[threading.Event], None], stop: threading.Event) -> None
     if failures:
         raise failures[0]
     if thread.is_alive():
-        logger.warning("The source does not answer; stopped without waiting for it, the state is that of before.")
+        logger.warning(
+            "The source does not answer; stopped without waiting for it. The state was last saved before that."
+        )

@@ -36,14 +36,14 @@ def forecast(
         ),
     ] = "",
     models: Annotated[
-        Path | None, typer.Option(help="Folder that `bwpredict pull` keeps (default: the model in production).")
+        Path | None, typer.Option(help="Folder that `bwpredict pull` writes (default: the model in production).")
     ] = None,
     registry: Registry = "",
     model: Model = "",
-    target: Annotated[Target, typer.Option(help="The target that is drawn.")] = "throughput_mbps",
+    target: Annotated[Target, typer.Option(help="Target to chart.")] = "throughput_mbps",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: docs/consumers.md.")] = False,
     require_signature: Annotated[
-        bool, typer.Option("--require-signature", help="Use only what a key of BWPREDICT_TRUSTED_KEYS signed.")
+        bool, typer.Option("--require-signature", help="Use only versions signed with a key of BWPREDICT_TRUSTED_KEYS.")
     ] = False,
 ) -> None:
     """Forecast the next hour of a link from its newest sample: a chart, intervals and confidence."""

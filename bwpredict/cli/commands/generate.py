@@ -26,16 +26,14 @@ def generate(
     days: Annotated[int | None, typer.Option(help="Days to generate, as partitioned Parquet.")] = None,
     start: Annotated[str | None, typer.Option(help="First day, YYYY-MM-DD, UTC (default: 2026-10-01).")] = None,
     regime: Annotated[str | None, typer.Option(help="calm, congested or drifting (default: calm).")] = None,
-    drift_from: Annotated[
-        str | None, typer.Option(help="First day that has drifted (default: the middle of the days).")
-    ] = None,
+    drift_from: Annotated[str | None, typer.Option(help="First day with drift (default: the middle day).")] = None,
     gap_share: Annotated[float | None, typer.Option(help="Share of rows missing in outages (default: 0).")] = None,
     late_share: Annotated[float | None, typer.Option(help="Share of rows that arrive late (default: 0).")] = None,
     duplicate_share: Annotated[float | None, typer.Option(help="Share of rows that arrive twice (default: 0).")] = None,
-    oracle: Annotated[bool, typer.Option("--oracle", help="Also write the best forecast there is.")] = False,
+    oracle: Annotated[bool, typer.Option("--oracle", help="Also write the best possible forecast.")] = False,
     seed: options.Seed = 42,
 ) -> None:
-    """Make physically modelled telemetry: a CSV like the guide's, or a fleet's daily partitions."""
+    """Simulate telemetry: one CSV file like the training guide's, or daily partitions of a fleet."""
     from bwpredict.simulation import writer
     from bwpredict.simulation.fleet import FleetConfig
 
@@ -57,7 +55,7 @@ def generate(
         path = writer.write_csv(_GUIDE_SAMPLES if samples is None else samples, seed, output)
     elif samples is not None:
         raise ConfigError(
-            "--samples makes one CSV file, --links and --days a partitioned folder: give one or the other."
+            "--samples writes one CSV file, --links and --days a partitioned folder: give one or the other."
         )
     else:
         if drift_from is not None and regime != "drifting":

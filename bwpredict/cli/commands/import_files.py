@@ -16,14 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 def import_files(
-    files: Annotated[list[Path], typer.Argument(help="CSV or Parquet, files or folders.")],
-    output: Annotated[str, typer.Option(help="Store that the days go to: a folder or s3://bucket/prefix.")],
+    files: Annotated[list[Path], typer.Argument(help="CSV or Parquet files, or folders of them.")],
+    output: Annotated[str, typer.Option(help="Store to write the days to: a folder or s3://bucket/prefix.")],
     mapping: Annotated[
         Path | None, typer.Option(help="YAML file with names, units, constants and time zone: docs/your-data.md.")
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Write days anew that are there with other rows.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite days that exist with other rows.")] = False,
 ) -> None:
-    """Turn telemetry in files into date= partitions, which `train`, `retrain` and the DAGs read.
+    """Convert telemetry files into date= partitions, which `train`, `retrain` and the DAGs read.
 
     What the files lack is written beside the days, and left out of checks, slices and forecasts.
     """

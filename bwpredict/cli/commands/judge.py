@@ -36,7 +36,7 @@ def judge(
     dry_run: options.DryRun = False,
     policy: options.Policy = DEFAULT,
 ) -> None:
-    """Judge a model that was trained elsewhere, and publish it if it passes: the steps of `retrain` without training.
+    """Judge a model trained elsewhere, and publish it if it passes: the steps of `retrain` without training.
 
     It is compared on the month's test days that come after --trained-through. Exit code 1: rejected; 2: the file cannot
     be judged.

@@ -26,9 +26,11 @@ def monitor(
         Path | None, typer.Option(help="Write Prometheus metrics to this file (default: $BWPREDICT_METRICS_FILE).")
     ] = None,
     push: Annotated[str, typer.Option(help="URL of a Pushgateway (default: $BWPREDICT_PUSHGATEWAY).")] = "",
-    alert: Annotated[bool, typer.Option("--alert", help="Tell $BWPREDICT_ALERT_URLS of alarms and their end.")] = False,
+    alert: Annotated[
+        bool, typer.Option("--alert", help="Send alarms and recoveries to $BWPREDICT_ALERT_URLS.")
+    ] = False,
 ) -> None:
-    """Score a day's telemetry with the models in production, before it and in trial. Exit code 1 on an alarm."""
+    """Score a day with the production model, the previous one and the canary. Exit code 1 on an alarm."""
     from bwpredict.alerting import model_alarms
     from bwpredict.monitoring.daily import monitor_day, publish_metrics, summary
     from bwpredict.store.factory import open_store
@@ -57,4 +59,4 @@ def parse_day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise ConfigError(f"{text!r}: is no day; expected YYYY-MM-DD, such as 2026-11-01.") from error
+        raise ConfigError(f"{text!r}: is not a day; expected YYYY-MM-DD, such as 2026-11-01.") from error

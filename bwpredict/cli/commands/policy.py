@@ -28,7 +28,7 @@ app = typer.Typer(help="Gate policies: what a challenger must reach.", no_args_i
 
 @app.command("list")
 def list_policies() -> None:
-    """List the shipped policies and those in the folder $BWPREDICT_POLICIES."""
+    """List the built-in policies and those in the folder $BWPREDICT_POLICIES."""
     folder = Settings().policies
     table = Table("name", "version", "what it asks", "origin")
     for name in policy_names(folder):
@@ -39,7 +39,7 @@ def list_policies() -> None:
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="A name of `policy list`, or the path of a YAML file.")]) -> None:
-    """Print a policy with its reasons, and the digest that decisions by it carry."""
+    """Print a policy with its reasons, and the digest that its decisions record."""
     from bwpredict.gate.decision import policy_digest
 
     found = find_policy(name, Settings().policies)
@@ -60,7 +60,7 @@ def suggest(
     month: Annotated[str, typer.Option(help="Month (YYYY-MM, UTC) of the telemetry store to measure on.")] = "",
     output: Annotated[
         Path | None,
-        typer.Option(help="File (.yaml), or folder that gets <name>.yaml; without it, the policy is printed."),
+        typer.Option(help="File (.yaml), or folder for <name>.yaml (default: the policy is printed)."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output file.")] = False,
 ) -> None:

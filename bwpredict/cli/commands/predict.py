@@ -31,9 +31,9 @@ def predict(
     model: Model = "",
     first_day: Annotated[str, typer.Option(help="First day to forecast from, YYYY-MM-DD (default: all).")] = "",
     last_day: Annotated[str, typer.Option(help="Last day to forecast from (default: --first-day, or all).")] = "",
-    every: Annotated[int, typer.Option(help="Forecast from samples of every so many minutes only.")] = 1,
+    every: Annotated[int, typer.Option(help="Minutes between two forecasts of a link.")] = 1,
 ) -> None:
-    """Forecast 15 minutes ahead from every sample of the telemetry, with intervals; Parquet, a partition for each day.
+    """Forecast 15 minutes ahead from every sample of the telemetry, and write Parquet partitions by day.
 
     A model for streams remembers the day before; samples with gaps before them have a forecast too.
     Memory holds about two days of telemetry. Run again after an interruption, it makes only the days that are missing.

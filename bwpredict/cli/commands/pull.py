@@ -19,12 +19,13 @@ logger = logging.getLogger(__name__)
 
 def pull(
     dest: Annotated[
-        Path, typer.Option(help="Folder that the consumer reads; made if it is not there.", callback=require_local_path)
+        Path,
+        typer.Option(help="Folder that the consumer reads; created if it does not exist.", callback=require_local_path),
     ],
     registry: Registry = "",
     model: Model = "",
-    watch: Annotated[bool, typer.Option("--watch", help="Go on, and bring each new model.")] = False,
-    every_seconds: Annotated[float, typer.Option(help="Time between two looks, with --watch.")] = 600,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep running, and fetch each new model.")] = False,
+    every_seconds: Annotated[float, typer.Option(help="Seconds between two checks, with --watch.")] = 600,
     go_config: Annotated[Path | None, typer.Option(help="Write the contract's Go constants to this file.")] = None,
     go_package: Annotated[str, typer.Option(help="Package of that file.")] = "predictor",
     layout: Annotated[
@@ -32,13 +33,15 @@ def pull(
         typer.Option(help="triton: also keep a model repository of Triton Inference Server in the folder triton."),
     ] = "folder",
     require_signature: Annotated[
-        bool, typer.Option("--require-signature", help="Take only what a key of BWPREDICT_TRUSTED_KEYS signed.")
+        bool,
+        typer.Option("--require-signature", help="Accept only versions signed with a key of BWPREDICT_TRUSTED_KEYS."),
     ] = False,
     accept_contract: Annotated[
-        bool, typer.Option("--accept-contract", help="The consumer was changed for the contract of this model.")
+        bool,
+        typer.Option("--accept-contract", help="Accept this model's contract: the consumer has been adapted to it."),
     ] = False,
 ) -> None:
-    """Bring the model in production into a folder, verified, and switched with its metadata at once."""
+    """Fetch and verify the model in production, and switch model and metadata in one step."""
     from bwpredict.provenance.signing import TrustedKeys
     from bwpredict.serving import delivery, triton
     from bwpredict.serving import go_config as go
@@ -46,7 +49,7 @@ def pull(
     if every_seconds <= 0:
         raise ConfigError(f"--every-seconds {every_seconds:g}: expected more than 0.")
     if watch and accept_contract:
-        raise ConfigError("--accept-contract is for one model that was looked at; give it without --watch.")
+        raise ConfigError("--accept-contract is for one model that you have reviewed; give it without --watch.")
     store = open_registry(registry, model)
     trusted = TrustedKeys.load(Settings().trusted_keys) if require_signature else None
 

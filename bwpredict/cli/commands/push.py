@@ -30,7 +30,7 @@ def push_mlflow(
         str, typer.Option(help="MLflow's tracking server (default: $BWPREDICT_MLFLOW_TRACKING_URI).")
     ] = "",
 ) -> None:
-    """Register a published version in MLflow, and put the alias champion on what is in production."""
+    """Register a published version in MLflow; set the alias champion if it is in production."""
     from bwpredict.exports import mlflow
 
     uri = tracking_uri or Settings().mlflow_tracking_uri
@@ -42,5 +42,9 @@ def push_mlflow(
         pushed = mlflow.push(
             store, version or mlflow.version_in_production(store), Path(folder), tracking_uri=uri, name=name
         )
-    champion = "the alias champion is on it" if pushed.is_champion else "it is not in production: the alias stays"
+    champion = (
+        "the alias champion points to it"
+        if pushed.is_champion
+        else "it is not in production, so the alias champion does not move"
+    )
     logger.info("%s is version %s of %s in MLflow; %s", pushed.version, pushed.number, pushed.name, champion)

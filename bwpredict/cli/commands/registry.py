@@ -27,7 +27,7 @@ def status(
     moves: Annotated[int, typer.Option(min=1, help="Latest moves of production to show.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is in production, since when, and the moves before it, the newest first."""
+    """Show the version in production and the latest moves, newest first."""
     from bwpredict.registry.history import read_record, record_names
     from bwpredict.registry.pointer import read_production
     from bwpredict.registry.versions import list_versions
@@ -75,10 +75,11 @@ def promote(
     model: Model = "",
     reason: Reason = None,
     require_signature: Annotated[
-        bool, typer.Option("--require-signature", help="Only if a key of BWPREDICT_TRUSTED_KEYS signed it.")
+        bool,
+        typer.Option("--require-signature", help="Promote only a version signed with a key of BWPREDICT_TRUSTED_KEYS."),
     ] = False,
 ) -> None:
-    """Put a published version into production, after checking every file of it."""
+    """Put a published version into production, after verifying all its files."""
     from bwpredict.provenance.published import require_signed
     from bwpredict.provenance.signing import TrustedKeys
     from bwpredict.registry.promotion import promote as promote_version
@@ -91,7 +92,7 @@ def promote(
 
 
 def rollback(registry: Registry = "", model: Model = "", reason: Reason = None) -> None:
-    """Put the version before the present one back into production."""
+    """Put the previous version back into production."""
     from bwpredict.registry.promotion import rollback as roll_back
 
     production = roll_back(open_registry(registry, model), promoted_by=user(), now=datetime.now(UTC), reason=reason)
@@ -101,15 +102,15 @@ def rollback(registry: Registry = "", model: Model = "", reason: Reason = None) 
 def gc(
     registry: Registry = "",
     model: Model = "",
-    keep: Annotated[int, typer.Option(help="Newest versions that stay.")] = 12,
+    keep: Annotated[int, typer.Option(help="Newest versions to keep.")] = 12,
     predecessors: Annotated[
-        int | None, typer.Option(help="Versions that rollbacks can lead back to (default: all that were promoted).")
+        int | None, typer.Option(help="Versions to keep for rollbacks (default: all that were promoted).")
     ] = None,
-    older_than_days: Annotated[float, typer.Option(help="What changed more recently stays.")] = 7,
+    older_than_days: Annotated[float, typer.Option(help="Keep anything that changed more recently.")] = 7,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete old versions and unfinished uploads. Production and what rollbacks lead to stay."""
+    """Delete old versions and unfinished uploads. Keeps production and what a rollback can reach."""
     from bwpredict.registry import retention
 
     store, now = open_registry(registry, model), datetime.now(UTC)
@@ -131,7 +132,7 @@ def gc(
 
 
 def verify(registry: Registry = "", model: Model = "", as_json: AsJson = False) -> None:
-    """Read and re-hash everything in the registry. Exit code 1 if anything is not as it was written."""
+    """Read and re-hash everything in the registry. Exit code 1 if anything differs from what was written."""
     from bwpredict.registry.audit import audit_registry
 
     store = open_registry(registry, model)
@@ -142,7 +143,9 @@ def verify(registry: Registry = "", model: Model = "", as_json: AsJson = False) 
     for problem in found.problems:
         logger.info("PROBLEM %s", problem)
     for version in found.unfinished:
-        logger.info("note: models/%s has no MANIFEST.json: an upload that goes on or died; gc removes it.", version)
+        logger.info(
+            "note: models/%s has no MANIFEST.json: its upload is running or has failed; gc removes it.", version
+        )
     logger.info(
         "%s: %d versions, %d files, %d moves of production: %s",
         store.uri, found.versions, found.files, found.moves,

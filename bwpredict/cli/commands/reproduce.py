@@ -37,7 +37,7 @@ def reproduce(
         ),
     ] = None,
     other_code: Annotated[
-        bool, typer.Option("--other-code", help="Go on although other code made the version.")
+        bool, typer.Option("--other-code", help="Train even if the version was made by other code.")
     ] = False,
     tolerance_percent: Annotated[
         float, typer.Option(min=0, help="Mean difference of forecasts, in percent of the MAE, that counts as the same.")
@@ -86,7 +86,7 @@ def _show(found: dict[str, Any]) -> None:
     for name, change in found["changed"].items():
         logger.info("%s: published with %s, now %s", name, change["published"], change["here"])
     for name, same in found["files"].items():
-        logger.info("%s: %s", name, "the same bytes" if same else "other bytes")
+        logger.info("%s: %s", name, "the same bytes" if same else "different bytes")
     if found["identical"]:
         logger.info("%s is reproduced.", found["version"])
     else:

@@ -25,7 +25,7 @@ def train(
     telemetry: Annotated[
         Path,
         typer.Option(
-            "--telemetry", "--data-path", help="CSV or Parquet, a file or folder.", callback=require_local_path
+            "--telemetry", "--data-path", help="CSV or Parquet file, or a folder of them.", callback=require_local_path
         ),
     ],
     output: Annotated[

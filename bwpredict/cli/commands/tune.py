@@ -41,18 +41,18 @@ def tune(
         Path | None, typer.Option("--telemetry", "--data-path", help="CSV or Parquet file, or a folder of them.")
     ] = None,
     study: Annotated[
-        Path | None, typer.Option(help="Folder of the study, which bears its name; an existing study is resumed.")
+        Path | None, typer.Option(help="Folder of the study, also its name; an existing study is resumed.")
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Finished trials to reach, in all.")] = 20,
+    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Total number of finished trials.")] = 20,
     epochs: Annotated[int, typer.Option(help="Maximum epochs of each trial.")] = options.DEFAULTS.epochs,
     windows_per_epoch: options.WindowsPerEpoch = options.DEFAULTS.windows_per_epoch,
     split_by: options.SplitBy = "calendar",
-    pruner: Annotated[str, typer.Option(help="How poor trials end early: median, hyperband or none.")] = "median",
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Trials at a time; with 1 the seed decides all.")] = 1,
-    registry: Annotated[str, typer.Option(help="Also put the result among this registry's proposals.")] = "",
-    seed: Annotated[int, typer.Option(help="Of the search and of every training.")] = options.DEFAULTS.seed,
+    pruner: Annotated[str, typer.Option(help="How to stop poor trials early: median, hyperband or none.")] = "median",
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Trials at a time; with 1 the search is deterministic.")] = 1,
+    registry: Annotated[str, typer.Option(help="Also add the result to this registry's proposals.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the search and of every training.")] = options.DEFAULTS.seed,
 ) -> None:
-    """Search for hyperparameters by the validation loss; writes training_<study>.yaml, a proposal for review."""
+    """Search for hyperparameters by validation loss, and write training_<study>.yaml for review."""
     if context.invoked_subcommand:
         return
     if telemetry is None or study is None:
@@ -72,9 +72,9 @@ def tune(
 @app.command()
 def approve(
     name: Annotated[str, typer.Argument(help="A proposal's name, such as tune_20261101_093000.")],
-    registry: Annotated[str, typer.Option(help="Where it was proposed (default: $BWPREDICT_REGISTRY).")] = "",
+    registry: Annotated[str, typer.Option(help="Registry with the proposal (default: $BWPREDICT_REGISTRY).")] = "",
 ) -> None:
-    """Let a proposed configuration be used by its name; who did so and when is kept with it."""
+    """Approve a proposed configuration, so that it can be used by name; records who approved it and when."""
     from bwpredict.store.factory import open_store
     from bwpredict.tuning import config_files
 

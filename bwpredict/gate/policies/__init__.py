@@ -54,7 +54,7 @@ def find_policy(name_or_path: str, folder: str = "") -> PolicyDocument:
     if "/" in name_or_path or name_or_path.endswith((_SUFFIX, ".yml")):
         return _read(Path(name_or_path))
     if folder and not Path(folder).is_dir():
-        raise ConfigError(f"BWPREDICT_POLICIES={folder}: is no folder; expected one with policies as YAML files.")
+        raise ConfigError(f"BWPREDICT_POLICIES={folder}: is not a folder; expected one with policies as YAML files.")
     if why := unknown_policy(name_or_path, folder, or_else=", or the path of a YAML file"):
         raise ConfigError(f"policy: {why}")
     own, shipped = Path(folder) / f"{name_or_path}{_SUFFIX}", _SHIPPED_FOLDER / f"{name_or_path}{_SUFFIX}"
@@ -67,13 +67,13 @@ def find_policy(name_or_path: str, folder: str = "") -> PolicyDocument:
 
 
 def unknown_policy(name: str, folder: str = "", or_else: str = "") -> str:
-    """Why there is no policy of this name, in a sentence; empty if there is one."""
+    """Why there is not a policy of this name, in a sentence; empty if there is one."""
     known = policy_names(folder)
     if name in known:
         return ""
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"{name!r} is no policy; expected {', '.join(known)}{or_else}.{hint}"
+    return f"{name!r} is not a policy; expected {', '.join(known)}{or_else}.{hint}"
 
 
 def _read(path: Path) -> PolicyDocument:

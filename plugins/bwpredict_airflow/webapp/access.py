@@ -102,7 +102,7 @@ def _require(required: Callable[[Request, BaseUser], None], request: Request, us
     except HTTPException as refused:
         if refused.status_code != status.HTTP_403_FORBIDDEN:
             raise
-        sentence = f"This needs the permission to {what}; an administrator of Airflow can give it to you."
+        sentence = f"This needs the permission to {what}; ask an Airflow administrator."
         raise HTTPException(status.HTTP_403_FORBIDDEN, sentence) from refused
 
 

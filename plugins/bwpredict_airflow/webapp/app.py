@@ -186,7 +186,7 @@ async def show_version_file(here: ModelContextDep, version: str, name: str) -> R
     """One page, picture or document of a version, checked against its manifest."""
     media_type = _MEDIA.get(name[name.rfind(".") :])
     if media_type is None or not is_version(version):
-        raise ConfigError(f"{name!r} of {version!r} is no page.")
+        raise ConfigError(f"{name!r} of {version!r} is not a page.")
     store = await _answering_store(here)
 
     def read() -> bytes:
@@ -245,7 +245,7 @@ async def show_link(
     link: Annotated[str, Path(max_length=40)],
     target: Target = "throughput_mbps",
 ) -> Response:
-    """One link: what was forecast on the test days and what came true, and the error by hour of the day."""
+    """One link: what was forecast on the test days and the actual values, and the error by hour of the day."""
     store = await _answering_store(here)
 
     def read() -> tuple[links.LinkView, list[str]]:
@@ -423,7 +423,7 @@ async def do_retrain(
 ) -> Response:
     """Trigger a retraining."""
     if month and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
-        raise ConfigError(f"{month!r} is no month; expected YYYY-MM, such as 2026-10.")
+        raise ConfigError(f"{month!r} is not a month; expected YYYY-MM, such as 2026-10.")
     run_id = await asyncio.to_thread(actions.retrain, here, user, month=month, dry_run=dry_run, reason=reason)
     return RedirectResponse(f"{model_page(here.model)}/triggered/{quote(run_id, safe='')}", 303)
 
@@ -438,7 +438,7 @@ async def show_triggered(here: ModelContextDep, run_id: str) -> Response:
 async def show_static(name: str) -> Response:
     """The style sheet and the script of these pages."""
     if name not in render.STATIC:
-        raise ConfigError(f"{name!r} is no file of these pages.")
+        raise ConfigError(f"{name!r} is not a file of these pages.")
     return render.static(name)
 
 

@@ -45,7 +45,7 @@ def consumer_view(
     Args:
         rules: of the version's comparison.
         timestamps: [n], unix seconds, UTC.
-        values: `PERFECT` (what came true), `MODEL` and, if there was one, `CHAMPION` → each target → [n], raw units.
+        values: `PERFECT` (the actual values), `MODEL` and, if there was one, `CHAMPION` → each target → [n], raw units.
         bounds: of the model's forecasts, [n, 4].
     """
     output = np.stack([values[MODEL][name] for name in schema.TARGETS], axis=-1)
