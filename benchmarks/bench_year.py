@@ -100,9 +100,7 @@ def summarise(made: dict[str, Any], terms: Terms) -> dict[str, dict[str, Any]]:
 
 def month_rows(months: Sequence[world.Month], made: dict[str, Any]) -> list[dict[str, Any]]:
     """A row a month: what happened, what each arm decided at its end, and how far it fell behind in it."""
-    excess = {
-        arm: arms.excess_percent(moves, made["scores"], made["following"]) for arm, moves in made["moves"].items()
-    }
+    excess = excess_of(made)
     return [
         {
             "month": month.name,
@@ -117,10 +115,7 @@ def month_rows(months: Sequence[world.Month], made: dict[str, Any]) -> list[dict
 def run(months: Sequence[world.Month], terms: Terms, *, processes: int, results: Path, picture: Path) -> None:
     """Measure, print, and keep the results and the picture."""
     made = measure(months, terms, processes=processes)
-    excess = {
-        arm: arms.excess_percent(moves, made["scores"], made["following"]) for arm, moves in made["moves"].items()
-    }
-    draw(picture, excess, made["moves"], {month.name: month.events for month in months})
+    draw(picture, excess_of(made), made["moves"], {month.name: month.events for month in months})
     by_month = month_rows(months, made)
     show("year, month by month", by_month)
     report("year_months", by_month, results)

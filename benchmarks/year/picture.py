@@ -49,7 +49,7 @@ def draw(
         rotation=60, ha="right", rotation_mode="anchor", fontsize=8,
     )  # fmt: skip
     axes.set(xlim=(0, len(months) + 2.5), ylim=(0, None), ylabel="percent, added up over the months")
-    axes.set_title("Error above that of the best candidate in hindsight", loc="left", fontweight="bold")
+    axes.set_title("Error above that of the best challenger in hindsight", loc="left", fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, axis="y", alpha=0.3)
     axes.legend(frameon=False, loc="upper left")
