@@ -203,7 +203,9 @@ def test_a_place_without_telemetry_is_named(tmp_path, exists):
 
 def test_a_partition_that_is_no_day_is_named(tmp_path):
     write(make_table(), tmp_path / "store/date=2026-10-41/a.csv")
-    assert "date=2026-10-41/a.csv: the partition is not a calendar day" in refused(tmp_path / "store", tmp_path / "work")
+    assert "date=2026-10-41/a.csv: the partition is not a calendar day" in refused(
+        tmp_path / "store", tmp_path / "work"
+    )
 
 
 def test_a_failed_pull_leaves_the_earlier_one_as_it_was(tmp_path):
