@@ -32,6 +32,6 @@ def test_it_has_the_guides_constants_and_is_left_alone_while_the_contract_stays(
 
 @pytest.mark.parametrize("package", ["", "Predictor", "a b", "x\nimport", "1st"])
 def test_a_name_that_is_no_package_is_refused(metadata: dict, tmp_path: Path, package: str) -> None:
-    with pytest.raises(ConfigError, match="no name of a Go package"):
+    with pytest.raises(ConfigError, match="not a name of a Go package"):
         write_go_config(tmp_path / "config.go", metadata, dest=tmp_path, package=package)
     assert not (tmp_path / "config.go").exists()
