@@ -14,6 +14,7 @@ nothing. The DAG `bandwidth_predictor_retrain_on_degradation`, if it is unpaused
 """
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from airflow.sdk import DAG, Asset, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
@@ -65,14 +66,12 @@ def build_tasks(model: NamedModel) -> None:
         """Score the day with all models that serve or are tried, and write `monitoring/days/<day>.json`."""
         from bwpredict.monitoring.daily import monitor_day, summary
 
-        context, settings, now = get_current_context(), model.settings(Settings()), datetime.now(UTC)
-        given, run = context["params"]["day"], context["dag_run"]
-        yesterday = (run.data_interval_start or run.run_after - timedelta(days=1)).date()
+        settings, now = model.settings(Settings()), datetime.now(UTC)
         with one_line_errors():
             scored = monitor_day(
                 open_store(settings.registry),
                 open_store(settings.telemetry),
-                date.fromisoformat(given) if given else yesterday,
+                day_to_score(get_current_context()),
                 settings.work / "monitor",
                 now=now,
             )
@@ -83,23 +82,21 @@ def build_tasks(model: NamedModel) -> None:
     def metrics(day: str) -> None:
         """Write the day's metrics to `BWPREDICT_METRICS_FILE` and push them to `BWPREDICT_PUSHGATEWAY`, where set."""
         from bwpredict.monitoring.daily import publish_metrics
-        from bwpredict.monitoring.days import read_day
 
         settings = model.settings(Settings())
         with one_line_errors():
-            if document := read_day(open_store(settings.registry), date.fromisoformat(day)):
+            if document := scored_day(settings, day):
                 publish_metrics(document, settings.metrics_file, settings.pushgateway, model=model.name)
 
     @task(task_display_name="Report alarms", execution_timeout=timedelta(minutes=15), multiple_outputs=False)
     def tell(day: str) -> str:
         """Alert the people on call of a sustained drop, once while it lasts, and tell them when it is over."""
         from bwpredict.alerting import model_alarms
-        from bwpredict.monitoring.days import read_day
 
         context, settings = get_current_context(), model.settings(Settings())
-        store = open_store(settings.registry)
         with one_line_errors():
-            if document := read_day(store, date.fromisoformat(day)):
+            if document := scored_day(settings, day):
+                store = open_store(settings.registry)
                 link = run_url(settings, context["dag"].dag_id, context["run_id"])
                 model_alarms.notify(store, settings.alert_urls.split(), document, link=link, now=datetime.now(UTC))
         return day
@@ -107,14 +104,11 @@ def build_tasks(model: NamedModel) -> None:
     @task(task_display_name="Announce", execution_timeout=timedelta(minutes=5), outlets=[event], multiple_outputs=False)
     def degraded(day: str) -> None:
         """Send the asset event `bandwidth_model_degraded` on the day an alarm begins; skipped on every other day."""
-        from bwpredict.monitoring.days import read_day
-
-        context = get_current_context()
         with one_line_errors():
-            document = read_day(open_store(model.settings(Settings()).registry), date.fromisoformat(day))
+            document = scored_day(model.settings(Settings()), day)
         if not (document and document["alarm_began"]):
             raise AirflowSkipException(f"No alarm began on {day}.")
-        context["outlet_events"][event].extra = {
+        get_current_context()["outlet_events"][event].extra = {
             "day": day,
             "version": document["production"]["version"],
             "alarms": [test["id"] for test in document["tests"] if test["alarm"]],
@@ -123,6 +117,20 @@ def build_tasks(model: NamedModel) -> None:
     day = score()
     metrics(day)  # type: ignore[arg-type]
     degraded(tell(day))  # type: ignore[arg-type]
+
+
+def day_to_score(context: Any) -> date:
+    """The day that the run's form names, or else the day before the run."""
+    given, run = context["params"]["day"], context["dag_run"]
+    yesterday: date = (run.data_interval_start or run.run_after - timedelta(days=1)).date()
+    return date.fromisoformat(given) if given else yesterday
+
+
+def scored_day(settings: Settings, day: str) -> dict[str, Any] | None:
+    """The document that `score` wrote; None: it is gone."""
+    from bwpredict.monitoring.days import read_day
+
+    return read_day(open_store(settings.registry), date.fromisoformat(day))
 
 
 for each in read_models(Settings()):

@@ -73,6 +73,10 @@ class ConsumerRules(_Rules):
             raise ValueError("surplus_cost and shortfall_cost are both 0: at least one must count")
         return self
 
+    def cost(self, apart: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """What settings cost that lie `apart` above (below: negative) the ideal ones, in their unit."""
+        return np.where(apart > 0, self.surplus_cost * apart, -self.shortfall_cost * apart)
+
     @property
     def targets(self) -> tuple[str, ...]:
         """Those that the settings are made of, each once."""

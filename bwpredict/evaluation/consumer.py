@@ -109,8 +109,7 @@ def _outcome(
         "exceeded": np.where(over, actual[THROUGHPUT], 0.0),
     }
     for name, setting in rules.settings.items():
-        apart = setting.of(used) - ideal[name]
-        found[name] = np.where(apart > 0, rules.surplus_cost * apart, -rules.shortfall_cost * apart)
+        found[name] = rules.cost(setting.of(used) - ideal[name])
     return found
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
+from bwpredict.core.formatting import display_name
 from bwpredict.documents import decode_document
 from bwpredict.errors import ObjectMissingError
 from bwpredict.store.base import Store
@@ -30,6 +31,12 @@ def read_day(store: Store, day: date) -> Document | None:
         return decode_document("monitoring_day", store.read(key)[0], name=f"{store.uri}/{key}")
     except ObjectMissingError:
         return None
+
+
+def test_name(test: Mapping[str, Any]) -> str:
+    """One of a document's `tests` in words: "skill of RTT"."""
+    kind, _, target = test["id"].partition(".")
+    return f"{kind} of {display_name(target)}"
 
 
 def read_series(store: Store, last: int | None = None) -> Iterator[Document]:

@@ -106,10 +106,7 @@ def _push(job: str, own: CollectorRegistry, gateway: str, model: str) -> None:
         raise ConfigError(f"{where}: is not a Pushgateway; expected a URL such as http://host:9091.")
     try:
         push_to_gateway(gateway, job=job, grouping_key={"model": model}, registry=own, timeout=_PUSH_TIMEOUT_S)
-    except (
-        OSError,
-        HTTPException,
-    ) as error:  # of HTTPException: a port that is not a number, an answer that is no HTTP
+    except (OSError, HTTPException) as error:  # HTTPException: not a port number, or not an HTTP answer
         reason = getattr(error, "reason", error)
         raise StoreUnreachableError(
             f"{where}: the Pushgateway did not take the metrics ({reason}); check its URL."

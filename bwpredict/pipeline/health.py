@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 
-from bwpredict.core.formatting import count_of, display_name
+from bwpredict.core.formatting import count_of
+from bwpredict.monitoring.days import test_name
 from bwpredict.pipeline.run_history import RunSummary
 from bwpredict.registry.pointer import Production
 
@@ -52,8 +53,7 @@ def _alarms(days: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         return
     alarms = [test for test in days[-1]["tests"] if test["alarm"]]
     since = min(test["short_since"] or days[-1]["day"] for test in alarms)
-    named = (test["id"].partition(".") for test in alarms)
-    what = ", ".join(f"{kind} of {display_name(target)}" for kind, _, target in named)
+    what = ", ".join(map(test_name, alarms))
     yield Finding(
         "bad",
         f"Production has been less accurate than when it was published since {since}: {what}.",

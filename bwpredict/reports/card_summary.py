@@ -90,7 +90,8 @@ def _since_production(comparison: Document) -> str:
             by_kind.setdefault(change_kind(figures["low"], figures["high"]), []).append(_word(target))
     kinds = (("better", "significantly better"), ("worse", "significantly worse"), ("open", "too close to tell"))
     parts = [f"{words}: {', '.join(by_kind[kind])}" for kind, words in kinds if kind in by_kind]
-    return ". ".join([told, *([("; ".join(parts)).capitalize()] if parts else [])]).replace("rtt", "RTT") + "."
+    listed = "; ".join(parts)
+    return ". ".join(filter(None, [told, listed[:1].upper() + listed[1:]])) + "."
 
 
 def _weak_spots(comparison: Document) -> Iterator[str]:

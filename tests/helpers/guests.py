@@ -18,6 +18,16 @@ WINDOW, HORIZON, RECENT = schema.WINDOW_SIZE, 15, 5
 PLACES = np.arange(len(schema.FEATURES))[schema.TARGET_FEATURES]
 SMALLEST_LEVEL = np.array([1.0, 0.1, 1e-4, 0.1], np.float32)
 """Changes are relative to a link's level, which is at least this."""
+POLICY = """
+name: test
+minimum_average_correlation: null
+maximum_average_mape_percent: null
+minimum_accuracy_percent: null
+minimum_skill: -0.5
+within_link_correlation_margin: 0.5
+maximum_latency_p99_ms: 1000
+"""
+"""Only the comparison with the champion decides."""
 QUANTILES = {"lower": 0.05, "output": 0.5, "upper": 0.95}
 PROPERTIES = {"horizon_minutes": "15", "interval_level": "0.9"}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from guests import lightgbm_onnx, smoothing_onnx
+from guests import POLICY, lightgbm_onnx, smoothing_onnx
 
 from bwpredict.cli.main import main
 from bwpredict.datasets.external import read_data_path
@@ -24,17 +24,6 @@ from bwpredict.store.factory import open_store
 from bwpredict.store.files import sha256_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-POLICY = """
-name: test
-minimum_average_correlation: null
-maximum_average_mape_percent: null
-minimum_accuracy_percent: null
-minimum_skill: -0.5
-within_link_correlation_margin: 0.5
-maximum_latency_p99_ms: 1000
-winkler_margin_percent: 10  # the formula's intervals are one width for all hours
-"""
 
 
 @dataclass
@@ -88,7 +77,9 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
     for start in ("2026-09-01", "2026-10-01"):
         write_partitioned(FleetConfig(links=3, days=10, start=start, seed=5), folder / "telemetry")
-    (folder / "policy.yaml").write_text(POLICY)
+    (folder / "policy.yaml").write_text(
+        POLICY + "winkler_margin_percent: 10  # the formula's intervals are one width for all hours"
+    )
     key, public = folder / "key.pem", folder / "public.pem"
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
     subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public], check=True, capture_output=True)

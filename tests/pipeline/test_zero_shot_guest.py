@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from guests import HORIZON, PLACES, WINDOW, fracast_model, smoothing_onnx, zero_shot_onnx
+from guests import HORIZON, PLACES, POLICY, WINDOW, fracast_model, smoothing_onnx, zero_shot_onnx
 
 from bwpredict.registry.promotion import read_production
 from bwpredict.registry.versions import read_manifest
@@ -17,24 +17,13 @@ from bwpredict.store.files import sha256_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-POLICY = """
-name: test
-minimum_average_correlation: null
-maximum_average_mape_percent: null
-minimum_accuracy_percent: null
-minimum_skill: -0.5
-within_link_correlation_margin: 0.5
-maximum_latency_p99_ms: 1000
-winkler_margin_percent: null
-"""
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("zero_shot")
     for start in ("2026-09-01", "2026-10-01"):
         write_partitioned(FleetConfig(links=1, days=10, start=start, seed=5), folder / "telemetry")
-    (folder / "policy.yaml").write_text(POLICY)
+    (folder / "policy.yaml").write_text(POLICY + "winkler_margin_percent: null")
     return folder
 
 

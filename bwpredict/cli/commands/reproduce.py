@@ -77,7 +77,7 @@ def _log_to_stderr() -> None:
 
 def _is_within(forecasts: dict[str, Any], percent: float) -> bool:
     shares = [one["percent_of_mae"] for one in forecasts.values()]
-    return percent > 0 and all(share is not None and share <= percent for share in shares)
+    return percent > 0 and bool(shares) and all(share is not None and share <= percent for share in shares)
 
 
 def _show(found: dict[str, Any]) -> None:

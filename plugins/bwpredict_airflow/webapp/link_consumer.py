@@ -78,8 +78,7 @@ def _row(
     """Title, model, mean setting and regret; over the points where the consumer acts."""
     if not acts.any():
         return title, who, number(None), number(None)
-    apart = (made - ideal)[acts]
-    cost = np.where(apart > 0, rules.surplus_cost * apart, -rules.shortfall_cost * apart).mean()
+    cost = rules.cost((made - ideal)[acts]).mean()
     return title, who, number(float(made[acts].mean()), 3), f"{number(100 * float(cost / ideal[acts].mean()), 3)} %"
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from bwpredict.core.formatting import count_of, display_name, number
+from bwpredict.monitoring.days import test_name
 from bwpredict.monitoring.sequential_tests import COVERAGE_MARGIN
 from bwpredict.reports.svg_chart import Chart, line_chart
 from bwpredict.schema import TARGETS
@@ -50,18 +51,13 @@ def _row(day: Document) -> dict[str, Any]:
     return {
         "day": day["day"],
         "version": day["production"]["version"],
-        "alarms": [_alarm(test) for test in alarms],
+        "alarms": [f"{test_name(test)} since {test['short_since']}" for test in alarms],
         "links": count_of(day["telemetry"]["links"], "link"),
         "complete": _percent(day["telemetry"]["completeness"]),
         "skill": [number(_skill(day, target), 3) for target in TARGETS],
         "coverage": [_percent(_share(day, target)) for target in TARGETS],
         "drift": ", ".join(map(display_name, moved)) if moved else "none" if day["drift"]["reference_days"] else "n/a",
     }
-
-
-def _alarm(test: Document) -> str:
-    kind, _, target = test["id"].partition(".")
-    return f"{kind} of {display_name(target)} since {test['short_since']}"
 
 
 def _skill(day: Document, target: str) -> float | None:
