@@ -46,7 +46,7 @@ BELOW = {
     "reference/api": ["api-serving", "api-errors"],
     "design/index": sorted(path.stem for path in (ROOT / "docs" / "design").glob("[0-9]*.md")),
 }
-"""Pages that have pages of their own below them in the side bar."""
+"""Pages with subpages in the side bar."""
 INCLUDED = {"contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md", "security-policy": "SECURITY.md"}
 """Pages that show a file of the repository's root."""
 

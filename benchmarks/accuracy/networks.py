@@ -110,7 +110,7 @@ class _LogLSTM(nn.Module):
     def forward(self, windows: Tensor) -> Tensor:
         """[n, steps, features] raw to forecasts [n, targets] in log space."""
         columns = _columns(windows)
-        # A quiet window has a small deviation of its own; the usual one keeps its noise from being blown up.
+        # A quiet window deviates little. Dividing by the usual deviation as well does not amplify its noise.
         scale = 0.9 * _deviation(columns) + 0.1 * self.usual
         last = columns[:, -1]
         changes = columns[..., :_LEVELS] - last[:, None, :_LEVELS]

@@ -110,7 +110,7 @@ def distributions(
 ) -> Iterator[dict[str, Any]]:
     """Of each column the shares of its values in bins, in a profile and in the reference, to draw beside each other.
 
-    Numbers are in bins of equal width on a logarithmic axis, zero and what is below it in a bin of their own.
+    Numbers are in bins of equal width on a logarithmic axis; values of zero or less share one more bin.
     Columns that either profile lacks are left out.
     """
     for column in columns:

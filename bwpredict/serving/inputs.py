@@ -38,7 +38,7 @@ def check_windows(
 
 
 def require_distinct(links: Sequence[tuple[int, int]], rows: int) -> None:
-    """Raise an InputError unless each of the rows has a link of its own."""
+    """Raise an InputError unless there is one link for each row, and no link appears twice."""
     if len(links) != rows:
         raise InputError(f"{len(links)} links were given for {rows} rows; expected one link for each row.")
     if len(set(links)) != len(links):

@@ -99,5 +99,7 @@ def _tensor(tensor: Any) -> dict[str, str]:
     """Name and dimensions without the batch, which Triton adds; -1: any size."""
     batch, *sizes = tensor.shape
     if tensor.type != "tensor(float)" or isinstance(batch, int):
-        raise ModelError(f"{tensor.name}: is no float32 tensor with a free batch dimension, so Triton cannot batch it.")
+        raise ModelError(
+            f"{tensor.name}: is not a float32 tensor with a free batch dimension, so Triton cannot batch it."
+        )
     return {"name": tensor.name, "shape": ", ".join(str(size if isinstance(size, int) else -1) for size in sizes)}

@@ -1,4 +1,4 @@
-"""`bwpredict model-card`, held against CycloneDX's own schema by its library."""
+"""`bwpredict model-card` is valid by CycloneDX's own library and schema."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`bwpredict push mlflow` against a real MLflow server on SQLite, both from an environment of their own."""
+"""`bwpredict push mlflow` against a real MLflow server on SQLite; both run in a separate environment."""
 
 from __future__ import annotations
 

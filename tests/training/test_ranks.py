@@ -58,7 +58,7 @@ def test_a_rank_that_dies_stops_the_others_and_the_next_run_ends_with_the_losses
 def test_more_ranks_than_cards_are_refused_before_anything_starts(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     config = CONFIG.model_copy(update={"ranks": 2})
-    with pytest.raises(ConfigError, match="ranks=2: each rank needs a GPU of its own, and this machine has 1"):
+    with pytest.raises(ConfigError, match="ranks=2: each rank needs its own GPU, and this machine has 1"):
         train(small_split(), config, tmp_path / "best.pth")
 
 

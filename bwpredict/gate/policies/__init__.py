@@ -67,7 +67,7 @@ def find_policy(name_or_path: str, folder: str = "") -> PolicyDocument:
 
 
 def unknown_policy(name: str, folder: str = "", or_else: str = "") -> str:
-    """Why there is not a policy of this name, in a sentence; empty if there is one."""
+    """A sentence that says that no policy has this name; empty if one has it."""
     known = policy_names(folder)
     if name in known:
         return ""

@@ -89,7 +89,7 @@ def _machines(ranks: int) -> LaunchConfig:
         raise ConfigError(f"ranks={ranks} cannot be shared out evenly between {settings.rank_nodes} machines.")
     cards = torch.cuda.device_count()
     if cards and ranks > cards * settings.rank_nodes:
-        raise ConfigError(f"ranks={ranks}: each rank needs a GPU of its own, and this machine has {cards}.")
+        raise ConfigError(f"ranks={ranks}: each rank needs its own GPU, and this machine has {cards}.")
     if settings.rank_nodes > 1 and not settings.rank_rendezvous:
         raise ConfigError("BWPREDICT_RANK_RENDEZVOUS: give host:port, at which the machines of the training meet.")
     return meeting(ranks, settings.rank_nodes, settings.rank_rendezvous or "localhost:0")
