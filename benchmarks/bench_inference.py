@@ -22,7 +22,7 @@ from bwpredict.datasets.windows import index_windows
 from bwpredict.inference.session import open_session
 from bwpredict.inference.stream_model import LINKS_AT_A_TIME, open_stream
 from bwpredict.models.network import Contract, Forecaster, parameter_count, predict
-from bwpredict.models.onnx_export import export_onnx, export_stream, model_properties
+from bwpredict.models.onnx_export import export_onnx, model_properties
 
 Run = Callable[[np.ndarray], object]
 
@@ -63,9 +63,8 @@ def main() -> None:
 
 def stream_rows(model: Forecaster, folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """One minute of many links on one thread: their states go on by one sample each."""
-    path = export_stream(
-        model, folder / "stream.onnx", model_properties(model, version="benchmark", snapshot_id="none")
-    )
+    path, properties = folder / "stream.onnx", model_properties(model, version="benchmark", snapshot_id="none")
+    export_onnx(model, folder / "windows.onnx", properties, stream=path)
     stream, links = open_stream(path, threads=1), arguments.links
     before = resident_mb()
     samples = np.repeat(

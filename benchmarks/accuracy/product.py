@@ -16,7 +16,7 @@ from bwpredict.config import TrainingConfig, load
 from bwpredict.datasets.windows import WindowIndex
 from bwpredict.inference import onnx_model
 from bwpredict.inference.stream_model import forecast_stream, open_stream
-from bwpredict.models.onnx_export import export_onnx, export_stream, model_properties
+from bwpredict.models.onnx_export import export_onnx, model_properties
 from bwpredict.training.trainer import train
 
 VARIANTS: dict[str, dict[str, Any]] = {"bwpredict": {}}
@@ -80,11 +80,10 @@ def _trained(key: _Key) -> tuple[bytes, bytes, int, str]:
         config = training_config(task, key.overrides)
         result = train(task.split, config, Path(folder, "best.pth"), absent=task.absent)
         properties = model_properties(result.model, version="benchmark", snapshot_id="none")
-        files = [
-            export(result.model, Path(folder, name), properties).read_bytes()
-            for name, export in (("model.onnx", export_onnx), ("stream.onnx", export_stream))
-        ]
-    return files[0], files[1], result.history["parameters"], f"epoch {result.history['best_epoch']}"
+        windows, stream = Path(folder, "model.onnx"), Path(folder, "stream.onnx")
+        export_onnx(result.model, windows, properties, stream=stream)
+        files = windows.read_bytes(), stream.read_bytes()
+    return *files, result.history["parameters"], f"epoch {result.history['best_epoch']}"
 
 
 def _serve_windows(onnx: bytes) -> Callable[[WindowIndex], Array]:

@@ -7,6 +7,7 @@ nothing: its averages stay, only their weights decay, and a mask tells the netwo
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -146,38 +147,40 @@ class FeatureLayer(nn.Module):
         levels = torch.where(present, raw_levels, 0.0)
         bank = self._moving(levels, mask, before["means"], before["weights"], slice(None))
         # Never seen: what a raw value of 0 would be.
-        means = torch.where(bank.weight > 0, bank.mean, torch.log(self.offset))
-        filled = torch.where(present, levels, means[:, 0])
-        deviation = (filled - means[:, _DEVIATION_FROM]).abs()
+        means = torch.where(bank.weight > 0, bank.mean, torch.log(self.offset)).unbind(1)
+        filled = torch.where(present, levels, means[0])
+        deviation = (filled - means[_DEVIATION_FROM]).abs()
         own = self._moving(deviation, mask, before["deviation"], before["deviation_weight"], _OF_DEVIATION)
         scale, movement = self._scale(own)
-        seen = (bank.weight[:, -1, :, :TARGETS] > 0).to(levels.dtype)
+        weights = bank.weight[..., :TARGETS].unbind(1)
+        seen = (weights[-1] > 0).to(levels.dtype)
         until = (self._lag(samples.shape[1]) >= 0).to(levels.dtype)
         age = (before["age"] + until @ seen).clamp(max=RECENT_SAMPLES)
         history = torch.cat((before["recent"], filled[..., :TARGETS]), dim=1)
-        previous = torch.cat((before["last"], filled), dim=1)[:, : filled.shape[1]]
-        step = torch.where(self._seen_before(before, bank), filled - previous, 0.0)
+        previous = torch.cat((before["last"], filled), dim=1).narrow(1, 0, filled.shape[1])
+        step = torch.where(_seen_before(before["weights"], bank.weight), filled - previous, 0.0)
+        anchor = means[0][..., :TARGETS]
         situation = torch.cat((_calendar(samples), 1 - mask), dim=-1)
         features = Features(
-            sequence=self._sequence(filled, means, step, scale, situation, bank.weight),
-            recent=_windows(history, age, means[:, 0, :, :TARGETS]),
-            anchor=means[:, 0, :, :TARGETS],
+            sequence=self._sequence(filled, means, step, scale, situation, weights),
+            recent=_windows(history, age, anchor),
+            anchor=anchor,
             scale=scale[..., :TARGETS],
             movement=movement[..., :TARGETS],
             known=seen,
             deviation=deviation * mask,
             situation=situation,
-            context=torch.stack((filled, means[:, 0], means[:, 1]), dim=2)[..., TARGETS:],
-            maturity=self._maturity(bank.weight[:, _MATURITY_MEMORY, :, :TARGETS]),
+            context=torch.stack((filled, means[0], means[1]), dim=2)[..., TARGETS:],
+            maturity=self._maturity(weights[_MATURITY_MEMORY]),
         )
         after = {
-            "means": bank.mean[:, :, -1],
-            "weights": _floored(bank.weight[:, :, -1]),
-            "deviation": own.mean[:, :, -1],
-            "deviation_weight": _floored(own.weight[:, :, -1]),
-            "last": filled[:, -1:],
-            "recent": history[:, 1 - RECENT_SAMPLES :],
-            "age": age[:, -1:],
+            "means": bank.mean.select(2, -1),
+            "weights": _floored(bank.weight.select(2, -1)),
+            "deviation": own.mean.select(2, -1),
+            "deviation_weight": _floored(own.weight.select(2, -1)),
+            "last": filled.select(1, -1),
+            "recent": history[..., 1 - RECENT_SAMPLES :, :],
+            "age": age.select(1, -1),
         }
         return features, torch.cat([after[name].flatten(1) for name in _PARTS], dim=1)
 
@@ -199,14 +202,16 @@ class FeatureLayer(nn.Module):
         relative = (change - mean) / self.usual_deviation[:TARGETS]
         relative = relative.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION)
         spread = relative.abs().mean(dim=-2) + _SMALLEST_SPREAD
-        own = (relative / spread[..., None, :]).clamp(-_LARGEST_OWN, _LARGEST_OWN)
+        own = (relative / spread.unsqueeze(-2)).clamp(-_LARGEST_OWN, _LARGEST_OWN)
         ordered = torch.topk(own, RECENT_SAMPLES, dim=-2).values
-        known = self.familiarity(anchor) if familiar is None else familiar[:, None].expand(-1, anchor.shape[1], -1)
-        shift = 0.0 if level_noise is None else (level_noise * self.level_spread)[:, None]
-        levels = torch.cat((anchor, features.context[:, :, 0]), dim=-1) + shift
+        known = self.familiarity(anchor) if familiar is None else familiar.unsqueeze(1).expand(-1, anchor.shape[1], -1)
+        now, *averages = features.context.unbind(2)
+        levels = torch.cat((anchor, now), dim=-1)
+        if level_noise is not None:
+            levels = levels + (level_noise * self.level_spread).unsqueeze(1)
         place = ((levels - self.level_mean) / self.level_spread).clamp(-_LARGEST_PLACE, _LARGEST_PLACE)
         fine = self._piecewise_linear(levels[..., :TARGETS])
-        steps = ((features.context[:, :, :1] - features.context[:, :, 1:]) / self.usual_deviation[TARGETS:]).flatten(-2)
+        steps = torch.cat([(now - average) / self.usual_deviation[TARGETS:] for average in averages], dim=-1)
         steps = steps.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION)
         hidden = torch.cat((place, fine), dim=-1) * known
         samples = torch.cat((relative, own, ordered), dim=-1).flatten(-2)
@@ -219,7 +224,7 @@ class FeatureLayer(nn.Module):
 
     def _strangeness(self, anchor: Tensor) -> Tensor:
         """[..., 1], the largest difference of any level from the most similar known window, in usual deviations."""
-        differences = ((anchor / self.usual_deviation[:TARGETS])[..., None] - self.known_levels).abs()
+        differences = ((anchor / self.usual_deviation[:TARGETS]).unsqueeze(-1) - self.known_levels).abs()
         return differences.amax(dim=-2).amin(dim=-1, keepdim=True)
 
     def _piecewise_linear(self, levels: Tensor) -> Tensor:
@@ -229,7 +234,7 @@ class FeatureLayer(nn.Module):
         NeurIPS 2022).
         """
         low, high = self.level_edges[:, :-1], self.level_edges[:, 1:]
-        return ((levels[..., None] - low) / (high - low)).clamp(0, 1).flatten(-2)
+        return ((levels.unsqueeze(-1) - low) / (high - low)).clamp(0, 1).flatten(-2)
 
     @torch.no_grad()
     def fit_levels(self, anchor: Tensor) -> None:
@@ -246,8 +251,8 @@ class FeatureLayer(nn.Module):
         """[..., RECENT_SAMPLES, targets] to [..., len(SIMPLE_FORECASTS), targets], in log space."""
         last_minutes = recent[..., -self.mean_samples :, :]
         ordered = torch.topk(last_minutes, self.mean_samples, dim=-2).values
-        middle = (ordered[..., self.mean_samples // 2, :] + ordered[..., (self.mean_samples - 1) // 2, :]) / 2
-        return torch.stack((recent[..., -1, :], last_minutes.mean(dim=-2), middle), dim=-2)
+        middle = (ordered.select(-2, self.mean_samples // 2) + ordered.select(-2, (self.mean_samples - 1) // 2)) / 2
+        return torch.stack((recent.select(-2, -1), last_minutes.mean(dim=-2), middle), dim=-2)
 
     @torch.no_grad()
     def fit(self, samples: Tensor) -> None:
@@ -275,32 +280,28 @@ class FeatureLayer(nn.Module):
         decay = self.minutes / self.memory_minutes[memories]
         batch, count, columns = values.shape
         lag = self._lag(count)
-        kernel = torch.where(lag >= 0, torch.exp(-lag.clamp(min=0) * decay[:, None, None]), 0.0)
-        kernel = kernel * (1 - torch.exp(-decay))[:, None, None]
+        kernel = torch.where(lag >= 0, torch.exp(-lag.clamp(min=0) * decay.view(-1, 1, 1)), 0.0)
+        kernel = kernel * (1 - torch.exp(-decay)).view(-1, 1, 1)
         both = torch.cat((values * mask, mask), dim=-1).transpose(0, 1).reshape(count, batch * 2 * columns)
-        sums = (kernel @ both[None]).reshape(len(decay), count, batch, 2, columns)
-        sums = sums.permute(2, 0, 1, 3, 4)
-        carried = torch.exp(-self.count[:count] * decay[:, None])[None, :, :, None] * weight[:, :, None]
-        total = sums[..., 1, :] + carried
-        averaged = (sums[..., 0, :] + carried * mean[:, :, None]) / total.clamp(min=_NO_WEIGHT)
-        return Moving(torch.where(total > _NO_WEIGHT, averaged, mean[:, :, None]), total)
+        sums = (kernel @ both.unsqueeze(0)).reshape(len(decay), count, batch, 2, columns)
+        of_values, of_mask = sums.permute(2, 0, 1, 3, 4).unbind(3)
+        mean = mean.unsqueeze(2)
+        carried = torch.exp(-self.count[:count] * decay.unsqueeze(1)).unsqueeze(-1) * weight.unsqueeze(2)
+        total = of_mask + carried
+        averaged = (of_values + carried * mean) / total.clamp(min=_NO_WEIGHT)
+        return Moving(torch.where(total > _NO_WEIGHT, averaged, mean), total)
 
     def _lag(self, count: int) -> Tensor:
         """[count, count], how many samples the first is after the second."""
         steps = self.count[:count]
-        return steps[:, None] - steps[None, :]
+        return steps.unsqueeze(1) - steps
 
     def _scale(self, own: Moving) -> tuple[Tensor, Tensor]:
         """[batch, t, levels] each: the usual deviation, at first the fleet's, and the movement."""
         prior = 1 - math.exp(-_PRIOR_SAMPLES * self.minutes / MEMORY_MINUTES[_DEVIATION_MEMORY])
-        mean, weight = own.mean[:, 0], own.weight[:, 0]
+        mean, weight = own.mean.squeeze(1), own.weight.squeeze(1)
         scale = (mean * weight + prior * self.usual_deviation) / (weight + prior)
         return scale, mean / (mean + _QUIET_SHARE * scale)
-
-    def _seen_before(self, before: dict[str, Tensor], bank: Moving) -> Tensor:
-        """[batch, t, levels], whether there was a value before this minute's."""
-        weight = torch.cat((before["weights"][:, -1:], bank.weight[:, -1]), dim=1)
-        return weight[:, : bank.weight.shape[2]] > 0
 
     def _maturity(self, weight: Tensor) -> Tensor:
         """0 to 1 of the weight of the 120 minutes' average."""
@@ -309,13 +310,19 @@ class FeatureLayer(nn.Module):
         return ((weight - none) / max(full - none, 1e-3)).clamp(0, 1)
 
     def _sequence(
-        self, filled: Tensor, means: Tensor, step: Tensor, scale: Tensor, situation: Tensor, weight: Tensor
+        self,
+        filled: Tensor,
+        means: tuple[Tensor, ...],
+        step: Tensor,
+        scale: Tensor,
+        situation: Tensor,
+        weights: tuple[Tensor, ...],
     ) -> Tensor:
         """[batch, t, SEQUENCE_INPUTS]"""
-        changes = [filled - means[:, 0], *(means[:, each] - means[:, each + 1] for each in range(_MEMORIES - 1)), step]
-        relative = torch.cat([change / scale for change in changes], dim=-1)
+        changes = [now - slower for now, slower in itertools.pairwise((filled, *means))]
+        relative = torch.cat([change / scale for change in (*changes, step)], dim=-1)
         size = torch.log(scale / self.usual_deviation)[..., :TARGETS]
-        maturity = weight[..., :TARGETS].mean(dim=-1).transpose(1, 2)
+        maturity = torch.stack(weights, dim=-1).mean(dim=-2)
         parts = (
             relative.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION),
             size.clamp(-_LARGEST_PLACE, _LARGEST_PLACE),
@@ -327,7 +334,7 @@ class FeatureLayer(nn.Module):
 
 def _calendar(samples: Tensor) -> Tensor:
     """[batch, t, 4]: hour and day as sines and cosines; 0 where they are missing."""
-    angles = [samples[..., column] * (2 * math.pi / period) for column, period in CALENDAR]
+    angles = [samples.select(-1, column) * (2 * math.pi / period) for column, period in CALENDAR]
     parts = torch.stack([function(angle) for angle in angles for function in (torch.sin, torch.cos)], dim=-1)
     return torch.where(parts.abs() < 2, parts, 0.0)  # NaN is not
 
@@ -337,10 +344,19 @@ def _windows(history: Tensor, age: Tensor, anchor: Tensor) -> Tensor:
 
     What lies before the first sample of a link is its anchor.
     """
-    count = history.shape[1] - RECENT_SAMPLES + 1
-    stacked = torch.stack([history[:, each : each + count] for each in range(RECENT_SAMPLES)], dim=2)
-    ago = torch.arange(RECENT_SAMPLES - 1, -1, -1, device=history.device, dtype=history.dtype)
-    return torch.where(ago[:, None] < age[:, :, None], stacked, anchor[:, :, None])
+    ago = torch.arange(RECENT_SAMPLES - 1, -1, -1, device=history.device)
+    place = torch.arange(RECENT_SAMPLES - 1, history.shape[1], device=history.device).unsqueeze(1) - ago
+    stacked = torch.unflatten(history.index_select(1, place.flatten()), 1, place.shape)
+    return torch.where(ago.unsqueeze(1) < age.unsqueeze(2), stacked, anchor.unsqueeze(2))
+
+
+def _seen_before(before: Tensor, weight: Tensor) -> Tensor:
+    """[batch, t, levels], whether there was a value before this minute's, by the slowest average's weights.
+
+    before [batch, memories, levels], weight [batch, memories, t, levels].
+    """
+    slowest = weight.select(1, -1)
+    return torch.cat((before[..., -1:, :], slowest), dim=1).narrow(1, 0, slowest.shape[1]) > 0
 
 
 def _floored(weight: Tensor) -> Tensor:

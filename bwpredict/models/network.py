@@ -185,23 +185,23 @@ class Forecaster(nn.Module):
         [0, 1], the other targets at 0 or above.
         """
         followed = self.follow(samples, state, last_only=True)
-        logs = self.served(followed.quantiles, self.window_quantiles(followed.features), followed.features)[:, 0]
-        quantiles = self.to_raw(logs)
-        lower, output, upper = quantiles[:, self.contract.place].unbind(1)
+        logs = self.served(followed.quantiles, self.window_quantiles(followed.features), followed.features)
+        quantiles = self.to_raw(logs.squeeze(1))
+        lower, output, upper = quantiles.select(1, self.contract.place).unbind(1)
         return Forecast(output, lower, upper, quantiles, followed.state)
 
     def follow(self, samples: Tensor, state: Tensor, *, last_only: bool = False) -> Raw:
         """As `forward`, for each sample (or the last), from memory alone and in log space."""
-        memory, hidden = state[:, :MEMORY_SIZE], state[:, MEMORY_SIZE:]
+        memory, hidden = state[..., :MEMORY_SIZE], state[..., MEMORY_SIZE:]
         features, memory = self.features(samples, memory)
         encoded, hidden = self._recurrent(features.sequence, hidden)
         if last_only:
-            encoded, features = encoded[:, -1:], last_of(features)
+            encoded, features = encoded[..., -1:, :], last_of(features)
         change = self._dense(self.direct, features.sequence) + self._dense(self.head, encoded)
         low, middle, high = _parted(change, len(QUANTILES))
-        scale = features.scale[:, :, None]
-        moved = scale * features.movement[:, :, None] * middle.clamp(self.change_bounds[0], self.change_bounds[1])
-        median = features.anchor[:, :, None] + moved
+        scale = features.scale.unsqueeze(2)
+        moved = scale * features.movement.unsqueeze(2) * middle.clamp(*self.change_bounds)
+        median = features.anchor.unsqueeze(2) + moved
         quantiles = _in_order(median, low, high, scale * self.change_width)
         return Raw(quantiles, features, torch.cat((memory, hidden), dim=1))
 
@@ -212,10 +212,10 @@ class Forecaster(nn.Module):
         inputs, anchor, spread = self.features.window_inputs(features, level_noise, familiar)
         low, middle, high, own = _parted(self._dense(self.window_head, inputs), len(QUANTILES) + 1)
         largest = self.features.usual_deviation[:TARGETS] * self.change_bounds
-        moved = (self.typical_change * middle + spread[:, :, None] * own).clamp(largest[0], largest[1])
-        median = anchor[:, :, None] + features.movement[:, :, None] * moved
+        moved = (self.typical_change * middle + spread.unsqueeze(2) * own).clamp(*largest)
+        median = anchor.unsqueeze(2) + features.movement.unsqueeze(2) * moved
         noise = spread / self.features.usual_deviation[:TARGETS]
-        return _in_order(median, low, high, self.typical_change * (_LEAST_WIDTH + noise)[:, :, None])
+        return _in_order(median, low, high, self.typical_change * (_LEAST_WIDTH + noise).unsqueeze(2))
 
     def _dense(self, layers: nn.Module, inputs: Tensor) -> Tensor:
         """Dense layers, in training at `precision`. Levels, averages and the LSTM need float32's digits."""
@@ -230,30 +230,32 @@ class Forecaster(nn.Module):
         parts = torch.split(hidden, [size for size in units for _ in range(2)], dim=1)
         after = []
         for number, (layer, norm) in enumerate(zip(self.lstm, self.norm, strict=True)):
-            before = (parts[2 * number][None].contiguous(), parts[2 * number + 1][None].contiguous())
-            sequence, (output, cell) = layer(sequence, before)
+            before = [part.unsqueeze(0).contiguous() for part in parts[2 * number : 2 * number + 2]]
+            sequence, state = layer(sequence, tuple(before))
             sequence = norm(sequence)
-            after += [output[0], cell[0]]
+            after += [part.squeeze(0) for part in state]
         return sequence, torch.cat(after, dim=1)
 
     def network_quantiles(self, stream: Tensor, window: Tensor, features: Features) -> Tensor:
         """Both heads' quantiles [batch, t, horizons, quantiles, targets] as one, by how much memory counts."""
-        return window + self._of_mode(self.memory_share, features)[..., None, :] * (stream - window)
+        return window + self._of_mode(self.memory_share, features).unsqueeze(-2) * (stream - window)
 
     def served(self, stream: Tensor, window: Tensor, features: Features) -> Tensor:
         """What is served of both heads' quantiles [batch, t, horizons, quantiles, targets], in log space."""
         low, middle, high = self.network_quantiles(stream, window, features).unbind(-2)
         simple = self.features.simple_forecasts(features.recent)
-        weights = [self._of_mode(self.simple_weights[:, each], features) for each in range(len(SIMPLE_FORECASTS))]
-        base = (torch.stack(weights, -2) * simple[:, :, None]).sum(dim=-2)
+        weights = [self._of_mode(each, features) for each in self.simple_weights.unbind(1)]
+        base = (torch.stack(weights, -2) * simple.unsqueeze(2)).sum(dim=-2)
         median = base + self._of_mode(self.network_share, features) * (middle - base)
-        lower = median - self._of_mode(self.interval_factor[:, 0], features) * (middle - low)
-        upper = median + self._of_mode(self.interval_factor[:, 1], features) * (high - middle)
+        below, above = (self._of_mode(each, features) for each in self.interval_factor.unbind(1))
+        lower = median - below * (middle - low)
+        upper = median + above * (high - middle)
         return torch.stack((lower, median, upper), dim=-2)
 
     def _of_mode(self, values: Tensor, features: Features) -> Tensor:
         """[modes, horizons, targets] to [batch, t, horizons, targets], between the modes by how mature memory is."""
-        return values[0] + (values[1] - values[0]) * features.maturity[:, :, None]
+        cold, warm = values.unbind()
+        return cold + (warm - cold) * features.maturity.unsqueeze(2)
 
     def to_raw(self, logs: Tensor) -> Tensor:
         """[..., targets] in log space back to raw units, within physical bounds."""
@@ -327,7 +329,7 @@ def _mean(values: npt.NDArray[np.float32], axes: tuple[int, ...]) -> Tensor:
 
 def last_of(features: Features) -> Features:
     """Those of the last sample, [batch, 1, ...]."""
-    return Features(*(part[:, -1:] for part in features))
+    return Features(*(part.narrow(1, part.shape[1] - 1, 1) for part in features))
 
 
 def _parted(change: Tensor, parts: int) -> tuple[Tensor, ...]:

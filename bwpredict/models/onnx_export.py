@@ -12,12 +12,15 @@ import warnings
 from collections.abc import Iterator, Mapping
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx_ir as ir
 import torch
+from onnx_ir.passes import common
+from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
 from bwpredict import schema
@@ -43,21 +46,6 @@ QUANTIZED_PARITY_TOLERANCE = 0.05
 0.014, one on Starlink recordings 0.006). What it costs in accuracy is for the comparison to tell."""
 PROBE_TIMEOUT_SECONDS = 300
 OPSET = 18
-
-
-class _Windows(nn.Module):
-    """The network over a whole window, from an empty state."""
-
-    nothing: Tensor
-
-    def __init__(self, model: Forecaster) -> None:
-        super().__init__()
-        self.model, self.outputs = model, len(outputs_of(model))
-        self.register_buffer("nothing", model.empty_state(1))
-
-    def forward(self, window: Tensor) -> tuple[Tensor, ...]:
-        state = self.nothing.expand(window.shape[0], -1)
-        return tuple(self.model(window, state)[: self.outputs])
 
 
 class _LSTM(nn.Module):
@@ -106,61 +94,98 @@ def outputs_of(model: Forecaster) -> tuple[str, ...]:
     return ("output",) if not model.calibration_windows else ("output", *schema.INTERVAL_OUTPUTS)
 
 
-def export_onnx(model: Forecaster, path: Path, properties: dict[str, Any]) -> Path:
+def export_onnx(model: Forecaster, path: Path, properties: dict[str, Any], *, stream: Path | None = None) -> Path:
     """Write the window file: `input` [batch, window_size, features], with a free batch size.
 
-    `properties` become metadata_props. Its outputs are `output`, and `lower` and `upper` where the model has intervals.
+    Its outputs are `output`, and `lower` and `upper` where the model has intervals.
+
+    `stream` is where to write the stream file, whose inputs are `input` [batch, t, features] and `state` [batch, state
+    size], with a free batch size and a free number of samples. Its outputs are those of `Forecast`.
+
+    `properties` become metadata_props of both.
     """
-    window = torch.zeros(2, model.contract.window_size, len(schema.FEATURES))
-    batch = torch.export.Dim("batch")
-    return _export(
-        _Windows(_for_onnx(model)), (window,), path, properties, {"window": {0: batch}}, ["input"], outputs_of(model)
-    )
+    graph = _simplified(_traced(model))
+    if stream is not None:
+        _save(graph, stream, properties)
+    _start_from_empty_state(graph, model)
+    _save(_simplified(graph), path, properties)
+    return path
 
 
-def export_stream(model: Forecaster, path: Path, properties: dict[str, Any]) -> Path:
-    """Write the stream file: `input` [batch, t, features] and `state` [batch, state size], both dimensions free.
+def _traced(model: Forecaster) -> ir.Model:
+    """The graph of the stream file, not yet simplified.
 
-    Its outputs are those of `Forecast`.
+    A trace takes seconds, so the window file is made from the same one.
     """
     samples = torch.zeros(2, model.contract.window_size, len(schema.FEATURES))
     batch, count = torch.export.Dim("batch"), torch.export.Dim("t", min=1, max=LONGEST_STEP)
-    shapes = {"samples": {0: batch, 1: count}, "state": {0: batch}}
-    inputs = (samples, model.empty_state(2))
-    return _export(_for_onnx(model), inputs, path, properties, shapes, ["input", "state"], Forecast._fields)
-
-
-def _export(
-    graph: nn.Module,
-    inputs: tuple[Tensor, ...],
-    path: Path,
-    properties: dict[str, Any],
-    shapes: dict[str, Any],
-    names: list[str],
-    outputs: tuple[str, ...],
-) -> Path:
-    with atomic_path(path) as temporary, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
-        _quiet_exporter()
-        torch.onnx.export(
-            graph,
-            inputs,
-            temporary,
-            input_names=names,
-            output_names=list(outputs),
-            dynamo=True,
-            dynamic_shapes=shapes,
-            external_data=False,
-            verbose=False,
-            opset_version=OPSET,
+        for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        program = cast(
+            "torch.onnx.ONNXProgram",
+            torch.onnx.export(
+                _for_onnx(model),
+                (samples, model.empty_state(2)),
+                input_names=["input", "state"],
+                output_names=list(Forecast._fields),
+                dynamo=True,
+                dynamic_shapes={"samples": {0: batch, 1: count}, "state": {0: batch}},
+                verbose=False,
+                opset_version=OPSET,
+                optimize=False,  # `_simplified` does that
+            ),
         )
-        document = onnx.load(temporary)
-        for node in document.graph.node:
-            del node.metadata_props[:]  # the exporter's stack traces: paths of this machine
-        for key, value in sorted(properties.items()):
-            document.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value))
-        onnx.save(document, temporary)
-    return path
+    return program.model
+
+
+def _start_from_empty_state(graph: ir.Model, model: Forecaster) -> None:
+    """Turn the graph of the stream file into that of the window file: one size of window, and a state of zeros."""
+    window, state = graph.graph.inputs
+    window.shape = ir.Shape(["batch", model.contract.window_size, len(schema.FEATURES)])
+    tape = ir.tape.Tape()
+    nothing = tape.initializer(ir.tensor(np.zeros((1, model.state_size), np.float32), name="empty_state"))
+    size = tape.initializer(ir.tensor([model.state_size], name="state_size"))
+    batch = tape.op("Shape", [window], {"start": 0, "end": 1})
+    empty = tape.op("Expand", [nothing, tape.op("Concat", [batch, size], {"axis": 0})])
+    for constant in tape.initializers:
+        graph.graph.register_initializer(constant)
+    graph.graph.insert_before(graph.graph[0], tape.nodes)
+    state.replace_all_uses_with(empty)
+    graph.graph.inputs.pop()
+    del graph.graph.outputs[len(outputs_of(model)) :]
+    for node in graph.graph:  # the shapes that were inferred hold for any number of samples
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.shape = None
+
+
+def _simplified(graph: ir.Model) -> ir.Model:
+    """Fold constants and remove unused nodes, in place.
+
+    These are the passes of onnxscript's `optimize` without its rewriting rules. The rules take as long as the trace,
+    and the file is no faster with them: ONNX Runtime applies its own.
+    """
+    common.InlinePass()(graph)
+    fold_constants(graph, onnx_shape_inference=True)
+    ir.passes.Sequential(
+        common.RemoveUnusedNodesPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+        common.ClearMetadataAndDocStringPass(),  # removes the exporter's stack traces, which hold local paths
+    )(graph)
+    return graph
+
+
+def _save(graph: ir.Model, path: Path, properties: dict[str, Any]) -> None:
+    for key, value in sorted(properties.items()):
+        graph.metadata_props[key] = value if isinstance(value, str) else json.dumps(value)
+    with atomic_path(path) as temporary:
+        ir.save(graph, temporary)
 
 
 def model_properties(
@@ -407,8 +432,3 @@ def _checker_accepts(path: Path) -> bool:
 
 def _finite(value: np.floating[Any]) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _quiet_exporter() -> None:
-    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
-        logging.getLogger(name).setLevel(logging.ERROR)

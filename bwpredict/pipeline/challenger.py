@@ -198,10 +198,10 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
     properties = onnx_export.model_properties(
         challenger, version=run.version, snapshot_id=snapshot_id, calendar=split["train"].frame.calendar
     )
-    path = onnx_export.export_onnx(challenger, folder / onnx_name(run.version), properties)
+    path, stream = folder / onnx_name(run.version), folder / stream_onnx_name(run.version)
+    onnx_export.export_onnx(challenger, path, properties, stream=stream)
     if run.quantize:
         quantize_onnx(path)
-    stream = onnx_export.export_stream(challenger, folder / stream_onnx_name(run.version), properties)
     real = split["validation"].spread(PARITY_WINDOWS).inputs()
     parity, latency = onnx_export.check_export(challenger, path, real)
     parity["stream"] = onnx_export.check_stream(challenger, stream, _stream_samples(split))

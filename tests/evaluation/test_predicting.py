@@ -21,7 +21,7 @@ from bwpredict.datasets.external import read_data_path
 from bwpredict.datasets.windows import index_windows
 from bwpredict.errors import PredictionError, TelemetryError
 from bwpredict.inference.batch import predict
-from bwpredict.models.onnx_export import export_stream, model_properties
+from bwpredict.models.onnx_export import export_onnx, model_properties
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.store.factory import open_store
@@ -163,7 +163,9 @@ def stream(telemetry, tmp_path_factory):
     index = index_windows(read_data_path(telemetry), 20, 15)
     model = new_model(index, TrainingConfig(), frozenset()).eval()
     properties = model_properties(model, version="v20261101_000000", snapshot_id="abc")
-    return export_stream(model, tmp_path_factory.mktemp("stream") / "stream.onnx", properties)
+    folder = tmp_path_factory.mktemp("stream")
+    export_onnx(model, folder / "windows.onnx", properties, stream=folder / "stream.onnx")
+    return folder / "stream.onnx"
 
 
 def without_minutes(telemetry, folder, share):

@@ -18,7 +18,7 @@ from bwpredict import schema
 from bwpredict.config import TrainingConfig
 from bwpredict.datasets.windows import Split
 from bwpredict.models.network import Forecaster
-from bwpredict.models.onnx_export import export_onnx, export_stream, model_properties, streaming_contract
+from bwpredict.models.onnx_export import export_onnx, model_properties, streaming_contract
 from bwpredict.provenance.signing import load_signer, write_signed
 from bwpredict.registry.layout import (
     CONFORMANCE_NAME,
@@ -154,8 +154,8 @@ def publish_stream_model(
     challenger = a_challenger(folder, version, champion=champion)
     area = challenger.folder
     properties = model_properties(model, version=version, snapshot_id="abc")
-    windows_file = export_onnx(model, area / onnx_name(version), properties)
-    stream_file = export_stream(model, area / stream_onnx_name(version), properties)
+    windows_file, stream_file = area / onnx_name(version), area / stream_onnx_name(version)
+    export_onnx(model, windows_file, properties, stream=stream_file)
     metadata = metadata_of(windows_file, version)
     metadata["streaming"] = streaming_contract(model, version) | {"sha256": sha256_of(stream_file)}
     (area / metadata_name(version)).write_text(json.dumps(metadata))

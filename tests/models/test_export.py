@@ -26,7 +26,6 @@ from bwpredict.models.onnx_export import (
     check_export,
     check_stream,
     export_onnx,
-    export_stream,
     extreme_windows,
     model_properties,
 )
@@ -52,12 +51,13 @@ def properties(model):
 
 @pytest.fixture(scope="module")
 def exported(model, properties, tmp_path_factory):
-    return export_onnx(model, tmp_path_factory.mktemp("export") / "model.onnx", properties)
+    folder = tmp_path_factory.mktemp("export")
+    return export_onnx(model, folder / "model.onnx", properties, stream=folder / "stream.onnx")
 
 
 @pytest.fixture(scope="module")
-def stream(model, properties, tmp_path_factory):
-    return export_stream(model, tmp_path_factory.mktemp("export") / "stream.onnx", properties)
+def stream(exported):
+    return exported.with_name("stream.onnx")
 
 
 @pytest.fixture(scope="module")

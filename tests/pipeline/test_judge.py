@@ -17,7 +17,7 @@ from bwpredict.datasets.windows import index_windows, split_windows
 from bwpredict.documents import encode_document, read_document
 from bwpredict.errors import ConfigError, ModelError
 from bwpredict.gate.decision import make_decision
-from bwpredict.models.onnx_export import export_onnx, export_stream, model_properties
+from bwpredict.models.onnx_export import export_onnx, model_properties
 from bwpredict.pipeline import challenger
 from bwpredict.pipeline.imported_model import import_model, unseen_windows
 from bwpredict.pipeline.run_config import run_config
@@ -257,10 +257,8 @@ class TestTheImport:
     def test_a_champion_that_streams_is_compared_as_a_stream_and_the_guest_over_windows(self, tmp_path, split, guest):
         model = restless_model(split, std=0.05)
         properties = model_properties(model, version="v20260901_000000", snapshot_id="abc")
-        files = (
-            export_onnx(model, tmp_path / "windows.onnx", properties),
-            export_stream(model, tmp_path / "stream.onnx", properties),
-        )
+        files = tmp_path / "windows.onnx", tmp_path / "stream.onnx"
+        export_onnx(model, files[0], properties, stream=files[1])
         comparison, checks = self.judged(tmp_path, split, guest, challenger.Champion("v20260901_000000", *files))
         assert comparison["stream"]["modes"] == {"challenger": "windows", "champion": "stream"}
         own, over_windows = (one["models"]["challenger"] for one in (comparison["stream"], comparison))

@@ -49,7 +49,7 @@ def dest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     from bwpredict.config import SplitConfig, TrainingConfig
     from bwpredict.datasets.windows import index_windows, split_windows
-    from bwpredict.models.onnx_export import export_onnx, export_stream, extreme_windows, model_properties
+    from bwpredict.models.onnx_export import export_onnx, extreme_windows, model_properties
     from bwpredict.training.intervals import calibrate
     from bwpredict.training.trainer import new_model
 
@@ -61,8 +61,8 @@ def dest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     dest = tmp_path_factory.mktemp("dest")
     calibrate(model, split)
     properties = model_properties(model, version=VERSION, snapshot_id="abc")
-    path = export_onnx(model, dest / MODEL, properties)
-    stream = export_stream(model, dest / STREAM_MODEL, properties)
+    path, stream = dest / MODEL, dest / STREAM_MODEL
+    export_onnx(model, path, properties, stream=stream)
     (dest / METADATA).write_text(json.dumps(metadata_of(path, VERSION)))
     cases = {"real": split["validation"].spread(8).inputs(), **extreme_windows(sample.inputs())}
     minutes = split["validation"].frame.values[: 3 * 40].reshape(3, 40, -1)
