@@ -163,7 +163,7 @@ class FeatureLayer(nn.Module):
         situation = torch.cat((_calendar(samples), 1 - mask), dim=-1)
         features = Features(
             sequence=self._sequence(filled, means, step, scale, situation, weights),
-            recent=_windows(history, age, anchor),
+            recent=self._windows(history, age, anchor),
             anchor=anchor,
             scale=scale[..., :TARGETS],
             movement=movement[..., :TARGETS],
@@ -291,6 +291,16 @@ class FeatureLayer(nn.Module):
         averaged = (of_values + carried * mean) / total.clamp(min=_NO_WEIGHT)
         return Moving(torch.where(total > _NO_WEIGHT, averaged, mean), total)
 
+    def _windows(self, history: Tensor, age: Tensor, anchor: Tensor) -> Tensor:
+        """[batch, t, RECENT_SAMPLES, targets] of `history` [batch, RECENT_SAMPLES - 1 + t, targets].
+
+        The anchor stands in for samples before a link's first one.
+        """
+        ago = torch.arange(RECENT_SAMPLES - 1, -1, -1, device=history.device)
+        place = self.count[: age.shape[1]].long().unsqueeze(1) + (RECENT_SAMPLES - 2 - ago)
+        stacked = torch.unflatten(history.index_select(1, place.flatten()), 1, place.shape)
+        return torch.where(ago.unsqueeze(1) < age.unsqueeze(2), stacked, anchor.unsqueeze(2))
+
     def _lag(self, count: int) -> Tensor:
         """[count, count], how many samples the first is after the second."""
         steps = self.count[:count]
@@ -337,17 +347,6 @@ def _calendar(samples: Tensor) -> Tensor:
     angles = [samples.select(-1, column) * (2 * math.pi / period) for column, period in CALENDAR]
     parts = torch.stack([function(angle) for angle in angles for function in (torch.sin, torch.cos)], dim=-1)
     return torch.where(parts.abs() < 2, parts, 0.0)  # NaN is not
-
-
-def _windows(history: Tensor, age: Tensor, anchor: Tensor) -> Tensor:
-    """[batch, t, RECENT_SAMPLES, targets] of `history` [batch, RECENT_SAMPLES - 1 + t, targets].
-
-    What lies before the first sample of a link is its anchor.
-    """
-    ago = torch.arange(RECENT_SAMPLES - 1, -1, -1, device=history.device)
-    place = torch.arange(RECENT_SAMPLES - 1, history.shape[1], device=history.device).unsqueeze(1) - ago
-    stacked = torch.unflatten(history.index_select(1, place.flatten()), 1, place.shape)
-    return torch.where(ago.unsqueeze(1) < age.unsqueeze(2), stacked, anchor.unsqueeze(2))
 
 
 def _seen_before(before: Tensor, weight: Tensor) -> Tensor:
