@@ -27,15 +27,13 @@ import torch
 from accuracy import options, product
 from accuracy.data import TEST, Dataset, datasets
 from accuracy.run import Terms
-from accuracy.task import Task, absolute_errors
+from accuracy.task import Task, skill_over_last_value
 from common import RESULTS, machine, show, write
 from torch import Tensor, nn
 
 from bwpredict import schema
 from bwpredict.core.code_version import code_version
-from bwpredict.datasets.windows import WindowIndex
 from bwpredict.errors import ConfigError
-from bwpredict.evaluation.baselines import baseline_forecasts
 from bwpredict.inference.stream_model import forecast_stream
 from bwpredict.models.features import FeatureLayer, Features
 from bwpredict.models.network import ARCHITECTURES, Forecaster, parameter_count, predict
@@ -163,7 +161,7 @@ def measure(dataset: Dataset, name: str, terms: Terms) -> Measured:
             for index, skills in ((task.validation, made.validation), (dataset.tests[TEST], made.test)):
                 stream = forecast_stream(product.stream_in_torch(network), index).output
                 for consumer, forecasts in ((WINDOWS, predict(network, index.inputs())), (STREAM, stream)):
-                    skills[consumer].append(_skill(index, forecasts, task.measured))
+                    skills[consumer].append(skill_over_last_value(task, index, forecasts))
         for consumer in CONSUMERS:
             print(f"{name}, seed {seed}, {consumer}: test skill {made.test[consumer][-1].round(4)}", flush=True)
     return made
@@ -199,13 +197,6 @@ def rows_of(
 def overrides_of(name: str) -> dict[str, Any]:
     """What the variant changes in the configuration."""
     return VARIANTS.get(name, {})
-
-
-def _skill(index: WindowIndex, forecasts: npt.NDArray[np.float32], measured: Sequence[int]) -> Floats:
-    """[measured targets], 1 - MAE / MAE of the last value."""
-    last = baseline_forecasts(index)["last_value"]
-    own, persistence = (absolute_errors(index, each)[:, measured].mean(axis=0) for each in (forecasts, last))
-    return np.asarray(1 - own / persistence)
 
 
 def _mean_and_spread(name: str, values: Sequence[float]) -> dict[str, float | None]:
