@@ -27,8 +27,8 @@ from bwpredict.training.trainer import train
 NAME = "training"
 DATASET = "calm"
 FORMER_SECONDS, FORMER_SKILL = 478.1, 0.317
-"""Of the network that the streaming LSTM replaced, on the same telemetry and one thread: its training, and then the mean
-skill of the targets from 20 samples. It could not follow streams."""
+"""Of the network that the streaming LSTM replaced, on the same telemetry and one thread: its training, and the mean
+skill of the targets after it, from 20 samples. It could not follow streams."""
 
 
 def main(arguments: argparse.Namespace) -> None:
