@@ -23,6 +23,7 @@ def few_trees(monkeypatch):
     monkeypatch.setattr(tabular, "ROUNDS", 40)
     monkeypatch.setattr(tabular, "WINDOWS_TO_TUNE", 700)
     monkeypatch.setattr(zero_shot, "WINDOWS_TO_TUNE", 20)
+    monkeypatch.setattr(zero_shot, "CONTEXTS", (20,))
 
 
 OF_A_DAY = [fit_nhits_of_a_day, fit_lstm_of_a_day, fit_linear_of_a_day]
