@@ -12,6 +12,7 @@ from bwpredict.datasets.windows import DAY_SECONDS, Index, WindowIndex
 
 Floats = npt.NDArray[np.float32]
 ROWS_AT_A_TIME = 65_536
+"""That are cut: memory grows with them."""
 
 
 @dataclass(frozen=True)
