@@ -70,8 +70,7 @@ def fit_linear_of_a_day(task: Task) -> Fitted:
 
 def _tuned(task: Task, settings: Sequence[Setting]) -> Fitted:
     """The setting that is best on validation after `EPOCHS_TO_TUNE`, trained with the whole budget."""
-    tried = {str(setting): _fitted(task, setting, epochs=EPOCHS_TO_TUNE) for setting in settings}
-    losses = {setting: _validation_loss(task, tried[str(setting)]) for setting in settings}
+    losses = {each: _validation_loss(task, _fitted(task, each, epochs=EPOCHS_TO_TUNE)) for each in settings}
     return _chosen_of(task, [_fitted(task, min(settings, key=losses.__getitem__))])
 
 
