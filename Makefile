@@ -38,6 +38,7 @@ check: setup ## Before a commit: style, types, and the tests of what changed sin
 
 test-slow: setup ## The slow tests
 	@bash scripts/browser.sh
+	@bash scripts/services.sh golang-go || echo "The test of the Go client will be skipped"
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not integration"
 
 test-integration: setup build/docker-compose/.ready ## The production stack as local processes: a month's run, faults, alerts

@@ -3,8 +3,10 @@
     make bench-ablations ARGS="--dataset calm --seeds 1,2,3"
     make bench-ablations ARGS="--variants 'learning rate 1e-3' --seeds 1"
 
-Prints a table and keeps `ablations.json`. Rows of other data sets and variants stay in the document as they
-are; each names its own machine, code and terms. The first variant is always run: gains are over it, seed by seed.
+Prints a table with two rows for each variant, of windows and of streams, and keeps `ablations.json`. Rows of other
+data sets and variants stay in the document as they are; each names its own machine, code and terms. The first variant
+is always run: gains are over it, seed by seed. Networks are scored in torch: exports of all variants would take as long
+as their training.
 """
 
 from __future__ import annotations
@@ -14,27 +16,28 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from accuracy import options, product
 from accuracy.data import TEST, Dataset, datasets
 from accuracy.run import Terms
-from accuracy.task import Task, absolute_errors
+from accuracy.task import Task, skill_over_last_value
 from common import RESULTS, machine, show, write
-from torch import Tensor
+from torch import Tensor, nn
 
 from bwpredict import schema
 from bwpredict.core.code_version import code_version
-from bwpredict.datasets.windows import WindowIndex
 from bwpredict.errors import ConfigError
-from bwpredict.evaluation.baselines import baseline_forecasts
-from bwpredict.models.network import ARCHITECTURES, Forecaster
-from bwpredict.training import batches, loop
+from bwpredict.inference.stream_model import forecast_stream
+from bwpredict.models.features import FeatureLayer, Features
+from bwpredict.models.network import ARCHITECTURES, Forecaster, parameter_count, predict
+from bwpredict.training import batches, loop, post_fit
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,20 +58,51 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Name → what differs from the default TrainingConfig. Add rows here."""
 
 
+_input_layer, _dense = FeatureLayer._sequence, Forecaster._dense  # noqa: SLF001 - they are what is replaced
+_window_inputs = FeatureLayer.window_inputs
+
+
 def _without_lstm(model: Forecaster, sequence: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """In place of `Forecaster._recurrent`: the head sees nothing, and the direct path the moving averages."""
+    """In place of `Forecaster._recurrent`: the head sees the moving averages themselves."""
     units = ARCHITECTURES[model.architecture].lstm[-1]
-    return 0 * sequence[..., :1].expand(-1, -1, units), hidden
+    padded = torch.nn.functional.pad(sequence, (0, max(0, units - sequence.shape[-1])))
+    return padded[..., :units], hidden
+
+
+def _without_averages(
+    layer: FeatureLayer, filled: Tensor, means: Tensor, step: Tensor, scale: Tensor, situation: Tensor, weight: Tensor
+) -> Tensor:
+    """In place of `FeatureLayer._sequence`: the anchor is the only average, so differences between them are 0."""
+    anchors, weights = means[:, :1].expand_as(means), weight[:, :1].expand_as(weight)
+    return _input_layer(layer, filled, anchors, step, scale, situation, weights)
+
+
+def _without_direct(model: Forecaster, layers: nn.Module, inputs: Tensor) -> Tensor:
+    """In place of `Forecaster._dense`: the linear path past the LSTM adds nothing."""
+    return _dense(model, layers, inputs) * (layers is not model.direct)
+
+
+def _without_level_noise(
+    layer: FeatureLayer, features: Features, _noise: Tensor | None = None, familiar: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """In place of `FeatureLayer.window_inputs`: windows show the levels that were measured."""
+    return _window_inputs(layer, features, None, familiar)
 
 
 REPLACED: dict[str, tuple[Any, str, Any]] = {
+    "moving averages alone": (Forecaster, "_recurrent", _without_lstm),
+    "LSTM alone": (FeatureLayer, "_sequence", _without_averages),
+    "no direct inputs": (Forecaster, "_dense", _without_direct),
     "no jumps": (batches, "JUMP_SHARE", 0.0),
+    "no level noise": (FeatureLayer, "window_inputs", _without_level_noise),
+    "no window head in streams": (post_fit, "_choose_memory", lambda *_: None),
     "no gaps": (batches, "GAP_SHARE", 0.0),
     "no unfamiliar windows": (batches, "UNFAMILIAR_SHARE", 0.0),
-    "no LSTM": (Forecaster, "_recurrent", _without_lstm),
     "half the streams": (loop, "STREAMS_SHARE", loop.STREAMS_SHARE / 2),
 }
 """Name → what stands in the place of a part of training that has no setting: module, name and substitute."""
+WINDOWS, STREAM = "windows", "stream"
+CONSUMERS = (WINDOWS, STREAM)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -79,12 +113,13 @@ def main(arguments: argparse.Namespace) -> None:
     chosen = options.dataset_names([arguments.dataset], arguments.recordings)
     (dataset,) = datasets(chosen, arguments.recordings, options.shape_of(arguments))
     rows: list[dict[str, Any]] = []
-    reference: list[Floats] = []
+    reference: dict[str, list[Floats]] = {}
     for name in names:
-        row, skills = run_variant(dataset, name, terms, reference)
-        reference = reference or skills
-        rows.append(row)
-        _keep(folder, {**row, "machine": machine(), "code_version": code_version()})
+        measured = measure(dataset, name, terms)
+        reference = reference or measured.test
+        for row in rows_of(dataset, measured, terms, reference):
+            rows.append(row)
+            _keep(folder, {**row, "machine": machine(), "code_version": code_version()})
     show(f"{NAME}: {dataset.name}", [{key: row[key] for key in row if key not in _TERMS} for row in rows])
     print(f"Kept: {folder / f'{NAME}.json'}")
 
@@ -101,49 +136,62 @@ def variants_of(wanted: Sequence[str] | None) -> list[str]:
     return [name for name in every if name == AS_IT_IS or wanted is None or name in wanted]
 
 
-def run_variant(
-    dataset: Dataset, name: str, terms: Terms, reference: Sequence[Floats]
-) -> tuple[dict[str, Any], list[Floats]]:
-    """The variant's row, and for each seed its test skill [measured targets]; `reference`: the first variant's."""
-    validation: list[Floats] = []
-    test: list[Floats] = []
-    streams: list[Floats] = []
-    seconds: list[float] = []
+@dataclass
+class Measured:
+    """One variant, over the seeds."""
+
+    variant: str
+    validation: dict[str, list[Floats]]
+    """Of each of `CONSUMERS`, for each seed: skill [measured targets]."""
+    test: dict[str, list[Floats]]
+    seconds: list[float]
+    parameters: int = 0
+
+
+def measure(dataset: Dataset, name: str, terms: Terms) -> Measured:
+    """Train the variant with each seed, and score its windows and its streams."""
+    made = Measured(name, {each: [] for each in CONSUMERS}, {each: [] for each in CONSUMERS}, [])
     for seed in terms.seeds:
         task = Task(dataset.split, terms.budget, seed)
         began = time.perf_counter()
         with mock.patch.object(*REPLACED[name]) if name in REPLACED else nullcontext():
-            fitted = product.fit_with(overrides_of(name), variant=name)(task)
-        seconds.append(time.perf_counter() - began)
-        stream = product.fit_with(overrides_of(name), variant=name, stream=True)(task)
-        index = dataset.tests[TEST]
-        for fit, on, skills in ((fitted, task.validation, validation), (fitted, index, test), (stream, index, streams)):
-            skills.append(_skill(on, fit.forecast(on), task.measured))
-        print(f"{name}, seed {seed}: test skill {test[-1].mean():.4f}, of streams {streams[-1].mean():.4f}")
-    gains = [own.mean() - first.mean() for own, first in zip(test, reference or test, strict=True)]
-    row = {
-        "dataset": dataset.name,
-        "variant": name,
-        "validation skill": float(np.mean(validation)),
-        "± validation": _spread([skill.mean() for skill in validation]),
-        "test skill": float(np.mean(test)),
-        "± test": _spread([skill.mean() for skill in test]),
-        "stream skill": float(np.mean(streams)),
-        "± stream": _spread([skill.mean() for skill in streams]),
-        "gain": float(np.mean(gains)),
-        "± gain": _spread(gains),
-        **{
-            schema.TARGETS[place]: float(np.mean([skill[number] for skill in test]))
-            for number, place in enumerate(task.measured)
-        },
-        "parameters": fitted.parameters,
-        "training s": float(np.mean(seconds)),
-        "digest": dataset.digest,
-        "overrides": overrides_of(name),
-        "budget": asdict(terms.budget),
-        "seeds": list(terms.seeds),
-    }
-    return row, test
+            network = product.trained_network(task, overrides_of(name))
+            made.seconds.append(time.perf_counter() - began)
+            made.parameters = parameter_count(network)
+            for index, skills in ((task.validation, made.validation), (dataset.tests[TEST], made.test)):
+                stream = forecast_stream(product.stream_in_torch(network), index).output
+                for consumer, forecasts in ((WINDOWS, predict(network, index.inputs())), (STREAM, stream)):
+                    skills[consumer].append(skill_over_last_value(task, index, forecasts))
+        for consumer in CONSUMERS:
+            print(f"{name}, seed {seed}, {consumer}: test skill {made.test[consumer][-1].round(4)}", flush=True)
+    return made
+
+
+def rows_of(
+    dataset: Dataset, measured: Measured, terms: Terms, reference: dict[str, list[Floats]]
+) -> list[dict[str, Any]]:
+    """The variant's rows; `reference`: the first variant's test skills."""
+    names = [schema.TARGETS[place] for place in Task(dataset.split, terms.budget, 0).measured]
+    return [
+        {
+            "dataset": dataset.name,
+            "variant": measured.variant,
+            "consumer": consumer,
+            **_mean_and_spread("validation", [skill.mean() for skill in measured.validation[consumer]]),
+            **_mean_and_spread("test", [skill.mean() for skill in test]),
+            **_mean_and_spread(
+                "gain", [own.mean() - first.mean() for own, first in zip(test, reference[consumer], strict=True)]
+            ),
+            **dict(zip(names, np.mean(test, axis=0).tolist(), strict=True)),
+            "parameters": measured.parameters,
+            "training s": float(np.mean(measured.seconds)),
+            "digest": dataset.digest,
+            "overrides": overrides_of(measured.variant),
+            "budget": asdict(terms.budget),
+            "seeds": list(terms.seeds),
+        }
+        for consumer, test in measured.test.items()
+    ]
 
 
 def overrides_of(name: str) -> dict[str, Any]:
@@ -151,23 +199,16 @@ def overrides_of(name: str) -> dict[str, Any]:
     return VARIANTS.get(name, {})
 
 
-def _skill(index: WindowIndex, forecasts: npt.NDArray[np.float32], measured: Sequence[int]) -> Floats:
-    """[measured targets], 1 - MAE / MAE of the last value."""
-    last = baseline_forecasts(index)["last_value"]
-    own, persistence = (absolute_errors(index, each)[:, measured].mean(axis=0) for each in (forecasts, last))
-    return np.asarray(1 - own / persistence)
-
-
-def _spread(values: Sequence[float]) -> float | None:
-    """Standard deviation over seeds; None of a single one."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+def _mean_and_spread(name: str, values: Sequence[float]) -> dict[str, float | None]:
+    """Over seeds; the standard deviation of a single one is None."""
+    return {name: float(np.mean(values)), f"± {name}": float(np.std(values, ddof=1)) if len(values) > 1 else None}
 
 
 def _keep(folder: Path, row: dict[str, Any]) -> None:
-    """Put the row into the document in `folder`, in place of an earlier one of the same data set and variant."""
+    """Put the row into the document in `folder`, in place of an earlier one of its data set, variant and consumer."""
     path = folder / f"{NAME}.json"
     before = json.loads(path.read_text("utf-8"))["rows"] if path.is_file() else []
-    rows = {(each["dataset"], each["variant"]): each for each in [*before, row]}
+    rows = {(each["dataset"], each["variant"], each["consumer"]): each for each in [*before, row]}
     write(path, {"benchmark": NAME, "rows": list(rows.values())})
 
 

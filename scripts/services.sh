@@ -6,6 +6,7 @@ missing=()
 for package in "$@"; do
     case $package in
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
+        golang-go) command -v go >/dev/null ;;
         *) command -v "$package" >/dev/null ;;
     esac || missing+=("$package")
 done

@@ -17,7 +17,7 @@ from accuracy.guide_layers import GuideLayers
 from accuracy.task import Array, Budget, Entry
 from bwpredict.store.files import atomic_path
 
-LIBRARIES = ("torch", "numpy", "scikit-learn", "lightgbm", "neuralforecast")
+LIBRARIES = ("torch", "numpy", "scikit-learn", "lightgbm", "neuralforecast", "fracast")
 
 
 def _digest_of_sources() -> str:

@@ -45,6 +45,8 @@ class Shape:
     """At most so many test windows, evenly spread; the same for all models."""
     links: int = 20
     days: int = 30
+    test_days: int = SplitConfig().test_days
+    """Fewest, of a generated data set."""
     seed: int = 42
     """Of the generator, and of the choice of unseen links."""
 
@@ -70,7 +72,8 @@ def synthetic(regime: RegimeName, shape: Shape) -> Dataset:
     Raises:
         ConfigError, TelemetryError: the shape asks for what cannot be generated or split.
     """
-    test_days = int(days_of_parts(SplitConfig(), shape.days)[-1])
+    cut = SplitConfig(test_days=shape.test_days)
+    test_days = int(days_of_parts(cut, shape.days)[-1])
     drift_from = START + timedelta(days=shape.days - test_days)
     fleet = FleetConfig(
         links=shape.links, days=shape.days, start=START, seed=shape.seed, regime=regime, drift_from=drift_from
@@ -79,7 +82,7 @@ def synthetic(regime: RegimeName, shape: Shape) -> Dataset:
         telemetry, oracle = Path(folder, "telemetry"), Path(folder, "oracle")
         write_partitioned(fleet, telemetry, oracle=True, oracle_folder=oracle, horizon_minutes=shape.horizon_minutes)
         frame = read_data_path(telemetry)
-        split = split_windows(index_windows(frame, shape.window_size, shape.horizon_minutes), SplitConfig())
+        split = split_windows(index_windows(frame, shape.window_size, shape.horizon_minutes), cut)
         unseen = unseen_links(len(frame.links), shape.seed)
         tests = {
             name: part.spread(shape.test_windows)

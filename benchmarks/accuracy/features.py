@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +23,9 @@ _FAR = 2**40
 
 _AVERAGES: dict[int, tuple[TelemetryFrame, list[Array]]] = {}
 """Of the frame that was asked for last: its moving averages take longer than all else here."""
+
+_GAPLESS: dict[int, tuple[TelemetryFrame, Index, Array]] = {}
+"""The same of `_gapless`."""
 
 Make = Callable[[Array], Array]
 
@@ -44,6 +48,35 @@ def memory_of(index: WindowIndex) -> Array:
     before = [_minutes_before(index, last, seconds) - base for seconds in (DAY_SECONDS, 7 * DAY_SECONDS)]
     columns: Array = np.nan_to_num(np.concatenate([*averages, *before], axis=1), nan=0.0).astype(np.float32)
     return columns
+
+
+def past_logs(index: WindowIndex, which: Index, steps: int) -> Array:
+    """[n, steps, targets] in log space: the last samples of some windows' links, one for each step of the cadence.
+
+    In a gap, the last value before it stands; before a link's first sample, the first one.
+    """
+    frame, last = index.frame, index.positions.rows(which) + index.window_size - 1
+    first_slot, logs = _gapless(frame)
+    link = np.asarray(frame.link)[last]
+    first_time = frame.timestamps[frame.link_rows()[:-1]]
+    slot = np.round((frame.timestamps[last] - first_time[link]) / frame.cadence_seconds).astype(np.int64)
+    wanted = slot[:, None] + np.arange(1 - steps, 1)
+    past: Array = logs[first_slot[link][:, None] + wanted.clip(min=0)]
+    return past
+
+
+def _gapless(frame: TelemetryFrame) -> tuple[Index, Array]:
+    """For each link the place of its first sample in [places, targets], samples in log space without gaps."""
+    if id(frame) not in _GAPLESS:
+        rows, first, edges = [], [0], frame.link_rows()
+        for begin, past in itertools.pairwise(edges):
+            times = frame.timestamps[begin:past]
+            slots = np.round((times - times[0]) / frame.cadence_seconds).astype(np.int64)
+            rows.append(begin + np.searchsorted(slots, np.arange(slots[-1] + 1), side="right") - 1)
+            first.append(first[-1] + len(rows[-1]))
+        _GAPLESS.clear()
+        _GAPLESS[id(frame)] = frame, np.array(first), target_logs(frame.values[np.concatenate(rows)])
+    return _GAPLESS[id(frame)][1:]
 
 
 def _moving_averages(frame: TelemetryFrame) -> list[Array]:

@@ -1,9 +1,8 @@
-"""Neural rivals, all trained by one loop: plain LSTMs, the guide's formulation, and neuralforecast's NHITS."""
+"""Neural rivals on a window, and the loop that trains all of them: plain LSTMs and the guide's formulation."""
 
 from __future__ import annotations
 
 import copy
-import logging
 import math
 from collections.abc import Callable
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from accuracy import features
 from accuracy.guide_layers import GuideLayers
-from accuracy.task import OFFSETS, TARGETS, Array, Fitted, Task, bounded, choose, described
+from accuracy.task import OFFSETS, TARGETS, Array, Fitted, Task, bounded
 from bwpredict import schema
 from bwpredict.datasets.windows import Index, WindowIndex
 from bwpredict.models.network import parameter_count
@@ -26,10 +25,6 @@ EVALUATION_BATCH = 2048
 WINDOWS_FOR_SCALES = 20_000
 LSTM_UNITS = 128
 _LEVELS = TARGETS + len(features.CONTEXT)
-SCALERS = ("whole training part", "each window")
-"""Over what NHITS standardises a target: neuralforecast's `scaler_type` "identity" (on data that is
-standardised already) and "standard"."""
-
 Loss = Callable[[WindowIndex, Index], Tensor]
 
 
@@ -63,7 +58,7 @@ def _guide_layers() -> nn.Module:
 
 def _fit_on_z_scores(task: Task, make: Callable[[], nn.Module], loss: Callable[[Tensor, Tensor], Tensor]) -> Fitted:
     torch.manual_seed(task.seed)
-    device = _device()
+    device = torch_device()
     network = make().to(device)
     values = task.sample().spread(WINDOWS_FOR_SCALES).inputs()
     mean, scale = values.mean(axis=(0, 1)), np.maximum(values.std(axis=(0, 1), dtype=np.float64), 1e-9)
@@ -76,10 +71,10 @@ def _fit_on_z_scores(task: Task, make: Callable[[], nn.Module], loss: Callable[[
     def batch_loss(index: WindowIndex, which: Index) -> Tensor:
         return loss(network(scaled(index.inputs(which))), scaled(index.targets(which)))
 
-    epochs = _train(network, batch_loss, task)
+    epochs = fit_network(network, batch_loss, task)
 
     def forecast(index: WindowIndex) -> Array:
-        outputs = _in_batches(index, lambda which: network(scaled(index.inputs(which))), network)
+        outputs = in_batches(index, lambda which: network(scaled(index.inputs(which))), network)
         return bounded(outputs * scale[:TARGETS] + mean[:TARGETS])
 
     return Fitted(forecast, parameter_count(network), f"epoch {epochs}")
@@ -88,8 +83,8 @@ def _fit_on_z_scores(task: Task, make: Callable[[], nn.Module], loss: Callable[[
 def fit_log_lstm(task: Task) -> Fitted:
     """The same LSTM in log space: changes from the last sample, in units of the window's own deviation, L1."""
     torch.manual_seed(task.seed)
-    network = _LogLSTM(task).to(_device())
-    epochs = _train(network, network.loss, task)
+    network = _LogLSTM(task).to(torch_device())
+    epochs = fit_network(network, network.loss, task)
     return Fitted(network.forecast, parameter_count(network), f"epoch {epochs}")
 
 
@@ -99,7 +94,7 @@ class _LogLSTM(nn.Module):
 
     def __init__(self, task: Task) -> None:
         super().__init__()
-        sample = _columns(torch.from_numpy(task.sample().spread(WINDOWS_FOR_SCALES).inputs()))
+        sample = log_columns(torch.from_numpy(task.sample().spread(WINDOWS_FOR_SCALES).inputs()))
         columns = sample.shape[-1]
         self.register_buffer("usual", _deviation(sample).mean(dim=0).clamp(min=1e-3))
         self.lstm = nn.LSTM(columns + TARGETS, LSTM_UNITS, batch_first=True)
@@ -109,7 +104,7 @@ class _LogLSTM(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """[n, steps, features] raw to forecasts [n, targets] in log space."""
-        columns = _columns(windows)
+        columns = log_columns(windows)
         # A quiet window deviates little. Dividing by the usual deviation as well does not amplify its noise.
         scale = 0.9 * _deviation(columns) + 0.1 * self.usual
         last = columns[:, -1]
@@ -123,12 +118,12 @@ class _LogLSTM(nn.Module):
     def loss(self, index: WindowIndex, which: Index) -> Tensor:
         """Mean absolute error in log space, in usual deviations."""
         actual = torch.from_numpy(features.target_logs(index.targets(which))).to(self.usual.device)
-        error: Tensor = ((self(_raw(index, which)) - actual).abs() / self.usual[:TARGETS]).mean()
+        error: Tensor = ((self(raw_windows(index, which)) - actual).abs() / self.usual[:TARGETS]).mean()
         return error
 
     def forecast(self, index: WindowIndex) -> Array:
         """[n, targets] in raw units."""
-        logs = _in_batches(index, lambda which: self(_raw(index, which)), self)
+        logs = in_batches(index, lambda which: self(raw_windows(index, which)), self)
         return bounded(np.exp(np.minimum(logs, 30)) - OFFSETS)
 
 
@@ -138,92 +133,7 @@ def _deviation(columns: Tensor) -> Tensor:
     return deviation
 
 
-def fit_nhits(task: Task) -> Fitted:
-    """NHITS of neuralforecast (Challu et al., 2023), its network and defaults: one for each target, over all links.
-
-    It gets log values of the target and, as exogenous history, the other columns, and learns the whole path
-    to the horizon (L1), as the library trains it. The library's own loop and cross-validation build every
-    origin of every minute anew, so its network is driven on the benchmark's windows by the loop that trains
-    the other networks.
-    """
-    models = {scaler: _Nhits(task, over_window=scaler == SCALERS[1]).to(_device()) for scaler in SCALERS}
-    for model in models.values():
-        _train(model, model.loss, task)
-    chosen, forecast = choose(task, {scaler: model.forecast for scaler, model in models.items()})
-    return Fitted(
-        forecast, parameter_count(models[SCALERS[0]]), described(task, [f"scaled over {each}" for each in chosen])
-    )
-
-
-class _Nhits(nn.Module):
-    """A network for each measured target."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, task: Task, *, over_window: bool) -> None:
-        super().__init__()
-        from neuralforecast.losses.pytorch import MAE
-        from neuralforecast.models import NHITS
-
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        sample = _columns(torch.from_numpy(task.sample().spread(WINDOWS_FOR_SCALES).inputs())).flatten(0, 1)
-        self.register_buffer("mean", sample.mean(dim=0))
-        self.register_buffer("scale", sample.std(dim=0).clamp(min=1e-3))
-        self.over_window, self.measured = over_window, task.measured
-        self.networks = nn.ModuleList(
-            NHITS(
-                h=task.train.horizon_steps,
-                input_size=task.train.window_size,
-                hist_exog_list=[f"column {number}" for number in range(sample.shape[1] - 1)],
-                loss=MAE(),
-                random_seed=task.seed,
-            )
-            for _ in self.measured
-        )
-
-    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[n, steps, features] raw to scaled paths [n, horizon, measured]; their centres and scales [n, measured]."""
-        columns = (_columns(windows) - self.mean) / self.scale
-        series = columns[..., self.measured]
-        centre, spread = torch.zeros_like(series[:, 0]), torch.ones_like(series[:, 0])
-        if self.over_window:
-            centre, spread = series.mean(dim=1), series.std(dim=1) + 1e-3
-        series = (series - centre[:, None]) / spread[:, None]
-        paths = []
-        for number, (place, network) in enumerate(zip(self.measured, self.networks, strict=True)):
-            own = series[..., number, None]
-            others = torch.cat((columns[..., :place], columns[..., place + 1 :]), dim=-1)
-            given = {"insample_y": own, "insample_mask": torch.ones_like(own), "hist_exog": others}
-            paths.append(network({**given, "futr_exog": None, "stat_exog": None}))
-        return torch.cat(paths, dim=-1), centre, spread
-
-    def loss(self, index: WindowIndex, which: Index) -> Tensor:
-        """Mean absolute error over the path to the horizon, as scaled."""
-        paths, centre, spread = self(_raw(index, which))
-        steps = index.window_size + np.arange(index.horizon_steps)
-        rows = index.starts[which][:, None] + steps
-        actual = torch.from_numpy(features.target_logs(index.frame.values[rows])).to(paths.device)
-        actual = ((actual - self.mean[:TARGETS]) / self.scale[:TARGETS])[..., self.measured]
-        error: Tensor = (paths - (actual - centre[:, None]) / spread[:, None]).abs().mean()
-        return error
-
-    def forecast(self, index: WindowIndex) -> Array:
-        """[n, targets] in raw units; 0 for a target that was not measured."""
-
-        def last_step(which: Index) -> Tensor:
-            paths, centre, spread = self(_raw(index, which))
-            last: Tensor = paths[:, -1] * spread + centre
-            return last
-
-        scale, mean = (buffer[self.measured].cpu().numpy() for buffer in (self.scale, self.mean))
-        forecasts = np.zeros((len(index), TARGETS), np.float32)
-        logs = np.minimum(_in_batches(index, last_step, self) * scale + mean, 30)
-        forecasts[:, self.measured] = np.exp(logs) - OFFSETS[self.measured]
-        return bounded(forecasts)
-
-
-def _columns(windows: Tensor) -> Tensor:
+def log_columns(windows: Tensor) -> Tensor:
     """[n, steps, features] raw to [n, steps, columns]: targets and context in log space, the calendar as waves."""
     logs = torch.log(windows[..., :TARGETS].clamp(min=0) + torch.from_numpy(OFFSETS).to(windows.device))
     context = torch.log1p(windows[..., features.CONTEXT].clamp(min=0))
@@ -233,16 +143,19 @@ def _columns(windows: Tensor) -> Tensor:
     return torch.cat((logs, context, *(wave(angle) for angle in angles for wave in (torch.sin, torch.cos))), dim=-1)
 
 
-def _raw(index: WindowIndex, which: Index) -> Tensor:
-    return torch.from_numpy(index.inputs(which)).to(_device())
+def raw_windows(index: WindowIndex, which: Index) -> Tensor:
+    return torch.from_numpy(index.inputs(which)).to(torch_device())
 
 
-def _train(network: nn.Module, loss: Loss, task: Task) -> int:
-    """Adam, halving the rate when validation stops getting better; the best epoch's weights are kept. Returns it."""
+def fit_network(network: nn.Module, loss: Loss, task: Task, *, epochs: int | None = None) -> int:
+    """Adam, halving the rate when validation stops getting better; the best epoch's weights are kept. Returns it.
+
+    `epochs`: at most so many, instead of the budget's.
+    """
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2)
     validation, best, best_epoch, kept = task.validation, math.inf, 0, copy.deepcopy(network.state_dict())
-    for epoch in range(1, task.budget.epochs + 1):
+    for epoch in range(1, (epochs or task.budget.epochs) + 1):
         network.train()
         order = task.epoch(epoch)
         for begin in range(0, len(order) - 1, BATCH_SIZE):
@@ -273,7 +186,7 @@ def _mean_loss(network: nn.Module, loss: Loss, index: WindowIndex) -> float:
     return total / len(index)
 
 
-def _in_batches(index: WindowIndex, run: Callable[[Index], Tensor], network: nn.Module) -> Array:
+def in_batches(index: WindowIndex, run: Callable[[Index], Tensor], network: nn.Module) -> Array:
     network.eval()
     with torch.inference_mode():
         parts = [
@@ -283,5 +196,5 @@ def _in_batches(index: WindowIndex, run: Callable[[Index], Tensor], network: nn.
     return np.concatenate(parts)
 
 
-def _device() -> torch.device:
+def torch_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

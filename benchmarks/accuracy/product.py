@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import onnxruntime as ort
+import torch
 
 from accuracy.task import Array, Budget, Entry, Fit, Fitted, Task
 from bwpredict.config import TrainingConfig, load
 from bwpredict.datasets.windows import WindowIndex
 from bwpredict.inference import onnx_model
-from bwpredict.inference.stream_model import forecast_stream, open_stream
-from bwpredict.models.onnx_export import export_onnx, model_properties
+from bwpredict.inference.stream_model import StreamModel, forecast_stream, open_stream
+from bwpredict.models.network import Forecaster
+from bwpredict.models.onnx_export import export_onnx, model_properties, streaming_contract
 from bwpredict.training.trainer import train
 
 VARIANTS: dict[str, dict[str, Any]] = {"bwpredict": {}}
@@ -44,14 +49,11 @@ def training_config(task: Task, overrides: Mapping[str, Any]) -> TrainingConfig:
     return load(TrainingConfig, {**terms, **overrides}, origin="variant")
 
 
-def fit_with(overrides: Mapping[str, Any], *, stream: bool = False, variant: str = "") -> Fit:
-    """A fit of the product with these changes to its configuration.
-
-    `variant` names what else differs, so that its training is not taken for another one's.
-    """
+def fit_with(overrides: Mapping[str, Any], *, stream: bool = False) -> Fit:
+    """A fit of the product with these changes to its configuration."""
 
     def fit(task: Task) -> Fitted:
-        windows, streams, parameters, choice = _trained(_Key(task, overrides, variant))
+        windows, streams, parameters, choice = _trained(_Key(task, overrides))
         serve = _serve_stream if stream else _serve_windows
         return Fitted(serve(streams if stream else windows), parameters, choice)
 
@@ -59,17 +61,56 @@ def fit_with(overrides: Mapping[str, Any], *, stream: bool = False, variant: str
 
 
 class _Key:
-    """One training: the same split, seed, overrides and variant are the same one."""
+    """One training: the same split, seed and overrides are the same one."""
 
-    def __init__(self, task: Task, overrides: Mapping[str, Any], variant: str) -> None:
+    def __init__(self, task: Task, overrides: Mapping[str, Any]) -> None:
         self.task, self.overrides = task, overrides
-        self._identity = (id(task.split), task.seed, task.budget, str(sorted(overrides.items())), variant)
+        self._identity = (id(task.split), task.seed, task.budget, str(sorted(overrides.items())))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Key) and self._identity == other._identity
 
     def __hash__(self) -> int:
         return hash(self._identity)
+
+
+def trained_network(task: Task, overrides: Mapping[str, Any]) -> Forecaster:
+    """The product's network with these changes to its configuration, not exported."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = training_config(task, overrides)
+        return train(task.split, config, Path(folder, "best.pth"), absent=task.absent).model
+
+
+def stream_in_torch(model: Forecaster) -> StreamModel:
+    """What `open_stream` gives of the network's stream file, without the seconds that an export takes."""
+    contract = streaming_contract(model, "torch")
+    return StreamModel(
+        name="torch",
+        session=cast("ort.InferenceSession", _Torch(model)),
+        version="torch",
+        window_size=model.contract.window_size,
+        horizon_minutes=model.contract.horizon_minutes,
+        cadence_seconds=model.contract.cadence_seconds,
+        interval_level=None,
+        state_size=contract["state_size"],
+        state_version=contract["state_version"],
+        horizons_minutes=tuple(contract["horizons_minutes"]),
+        quantiles=tuple(contract["quantiles"]),
+        warm_up_minutes=contract["warm_up_minutes"],
+        largest_step=contract["largest_step"],
+    )
+
+
+@dataclass(frozen=True)
+class _Torch:
+    """In place of an ONNX Runtime session."""
+
+    model: Forecaster
+
+    def run(self, names: list[str], feeds: dict[str, Array]) -> list[Array]:
+        with torch.inference_mode():
+            made = self.model(*(torch.from_numpy(feeds[name]) for name in ("input", "state")))
+        return [getattr(made, name).numpy() for name in names]
 
 
 @lru_cache(maxsize=2)

@@ -14,11 +14,13 @@ import numpy as np
 from accuracy import cache, product
 from accuracy.cache import Cache, Made
 from accuracy.data import TEST, Dataset
-from accuracy.networks import fit_guide, fit_log_lstm, fit_lstm, fit_nhits
+from accuracy.library import fit_linear_of_a_day, fit_lstm_of_a_day, fit_nhits, fit_nhits_of_a_day
+from accuracy.networks import fit_guide, fit_log_lstm, fit_lstm
 from accuracy.scores import ORACLE, PERSISTENCE, Outcome, cost, score
 from accuracy.simple import baseline_entries, fit_profile
 from accuracy.tabular import fit_lightgbm, fit_ridge
 from accuracy.task import Budget, Entry, Fitted, Task
+from accuracy.zero_shot import fit_fracast
 from bwpredict import schema
 from bwpredict.datasets.windows import WindowIndex
 from bwpredict.errors import ConfigError
@@ -51,6 +53,10 @@ def all_entries() -> list[Entry]:
         Entry("lstm", fit_lstm),
         Entry("lstm in log space", fit_log_lstm),
         Entry("nhits", fit_nhits),
+        Entry("nhits of a day", fit_nhits_of_a_day),
+        Entry("lstm of a day", fit_lstm_of_a_day),
+        Entry("linear of a day", fit_linear_of_a_day),
+        Entry("fracast", fit_fracast, seeded=False),
         Entry("guide", fit_guide),
         *product.entries(),
     ]

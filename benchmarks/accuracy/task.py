@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bwpredict import schema
 from bwpredict.config import TrainingConfig
 from bwpredict.datasets.windows import Index, Split, WindowIndex
+from bwpredict.evaluation.baselines import baseline_forecasts
 
 Array = npt.NDArray[np.float32]
 
@@ -109,6 +110,13 @@ def bounded(raw: npt.NDArray[np.floating]) -> Array:
 def absolute_errors(index: WindowIndex, forecasts: Array) -> npt.NDArray[np.float64]:
     """[n, targets], raw units."""
     return np.asarray(np.abs(forecasts.astype(np.float64) - index.targets()))
+
+
+def skill_over_last_value(task: Task, index: WindowIndex, forecasts: Array) -> npt.NDArray[np.float64]:
+    """[measured targets], 1 - MAE / MAE of the last value."""
+    last = baseline_forecasts(index)["last_value"]
+    own, persistence = (absolute_errors(index, each)[:, task.measured].mean(axis=0) for each in (forecasts, last))
+    return np.asarray(1 - own / persistence)
 
 
 def validation_mae(task: Task, forecasts: Array) -> npt.NDArray[np.float64]:

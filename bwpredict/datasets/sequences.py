@@ -11,6 +11,8 @@ from bwpredict import schema
 from bwpredict.datasets.windows import DAY_SECONDS, Index, WindowIndex
 
 Floats = npt.NDArray[np.float32]
+ROWS_AT_A_TIME = 65_536
+"""That are cut: memory grows with them."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,27 @@ class Sequences:
         """[n, count, features], raw units: of `which` links the samples from `begin_s` on, NaN where missing."""
         frame, cadence = self.index.frame, self.index.frame.cadence_seconds
         cut = np.full((len(which), count, len(schema.FEATURES)), np.nan, dtype=np.float32)
-        for place, (link, begin) in enumerate(zip(which, begin_s, strict=True)):
-            first, past = self.first_row[link], self.past_row[link]
-            times = frame.timestamps[first:past]
-            edges = [begin - cadence / 2, begin + (count - 0.5) * cadence]
-            rows = slice(*(first + np.searchsorted(times, edges)))
-            slots = np.round((frame.timestamps[rows] - begin) / cadence).astype(np.int64).clip(0, count - 1)
-            cut[place, slots] = frame.values[rows]
-        frame.release()
+        first, past = self._rows(which, begin_s, count)
+        most = max(1, ROWS_AT_A_TIME // count)
+        for place in range(0, len(which), most):
+            sizes = (past - first)[place : place + most]
+            cuts = np.repeat(np.arange(place, place + len(sizes)), sizes)
+            rows = first[cuts] + np.arange(len(cuts)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            slots = np.round((frame.timestamps[rows] - begin_s[cuts]) / cadence).astype(np.int64)
+            cut[cuts, slots.clip(0, count - 1)] = frame.values[rows]
+            frame.release()
         return cut
+
+    def _rows(self, which: Index, begin_s: Index, count: int) -> tuple[Index, Index]:
+        """[n] and [n], the first row of each cut, and the row past it."""
+        cadence = self.index.frame.cadence_seconds
+        edges = begin_s[:, None] + np.array([0, count * cadence]) - cadence // 2  # numpy would copy times for a float
+        rows = np.empty_like(edges)
+        for link in np.unique(which):
+            here, first = which == link, self.first_row[link]
+            times = self.index.frame.timestamps[first : self.past_row[link]]
+            rows[here] = first + np.searchsorted(times, edges[here])
+        return rows[:, 0], rows[:, 1]
 
     def daily(self, most_links: int = 64) -> Floats:
         """[links, days, samples of a day, features] of some links."""

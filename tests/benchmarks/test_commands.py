@@ -1,15 +1,20 @@
 """The commands from end to end, on little data."""
 
 import json
+from unittest import mock
 
 import bench_ablations
 import bench_accuracy
 import bench_horizon
+import bench_training
 import pytest
+import torch
 from accuracy.options import run_main
 from test_data import write_recording
 
+from bwpredict import schema
 from bwpredict.errors import ConfigError
+from bwpredict.models.network import LEVELS, Contract, Forecaster
 
 QUICK = [
     "--links",
@@ -79,10 +84,40 @@ def test_ablations_measure_gains_over_the_first_variant(tmp_path, monkeypatch):
     monkeypatch.setattr(bench_ablations, "VARIANTS", {"as it is": {}, "batch 64": {"batch_size": 64}, "other": {}})
     options = ["--variants", "batch 64", "--output", str(tmp_path)]
     bench_ablations.main(bench_ablations.parse([*QUICK, *options]))
-    first, second = json.loads((tmp_path / "ablations.json").read_text())["rows"]
-    assert (first["variant"], first["gain"]) == ("as it is", 0)
-    assert second["gain"] == pytest.approx(second["test skill"] - first["test skill"])
-    assert second["overrides"] == {"batch_size": 64}
+    rows = json.loads((tmp_path / "ablations.json").read_text())["rows"]
+    assert [(row["variant"], row["consumer"]) for row in rows] == [
+        ("as it is", "windows"), ("as it is", "stream"), ("batch 64", "windows"), ("batch 64", "stream")
+    ]  # fmt: skip
+    for first, second in zip(rows[:2], rows[2:], strict=True):
+        assert first["gain"] == 0
+        assert second["gain"] == pytest.approx(second["test"] - first["test"])
+        assert second["overrides"] == {"batch_size": 64}
+
+
+@pytest.mark.parametrize("name", ["moving averages alone", "LSTM alone", "no direct inputs", "no level noise"])
+def test_an_ablated_network_differs_in_the_part_that_is_named(name):
+    with mock.patch.object(*bench_ablations.REPLACED[name]):
+        ablated = one_forecast()
+    assert (ablated != one_forecast()).any()
+
+
+def one_forecast():
+    """Quantiles of a stream, and those of a window whose levels are moved, of a network with random heads."""
+    torch.manual_seed(0)
+    model = Forecaster(Contract())
+    for layer in (model.direct, model.head[-1], model.window_head[-1]):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    raw = model.eval().follow(torch.rand(1, 40, len(schema.FEATURES)) + 1, model.empty_state(1))
+    moved = model.window_quantiles(raw.features, level_noise=torch.ones(1, LEVELS), familiar=torch.ones(1, 1))
+    return torch.cat((raw.quantiles, moved)).detach().numpy()
+
+
+def test_the_course_of_a_training_names_seconds_and_skill(tmp_path):
+    bench_training.main(bench_training.parse([*QUICK, "--output", str(tmp_path)]))
+    (row,) = json.loads((tmp_path / "training.json").read_text())["rows"]
+    assert row["epoch"] == 1
+    assert row["seconds"] > 0
+    assert row["skill of streams"] != row["skill of windows"]
 
 
 def test_an_unknown_variant_is_refused_by_name():

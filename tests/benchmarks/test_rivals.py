@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from accuracy import tabular
+from accuracy import features, tabular, zero_shot
 from accuracy.data import TEST
-from accuracy.networks import fit_guide, fit_log_lstm, fit_lstm, fit_nhits
+from accuracy.library import fit_linear_of_a_day, fit_lstm_of_a_day, fit_nhits, fit_nhits_of_a_day
+from accuracy.networks import fit_guide, fit_log_lstm, fit_lstm
 from accuracy.simple import fit_profile
 from accuracy.tabular import fit_lightgbm, fit_ridge
 from accuracy.task import Budget, Task, absolute_errors, choose
+from accuracy.zero_shot import fit_fracast
 from frames import whole_days
 
 from bwpredict.datasets.windows import Split, index_windows
@@ -20,9 +22,17 @@ BUDGET = Budget(windows=600, epochs=3, validation_windows=200)
 def few_trees(monkeypatch):
     monkeypatch.setattr(tabular, "ROUNDS", 40)
     monkeypatch.setattr(tabular, "WINDOWS_TO_TUNE", 700)
+    monkeypatch.setattr(zero_shot, "WINDOWS_TO_TUNE", 20)
+    monkeypatch.setattr(zero_shot, "CONTEXTS", (20,))
 
 
-@pytest.mark.parametrize("fit", [fit_ridge, fit_lightgbm, fit_lstm, fit_log_lstm, fit_guide, fit_nhits, fit_profile])
+OF_A_DAY = [fit_nhits_of_a_day, fit_lstm_of_a_day, fit_linear_of_a_day]
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [fit_ridge, fit_lightgbm, fit_lstm, fit_log_lstm, fit_guide, fit_nhits, fit_profile, fit_fracast, *OF_A_DAY],
+)
 def test_a_rival_forecasts_better_than_the_mean_of_all_links(dataset, fit):
     fitted = fit(Task(dataset.split, BUDGET, seed=1))
     index = dataset.tests[TEST]
@@ -37,7 +47,7 @@ def test_a_rival_forecasts_better_than_the_mean_of_all_links(dataset, fit):
     assert absolute_errors(index, forecasts)[:, 0].mean() < np.abs(throughput - mean).mean()
 
 
-@pytest.mark.parametrize("fit", [fit_ridge, fit_lstm, fit_log_lstm, fit_nhits, fit_lightgbm])
+@pytest.mark.parametrize("fit", [fit_ridge, fit_lstm, fit_log_lstm, fit_nhits, fit_lightgbm, fit_linear_of_a_day])
 def test_a_rival_forecasts_what_the_telemetry_has_and_nothing_else(fit):
     frame = whole_days(1)
     frame.values[:, 3] = 0
@@ -49,6 +59,21 @@ def test_a_rival_forecasts_what_the_telemetry_has_and_nothing_else(fit):
     assert task.measured == [0, 1, 2]
     forecasts = fit(task).forecast(parts["validation"])
     assert np.isfinite(forecasts).all()
+
+
+def test_the_past_of_a_window_keeps_the_last_value_in_a_gap_and_never_another_link():
+    index = index_windows(whole_days(1, links=2), 20, 15)
+    frame = index.frame
+    kept = ~((frame.timestamps == frame.timestamps[100]) & (frame.link == 1))
+    gappy = type(frame)(frame.values[kept], frame.timestamps[kept], frame.link[kept], frame.links, 60)
+    index = index_windows(gappy, 20, 15)
+    last = index.starts + index.window_size - 1
+    (window,) = np.flatnonzero((gappy.link[last] == 1) & (gappy.timestamps[last] == frame.timestamps[130]))
+    past = features.past_logs(index, np.array([window]), 200)[0]
+    logs = features.target_logs(frame.values[frame.link == 1])
+    expected = np.concatenate((np.repeat(logs[:1], 69, axis=0), logs[:131]))
+    expected[69 + 100] = logs[99]
+    np.testing.assert_array_equal(past, expected)
 
 
 def test_a_profile_is_the_median_of_the_link_at_that_time():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from accuracy.zero_shot import fracast_model
 from onnx import TensorProto, helper, numpy_helper
 
 from bwpredict import schema
@@ -233,17 +233,3 @@ def zero_shot_onnx(path: Path, *, interval_factor: float = 4.0) -> Path:
     helper.set_model_props(exported, PROPERTIES)
     onnx.save(exported, path)
     return path
-
-
-def fracast_model(context: int) -> Any:
-    """The package's model, with its weights, for a context of this many steps."""
-    from fracast import inference
-    from fracast._core.model import build_from_cfg
-
-    config = json.loads((inference._PACKAGE_WEIGHTS_DIR / "config.json").read_text())
-    config["model"] |= {"W": context, "level_widths": [context]}
-    trained = inference.load_fracast(inference._PACKAGE_WEIGHTS_DIR, weights="fp32")
-    parts = build_from_cfg(config)
-    for part, source in zip(parts, trained, strict=True):
-        part.load_state_dict(source.state_dict())
-    return inference.FracastModel(*parts, config)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from guests import HORIZON, PLACES, POLICY, WINDOW, fracast_model, smoothing_onnx, zero_shot_onnx
+from accuracy.zero_shot import fracast_model
+from guests import HORIZON, PLACES, POLICY, WINDOW, smoothing_onnx, zero_shot_onnx
 
 from bwpredict.registry.promotion import read_production
 from bwpredict.registry.versions import read_manifest

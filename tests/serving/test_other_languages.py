@@ -181,6 +181,7 @@ def test_the_vectors_hold_in_c(dest: Path, vectors: dict, tmp_path: Path) -> Non
 def go_module(dest: Path, tmp_path: Path) -> Path:
     """A Go service with the generated constants, on a machine without a network."""
     needed("go")
+    needed("gcc")
     write_go_config(
         tmp_path / "predictor" / "config.go",
         read_document(dest / METADATA, "model_metadata"),
@@ -201,27 +202,26 @@ def test_a_go_service_with_the_generated_constants_gets_the_published_answers(
     assert run("gofmt", "-l", go_module).stdout == b""
     run("go", "vet", "./predictor", cwd=go_module, env=environment)
     run("go", "build", "-o", "client", ".", cwd=go_module, env=environment)
-    done = run(go_module / "client", runtime_library(), dest / CONFORMANCE_NAME)
-    assert json.loads(done.stdout)["compared"] == len(vectors["cases"]) * 3 * len(schema.TARGETS)
+    client = [go_module / "client", runtime_library()]
+    done = run(*client, dest / CONFORMANCE_NAME, dest / STREAM_MODEL)
+    of_windows, of_sequences = len(vectors["cases"]), 2 * 40 * len(vectors["sequences"]["cases"])
+    assert json.loads(done.stdout)["compared"] == (of_windows + of_sequences) * 3 * len(schema.TARGETS)
 
     wrong = with_one_answer_changed(vectors, go_module / "wrong.json")
-    refused = subprocess.run(
-        [go_module / "client", runtime_library(), wrong], capture_output=True, text=True, check=False
-    )
+    refused = subprocess.run([*client, wrong], capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "real 4: upper rtt_ms" in refused.stderr
+    wrong = with_one_minute_changed(vectors, go_module / "wrong.json")
+    refused = subprocess.run([*client, wrong, dest / STREAM_MODEL], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "real 2, minute 37: lower throughput_mbps" in refused.stderr
 
     metadata = (dest / METADATA).read_text()
     try:
         document = json.loads(metadata)
         document["contract"]["horizon_minutes"] = 30
         (dest / METADATA).write_text(json.dumps(document))
-        refused = subprocess.run(
-            [go_module / "client", runtime_library(), dest / CONFORMANCE_NAME],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        refused = subprocess.run([*client, dest / CONFORMANCE_NAME], capture_output=True, text=True, check=False)
     finally:
         (dest / METADATA).write_text(metadata)
     assert refused.returncode == 1

@@ -1,7 +1,7 @@
 """Start the ranks of a training, and end all of them when one dies.
 
-What they are to do goes into a job folder (`job.py`); `rank.py` is what each runs. Several machines share the folder,
-or, with `BWPREDICT_WORK_STORE`, the store that it is sent to: `join.py` is what the others run then.
+What they are to do goes into a job folder (`job.py`); `worker.py` is what each runs. Several machines share the folder,
+or, with `BWPREDICT_WORK_STORE`, the store that it is sent to: `node.py` is what the others run then.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def run_distributed(
     absent: frozenset[str],
     resume: Resume | None,
 ) -> Training:
-    """Run a training of `run.py` in `config.ranks` processes; `start` is the model it begins with.
+    """Run a training of `trainer.py` in `config.ranks` processes; `start` is the model it begins with.
 
     Raises:
         ConfigError: the ranks, or the links, cannot be shared out between the machines.
