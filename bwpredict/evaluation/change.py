@@ -121,12 +121,12 @@ def describe_change(changes: list[Change], test_days: Mapping[int, int]) -> Docu
     inside = [one.day for one in changes if min(test_days) < one.day <= max(test_days)]
     judged = [day for day in inside if _whole_days_from(day, test_days) >= FEWEST_DAYS]
     day = max(judged) if judged else min(inside) if inside else max(one.day for one in changes)
-    before, after = (sorted(one for one in test_days if (one >= day) is later) for later in (False, True))
+    dates = [(one >= day, _date(one)) for one in sorted(test_days)]
     return {
         "day": _date(day),
         "targets": {one.target: one.percent for one in changes if one.day == day},
-        "days_before": [_date(one) for one in before],
-        "days_after": [_date(one) for one in after],
+        "days_before": [date for later, date in dates if not later],
+        "days_after": [date for later, date in dates if later],
         "judged_on": "all" if inside and not judged else "after",
     }
 

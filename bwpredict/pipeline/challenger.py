@@ -245,13 +245,24 @@ def check_imported(folder: Path, split: Split, run: RunConfig) -> Path:
             f"{run.imported.name}: forecasts are not finite for windows of the case {broken[0]!r}; expected finite"
             " forecasts for every finite window."
         )
+    sequences = None
+    if run.imported and run.imported.stream:
+        stream, samples = folder / stream_onnx_name(run.version), _stream_samples(split)
+        parity["stream"] = onnx_export.check_stream_file(stream, samples)
+        sequences = conformance.sequence_vectors(
+            stream, samples[: conformance.REAL_SEQUENCES, : conformance.SEQUENCE_MINUTES],
+            relative=onnx_export.PARITY_TOLERANCE,
+        )  # fmt: skip
     write_document(folder / PARITY, "parity", parity)
     write_document(folder / LATENCY, "latency", latency)
     cases = {
         "real": split["validation"].spread(conformance.REAL_WINDOWS).inputs(),
         **onnx_export.extreme_windows(real),
     }
-    conformance.write_vectors(folder / CONFORMANCE_NAME, path, cases, version=run.version, relative=parity["tolerance"])
+    conformance.write_vectors(
+        folder / CONFORMANCE_NAME, path, cases,
+        version=run.version, relative=parity["tolerance"], sequences=sequences,
+    )  # fmt: skip
     return path
 
 
@@ -367,7 +378,8 @@ def _test_windows(split: Split, run: RunConfig, champion: Champion | None) -> _T
     if not champion or not len(index):
         return _TestWindows(test, by_challenger, [], seen_all=champion is not None, change=None)
     days = target_days(index)
-    change = describe_change(find_changes(index.frame), dict(zip(*np.unique(days, return_counts=True), strict=True)))
+    counted = zip(*(found.tolist() for found in np.unique(days, return_counts=True)), strict=True)
+    change = describe_change(find_changes(index.frame), dict(counted))
     if change and change["days_before"] and change["judged_on"] == "after":
         index = index.take(np.flatnonzero(days >= np.datetime64(change["day"], "D").astype(np.int64)))
     return _TestWindows(index, by_challenger, by_champion, seen_all=False, change=change)
@@ -386,7 +398,8 @@ def _compare_streams(
     None where neither has one. `judged` compares forecasts, `over_windows` are those of challenger and champion.
     """
     served, by_champion = over_windows
-    own = None if run.imported else folder / stream_onnx_name(run.version)
+    without = run.imported is not None and run.imported.stream is None
+    own = None if without else folder / stream_onnx_name(run.version)
     theirs = champion.stream if champion and by_champion is not None else None
     if not own and not theirs:
         return None
@@ -488,7 +501,7 @@ def _imported_artifact(folder: Path, run: RunConfig) -> metadata.Artifact:
         parameters=architecture["total_parameters"],
         scaler_params={},
         intervals=imported_model.describe_intervals(),
-        streaming=None,
+        streaming=imported_model.describe_stream(folder / stream_onnx_name(run.version), run.version),
     )
 
 

@@ -259,6 +259,7 @@ def _trained_elsewhere(metadata: Document) -> Pairs:
         ("Trained", "elsewhere; the run judged the file as it is"),
         ("File", model["name"]),
         ("SHA-256", model["sha256"]),
+        ("File for streams", (model.get("stream") or {}).get("name", "none")),
         ("Written by", model.get("producer") or "not stated"),
         ("Trained through", model["trained_through"] or "not stated"),
         ("Stated by", model["stated_by"] or "nobody"),
