@@ -23,8 +23,8 @@ Document = dict[str, Any]
 Floats = npt.NDArray[np.float64]
 Days = npt.NDArray[np.int64]
 
-FEWEST_BEFORE, MOST_BEFORE = 7, 28
-"""Days that a day is compared with: at least a week, since weekends differ, and at most four."""
+FEWEST_BEFORE, MOST_BEFORE = 14, 28
+"""Days that a day is compared with: at least two weeks, since weekends differ, and at most four."""
 GAP = 0.5
 """Days after a change lie beyond all days before it by at least this share of the range of those."""
 SMALLEST = np.log(1.02)

@@ -36,7 +36,7 @@ def test_a_network_that_stays_as_it_is_has_no_change(calm):
     assert find_changes(calm) == []
 
 
-@pytest.mark.parametrize(("day", "factor"), [(10, 3.0), (20, 3.0), (20, 0.3)])
+@pytest.mark.parametrize(("day", "factor"), [(14, 3.0), (20, 3.0), (20, 0.3)])
 def test_the_day_of_a_change_and_its_size_are_found(calm, day, factor):
     (change,) = find_changes(scaled(calm, day, factor))
     assert (change.target, change.day) == ("throughput_mbps", OCTOBER + day)
@@ -49,7 +49,7 @@ def test_a_drifting_fleet_has_its_change_on_the_day_of_the_drift(tmp_path):
 
 
 def test_a_target_that_the_telemetry_lacks_never_changes(calm):
-    changed = scaled(calm, 12, 0.0)
+    changed = scaled(calm, 15, 0.0)
     changed.values[:, schema.FEATURES.index("throughput_mbps")] = 0.0
     assert find_changes(changed) == []
 

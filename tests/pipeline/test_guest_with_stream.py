@@ -270,4 +270,6 @@ def test_the_products_own_pair_trained_in_another_installation_is_judged_publish
     stream = Stream(tmp_path / "dest")
     assert stream.version == version  # not the one that the author's installation wrote into the file
     samples = np.ones((2, len(schema.FEATURES)), np.float32)
-    assert np.isfinite(stream.step([(1, 2), (3, 4)], samples, columns=schema.FEATURES, at=1_793_880_000).output).all()
+    answer = stream.step([(1, 2), (3, 4)], samples, columns=schema.FEATURES, at=1_793_880_000)
+    assert answer.forecasts.version == version
+    assert np.isfinite(answer.quantiles).all()
