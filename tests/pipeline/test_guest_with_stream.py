@@ -265,7 +265,7 @@ def test_the_products_own_pair_trained_in_another_installation_is_judged_publish
     inputs = read_document(provenance, "provenance")["predicate"]["buildDefinition"]["resolvedDependencies"]
     assert {f"model trained elsewhere: {file.name}" for file in (windows, streams)} <= {one["name"] for one in inputs}
     assert streams.name in card.read_text()
-    assert str(tmp_path) not in card.read_text()
+    assert "/elsewhere/" not in card.read_text() + provenance.read_text()
     assert deliver(store, tmp_path / "dest", trusted=None).version == version
     stream = Stream(tmp_path / "dest")
     assert stream.version == version  # not the one that the author's installation wrote into the file
