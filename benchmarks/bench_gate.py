@@ -19,6 +19,7 @@ from bwpredict.config import GatePolicy
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.paired_difference import differences, mean_difference
 from bwpredict.evaluation.slices import compare_slices
+from bwpredict.evaluation.student import FEWEST_DAYS
 from bwpredict.evaluation.winkler import interval_difference
 from bwpredict.gate.anchor import anchor_check
 from bwpredict.gate.champion import champion_checks
@@ -142,6 +143,38 @@ def refused_by_parts(links: int, common: float, pairs: int, seed: int = 23) -> f
     return refused / pairs
 
 
+def after_change(links: int, common: float, pairs: int, *, seed: int = 29) -> dict[str, Any]:
+    """Of challengers that differ by 5 % before a change of the network: what the gate decides on which days.
+
+    Four test days lie after the change. The challenger is better before and at the margin after, or worse before and
+    equal after.
+    """
+    generator, policy = np.random.default_rng(seed), GatePolicy()
+    margin, changed = 1 + policy.mean_margin_percent / 100, DAYS - FEWEST_DAYS
+    cases = {"better, then at the margin": (0.95, margin), "worse, then equal": (1.05, 1.0)}
+    promoted = {(name, days): 0 for name in cases for days in ("all", "after")}
+    held: list[bool] = []
+    for _ in range(pairs):
+        champion, challenger = world(generator, links, DAYS, common)
+        for name, worth in cases.items():
+            factor = np.repeat(worth, (changed, DAYS - changed))[:, None, None]
+            for days, first in (("all", 0), ("after", changed)):
+                both = champion[:, first:], (challenger * factor)[:, first:]
+                difference, found = judged(forecasts_with(*both), policy)
+                promoted[name, days] += not found
+                if days == "after":
+                    truth = 100 * (worth[1] - 1)
+                    held += [one["low"] <= truth <= one["high"] for one in difference["per_target"].values()]
+    return {
+        "links": links,
+        "day variance in common": common,
+        "pairs": pairs,
+        "days after the change": DAYS - changed,
+        "coverage": float(np.mean(held)),
+        **{f"{name}: promoted on {days} days": count / pairs for (name, days), count in promoted.items()},
+    }
+
+
 def creep(
     *, links: int, days: int, months: int, step_percent: float = 0.5, common: float = 0.1, anchored: bool = True
 ) -> dict[str, Any]:
@@ -190,6 +223,8 @@ def main() -> None:
             parts = refused_by_parts(links, common, arguments.pairs_for_parts)
             rows.append(row | {"pairs for parts": arguments.pairs_for_parts, "equal refused by slices or links": parts})
     report("gate", rows)
+    changes = [after_change(links, common, arguments.pairs) for links in arguments.links for common in arguments.common]
+    report("gate_change", changes)
     steps = [
         creep(links=links, days=5, months=36, anchored=anchored)
         for links in arguments.links

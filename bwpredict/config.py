@@ -279,6 +279,21 @@ NEVER = "never"
 """Instead of a date: the model was trained on no day of this telemetry."""
 
 
+IMPORTED_PATHS: dict[str, Any] = {"path": True, "stream": {"path"}}
+"""What no document says of an `ImportedModel`: where its files lay, as pydantic's `exclude`."""
+
+
+class ImportedStream(_Strict):
+    """The file for streams that a model trained elsewhere brings along."""
+
+    name: str
+    """File name."""
+    path: str | None = None
+    """As `ImportedModel.path`."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=1)
+
+
 class ImportedModel(_Strict):
     """A model trained elsewhere that a run judges instead of training one, and what its author states of it."""
 
@@ -297,6 +312,8 @@ class ImportedModel(_Strict):
     """Who stated `trained_through`: a person, or the file itself."""
     producer: str = ""
     """The program that wrote the file, as the file says."""
+    stream: ImportedStream | None = None
+    """The same model for consumers that keep a state for each link; None: there is none."""
 
     @field_validator("trained_through")
     @classmethod

@@ -126,6 +126,15 @@ PARAMS = {
         "`challengers/` of the registry's store.",
         section="Advanced: model trained elsewhere",
     ),
+    "challenger_stream": Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.onnx$",
+        title="Its model for streams",
+        description="The same model for consumers that keep a state for each link: an ONNX file in the same folder. "
+        "Empty: it has none.",
+        section="Advanced: model trained elsewhere",
+    ),
     "trained_through": Param(
         None,
         type=["null", "string"],

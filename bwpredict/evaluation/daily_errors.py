@@ -14,7 +14,7 @@ from bwpredict.evaluation.forecasts import Forecasts
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
 
-_WHOLE = 0.5
+WHOLE = 0.5
 """A day counts as whole with at least this share of the windows of the fullest day."""
 _SMALLEST_UNIT = 0.01
 """A link's unit is at least this share of the median link's: a link without errors must not decide alone."""
@@ -91,7 +91,7 @@ def cells_of(forecasts: Forecasts) -> Cells:
 def whole_days(windows: Floats) -> int:
     """How many days have at least half of the windows [l, d] of the fullest day."""
     counts = windows.sum(axis=0)
-    return int((counts >= _WHOLE * counts.max(initial=0)).sum())
+    return int((counts >= WHOLE * counts.max(initial=0)).sum())
 
 
 def daily_errors(forecasts: Forecasts, rival: str) -> Daily:

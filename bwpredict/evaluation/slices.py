@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from bwpredict import schema
 from bwpredict.datasets.windows import WindowIndex
@@ -41,7 +42,7 @@ class Slice:
 def slices(forecasts: Forecasts) -> Iterator[Slice]:
     """One for each value of each attribute that is known of links or windows, and each band of hours of the target."""
     for attribute, labels in _labels(forecasts).items():
-        for value in sorted({label for label in labels if isinstance(label, str)}):
+        for value in sorted(label for label in pd.unique(labels) if isinstance(label, str)):
             yield Slice(attribute, value, np.asarray(labels == value))
 
 

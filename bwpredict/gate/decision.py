@@ -14,6 +14,7 @@ from bwpredict.core.formatting import display_name, number
 from bwpredict.gate.accuracy import baseline_checks, guide_checks, regret_check
 from bwpredict.gate.anchor import anchor_check
 from bwpredict.gate.champion import champion_checks, undecided
+from bwpredict.gate.change import change_headline, change_note
 from bwpredict.gate.check import Check, absent_targets, check_flag, check_threshold, info_check, nested_value, number_in
 from bwpredict.gate.imported import batch_check, imported_checks, imported_document
 from bwpredict.gate.overrides import Override, override_document
@@ -79,7 +80,9 @@ def make_decision(
         "version": version,
         "outcome": outcome,
         "passed": outcome in ("promote", "bootstrap"),
-        "reason": " ".join([*before, _reason(outcome, checks, case, champion), *after]),
+        "reason": " ".join(
+            [*before, _reason(outcome, checks, case, champion), *filter(None, [change_headline(comparison)]), *after]
+        ),
         "case": case,
         "run_id": run_id,
         "month": month,
@@ -125,6 +128,7 @@ def _all_checks(
         *baseline_checks(comparison, policy),
         regret_check(comparison, policy),
         *champion_checks(comparison, policy, case, CASES[case]),
+        *change_note(comparison),
         *_anchor_checks(comparison, policy, case),
         *_coverage_checks(comparison, policy),
         *stream_checks(comparison, parity, policy, case, CASES[case]),

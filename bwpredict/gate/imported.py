@@ -36,6 +36,8 @@ def imported_checks(imported: Document | None, comparison: Document) -> Iterator
         " its last day as trained_through."
     )
     yield check if stated else replace(check, headline=told)
+    if nested_value(comparison, "stream", "modes", "challenger") == "stream":
+        return
     mode = nested_value(comparison, "stream", "modes", "champion")
     against = (
         "The champion has one, and is compared as a stream."

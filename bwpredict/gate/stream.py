@@ -38,15 +38,7 @@ def stream_checks(
             yield _renamed(check, "For consumers of streams", _CHALLENGER_ON_WINDOWS)
         return
     on_windows = nested_value(stream, "modes", "champion") == "windows"
-    yield check_threshold(
-        "stream_parity",
-        "As a stream: the largest relative difference between ONNX Runtime and torch must be at most"
-        f" {policy.maximum_parity_error:g}.",
-        nested_value(of_parity, "max_relative_error"),
-        "<=",
-        policy.maximum_parity_error,
-        low=0,
-    )
+    yield _parity_check(of_parity, policy)
     for count in ("non_finite_forecasts", "out_of_bounds_forecasts"):
         yield check_threshold(
             f"stream_{count}",
@@ -65,6 +57,19 @@ def stream_checks(
     ):
         told = _CHAMPION_ON_WINDOWS if on_windows and check.id.startswith("champion") else ""
         yield _renamed(check, "As a stream", told)
+
+
+def _parity_check(of_parity: Any, policy: GatePolicy) -> Check:
+    """With torch; a model trained elsewhere is compared with itself, in other steps and beside other links."""
+    jumps = nested_value(of_parity, "jumps")
+    bound = policy.maximum_parity_error_quantized if jumps is True else policy.maximum_parity_error
+    kind, what = (
+        ("stream_parity", "between ONNX Runtime and torch")
+        if jumps is None
+        else ("stream_step_effect", "between streams followed alone, side by side, and in longer steps")
+    )
+    sentence = f"As a stream: the largest relative difference {what} must be at most {bound:g}."
+    return check_threshold(kind, sentence, nested_value(of_parity, "max_relative_error"), "<=", bound, low=0)
 
 
 def _renamed(check: Check, mode: str, told: str) -> Check:

@@ -99,7 +99,7 @@ def check_served_contract(session: ort.InferenceSession, *, name: str, window_si
         ModelError: names what is missing or different, and what was expected.
     """
     path, outputs = Path(name), {output.name: output for output in session.get_outputs()}
-    _check_tensor(path, "inputs", session.get_inputs(), "input", [None, window_size, len(schema.FEATURES)])
+    check_tensor(path, "inputs", session.get_inputs(), "input", [None, window_size, len(schema.FEATURES)])
     missing = [each for each in ("output", *schema.INTERVAL_OUTPUTS) if each not in outputs]
     if missing:
         raise ModelError(
@@ -107,7 +107,7 @@ def check_served_contract(session: ort.InferenceSession, *, name: str, window_si
             f" {len(schema.TARGETS)}] each: consumers read the bounds of the {schema.INTERVAL_LEVEL:.0%} interval."
         )
     for each in ("output", *schema.INTERVAL_OUTPUTS):
-        _check_tensor(path, "outputs", [outputs[each]], each, [None, len(schema.TARGETS)])
+        check_tensor(path, "outputs", [outputs[each]], each, [None, len(schema.TARGETS)])
     expected = {
         "horizon_minutes": horizon_minutes,
         "interval_level": schema.INTERVAL_LEVEL,
@@ -115,12 +115,13 @@ def check_served_contract(session: ort.InferenceSession, *, name: str, window_si
         "targets": list(schema.TARGETS),
         "window_size": window_size,
     }
-    _check_properties(path, session, expected, required=("horizon_minutes", "interval_level"))
+    check_properties(path, session, expected, required=("horizon_minutes", "interval_level"))
 
 
-def _check_properties(
+def check_properties(
     path: Path, session: ort.InferenceSession, expected: dict[str, Any], *, required: tuple[str, ...] = ()
 ) -> None:
+    """Refuse a file whose property is another one, or that lacks a required one. Raises ModelError."""
     properties = session.get_modelmeta().custom_metadata_map
     for key, value in expected.items():
         if key not in properties and key in required:
@@ -150,7 +151,7 @@ def _interval_level(path: Path, session: ort.InferenceSession) -> float | None:
     if not bounds:
         return None
     for name in schema.INTERVAL_OUTPUTS:
-        _check_tensor(path, "intervals", [one for one in bounds if one.name == name], name, [None, len(schema.TARGETS)])
+        check_tensor(path, "intervals", [one for one in bounds if one.name == name], name, [None, len(schema.TARGETS)])
     level = decoded(session.get_modelmeta().custom_metadata_map.get("interval_level", ""))
     if not isinstance(level, float) or not 0 < level < 1:
         raise ModelError(
@@ -198,9 +199,9 @@ def first_line(error: Exception) -> str:
 def _check_contract(path: Path, session: ort.InferenceSession, index: WindowIndex) -> None:
     """Refuse a model whose forecasts for these windows would mean something else."""
     inputs, outputs = session.get_inputs(), {output.name: output for output in session.get_outputs()}
-    _check_tensor(path, "inputs", inputs, "input", [None, index.window_size, len(schema.FEATURES)])
+    check_tensor(path, "inputs", inputs, "input", [None, index.window_size, len(schema.FEATURES)])
     found = [outputs["output"]] if "output" in outputs else list(outputs.values())
-    _check_tensor(path, "outputs", found, "output", [None, len(schema.TARGETS)])
+    check_tensor(path, "outputs", found, "output", [None, len(schema.TARGETS)])
     horizon_minutes = index.horizon_steps * index.frame.cadence_seconds / 60
     expected: dict[str, Any] = {
         "features": list(schema.FEATURES),
@@ -208,10 +209,10 @@ def _check_contract(path: Path, session: ort.InferenceSession, index: WindowInde
         "horizon_minutes": horizon_minutes,
         "cadence_seconds": index.frame.cadence_seconds,
     }
-    _check_properties(path, session, expected)
+    check_properties(path, session, expected)
 
 
-def _check_tensor(path: Path, role: str, found: list[Any], name: str, shape: list[int | None]) -> None:
+def check_tensor(path: Path, role: str, found: list[Any], name: str, shape: list[int | None]) -> None:
     """Exactly one float32 tensor of this name and shape; None and a symbolic dimension stand for any size."""
     fits = (
         len(found) == 1

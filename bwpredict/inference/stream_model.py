@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bwpredict import schema
 from bwpredict.datasets.sequences import Sequences
 from bwpredict.datasets.windows import DAY_SECONDS, WindowIndex
 from bwpredict.errors import ModelError
-from bwpredict.inference.onnx_model import Bounds, Forecast, decoded, first_line, open_model
+from bwpredict.inference.onnx_model import (
+    Bounds,
+    Forecast,
+    check_properties,
+    check_tensor,
+    decoded,
+    first_line,
+    open_model,
+)
 
 HISTORY_SECONDS = 3 * DAY_SECONDS
 """Telemetry before the first window that a link's state is carried over; the longest moving average is of a day."""
 LINKS_AT_A_TIME = 1024
 """Of one run: memory grows with them."""
+LARGEST_STATE, LARGEST_STEP = 1 << 16, 1440
+"""Numbers of a link's state, and samples of one run, that a model trained elsewhere may ask for."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -86,9 +97,9 @@ class StreamModel:
             raise ModelError(f"{self.name}: ONNX Runtime cannot run it: {first_line(error)}") from error
 
 
-def open_stream(source: Path | bytes, *, threads: int, name: str = "") -> StreamModel:
-    """The stream file at a path, or its bytes; `name` is what messages call it. Raises ModelError as `stream_of`."""
-    return stream_of(open_model(source, threads, name=name), name or str(source))
+def open_stream(source: Path | bytes, *, threads: int, name: str = "", version: str = "") -> StreamModel:
+    """The stream file at a path, or its bytes; `name` is what messages call it. As `stream_of`; raises ModelError."""
+    return stream_of(open_model(source, threads, name=name), name or str(source), version=version)
 
 
 def takes_state(session: ort.InferenceSession) -> bool:
@@ -96,8 +107,68 @@ def takes_state(session: ort.InferenceSession) -> bool:
     return "state" in {tensor.name for tensor in session.get_inputs()}
 
 
-def stream_of(session: ort.InferenceSession, name: str) -> StreamModel:
-    """The model for streams in a session.
+def check_stream_contract(session: ort.InferenceSession, *, name: str, window_size: int, horizon_minutes: int) -> None:
+    """As `onnx_model.check_served_contract`, of a file for streams.
+
+    Raises:
+        ModelError: names what is missing or different, and what was expected.
+    """
+    told = {key: decoded(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    size, horizons, quantiles = _streaming_figures(told.get("streaming"), name)
+    features, targets = len(schema.FEATURES), len(schema.TARGETS)
+    shapes = {
+        "inputs": {"input": [None, None, features], "state": [None, size]},
+        "outputs": {
+            **{key: [None, targets] for key in ("output", *schema.INTERVAL_OUTPUTS)},
+            "quantiles": [None, horizons, quantiles, targets],
+            "next_state": [None, size],
+        },
+    }
+    found = {"inputs": session.get_inputs(), "outputs": session.get_outputs()}
+    for role, expected in shapes.items():
+        names = {tensor.name for tensor in found[role]}
+        if names != expected.keys():
+            raise ModelError(f"{name}: has the {role} {sorted(names)}; expected those of a stream: {list(expected)}.")
+        for tensor in found[role]:
+            check_tensor(Path(name), role, [tensor], tensor.name, expected[tensor.name])
+    required = {
+        "horizon_minutes": horizon_minutes,
+        "interval_level": schema.INTERVAL_LEVEL,
+        "window_size": window_size,
+        "features": list(schema.FEATURES),
+        "targets": list(schema.TARGETS),
+    }
+    check_properties(Path(name), session, required, required=tuple(required))
+    if not isinstance(told.get("cadence_seconds"), int):
+        raise ModelError(f"{name}: has no property cadence_seconds; expected the seconds between two samples.")
+
+
+def _streaming_figures(streaming: Any, name: str) -> tuple[int, int, int]:
+    """The state's size and the numbers of horizons and quantiles, by the property `streaming`."""
+    try:
+        figures = _Streaming.model_validate(streaming)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(("streaming", *map(str, first["loc"])))
+        raise ModelError(f"{name}: its property {key} is not usable ({first['msg']}); see docs/judge.md.") from error
+    return figures.state_size, len(figures.horizons_minutes), len(figures.quantiles)
+
+
+class _Streaming(BaseModel):
+    """The property `streaming` of a file, as far as it is read."""
+
+    model_config = ConfigDict(strict=True)
+
+    state_size: int = Field(ge=1, le=LARGEST_STATE)
+    state_version: int = Field(ge=1)
+    horizons_minutes: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    quantiles: list[Annotated[float, Field(gt=0, lt=1)]] = Field(min_length=1)
+    warm_up_minutes: int = Field(ge=0)
+    largest_step: int = Field(ge=1, le=LARGEST_STEP)
+
+
+def stream_of(session: ort.InferenceSession, name: str, *, version: str = "") -> StreamModel:
+    """The model for streams in a session; `version` is what it was published as, empty: as its file says.
 
     Raises:
         ModelError: it is none, or was made for other columns; says what was found.
@@ -114,7 +185,7 @@ def stream_of(session: ort.InferenceSession, name: str) -> StreamModel:
     return StreamModel(
         name,
         session,
-        version=str(told["version"]),
+        version=version or str(told.get("version", "")),
         interval_level=told.get("interval_level"),
         window_size=told["window_size"],
         horizon_minutes=told["horizon_minutes"],

@@ -27,6 +27,7 @@ from bwpredict import schema
 from bwpredict.errors import ModelError
 from bwpredict.inference.guard import has_trees
 from bwpredict.inference.session import BATCH_SIZES, open_session
+from bwpredict.inference.stream_model import Step, StreamModel, open_stream
 from bwpredict.models.compression import is_quantized
 from bwpredict.models.features import LONGEST_STEP
 from bwpredict.models.latency import latency_document, reference_graph
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float32]
 
+STREAM_CHECK_SAMPLES = 240
+"""Minutes that a stream of a model trained elsewhere is followed for, one by one."""
 PARITY_TOLERANCE = 1e-3
 """Largest |ONNX Runtime - torch| relative to max(|torch|, the target's MAPE floor): float32 keeps about 7 digits,
 and exp() turns an absolute error of its argument into a relative one of its result."""
@@ -348,6 +351,50 @@ def check_stream(model: Forecaster, path: Path, samples: Array) -> dict[str, Any
         of_state = max(of_state, float(np.abs(state - expected.numpy()).max()))
         begin += size
     return {"max_relative_error": worst, "max_state_error": of_state, "samples": given.shape[1], "links": len(given)}
+
+
+def check_stream_file(path: Path, samples: Array) -> dict[str, Any]:
+    """As `check_stream` of a file that nothing is known of but what it answers, for sequences [n, t, features].
+
+    What must not matter: how many minutes a step takes, and which links run beside. The last minutes are compared, of
+    which the last but one is missing.
+
+    Raises:
+        ModelError: it cannot be run, or forecasts what is not finite from the empty state or from missing values.
+    """
+    stream = open_stream(path, threads=1)
+    given = samples[:, :STREAM_CHECK_SAMPLES].copy()
+    given[::2, 3:6] = np.nan
+    given[:, -2] = np.nan
+    never_seen = np.full_like(given[:, :1], np.nan)
+    first = stream.step(never_seen, stream.empty_state(len(given)))
+    answers = [_answers_at_end(stream, given, step) for step in (1, min(7, stream.largest_step))]
+    alone = [_answers_at_end(stream, given[place : place + 1], 1) for place in range(len(given))]
+    answers.append(Step(*(np.concatenate(each) for each in zip(*alone, strict=True))))
+    if not all(np.isfinite(values).all() for answer in (first, *answers) for values in answer):
+        raise ModelError(
+            f"{path.name}: forecasts are not finite for a stream; expected finite ones from a state of zeros, which"
+            " means a link that was never seen, and where samples are missing (NaN)."
+        )
+    floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
+    expected = answers[0].quantiles
+    unit = np.maximum(np.abs(expected), floors)
+    return {
+        "max_relative_error": max(float((np.abs(one.quantiles - expected) / unit).max()) for one in answers),
+        "max_state_error": max(float(np.abs(one.next_state - answers[0].next_state).max()) for one in answers),
+        "samples": given.shape[1],
+        "links": len(given),
+        "jumps": has_trees(path),
+    }
+
+
+def _answers_at_end(stream: StreamModel, samples: Array, length: int) -> Step:
+    """The answer after all samples [n, t, features], followed from empty states in steps of this many."""
+    state = stream.empty_state(len(samples))
+    for begin in range(0, samples.shape[1], length):
+        answer = stream.step(samples[:, begin : begin + length], state)
+        state = answer.next_state
+    return answer
 
 
 def _stream_steps(count: int) -> Iterator[int]:

@@ -4,7 +4,8 @@ Each day gives one number z ("shortfall"): 0 where the tolerated limit lies, neg
 under test is "the mean of z, given all days before, is at most 0". Against it we bet a share `lam` of our wealth each
 day: the wealth is multiplied by 1 + lam z, which under the claim cannot be expected to grow, whatever the distribution
 of z, as long as z >= -1 and lam < 1. The claim is about each day given all days before. Where only the long-run mean
-of z is at most 0 and bad days come in spells, the claim does not hold, and neither do the bounds below.
+of z is at most 0 and bad days come in spells, the claim does not hold, and neither do the bounds below. Nor do they
+where days below LEAST are frequent: z is cut off there, which raises its mean.
 
 - `detect` asks since which day something is wrong. It is the Shiryaev-Roberts e-detector of Shin, Ramdas and Rinaldo,
   "E-detectors: a nonparametric framework for sequential change detection" (New England Journal of Statistics in Data

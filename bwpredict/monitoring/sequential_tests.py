@@ -30,9 +30,11 @@ MIN_WINDOWS = 500
 
 CANARY_MARGIN = 0.01
 """A canary whose mean log error ratio is above this is worse; below 0 it is better."""
-CANARY_SCALE = 0.02
+CANARY_SCALE = 0.015
 CANARY_ALPHA = 0.05
-"""The chance of a wrong verdict over the whole trial, of each kind, is at most this if days are independent."""
+"""The chance of a wrong verdict over the whole trial, of each kind, where weeks are independent."""
+CANARY_DAYS = 7
+"""The bets are on the means of so many days: good days follow good days, but a week hardly follows the one before."""
 
 
 def evaluate_production(
@@ -71,12 +73,17 @@ def evaluate_production(
 def evaluate_canary(ratio: float | None, windows: int, before: Mapping[str, Any] | None) -> Document:
     """Evidence that a canary is better, or worse, after another day with this log error ratio, and the verdict.
 
-    `before` is the canary's part of the document of an earlier day of the same trial. A verdict stays.
+    The evidence grows with the mean of each `CANARY_DAYS` days that tell something. `before` is the canary's part of
+    the document of an earlier day of the same trial. A verdict stays.
     """
     wealth = before["evidence"] if before else {"better": e_process.INITIAL_WEALTH, "worse": e_process.INITIAL_WEALTH}
-    told = ratio if windows >= MIN_WINDOWS else None
-    better = e_process.update_wealth(wealth["better"], None if told is None else -told / CANARY_SCALE)
-    worse = e_process.update_wealth(wealth["worse"], None if told is None else (told - CANARY_MARGIN) / CANARY_SCALE)
+    week = list(before.get("week", [])) if before else []
+    week += [ratio] if ratio is not None and windows >= MIN_WINDOWS else []
+    mean = None
+    if len(week) >= CANARY_DAYS:
+        mean, week = sum(week) / len(week), []
+    better = e_process.update_wealth(wealth["better"], None if mean is None else -mean / CANARY_SCALE)
+    worse = e_process.update_wealth(wealth["worse"], None if mean is None else (mean - CANARY_MARGIN) / CANARY_SCALE)
     verdict = before["verdict"] if before else "undecided"
     if verdict == "undecided":
         needed = 1 / CANARY_ALPHA
@@ -87,7 +94,7 @@ def evaluate_canary(ratio: float | None, windows: int, before: Mapping[str, Any]
             if e_process.mean_evidence(better) >= needed
             else verdict
         )
-    return {"evidence": {"better": list(better), "worse": list(worse)}, "verdict": verdict}
+    return {"evidence": {"better": list(better), "worse": list(worse)}, "week": week, "verdict": verdict}
 
 
 def _test(

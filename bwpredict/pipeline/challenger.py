@@ -26,6 +26,7 @@ from bwpredict.datasets.windows import Split, WindowIndex, index_windows
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import ModelError, TelemetryError
 from bwpredict.evaluation import by_link
+from bwpredict.evaluation.change import describe_change, find_changes
 from bwpredict.evaluation.comparison import compare
 from bwpredict.evaluation.consumer import replay_consumer
 from bwpredict.evaluation.forecasts import Forecasts, collect, write_forecasts
@@ -38,7 +39,7 @@ from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
 from bwpredict.pipeline import imported_model
 from bwpredict.pipeline.anchor import EarlierChampion, compare_with_earlier
-from bwpredict.pipeline.seen_days import Days, split_by_seen
+from bwpredict.pipeline.seen_days import Days, split_by_seen, target_days
 from bwpredict.registry.layout import (
     CONFORMANCE_NAME,
     LINK_ACCURACY_NAME,
@@ -244,13 +245,24 @@ def check_imported(folder: Path, split: Split, run: RunConfig) -> Path:
             f"{run.imported.name}: forecasts are not finite for windows of the case {broken[0]!r}; expected finite"
             " forecasts for every finite window."
         )
+    sequences = None
+    if run.imported and run.imported.stream:
+        stream, samples = folder / stream_onnx_name(run.version), _stream_samples(split)
+        parity["stream"] = onnx_export.check_stream_file(stream, samples)
+        sequences = conformance.sequence_vectors(
+            stream, samples[: conformance.REAL_SEQUENCES, : conformance.SEQUENCE_MINUTES],
+            relative=onnx_export.PARITY_TOLERANCE,
+        )  # fmt: skip
     write_document(folder / PARITY, "parity", parity)
     write_document(folder / LATENCY, "latency", latency)
     cases = {
         "real": split["validation"].spread(conformance.REAL_WINDOWS).inputs(),
         **onnx_export.extreme_windows(real),
     }
-    conformance.write_vectors(folder / CONFORMANCE_NAME, path, cases, version=run.version, relative=parity["tolerance"])
+    conformance.write_vectors(
+        folder / CONFORMANCE_NAME, path, cases,
+        version=run.version, relative=parity["tolerance"], sequences=sequences,
+    )  # fmt: skip
     return path
 
 
@@ -296,17 +308,16 @@ def evaluate(
 
     Each model is run as consumers run it: over windows from an empty state, and as a stream that is followed from the
     days before the test span on. Test days that the champion has seen are left out; if it has seen all of them, it is
-    not compared. Writes `comparison.json`, `forecasts.parquet`, `link_accuracy.parquet`, `link_series.parquet`,
+    not compared. So are the days before a change of the network, if enough days lie after it. Writes
+    `comparison.json`, `forecasts.parquet`, `link_accuracy.parquet`, `link_series.parquet`,
     `model_metadata_<version>.json`, `bandwidth_predictor_report.json`, `predictions_scatter.png` and the pictures of
     the model card.
     """
-    test, seen_by_challenger = imported_model.unseen_windows(split, run) if run.imported else (split["test"], [])
-    index, left_out = split_by_seen(test, champion.seen) if champion else (test, [])
-    seen_all = not len(index)
-    index = (test if seen_all else index).spread(run.maximum_test_windows)
+    tested = _test_windows(split, run, champion)
+    index = tested.index.spread(run.maximum_test_windows)
     path = folder / onnx_name(run.version)
     served = forecast_with_bounds(path, index)
-    by_champion, problem = (None, _SEEN_ALL) if seen_all else _forecast_of_champion(champion, index)
+    by_champion, problem = (None, _SEEN_ALL) if tested.seen_all else _forecast_of_champion(champion, index)
     known = champion.links if champion and champion.links is not None else _links_of(split["train"])
     labels = window_labels(index, known)
     challenger_sha256 = sha256_of(path)
@@ -329,9 +340,10 @@ def evaluate(
         return forecasts, document | {"consumer": replay_consumer(forecasts, models, run.consumer_rules)}
 
     forecasts, comparison = judged(served, by_champion)
-    comparison["test"]["days_left_out"] = [] if seen_all else left_out
+    comparison["test"]["days_left_out"] = tested.seen_by_champion
+    comparison["test"]["days_seen_by_challenger"] = tested.seen_by_challenger
+    comparison["change"] = tested.change
     comparison["champion_absent_targets"] = list(champion.absent_targets) if champion else None
-    comparison["test"]["days_seen_by_challenger"] = seen_by_challenger
     earlier = champion.earlier if champion else {}
     comparison["anchor"] = compare_with_earlier(earlier, index, forecasts, run.policy.weights)
     comparison["horizon"] = errors_by_minute(index, forecasts.targets)
@@ -344,6 +356,33 @@ def evaluate(
     if sentences := unforecastable(comparison):
         logger.warning("%s", "\n".join(sentences))
     return comparison
+
+
+@dataclass(frozen=True)
+class _TestWindows:
+    """The windows that models are compared on, and what was left out for it."""
+
+    index: WindowIndex
+    seen_by_challenger: list[str]
+    """Dates; so is `seen_by_champion`."""
+    seen_by_champion: list[str]
+    seen_all: bool
+    """Whether the champion has seen all of them, so that it cannot be compared."""
+    change: dict[str, Any] | None
+    """As `describe_change`."""
+
+
+def _test_windows(split: Split, run: RunConfig, champion: Champion | None) -> _TestWindows:
+    test, by_challenger = imported_model.unseen_windows(split, run) if run.imported else (split["test"], [])
+    index, by_champion = split_by_seen(test, champion.seen) if champion else (test, [])
+    if not champion or not len(index):
+        return _TestWindows(test, by_challenger, [], seen_all=champion is not None, change=None)
+    days = target_days(index)
+    counted = zip(*(found.tolist() for found in np.unique(days, return_counts=True)), strict=True)
+    change = describe_change(find_changes(index.frame), dict(counted))
+    if change and change["days_before"] and change["judged_on"] == "after":
+        index = index.take(np.flatnonzero(days >= np.datetime64(change["day"], "D").astype(np.int64)))
+    return _TestWindows(index, by_challenger, by_champion, seen_all=False, change=change)
 
 
 def _compare_streams(
@@ -359,7 +398,8 @@ def _compare_streams(
     None where neither has one. `judged` compares forecasts, `over_windows` are those of challenger and champion.
     """
     served, by_champion = over_windows
-    own = None if run.imported else folder / stream_onnx_name(run.version)
+    without = run.imported is not None and run.imported.stream is None
+    own = None if without else folder / stream_onnx_name(run.version)
     theirs = champion.stream if champion and by_champion is not None else None
     if not own and not theirs:
         return None
@@ -461,7 +501,7 @@ def _imported_artifact(folder: Path, run: RunConfig) -> metadata.Artifact:
         parameters=architecture["total_parameters"],
         scaler_params={},
         intervals=imported_model.describe_intervals(),
-        streaming=None,
+        streaming=imported_model.describe_stream(folder / stream_onnx_name(run.version), run.version),
     )
 
 

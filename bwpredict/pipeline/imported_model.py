@@ -16,7 +16,7 @@ from typing import Any
 import onnx
 
 from bwpredict import schema
-from bwpredict.config import NEVER, ImportedModel, RunConfig, TrainingConfig, load
+from bwpredict.config import IMPORTED_PATHS, NEVER, ImportedModel, ImportedStream, RunConfig, TrainingConfig, load
 from bwpredict.core.limits import ONNX_BYTES
 from bwpredict.datasets.windows import Split, WindowIndex
 from bwpredict.documents import read_document, write_document
@@ -24,11 +24,12 @@ from bwpredict.errors import ConfigError, ModelError, ObjectMissingError
 from bwpredict.inference.confidence import FLOORS, FORMULA
 from bwpredict.inference.guard import check_onnx
 from bwpredict.inference.onnx_model import check_served_contract, decoded, open_model
+from bwpredict.inference.stream_model import Step, check_stream_contract
 from bwpredict.pipeline.seen_days import days_through, split_by_seen
-from bwpredict.registry.layout import challenger_key, onnx_name
+from bwpredict.registry.layout import challenger_key, onnx_name, stream_onnx_name
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
-from bwpredict.store.files import write_atomically
+from bwpredict.store.files import sha256_of, write_atomically
 from bwpredict.telemetry.months import month_window
 from bwpredict.workspace.artifacts import IMPORTED
 
@@ -39,16 +40,22 @@ THROUGH, ON = "trained_through", "trained_on"
 _BY_THE_FILE = "the file"
 
 
-def from_path(path: Path, contract: TrainingConfig, stated: Mapping[str, str], *, by: str) -> ImportedModel:
-    """The model in a file on this machine; see `_looked_at`."""
-    return _looked_at(_read_path(path), path.name, contract, stated, by=by, path=str(path.absolute()))
+def from_path(
+    path: Path, contract: TrainingConfig, stated: Mapping[str, str], *, by: str, stream: Path | None = None
+) -> ImportedModel:
+    """The model in a file on this machine, and its file for streams; see `_looked_at`."""
+    found = _looked_at(_read_path(path), path.name, contract, stated, by=by, path=str(path.absolute()))
+    if stream is None:
+        return found
+    return _with_stream(found, _read_path(stream), stream.name, contract, path=str(stream.absolute()))
 
 
 def from_registry(
-    store: Store, name: str, contract: TrainingConfig, stated: Mapping[str, str], *, by: str
+    store: Store, name: str, contract: TrainingConfig, stated: Mapping[str, str], *, by: str, stream: str = ""
 ) -> ImportedModel:
-    """The model that lies as `challengers/<name>` in the registry's store; see `_looked_at`."""
-    return _looked_at(_read_stored(store, name), name, contract, stated, by=by)
+    """The model that lies as `challengers/<name>` in the store, and its file for streams; see `_looked_at`."""
+    found = _looked_at(_read_stored(store, name), name, contract, stated, by=by)
+    return _with_stream(found, _read_stored(store, stream), stream, contract) if stream else found
 
 
 def _looked_at(
@@ -90,6 +97,22 @@ def _looked_at(
     return load(ImportedModel, values, origin=name)
 
 
+def _with_stream(
+    imported: ImportedModel, content: bytes, name: str, contract: TrainingConfig, *, path: str | None = None
+) -> ImportedModel:
+    """The record with that of its file for streams, once that has passed the guard and keeps the contract.
+
+    Raises:
+        ModelError: as `_looked_at`.
+    """
+    session = open_model(check_onnx(content, name=name), 1, name=name)
+    check_stream_contract(
+        session, name=name, window_size=contract.window_size, horizon_minutes=contract.horizon_minutes
+    )
+    values = {"name": name, "path": path, "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    return imported.model_copy(update={"stream": load(ImportedStream, values, origin=name)})
+
+
 def require_days_left(imported: ImportedModel, month: str) -> None:
     """Refuse, before anything is read, a model that has seen the month to its end. Raises ModelError."""
     _, end = month_window(month)
@@ -101,24 +124,29 @@ def require_days_left(imported: ImportedModel, month: str) -> None:
 def import_model(folder: Path, split: Split, run: RunConfig) -> Path:
     """Write the run's model into the folder as it is: `bandwidth_lstm_<version>.onnx`, `imported_model.json`.
 
-    Returns the document.
+    Its file for streams too, if it has one: `bandwidth_lstm_stream_<version>.onnx`. Returns the document.
 
     Raises:
         ModelError: the file is not the one that the run was planned with, may not be loaded, or has seen all test days.
     """
     imported = _of(run)
-    path, name = imported.path, imported.name
-    content = _read_path(Path(path)) if path else _read_stored(open_store(run.registry), name)
-    if hashlib.sha256(content).hexdigest() != imported.sha256:
-        raise ModelError(f"{name}: is not the file that this run was started with; start another run.")
-    check_onnx(content, name=name)
+    content, stream = _content(imported, run), _content(imported.stream, run) if imported.stream else None
     unseen_windows(split, run)
     write_atomically(folder / onnx_name(run.version), content)
-    document = imported.model_dump(exclude={"path"}) | {
+    if stream is not None:
+        write_atomically(folder / stream_onnx_name(run.version), stream)
+    document = imported.model_dump(exclude=IMPORTED_PATHS) | {
         "imported_by": run.requested_by,
         "counts_as_seen_through": last_day_seen(imported, split),
     }
     return write_document(folder / IMPORTED, "imported_model", document)
+
+
+def _content(file: ImportedModel | ImportedStream, run: RunConfig) -> bytes:
+    content = _read_path(Path(file.path)) if file.path else _read_stored(open_store(run.registry), file.name)
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise ModelError(f"{file.name}: is not the file that this run was started with; start another run.")
+    return check_onnx(content, name=file.name)
 
 
 def unseen_windows(split: Split, run: RunConfig) -> tuple[WindowIndex, list[str]]:
@@ -158,6 +186,22 @@ def describe_file(path: Path) -> Document:
         "framework": " ".join(model.producer_name.split())[:200] or "unknown",
         "layers": [{"type": kind, "count": kinds.count(kind)} for kind in dict.fromkeys(kinds)],
         "total_parameters": numbers,
+    }
+
+
+def describe_stream(path: Path, version: str) -> Document | None:
+    """What the metadata says of the file for streams; None where there is none."""
+    if not path.is_file():
+        return None
+    told = open_model(path, 1).get_modelmeta().custom_metadata_map
+    streaming = decoded(told["streaming"])
+    kept = ("state_size", "state_version", "horizons_minutes", "quantiles", "warm_up_minutes", "largest_step")
+    return {
+        "onnx": stream_onnx_name(version),
+        "sha256": sha256_of(path),
+        "inputs": ["input", "state"],
+        "outputs": list(Step._fields),
+        **{name: streaming[name] for name in kept},
     }
 
 

@@ -27,10 +27,11 @@ TRAINING_FILE_PARAM = "training_config"
 POLICY_PARAM = "policy"
 OVERRIDES_PARAM = "gate_overrides"
 CHALLENGER_PARAM = "challenger_model"
+STREAM_PARAM = "challenger_stream"
 STATED_PARAMS = ("trained_through", "trained_on")
 KNOWN_PARAMS = frozenset(
     {
-        *("month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, REASON_PARAM, CHALLENGER_PARAM),
+        *("month", TRAINING_FILE_PARAM, POLICY_PARAM, OVERRIDES_PARAM, REASON_PARAM, CHALLENGER_PARAM, STREAM_PARAM),
         *(*TRAINING_PARAMS, *RUN_PARAMS, *STATED_PARAMS),
     }
 )
@@ -49,6 +50,7 @@ def run_config(
     model: NamedModel = DEFAULT_ENTRY,
     requested_by: str = "",
     challenger: Path | None = None,
+    challenger_stream: Path | None = None,
 ) -> RunConfig:
     """The configuration of one retraining run.
 
@@ -56,14 +58,15 @@ def run_config(
         params: `month` (YYYY-MM or None), those of `RUN_PARAMS` and `TRAINING_PARAMS`, `training_config` (name or
             path of a training configuration file), `policy` (name or path of the gate policy), `gate_overrides`
             (fields of it), `override_reason`, `challenger_model` (name of a file in the registry's `challengers/`,
-            which the run judges instead of training), and what its author states: `trained_through`, `trained_on`.
+            which the run judges instead of training), `challenger_stream` (its file for streams, there too), and what
+            its author states: `trained_through`, `trained_on`.
             What is left out has the model's default.
         interval_start: start of the data interval, for a run by the schedule.
         run_after: when the run was due, for a run that has neither a month nor an interval.
         now: names the version, in UTC.
         settings: those of `model`.
         requested_by: the person that asks for the run; empty: the schedule.
-        challenger: instead of `challenger_model`, a file on this machine.
+        challenger: instead of `challenger_model`, a file on this machine; so is `challenger_stream`.
 
     Raises:
         ConfigError: an unknown param or policy, a param with an unusable value, an override without a reason, or
@@ -96,7 +99,7 @@ def run_config(
         **{name: params[name] for name in RUN_PARAMS if name in params},
     }
     run = load(RunConfig, values, origin="params")
-    return run.model_copy(update={"imported": _imported(params, run, challenger)})
+    return run.model_copy(update={"imported": _imported(params, run, challenger, challenger_stream)})
 
 
 def _consumer_rules(settings: Settings) -> dict[str, ConsumerRules]:
@@ -105,20 +108,23 @@ def _consumer_rules(settings: Settings) -> dict[str, ConsumerRules]:
     return {"consumer_rules": load_yaml(ConsumerRules, Path(path), "document of consumer rules")} if path else {}
 
 
-def _imported(params: Mapping[str, Any], run: RunConfig, path: Path | None) -> ImportedModel | None:
+def _imported(
+    params: Mapping[str, Any], run: RunConfig, path: Path | None, stream_path: Path | None
+) -> ImportedModel | None:
     """The model that the run judges instead of training one; None: it trains."""
-    name, stated = params.get(CHALLENGER_PARAM), {key: str(params.get(key) or "") for key in STATED_PARAMS}
+    name, stream = params.get(CHALLENGER_PARAM), str(params.get(STREAM_PARAM) or "")
+    stated = {key: str(params.get(key) or "") for key in STATED_PARAMS}
     if path is None and not name:
-        if given := [key for key, value in stated.items() if value]:
+        if given := [key for key, value in {**stated, STREAM_PARAM: stream}.items() if value]:
             raise ConfigError(f"params: {given[0]} is about a model trained elsewhere: give {CHALLENGER_PARAM} too.")
         return None
     from bwpredict.pipeline import imported_model
 
     if path is not None:
-        found = imported_model.from_path(path, run.training, stated, by=run.requested_by)
+        found = imported_model.from_path(path, run.training, stated, by=run.requested_by, stream=stream_path)
     else:
         store = open_store(run.registry)
-        found = imported_model.from_registry(store, str(name), run.training, stated, by=run.requested_by)
+        found = imported_model.from_registry(store, str(name), run.training, stated, by=run.requested_by, stream=stream)
     imported_model.require_days_left(found, run.month)
     return found
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bwpredict.config import Pruner, RunConfig, Settings
+from bwpredict.config import IMPORTED_PATHS, Pruner, RunConfig, Settings
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import BwPredictError, ConflictError, GateRejected, ValidationFailed
 from bwpredict.registry.layout import (
@@ -237,7 +237,7 @@ def _write_model_card(area: Path, run: RunConfig, decision: dict[str, Any], comp
     links = area / LINK_ACCURACY_NAME
     model_card(
         area / MODEL_CARD,
-        run=run.model_dump(mode="json", exclude={"imported": {"path"}}),
+        run=run.model_dump(mode="json", exclude={"imported": IMPORTED_PATHS}),
         decision=decision,
         comparison=compared,
         history=None if run.imported else read_document(area / HISTORY, "training_history"),

@@ -69,16 +69,18 @@ def statement(folder: Path, version: str, names: Sequence[str], *, builder: str)
 
 
 def _elsewhere(model: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The file of a model trained elsewhere, with what somebody states of its training."""
+    """The files of a model trained elsewhere, with what somebody states of its training."""
     if not model:
         return []
     told = {key: model[key] for key in ("trained_through", "trained_on", "stated_by", "imported_by")}
     return [
         {
-            "name": f"model trained elsewhere: {model['name']}",
-            "digest": {"sha256": model["sha256"]},
+            "name": f"model trained elsewhere: {file['name']}",
+            "digest": {"sha256": file["sha256"]},
             "annotations": told,
         }
+        for file in (model, model.get("stream"))
+        if file
     ]
 
 

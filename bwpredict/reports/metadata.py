@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bwpredict import schema
-from bwpredict.config import RunConfig
+from bwpredict.config import IMPORTED_PATHS, RunConfig
 from bwpredict.core.guide import GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 from bwpredict.reports.tables import unforecastable
 from bwpredict.store.files import sha256_of
@@ -101,7 +101,7 @@ def model_metadata(
         "seed": run.training.seed if history else None,
         "code_version": run.code_version,
         "environment": {**environment, **{key: history[key] if history else None for key in ("device", "threads")}},
-        "run": run.model_dump(mode="json", exclude={"imported": {"path"}}),
+        "run": run.model_dump(mode="json", exclude={"imported": IMPORTED_PATHS}),
     }
 
 

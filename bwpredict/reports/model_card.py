@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from bwpredict.core.formatting import UNDEFINED, display_name, duration, link_name, number, readable_unit
 from bwpredict.datasets.windows import split_sentence
+from bwpredict.gate.change import change_sentence
 from bwpredict.gate.decision import attempt_sentence, check_rows, shown_outcome
 from bwpredict.reports import card_summary, champion_section, consumer_section
 from bwpredict.reports.sorting import SORT_SCRIPT_SOURCE, SORT_SCRIPT_TEXT
@@ -213,6 +214,7 @@ def _test_sentence(comparison: Document, metadata: Document) -> str:
         " all models on the same windows."
         + _days_left_out("champion", test.get("days_left_out", []))
         + _days_left_out("challenger", test.get("days_seen_by_challenger", []))
+        + (f" {change}" if (change := change_sentence(comparison)) else "")
         + (f" The champion could not be run: {problem}" if problem else "")
     )
 
@@ -257,6 +259,7 @@ def _trained_elsewhere(metadata: Document) -> Pairs:
         ("Trained", "elsewhere; the run judged the file as it is"),
         ("File", model["name"]),
         ("SHA-256", model["sha256"]),
+        ("File for streams", (model.get("stream") or {}).get("name", "none")),
         ("Written by", model.get("producer") or "not stated"),
         ("Trained through", model["trained_through"] or "not stated"),
         ("Stated by", model["stated_by"] or "nobody"),

@@ -331,7 +331,9 @@ class Stream:
         require_signature(folder, self._trusted)
         contract = contract_of(metadata)
         require_same(self._contract, contract, model=f"{folder}: {metadata['version']}")
-        return _Fleet(open_stream(content, threads=self._threads, name=str(folder)), folder, contract)
+        return _Fleet(
+            open_stream(content, threads=self._threads, name=str(folder), version=metadata["version"]), folder, contract
+        )
 
 
 def _checked(links: Sequence[Link], samples: npt.NDArray[np.floating[Any]], columns: Sequence[str]) -> Floats:

@@ -122,7 +122,7 @@ def test_the_form_has_every_param_with_title_help_and_type(dag):
     assert set(dag["params"]) == {
         *("month", "history_months", "architecture", "epochs", "windows_per_epoch", "seed", "training_config"),
         *("policy", "gate_overrides", "force_bootstrap", "accept_telemetry", "override_reason", "dry_run"),
-        *("publish_past_months", "challenger_model", "trained_through", "trained_on"),
+        *("publish_past_months", "challenger_model", "challenger_stream", "trained_through", "trained_on"),
         *("human_approval", "approval_hours"),
     }
     for param in dag["params"].values():

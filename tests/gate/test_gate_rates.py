@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bench_gate import forecasts_with, judged, measure, refused_by_parts, world
+from bench_gate import after_change, forecasts_with, judged, measure, refused_by_parts, world
 
 from bwpredict.config import GatePolicy
 
@@ -30,6 +30,16 @@ def test_an_equal_challenger_is_promoted_where_links_have_nothing_in_common():
 @pytest.mark.parametrize("common", [0.0, 0.5])
 def test_slices_and_links_together_rarely_refuse_an_equal_challenger(common):
     assert refused_by_parts(20, common, 20) <= 0.05
+
+
+@pytest.mark.parametrize(("links", "common"), [(8, 0.0), (20, 0.25)])
+def test_after_a_change_the_days_that_follow_decide_with_the_same_error_rates(links, common):
+    found = after_change(links, common, PAIRS)
+    assert 0.95 - 3.1 * np.sqrt(0.95 * 0.05 / (8 * PAIRS)) <= found["coverage"] <= 0.99
+    assert found["better, then at the margin: promoted on after days"] <= most(0.04, PAIRS)
+    assert found["worse, then equal: promoted on all days"] == 0
+    if not common:
+        assert found["worse, then equal: promoted on after days"] > 0.2
 
 
 def test_a_challenger_that_halves_its_worth_on_a_few_small_links_is_refused():

@@ -71,6 +71,19 @@ def test_the_mean_time_to_a_false_alarm_is_at_least_the_threshold():
     assert np.mean(lengths) >= threshold - 3 * np.std(lengths) / PATHS**0.5
 
 
+@pytest.mark.parametrize("follows", [0.0, 0.5])
+def test_a_model_as_good_as_at_publication_hardly_ever_alarms_in_a_year_although_bad_days_follow_bad_days(follows):
+    """Its shortfall is -1, and varies by 1 from day to day: a skill that varies by 0.05."""
+    threshold, rng, alarms = 8000.0, np.random.default_rng(6), 0
+    for _ in range(200):
+        evidence, noise = INITIAL_EVIDENCE, 0.0
+        for _ in range(365):
+            noise = follows * noise + (1 - follows**2) ** 0.5 * rng.normal()
+            evidence = update_evidence(evidence, noise - 1, threshold)
+            alarms += mean_evidence(evidence) >= threshold
+    assert alarms == 0
+
+
 def test_a_bettor_wins_no_more_often_than_stated():
     rng, wins = np.random.default_rng(3), 0
     for _ in range(PATHS):

@@ -91,16 +91,36 @@ def trial(ratios, windows=10_000):
 @pytest.mark.parametrize(
     ("ratios", "verdict"),
     [
-        ([-0.05] * 7, "better"),
-        ([0.06] * 7, "worse"),
+        ([-0.05] * 20, "undecided"),
+        ([-0.05] * 21, "better"),
+        ([0.06] * 21, "worse"),
+        ([-0.05, None, -0.05] * 10, "undecided"),
         ([0.0] * 60, "undecided"),
         ([-0.05], "undecided"),
         ([None] * 60, "undecided"),
-        ([-0.05] * 7 + [0.06] * 3, "better"),
+        ([-0.05] * 21 + [0.06] * 60, "better"),
     ],
 )
 def test_a_trial_concludes_when_the_evidence_suffices_and_its_verdict_stays(ratios, verdict):
     assert trial(ratios) == verdict
+
+
+@pytest.mark.parametrize("follows", [0.0, 0.5])
+def test_an_equal_canary_is_rarely_called_better_although_good_days_follow_good_days(follows):
+    """Ratios of a day vary by 2 %; half a year is watched."""
+    rng, better = np.random.default_rng(4), 0
+    for _ in range(300):
+        noise = rng.normal(size=232)
+        for day in range(1, len(noise)):
+            noise[day] = follows * noise[day - 1] + (1 - follows**2) ** 0.5 * noise[day]
+        better += trial(0.02 * noise[50:]) == "better"
+    assert better / 300 <= 0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5
+
+
+def test_a_trial_that_began_with_daily_bets_goes_on():
+    before = evaluate_canary(-0.05, 10_000, None)
+    del before["week"]
+    assert evaluate_canary(-0.05, 10_000, before)["week"] == [-0.05]
 
 
 def test_a_trial_of_days_with_few_windows_concludes_nothing():

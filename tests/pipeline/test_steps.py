@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bwpredict import schema
 from bwpredict.cli.main import main
 from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig
 from bwpredict.datasets.external import read_data_path
@@ -297,6 +298,33 @@ def test_no_champion_is_judged_on_days_that_it_has_seen(second, tmp_path, seen):
     else:
         assert "trained on all of the test days" in comparison["champion_problem"]
         assert "champion" not in comparison["models"]
+
+
+@pytest.mark.parametrize(("changed_on", "judged"), [("2026-10-17", range(17, 21)), ("2026-10-18", range(14, 21))])
+def test_models_are_compared_on_the_days_after_a_change_of_the_network_if_there_are_four(
+    second, tmp_path, changed_on, judged
+):
+    area = Path(shutil.copytree(Path(second.path).parent, tmp_path / "area"))
+    run, version = read_run(area), document(second, "decision")["champion_version"]
+    write_partitioned(FleetConfig(links=3, days=20, start="2026-10-01", seed=5), tmp_path / "telemetry")
+    frame = read_data_path(tmp_path / "telemetry")
+    later = frame.timestamps >= np.datetime64(changed_on, "s").astype(np.int64)
+    frame.values[later, schema.FEATURES.index("throughput_mbps")] *= 3
+    champion = challenger.Champion(version, area / "champion" / version / onnx_name(version))
+    pinned = read_document(area / "snapshot.json", "snapshot")
+    comparison = challenger.evaluate(area, challenger.make_split(frame, run), run, pinned, champion)
+    days = [f"2026-10-{day:02}" for day in judged]
+    assert comparison["difference"]["days"]["dates"] == comparison["stream"]["difference"]["days"]["dates"] == days
+    assert comparison["change"]["day"] == changed_on
+    assert comparison["change"]["days_before"] == [f"2026-10-{day}" for day in range(14, int(changed_on[-2:]))]
+    with (area / "decision.json").open() as file:
+        before = json.load(file)
+    (area / "decision.json").unlink()
+    written = steps.Reference(str(area / "comparison.json"), sha256_of(area / "comparison.json"))
+    decision = document(steps.decide(written), "decision")
+    assert f"The network changed on {changed_on} (Throughput rose by" in decision["reason"]
+    assert f"The network changed on {changed_on}" in (area / "model_card.html").read_text()
+    assert not any(check["id"] == "change" for check in before["checks"])
 
 
 def test_drift_is_measured_from_the_champions_profile(second):

@@ -54,6 +54,10 @@ def test_the_next_week_of_a_calm_network_has_not_drifted_and_that_of_a_congested
     result = validate(congested, snapshot_of(congested, *week), last, tmp_path / "congested results")
     assert (result["passed"], errors(result)) == (True, set())  # drift is a reason to retrain, not to stop
     assert {f"distributions.drift.{name}" for name in ("queue_depth", "throughput_mbps")} <= warnings(result)
+    drifting = generate(tmp_path / "drifting", **fleet, regime="drifting", drift_from="2026-01-01")
+    result = validate(drifting, snapshot_of(drifting, *week), last, tmp_path / "drifting results")
+    assert (result["passed"], errors(result)) == (True, set())
+    assert "distributions.drift.packet_loss" in warnings(result)
 
 
 def test_the_next_month_of_a_calm_network_passes_every_drift_check(tmp_path):

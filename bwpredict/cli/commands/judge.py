@@ -17,6 +17,9 @@ def judge(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The model: ONNX, with the inputs and outputs of docs/judge.md.")],
     month: options.Month,
+    stream: Annotated[
+        Path | None, typer.Option(help="The same model for consumers that keep a state for each link: ONNX, too.")
+    ] = None,
     trained_through: Annotated[
         str,
         typer.Option(
@@ -54,4 +57,4 @@ def judge(
         "policy": policy,
     }
     given = {name: value for name, value in params.items() if options.is_given(context, name)}
-    run_steps(given, settings, named, challenger=file)
+    run_steps(given, settings, named, challenger=file, challenger_stream=stream)

@@ -67,7 +67,14 @@ def model_and_places(model: str, **places: str | Path | None) -> tuple[NamedMode
     return named, named.settings(Settings()).model_copy(update=given)
 
 
-def run_steps(params: dict[str, Any], settings: Settings, model: NamedModel, *, challenger: Path | None = None) -> None:
+def run_steps(
+    params: dict[str, Any],
+    settings: Settings,
+    model: NamedModel,
+    *,
+    challenger: Path | None = None,
+    challenger_stream: Path | None = None,
+) -> None:
     """Run all steps of a run with these params; `challenger` is a model trained elsewhere, instead of training one.
 
     Raises:
@@ -87,6 +94,7 @@ def run_steps(params: dict[str, Any], settings: Settings, model: NamedModel, *, 
         model=model,
         requested_by=user(),
         challenger=challenger,
+        challenger_stream=challenger_stream,
     )
     _run_all_steps(run, settings.work)
 
