@@ -18,7 +18,7 @@ from bwpredict.datasets.windows import index_windows, split_windows
 from bwpredict.documents import encode_document, read_document
 from bwpredict.errors import ConfigError, ModelError
 from bwpredict.gate.decision import make_decision
-from bwpredict.models.onnx_export import export_onnx, export_stream, model_properties
+from bwpredict.models.onnx_export import export_onnx, model_properties
 from bwpredict.pipeline import challenger
 from bwpredict.pipeline.imported_model import import_model
 from bwpredict.pipeline.run_config import run_config
@@ -224,10 +224,8 @@ class TestTheImport:
     def test_a_champion_is_compared_with_it_stream_with_stream(self, tmp_path, split):
         model = restless_model(split, std=0.05)
         properties = model_properties(model, version="v20260901_000000", snapshot_id="abc")
-        files = (
-            export_onnx(model, tmp_path / "champion.onnx", properties),
-            export_stream(model, tmp_path / "champion_stream.onnx", properties),
-        )
+        files = tmp_path / "champion.onnx", tmp_path / "champion_stream.onnx"
+        export_onnx(model, files[0], properties, stream=files[1])
         champion = challenger.Champion("v20260901_000000", *files)
         _, comparison, checks = self.judged(tmp_path, split, last_known_onnx(tmp_path / "formula.onnx"), champion)
         assert comparison["stream"]["modes"] == {"challenger": "stream", "champion": "stream"}
