@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bwpredict import schema
+from bwpredict.core.progress_bar import track
 from bwpredict.datasets.frame import TelemetryFrame, load_frame
 from bwpredict.datasets.memmap import mapped_arrays
 from bwpredict.datasets.windows import WindowIndex, index_samples, index_windows
@@ -92,7 +93,11 @@ def predict(store: Store, model: Path, output: Path, *, days: Days | None = None
             sha256 = {date.fromisoformat(day["date"]): day["sha256"] for day in pinned["days"]}
             telemetry = Path(scratch, snapshot.TELEMETRY_FOLDER)
             read = partial(load_frame, telemetry, description=Description.of_snapshot(pinned))
-            made = [_predict_day(read, day, task, sha256, output) for day in sorted(sha256) if day >= first]
+            wanted = [day for day in sorted(sha256) if day >= first]
+            made = [
+                _predict_day(read, day, task, sha256, output)
+                for day in track(wanted, "Forecasting", "days", len(wanted))
+            ]
     except OSError as error:
         raise PredictionError(
             f"{output}: cannot be written ({error.strerror or error}); free some space or give another folder, and run"

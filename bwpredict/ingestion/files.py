@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bwpredict import schema
+from bwpredict.core.progress_bar import track
 from bwpredict.datasets.file_mapping import DERIVED, FileMapping
 from bwpredict.datasets.recording import Recording, read_recording
 from bwpredict.documents import encode_document
@@ -74,7 +75,7 @@ def import_files(
     _write_description(store, document, before)
     order = np.argsort(days, kind="stable")
     edges = np.append(np.searchsorted(days[order], found), len(days))
-    for place, day in enumerate(map(partition_date, found)):
+    for place, day in track(enumerate(map(partition_date, found)), "Importing", "days", len(found)):
         rows = table.take(pa.array(order[edges[place] : edges[place + 1]]))
         _add(store, day, rows, replace_days=replace_days)
     _tell_gaps(recording, mapping)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bwpredict import schema
+from bwpredict.core.progress_bar import track
 from bwpredict.errors import ConfigError, ObjectMissingError, TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry.columns import STORED_SCHEMA
@@ -66,7 +67,8 @@ def ingest_days(store: Store, days: list[date], read_day: ReadDay, *, late_days:
     """
     landed = IngestResult()
     late = {days[0] - timedelta(days=number) for number in range(1, late_days + 1)}
-    for day in sorted(late | set(days)):
+    wanted = sorted(late | set(days))
+    for day in track(wanted, "Collecting", "days", len(wanted)):
         there = any(store.keys(f"{Path(day_key(day)).parent.as_posix()}/"))
         if there and day not in late:
             landed.there_already.append(day)

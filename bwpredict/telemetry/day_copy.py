@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from bwpredict import schema
+from bwpredict.core.progress_bar import track
 from bwpredict.errors import TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry import columns, sources
@@ -81,7 +82,8 @@ def copy_days(
     read = prefetch_tables(_opened(store, objects, wanted), wanted, span)
     written: Future[WrittenDay] | None = None
     with ThreadPoolExecutor(1) as writer:
-        for (file, tables), item, following in zip(read, objects, [*objects[1:], None], strict=False):
+        pairs = zip(read, objects, [*objects[1:], None], strict=False)
+        for (file, tables), item, following in track(pairs, "Reading telemetry", "files", len(objects)):
             tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in wanted}
             for table in tables:
                 kept = _in_reach(table, item, tally)
