@@ -112,9 +112,10 @@ _add("Forecast and monitor", pull, predict, forecast, exporter, monitor)
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence on stderr and an exit code, never a stack trace."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LogAboveBars(sys.stdout)])
-    if "--json" in sys.argv:
-        os.environ[DISABLE] = "1"
+    log = sys.stdout
+    if "--json" in sys.argv:  # stdout is the document's alone
+        log, os.environ[DISABLE] = sys.stderr, "1"
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LogAboveBars(log)])
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:

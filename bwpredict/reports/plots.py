@@ -1,7 +1,8 @@
 """The house style of pictures, and the guide's two: the training curve, and forecasts against actual values.
 
-Each is written as PNG, and as SVG whose colours are variables of the page that shows it, for light and dark. Drawn with matplotlib's objects on the Agg canvas, without pyplot and its global state. The same
-inputs give the same bytes. Colours are those of Okabe and Ito (2008), told apart by all readers.
+Each is written as PNG, and as SVG whose colours are variables of the page that shows it, for light and dark. Drawn
+with matplotlib's objects on the Agg canvas, without pyplot and its global state. The same inputs give the same bytes.
+Colours are those of Okabe and Ito (2008), which all readers can tell apart.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from bwpredict.store.files import atomic_path
 
 Values = npt.NDArray[np.float64]
 
-BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5F6670"
+BLUE, VERMILION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#5F6670"
 DOTS_PER_INCH = 120
 _VARIABLES = {
-    BLUE: "blue", VERMILION: "vermilion", GREEN: "green", GREY: "grey",
+    BLUE: "blue", VERMILION: "vermilion", GREEN: "green", PURPLE: "purple", GREY: "grey",
     "#E3E6EA": "grid", "#FFFFFF": "card", "#000000": "text",
 }  # fmt: skip
 """Colour: the CSS variable `--picture-<name>` in its place."""
@@ -211,7 +212,7 @@ def _limits(actual: Values, forecast: Values, *, logarithmic: bool) -> tuple[flo
 @contextmanager
 def figure_file(path: Path, width_inches: float, height_inches: float) -> Iterator[Figure]:
     """A figure in the house style, written after the block to `path` (PNG) and beside it as SVG, each whole or not."""
-    with style.context([_STYLE, {"svg.hashsalt": path.stem}], after_reset=True):
+    with style.context([_STYLE, {"svg.hashsalt": f"picture {path.stem}"}], after_reset=True):
         figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure

@@ -79,7 +79,7 @@ def is_within_noise(best: Trial, defaults: list[Trial]) -> bool | None:
     if count < 2:
         return None
     quantile = float(student_t.ppf(CONFIDENCE, count - 1))
-    return least >= mean(losses) - quantile * stdev(losses) * (1 + 1 / count) ** 0.5
+    return bool(least >= mean(losses) - quantile * stdev(losses) * (1 + 1 / count) ** 0.5)
 
 
 def _losses(trials: list[Trial]) -> list[float]:

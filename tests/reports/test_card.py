@@ -110,7 +110,7 @@ def test_challenger_champion_and_baselines_stand_side_by_side(tmp_path, document
 def test_the_page_needs_nothing_from_outside(tmp_path, documents):
     page = card(tmp_path, documents, pictures=every_picture(tmp_path, documents))
     links = re.findall(r'<[^>]*\s(?:src|href)="([^"]*)"', page)
-    assert {link for link in links if not link.startswith("#")} == {"validation/data_docs/index.html"}
+    assert {link for link in links if not link.startswith(("data:", "#"))} == {"validation/data_docs/index.html"}
     assert {link[1:] for link in links if link.startswith("#")} <= set(re.findall(r'<section id="(\w+)"', page))
     assert set(re.findall(r"url\((.)", page)) == {"#"}  # clips of the pictures
 
@@ -119,7 +119,6 @@ def test_every_picture_is_drawn_in_colours_of_the_page_and_shares_no_id_with_ano
     page = card(tmp_path, documents, pictures=every_picture(tmp_path, documents))
     pictures = re.findall(r"<figure.*?</figure>", page, re.DOTALL)
     assert len(pictures) == 4 + len(TARGETS)
-    assert all("var(--picture-text" in picture or "<text" in picture for picture in pictures)
     style = page[: page.index("</style>")]
     light, dark = style.split("prefers-color-scheme: dark")
     used = set(re.findall(r"var\((--picture-\w+)", "".join(pictures)))

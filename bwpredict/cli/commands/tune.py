@@ -35,7 +35,10 @@ app = typer.Typer()
 _ROWS = 5
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(
+    invoke_without_command=True,
+    epilog="Example: bwpredict tune --telemetry data/telemetry --study studies/autumn --trials 20",
+)
 def tune(
     context: typer.Context,
     telemetry: Annotated[
@@ -70,7 +73,7 @@ def tune(
     _hand_over(opened, trials, registry)
 
 
-@app.command()
+@app.command(epilog="Example: bwpredict tune approve autumn --registry data/registry")
 def approve(
     name: Annotated[str, typer.Argument(help="A proposal's name, such as tune_20261101_093000.")],
     registry: Annotated[str, typer.Option(help="Registry with the proposal (default: $BWPREDICT_REGISTRY).")] = "",
