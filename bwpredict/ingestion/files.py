@@ -1,4 +1,4 @@
-"""Files as users have them, into the days that everything else reads: `bwpredict import`."""
+"""`bwpredict import`: convert users' files into daily partitions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 Document = dict[str, Any]
 
 MANY_GAPS = 0.30
-"""Share of the steps without a sample from which links are likely measured in sessions."""
+"""Above this share of steps without a sample, links are probably measured in sessions."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def import_files(
         mapping: how they are read.
         store: where the days go.
         replace_days: write days anew that are there with other rows.
-        now: when this is.
+        now: the time of the import.
 
     Raises:
         ConfigError: the mapping names no time zone.
@@ -173,7 +173,7 @@ def _document(
 
 
 def _tell_other_files(files: Sequence[Document], mapping: FileMapping) -> None:
-    """Log which files are not those that a recipe was tried with."""
+    """Warn about files that differ from those that the recipe was tested with."""
     known = mapping.source.files if mapping.source else {}
     for each in files:
         if each["sha256"] != known.get(each["name"], each["sha256"]):
@@ -184,7 +184,7 @@ def _tell_other_files(files: Sequence[Document], mapping: FileMapping) -> None:
 
 
 def _write_description(store: Store, document: Document, before: Document | None) -> None:
-    """Add this import to the document that is there, which must be of the same kind of telemetry."""
+    """Add this import to the existing document, which must describe the same kind of telemetry."""
     if before is None:
         if any(store.keys("date=")):
             raise TelemetryError(
@@ -208,7 +208,7 @@ def _write_description(store: Store, document: Document, before: Document | None
 
 
 def _others(before: Document, document: Document) -> list[Document]:
-    """The imports of other files than this one's, which is run again."""
+    """Earlier imports, without those of the same files, which this import replaces."""
     files = document["imports"][0]["files"]
     return [each for each in before["imports"] if each["files"] != files]
 

@@ -1,4 +1,4 @@
-"""Days into the store: each one object, written once, so that a day is there whole or not at all."""
+"""Write days to the store: one object for each, written once, so that a day is complete or absent."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ ReadDay = Callable[[int, int], pa.Table]
 
 @dataclass
 class IngestResult:
-    """What became of the days."""
+    """The days by outcome."""
 
     written: list[date] = field(default_factory=list)
     updated: list[date] = field(default_factory=list)
-    """Read again, and written with the rows that arrived since."""
+    """Days that were read again and rewritten with rows that had arrived late."""
     there_already: list[date] = field(default_factory=list)
     empty: list[date] = field(default_factory=list)
 
@@ -57,8 +57,8 @@ def days_between(start: date, end: date, now: datetime) -> list[date]:
 def ingest_days(store: Store, days: list[date], read_day: ReadDay, *, late_days: int = 0) -> IngestResult:
     """Write each day that is not in the store yet as `date=<day>/part-0.parquet`; days without a row are left out.
 
-    A day that is there already is neither asked for nor changed, so a collection that was interrupted is run again.
-    The exception are the `late_days` before the first day: they are read again for rows that arrived late.
+    Days in the store are neither read nor changed, so an interrupted collection can be run again.
+    The exception are the `late_days` before the first day, which are read again for late rows.
 
     Raises:
         TelemetryError: a day's rows do not fit the schema; days before it stay.
@@ -88,10 +88,10 @@ def ingest_days(store: Store, days: list[date], read_day: ReadDay, *, late_days:
 
 
 def _update(store: Store, day: date, table: pa.Table) -> bool:
-    """Replace the day by a later reading that holds all of its rows and more; False where the day stays."""
+    """Replace the day if `table` has all of its rows and more; False if it stays unchanged."""
     try:
         content, etag = store.read(day_key(day))
-    except ObjectMissingError:  # others wrote the partition, in files of another name
+    except ObjectMissingError:  # another program wrote the partition, under another file name
         return False
     before = pq.read_table(pa.BufferReader(content), columns=[name for name, _ in _ORDER])
     lost = before.join(table.select(before.column_names), before.column_names, join_type="left anti").num_rows
@@ -108,7 +108,7 @@ def _update(store: Store, day: date, table: pa.Table) -> bool:
 
 
 def day_key(day: date) -> str:
-    """Where a day lies in the store."""
+    """The key of a day in the store."""
     return day_file(Path(), day).as_posix()
 
 
@@ -131,7 +131,7 @@ def with_constants(table: pa.Table, constants: dict[str, str | float]) -> pa.Tab
 
 
 def _arranged(table: pa.Table, day: date) -> pa.Table:
-    """In the stored order, with the calendar's columns, and unique; each column of the stored type."""
+    """Cast and sort the table as it is stored, add the calendar columns, and require unique rows."""
     seconds = table["timestamp"].to_numpy().astype(np.int64)
     calendar = {"time_of_day": schema.CALENDAR.hours(seconds), "day_of_week": schema.CALENDAR.days(seconds)}
     for name, values in calendar.items():

@@ -2,7 +2,6 @@ import base64
 import hashlib
 import html
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -58,8 +57,8 @@ def text_of(page):
 def every_picture(folder, documents):
     """The folder, with every picture that a run draws."""
     comparison, forecasts = documents["comparison"], sample_forecasts()
-    curve = training_history(folder / "training_history.png", documents["history"])
-    shutil.copy(curve.with_suffix(".svg"), folder / "predictions_scatter.svg")
+    for name in ("training_history", "predictions_scatter"):  # any picture stands for the second
+        training_history(folder / f"{name}.png", documents["history"])
     for target in TARGETS:
         picture = folder / f"link_forecasts_{target}.png"
         forecast_plots.link_forecasts(picture, target, forecasts, comparison["links"][target], sample_bounds(forecasts))
