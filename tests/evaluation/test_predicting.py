@@ -96,7 +96,7 @@ def test_one_link_can_be_chosen_and_an_unknown_one_is_named_with_the_closest(tel
     done = predict(store, model, tmp_path / "one", link=(node, peer))
     chosen = everything[(everything.node_id == node) & (everything.peer_id == peer)]
     assert done.forecasts == len(chosen) > 0
-    pd.testing.assert_frame_equal(forecasts(tmp_path / "one"), chosen.reset_index(drop=True))
+    pd.testing.assert_frame_equal(forecasts(tmp_path / "one").reset_index(drop=True), chosen.reset_index(drop=True))
     with pytest.raises(ConfigError, match=f"no such link .* the closest are .*{node}-{peer}"):
         predict(store, model, tmp_path / "none", link=(node, peer + 1))
 
