@@ -104,7 +104,7 @@ def _table(recording: Recording, zones: list[str]) -> pa.Table:
     samples = recording.samples
     seconds = np.round(samples.time).astype(np.int64)
     if ignored := [name for name in DERIVED[1:] if name in samples.features]:
-        logger.info("%s of the files is not used: it follows from the time.", " and ".join(ignored))
+        logger.info("%s in the files is ignored: it follows from the time.", " and ".join(ignored))
     made: dict[str, Any] = {"timestamp": seconds}
     for name in schema.LINK_KEY:
         made[name] = samples.links[name].to_numpy()[samples.link]
@@ -195,8 +195,8 @@ def _write_description(store: Store, document: Document, before: Document | None
         for name in ("mapping", "absent_columns", "cadence_seconds", "sessions", "time_zone"):
             if before[name] != document[name]:
                 raise TelemetryError(
-                    f"{store.uri}/{NAME}: {name} is {_words(before[name])}, and would be {_words(document[name])};"
-                    " import telemetry of another kind into another --output."
+                    f"{store.uri}/{NAME}: {name} is {_words(before[name])} there, but {_words(document[name])} in these"
+                    " files; import telemetry of another kind into another --output."
                 )
         zones = {(node, peer): zone for node, peer, zone in before["link_time_zones"] + document["link_time_zones"]}
         document |= {
@@ -223,8 +223,8 @@ def _add(store: Store, day: date, rows: pa.Table, *, replace_days: bool) -> None
     except ConflictError as error:
         if not replace_days:
             raise TelemetryError(
-                f"{store.uri}/{day_key(day)}: is there already with other rows; import all files of a day together,"
-                " or give --replace to write it anew."
+                f"{store.uri}/{day_key(day)}: exists with other rows; import all files of a day together,"
+                " or give --replace to overwrite it."
             ) from error
         store.delete(day_key(day))
         add_day(store, day, rows)

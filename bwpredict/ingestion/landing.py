@@ -96,7 +96,9 @@ def _update(store: Store, day: date, table: pa.Table) -> bool:
     before = pq.read_table(pa.BufferReader(content), columns=[name for name, _ in _ORDER])
     lost = before.join(table.select(before.column_names), before.column_names, join_type="left anti").num_rows
     if lost:
-        logger.warning("%s: the source no longer holds %s rows of this day; it stays as it is.", day, f"{lost:,}")
+        logger.warning(
+            "%s: the source no longer holds %s rows of this day; the store's copy is kept.", day, f"{lost:,}"
+        )
     added = table.num_rows - before.num_rows
     if lost or not added:
         return False

@@ -33,4 +33,4 @@ def check_mapped(mapped: Iterable[str], origin: str) -> None:
     if twice:
         raise ConfigError(f"{origin}: {', '.join(twice)}: mapped twice; keep one of them.")
     if missing:
-        raise ConfigError(f"{origin}: says nothing of {', '.join(missing)}; map each, or give a constant.")
+        raise ConfigError(f"{origin}: does not map {', '.join(missing)}; map each, or give a constant.")

@@ -70,7 +70,7 @@ class SqlSource:
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             why = "no driver is installed for it" if isinstance(error, ModuleNotFoundError) else "is no SQLAlchemy URL"
             raise ConfigError(
-                f"url: {_without_password(url)!r}: {why}; expected such as postgresql+psycopg2://host/database"
+                f"url: {_without_password(url)!r}: {why}; expected a URL such as postgresql+psycopg2://host/database"
                 f" (or the variable {URL_VARIABLE})."
             ) from error
         self.where = self.engine.url.render_as_string(hide_password=True)

@@ -230,7 +230,7 @@ def _check_unchanged(store: Store, pinned: Iterable[ObjectInfo]) -> None:
         try:
             now = store.info(then.key)
         except ObjectMissingError as error:
-            raise SnapshotError(f"{name}: was read for this snapshot and has gone since; pull again.") from error
+            raise SnapshotError(f"{name}: was deleted after it was read for this snapshot; pull again.") from error
         if now != then:
             raise SnapshotError(
                 f"{name}: has changed since it was read for this snapshot (ETag {then.etag}, {then.size_bytes} bytes;"

@@ -125,11 +125,12 @@ def gc(
         return
     verb = "would be deleted" if dry_run else "deleted"
     for what, versions in (
-        ("versions", planned.versions),
-        ("unfinished uploads", planned.leftovers),
-        ("leftovers of an earlier gc", planned.unfinished),
+        ("version", planned.versions),
+        ("unfinished upload", planned.leftovers),
+        ("unfinished deletion", planned.unfinished),
     ):
-        logger.info("%s: %d %s %s%s", store.uri, len(versions), what, verb, "".join(f"\n  {name}" for name in versions))
+        names = "".join(f"\n  {name}" for name in versions)
+        logger.info("%s: %s %s%s", store.uri, count_of(len(versions), what), verb, names)
 
 
 def verify(registry: Registry = "", model: Model = "", as_json: AsJson = False) -> None:
