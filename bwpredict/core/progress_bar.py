@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterable
-from typing import Any, TypeVar
-
-from tqdm import tqdm
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -16,12 +15,35 @@ DISABLE = "TQDM_DISABLE"
 _DELAY_SECONDS = 1
 
 
+class NoBar:
+    """Stands for a bar that is not shown, also where tqdm is not installed."""
+
+    n = 0
+
+    def __enter__(self) -> Self:
+        """Show nothing."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing behind."""
+
+    def update(self, count: int = 1) -> None:
+        """Move by so many units."""
+        self.n += count
+
+    def set_postfix_str(self, text: str) -> None:
+        """Ignore the text."""
+
+
 def bar(what: str, unit: str, total: int, *, done: int = 0, hidden: bool = False) -> Any:
     """A bar to move by `update(n)`, as a context; it disappears at the end, and never appears for a short task."""
+    if hidden or os.environ.get(DISABLE) or not sys.stderr.isatty():
+        return NoBar()
+    from tqdm import tqdm
+
     return tqdm(
-        desc=what, unit=f" {unit}", total=total, initial=done, leave=False, dynamic_ncols=True, delay=_DELAY_SECONDS,
-        disable=True if hidden or os.environ.get(DISABLE) else None,
-    )  # fmt: skip
+        desc=what, unit=f" {unit}", total=total, initial=done, leave=False, dynamic_ncols=True, delay=_DELAY_SECONDS
+    )
 
 
 def track(items: Iterable[T], what: str, unit: str, total: int) -> Iterable[T]:
@@ -37,5 +59,7 @@ class LogAboveBars(logging.StreamHandler[Any]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
+        from tqdm import tqdm
+
         with tqdm.external_write_mode(file=self.stream):
             super().emit(record)
