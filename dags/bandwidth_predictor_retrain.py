@@ -322,11 +322,20 @@ def build_tasks(model: NamedModel) -> None:
         return published
 
     planned = plan()
-    with TaskGroup("telemetry", prefix_group_id=False, tooltip="Read the month and check it"):
+    with TaskGroup(
+        "telemetry", group_display_name="Telemetry", prefix_group_id=False, tooltip="Read the month and check it"
+    ):
         checked = validate_in_shards(pull(planned))  # type: ignore[arg-type]
-    with TaskGroup("challenger", prefix_group_id=False, tooltip="Train and export the challenger"):
+    with TaskGroup(
+        "challenger", group_display_name="Challenger", prefix_group_id=False, tooltip="Train and export the challenger"
+    ):
         exported = export(train(checked))  # type: ignore[arg-type]
-    with TaskGroup("evaluation", prefix_group_id=False, tooltip="Compare with production and decide"):
+    with TaskGroup(
+        "evaluation",
+        group_display_name="Evaluation",
+        prefix_group_id=False,
+        tooltip="Compare with production and decide",
+    ):
         decided = decide(compare(exported))  # type: ignore[arg-type]
         approved = Approval(
             task_id="approve",

@@ -83,10 +83,9 @@ def main() -> int:
     with terminal(AIRFLOW / "demo.log") as console:
         progress = Progress(console, AIRFLOW / "logs")
         generated = generate(console)
-        dag = load_dag()
         for number, run in enumerate(RUNS, 1):
             console.print(f"\n[bold]Run {number} of {len(RUNS)}: {run.month}[/], {run.what}")
-            run_dag(dag, run, progress)
+            run_dag(load_dag(), run, progress)  # of each run its own: `DAG.test` keeps the params in the DAG
         report(console, generated, time.monotonic() - started)
         return complain(console)
 

@@ -28,6 +28,7 @@ from typing import Any
 ROOT = str(Path(__file__).resolve().parents[1])
 sys.path.insert(0, ROOT)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
+os.environ["TQDM_DISABLE"] = "1"  # the machine may lack tqdm
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402

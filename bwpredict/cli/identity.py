@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import sys
+
+import typer
+
+from bwpredict.errors import ConfigError
+
+UNKNOWN = "unknown"
 
 
 def user() -> str:
@@ -10,4 +17,18 @@ def user() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user may have no name
-        return "unknown"
+        return UNKNOWN
+
+
+def person(given: str) -> str:
+    """As `user`; where that is nobody, or root, which may be anybody, the name that is `given` or typed.
+
+    Raises:
+        ConfigError: the name is not known, and nobody is there to be asked.
+    """
+    name = given or user()
+    if name in (UNKNOWN, "root") and not given and sys.stdin.isatty():
+        return str(typer.prompt("Your name, for the record")).strip()
+    if name == UNKNOWN:
+        raise ConfigError("the user at the command line has no name; give --by NAME.")
+    return name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -25,6 +26,7 @@ from bwpredict.cli.commands.pull import pull
 from bwpredict.cli.commands.reproduce import reproduce
 from bwpredict.cli.commands.retrain import retrain
 from bwpredict.cli.commands.train import train
+from bwpredict.core.progress_bar import DISABLE, LogAboveBars
 from bwpredict.errors import BwPredictError, Verdict
 
 _EXTRA_OF_MODULE = dict.fromkeys(
@@ -110,7 +112,10 @@ _add("Forecast and monitor", pull, predict, forecast, exporter, monitor)
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence on stderr and an exit code, never a stack trace."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    log = sys.stdout
+    if "--json" in sys.argv:  # stdout is the document's alone
+        log, os.environ[DISABLE] = sys.stderr, "1"
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LogAboveBars(log)])
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:

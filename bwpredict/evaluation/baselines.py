@@ -1,4 +1,4 @@
-"""Forecasts that need no model. A model that is no better than these has learnt nothing."""
+"""Simple forecasts without a model. A model that does not beat them has learnt nothing."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ _IN_WORDS = {
 
 
 def baseline_in_words(name: str) -> str:
-    """The baseline in a sentence: "the last 15 minutes' median"."""
+    """The baseline's name within a sentence: "the last 15 minutes' median"."""
     return _IN_WORDS.get(name, f"the {baseline_label(name)}")
 
 

@@ -19,11 +19,11 @@ from bwpredict.evaluation.student import LEVEL
 Floats = npt.NDArray[np.float64]
 
 FEWEST_BLOCKS = 12
-"""With fewer blocks of (link, day), blocks are of (link, hour)."""
+"""With fewer blocks of (link, day), blocks of (link, hour) are used."""
 DRAWS = 10_000
 _HOUR_SECONDS = 3_600
 _CELLS = 1_000_000
-"""Weights that are in memory at a time."""
+"""Weights to hold in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Interval:
 
     @property
     def finite(self) -> bool:
-        """Whether it says anything."""
+        """Whether estimate and bounds are finite."""
         return all(map(math.isfinite, (self.estimate, self.low, self.high)))
 
 
@@ -83,7 +83,7 @@ def blocks_of(link: npt.NDArray[np.integer[Any]], timestamps: npt.NDArray[np.int
 
 
 def interval_of(estimate: float, drawn: Floats) -> Interval:
-    """The middle 95 % of what was drawn [draws]; NaN where anything in it is not finite."""
+    """The central 95 % of the draws [draws]; NaN if any of them is not finite."""
     if not np.isfinite(drawn).all():
         return Interval(float(estimate), math.nan, math.nan)
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

@@ -1,4 +1,4 @@
-"""The test days link by link: how accurate the challenger was on each, and what it forecast there.
+"""Accuracy and forecasts of the challenger on the test days, for each link.
 
 Two tables are published with a version. `link_accuracy` has a row for each link and target; `link_series` has the
 forecasts themselves, thinned so that its size is bounded however many links there are.
@@ -30,9 +30,9 @@ Rows = npt.NDArray[np.int64]
 
 HOURS = 24
 STEPS_MINUTES = (15, 60)
-"""Of the series: the first one with which all links fit."""
+"""Steps of the series in minutes; the first one with which all links fit is used."""
 MAX_POINTS = 60_000
-"""Of the series, all links together."""
+"""Points of the series, over all links."""
 _BOUNDS = ("lower", "upper")
 _NUMBERS = ("mae", "champion_mae", "baseline_mae", "coverage", "confidence")
 _BY_HOUR = ("mae_by_hour", "champion_mae_by_hour")
@@ -58,14 +58,14 @@ def accuracy_by_link(
 
 
 def write_accuracy(path: Path, accuracy: pd.DataFrame) -> Path:
-    """Write what `accuracy_by_link` found as Parquet."""
+    """Write the table of `accuracy_by_link` as Parquet."""
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pandas(accuracy, preserve_index=False), temporary, compression="zstd")
     return path
 
 
 def read_accuracy(content: bytes, name: str) -> pd.DataFrame:
-    """The bytes of a file that `write_accuracy` wrote. Raises DocumentError: they are not."""
+    """Read the bytes of a file of `write_accuracy`. Raises DocumentError if they are not such a file."""
     try:
         table = pq.read_table(BytesIO(content))
     except (pa.ArrowException, OSError) as error:
@@ -105,7 +105,7 @@ def write_series(path: Path, forecasts: Forecasts, bounds: Bounds | None, accura
 
 
 def read_series(source: Path | bytes, name: str = "") -> tuple[Forecasts, Bounds | None]:
-    """What `write_series` wrote, from its path or its bytes. Raises TelemetryError: it is no such file."""
+    """Read a file of `write_series`, by path or bytes. Raises TelemetryError if it is not such a file."""
     forecasts = read_forecasts(source if isinstance(source, Path) else BytesIO(source), name)
     models = dict(forecasts.models)
     sides = [models.pop(each, None) for each in _BOUNDS]
@@ -185,7 +185,7 @@ def _first_of_each(forecasts: Forecasts, minutes: int) -> Rows:
 
 
 def _rows_of_first_links(forecasts: Forecasts, rows: Rows, ranking: list[tuple[int, int]]) -> Rows:
-    """Of the rows those of the links that rank first, as many whole links as fit."""
+    """The rows of the highest-ranking links, as many whole links as fit."""
     keys = pd.MultiIndex.from_frame(forecasts.links[list(schema.LINK_KEY)])
     counts = np.bincount(forecasts.link[rows], minlength=len(keys))
     codes = keys.get_indexer(pd.MultiIndex.from_tuples(ranking))

@@ -140,7 +140,7 @@ def _figures(
 
 
 def _scored(name: str, values: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """The windows a model answers for: all, save those for which a partial baseline has nothing to go by."""
+    """The windows that a model is scored on: all, except those for which a partial baseline has no forecast."""
     if name in PARTIAL:
         return np.asarray(np.isfinite(values).all(axis=1))
     return np.ones(len(values), dtype=bool)

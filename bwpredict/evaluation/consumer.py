@@ -1,4 +1,4 @@
-"""What a consumer would have done with the forecasts: how often it acts, what it overestimates, and what that costs.
+"""Replay a consumer of the forecasts: how often it acts, how often it overestimates, and what that costs.
 
 A window's regret is what the consumer's settings cost more than the settings that perfect knowledge of the coming
 values would choose. A setting that is too large costs its surplus (queues, memory), one that is too small its shortfall
@@ -69,7 +69,7 @@ def replay_consumer(forecasts: Forecasts, served: Mapping[str, Forecast], rules:
 def _chunk(
     forecasts: Forecasts, served: Mapping[str, Forecast], rules: ConsumerRules, needed: tuple[str, ...], rows: slice
 ) -> Iterator[tuple[str, Columns]]:
-    """Of some windows, for "perfect" and each model: what is summed, [rows] each."""
+    """The terms to sum over some windows, [rows] each, for "perfect" and each model."""
     measured = [forecasts.targets.index(name) for name in needed]
     actual = _columns(forecasts.actual[rows][:, measured], needed)
     last = _columns(forecasts.models[FALLBACK][rows][:, measured], needed)
@@ -142,5 +142,5 @@ def _figures(
 
 
 def _percent(part: Floats, whole: Floats, days: int) -> Document:
-    """What `part` is of `whole`, both [days], in percent; None where there is nothing of it."""
+    """`part` in percent of `whole`, both [days]; None if `whole` is zero."""
     return interval(*ratio_over_days(part, whole), days) if whole.any() else dict(_UNKNOWN)

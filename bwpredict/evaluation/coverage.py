@@ -1,4 +1,4 @@
-"""How often the challenger's intervals hold the actual values, over all test windows and within slices of them."""
+"""Coverage of the challenger's intervals, over all test windows and within slices."""
 
 from __future__ import annotations
 

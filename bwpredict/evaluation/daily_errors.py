@@ -1,4 +1,4 @@
-"""Two models' absolute errors, summed by link and day, and in units of each link's own error."""
+"""Absolute errors of two models, summed by link and day, also scaled by each link's error."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Integers = npt.NDArray[np.integer[Any]]
 WHOLE = 0.5
 """A day counts as whole with at least this share of the windows of the fullest day."""
 _SMALLEST_UNIT = 0.01
-"""A link's unit is at least this share of the median link's: a link without errors must not decide alone."""
+"""Smallest scale of a link, as a share of the median link's, so that a link without errors cannot dominate."""
 
 
 @dataclass(frozen=True)
 class Daily:
-    """Of l links and d days with a window; sums over windows."""
+    """Sums over windows, of l links and d days that have any."""
 
     links: Integers
     """[l], positions in `Forecasts.links`."""
@@ -50,7 +50,7 @@ class Daily:
         return above.sum(axis=0), base.sum(axis=0)
 
     def scaled(self, target: int) -> tuple[Floats, Floats]:
-        """What the challenger's errors are above the other model's, and what they are relative to, both [l, d].
+        """The challenger's excess error over the other model, and the error it is relative to, both [l, d].
 
         In units of each link's error by the other model; the second sums to a link's number of windows.
         """
@@ -82,7 +82,7 @@ class Cells:
 
 
 def cells_of(forecasts: Forecasts) -> Cells:
-    """Of the forecasts' windows, by the day of the target."""
+    """The cells of the forecasts' windows, by the day of the target."""
     links, link = np.unique(forecasts.link, return_inverse=True)
     days, day = np.unique(forecasts.timestamps // DAY_SECONDS, return_inverse=True)
     return Cells(links, days, link * len(days) + day)

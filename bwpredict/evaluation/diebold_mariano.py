@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def diebold_mariano(losses: Floats) -> dict[str, Any]:
-    """Whether the mean of a series [days] of daily mean loss differences is 0: statistic and two-sided p-value.
+    """Test whether the mean of daily mean loss differences [days] is 0: statistic and two-sided p-value.
 
     Forecasts of one day do not overlap those of the next, so no lag counts: Harvey, Leybourne and Newbold (1997) for
     a horizon of one step, with their small-sample factor and Student's t. Neighbouring minutes of one series are not

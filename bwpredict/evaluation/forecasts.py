@@ -28,7 +28,7 @@ _ACTUAL = "actual"
 
 @dataclass(frozen=True)
 class Forecasts:
-    """n windows, t targets: the actual values, and what each model had forecast. Raw units."""
+    """Actual values and each model's forecasts of n windows and t targets, in raw units."""
 
     targets: tuple[str, ...]
     """The targets that were measured; those that the telemetry lacks are left out."""
@@ -43,14 +43,14 @@ class Forecasts:
     links: pd.DataFrame
     """One row per link, with `schema.LINK_KEY` at least."""
     labels: Mapping[str, npt.NDArray[np.object_]] = field(default_factory=dict)
-    """Attribute → [n] texts, of what differs from window to window: what results are sliced by, beside the links'."""
+    """Attribute → [n] texts: attributes of windows to slice the results by, beside those of links."""
 
     def __len__(self) -> int:
         """Number of windows."""
         return len(self.actual)
 
     def absolute_errors(self) -> dict[str, npt.NDArray[np.float64]]:
-        """[n, t] of each of the `JUDGED` models that there are."""
+        """[n, t] of each of the `JUDGED` models that is present."""
         models = [name for name in JUDGED if name in self.models]
         return {name: np.abs(self.models[name].astype(np.float64) - self.actual) for name in models}
 
@@ -86,7 +86,7 @@ def write_forecasts(path: Path, forecasts: Forecasts) -> Path:
 
 
 def read_forecasts(source: Path | BinaryIO, name: str = "") -> Forecasts:
-    """What `write_forecasts` wrote; of the links only the key. `name` is what messages call a file without a path.
+    """Read a file of `write_forecasts`; of the links only the key. `name` is what messages call a file without a path.
 
     Raises:
         TelemetryError: not a file of forecasts.

@@ -1,4 +1,4 @@
-"""How the simple forecasts' error grows as the target lies farther ahead: beside it stands the model's one horizon."""
+"""The error of simple forecasts by horizon, to compare with the model's error at its horizon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which links the challenger serves worse than the champion, with bounds that hold on all links at once."""
+"""The links on which the challenger is worse than the champion, with bounds that hold for all links at once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def links_apart(forecasts: Forecasts, daily: Daily) -> Document:
 
 
 def _of_target(daily: Daily, place: int, comparisons: int) -> tuple[Floats, Floats]:
-    """Of each link [links]: percent above the champion, and the bound that it is above at least."""
+    """[links] each: percent above the champion, and the lower bound of it."""
     percent, influence = ratio_over_days(*daily.scaled(place))
     probability = 1 - (1 - LEVEL) / max(comparisons, 1)
     return percent, percent - half_width(influence, _days_of(daily), probability)

@@ -16,24 +16,24 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 MINIMUM_LINK_SAMPLES = 30
-"""A link with fewer scored windows has no correlation of its own."""
+"""With fewer scored windows, a link's correlation is undefined."""
 SMALLEST_RELATIVE_SPREAD = 1e-7
-"""A standard deviation under this share of the largest value is float32 rounding: the values are constant."""
+"""Values whose standard deviation is below this share of the largest are constant, up to float32 rounding."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The actual values, and what metrics need to know about them. n windows, t targets."""
+    """The actual values of n windows and t targets, with the data that metrics need about them."""
 
     values: npt.NDArray[np.floating[Any]]
     """[n, t], raw units."""
     link: npt.NDArray[np.integer[Any]]
     """[n], the link of each window, any numbering."""
     floors: Floats
-    """[t], actual values below count for no relative error; in each target's unit."""
+    """[t], in each target's unit; relative errors leave out smaller actual values."""
 
     def rows(self, which: npt.NDArray[np.bool_]) -> Truth:
-        """The chosen windows only."""
+        """A subset of the windows."""
         return Truth(self.values[which], self.link[which], self.floors)
 
 
@@ -92,7 +92,7 @@ def within_link_correlation(truth: Truth, forecast: Forecast) -> Floats:
     """
     own = link_correlations(truth, forecast)
     follows = within_link_links(truth, forecast)
-    # The actual value against itself has a correlation wherever a forecast could have one.
+    # A link has a correlation if the actual value correlates with itself, that is, unless it is constant.
     enough = (follows > 0) & (2 * follows >= within_link_links(truth, truth.values))
     return np.array([np.nanmedian(column) if ok else np.nan for column, ok in zip(own.T, enough, strict=True)])
 

@@ -1,4 +1,4 @@
-"""How far the challenger's error lies above the champion's: over all links and by link, with intervals over days.
+"""Difference of the challenger's error from the champion's, over all links and by link, with intervals over days.
 
 Errors are in units of each link's champion error, so all links weigh the same. A day is one observation, because what
 happens on a day hits many links: intervals are Student's t over the days' parts of the linearised ratio (Cochran,
@@ -36,7 +36,7 @@ Dates = npt.NDArray[np.datetime64]
 
 @dataclass(frozen=True)
 class _Apart:
-    """A difference in percent, and each day's part in its deviation [days]."""
+    """A difference in percent, and each day's influence on it [days]."""
 
     percent: float
     influence: Floats
@@ -64,12 +64,12 @@ def differences(forecasts: Forecasts, *, weights: Mapping[str, float] | None = N
 
 
 def mean_difference(forecasts: Forecasts, rival: str, weights: Mapping[str, float]) -> Document:
-    """As `differences`, from the model `rival`, without the figures of pooled errors and of links."""
+    """As `differences`, but from the model `rival`, and without pooled errors and links."""
     return _document(forecasts.targets, daily_errors(forecasts, rival), weights)
 
 
 def relative_interval(daily: Daily, target: int) -> Document:
-    """How far the sums of "challenger" lie above the other model's: every link alike, in percent, with its interval."""
+    """The challenger's excess error in percent, with its interval; each link has the same weight."""
     return interval(*ratio_over_days(*daily.summed(target)), daily.whole_days)
 
 
@@ -85,7 +85,7 @@ def reweighted(difference: Mapping[str, Any], weights: Mapping[str, float]) -> D
 
 
 def _array(figures: Any) -> Floats:
-    """Figures of a document, NaN where they are undefined."""
+    """Figures from a document, with NaN for null."""
     return np.asarray(figures, dtype=np.float64)
 
 
@@ -106,13 +106,13 @@ def _document(targets: tuple[str, ...], daily: Daily, weights: Mapping[str, floa
 
 
 def _apart(above: Floats, base: Floats) -> _Apart:
-    """Of sums by day [days]."""
+    """The difference of sums by day [days]."""
     percent, influence = ratio_over_days(above, base)
     return _Apart(float(percent), influence)
 
 
 def _weighted(each: Mapping[str, _Apart], given: Mapping[str, float], whole_days: int, dates: Dates) -> Document:
-    """Of the weighted mean over the targets that were measured; undefined where none of them counts."""
+    """The difference of the weighted mean over the measured targets; undefined if all weights are zero."""
     weights = {name: float(given.get(name, 1.0)) for name in schema.TARGETS}
     counted = [name for name in each if weights[name] > 0]
     total = sum(weights[name] for name in counted)
@@ -134,7 +134,7 @@ def _figures(apart: _Apart, whole_days: int, dates: Dates) -> Document:
 
 
 def _autocorrelation(influence: Floats, dates: Dates) -> float | None:
-    """Of the daily series at lag 1, over the pairs of days that follow one another; None where nothing varies."""
+    """Autocorrelation of the daily series at lag 1, over consecutive days; None if the series is constant."""
     square = float((influence**2).sum())
     if not np.isfinite(square) or square == 0:
         return None

@@ -1,4 +1,4 @@
-"""Slices of the test windows, and how challenger and champion differ in each of them."""
+"""Slices of the test windows, and the difference between challenger and champion in each."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ HOUR_BAND, CONGESTED, NEW_LINK = "hour_band", "congested", "new_link"
 SLICED_BY = tuple(name for name in schema.LINK_ATTRIBUTES if name != "az")
 FEWEST_WINDOWS = 500
 FEWEST_BLOCKS = 20
-"""A slice with fewer windows or blocks is shown and does not decide: its interval would be too short."""
+"""A slice with fewer windows or blocks is shown but not judged, since its interval would be too short."""
 CONGESTED_FROM_QUANTILE = 0.9
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The windows that have one value of one attribute."""
+    """The windows with one value of an attribute."""
 
     attribute: str
     value: str
@@ -40,7 +40,7 @@ class Slice:
 
 
 def slices(forecasts: Forecasts) -> Iterator[Slice]:
-    """One for each value of each attribute that is known of links or windows, and each band of hours of the target."""
+    """A slice for each value of each attribute of links and windows, and for each band of hours of the target."""
     for attribute, labels in _labels(forecasts).items():
         for value in sorted(label for label in pd.unique(labels) if isinstance(label, str)):
             yield Slice(attribute, value, np.asarray(labels == value))
@@ -109,7 +109,7 @@ def compare_slices(forecasts: Forecasts, reference: Floats) -> Document:
 
 
 def _labels(forecasts: Forecasts) -> dict[str, Labels]:
-    """Attribute → [n] labels; anything that is no text is unknown."""
+    """Attribute → [n] labels; values that are not text count as unknown."""
     labels = {
         attribute: forecasts.links[attribute].to_numpy(dtype=object)[forecasts.link]
         for attribute in SLICED_BY
@@ -123,7 +123,7 @@ def _labels(forecasts: Forecasts) -> dict[str, Labels]:
 def _figures(
     one: Slice, blocks: Blocks, errors: Mapping[str, Floats], reference: Floats, names: tuple[str, ...]
 ) -> Document:
-    """A row of the document, without what is drawn."""
+    """A row of the document, without the bootstrap's figures."""
     windows, held = int(one.rows.sum()), len(np.unique(blocks.code[one.rows]))
     own = errors["challenger"][one.rows].mean(axis=0)
     champion = errors["champion"][one.rows].mean(axis=0) if "champion" in errors else np.full(len(names), np.nan)

@@ -13,9 +13,9 @@ from bwpredict.evaluation.relative import undefined_as_none
 Floats = npt.NDArray[np.float64]
 
 FEWEST_DAYS = 4
-"""With fewer days there is no interval: three degrees of freedom are the least that tell anything."""
+"""With fewer days there is no interval: fewer than three degrees of freedom say too little."""
 LEVEL, POWER = 0.95, 0.8
-"""Of the two-sided intervals, and of the smallest difference that they detect."""
+"""Level of the two-sided intervals, and power at the smallest difference that they detect."""
 
 
 def ratio_over_days(above: Floats, base: Floats) -> tuple[Floats, Floats]:
@@ -46,7 +46,7 @@ def half_width(influence: Floats, whole_days: Any, probability: Any) -> Floats:
 
 
 def smallest_detectable(standard_error: float, whole_days: int) -> float:
-    """The difference that a two-sided interval of `LEVEL` tells from 0 with the probability `POWER`."""
+    """The smallest difference that a two-sided interval of `LEVEL` detects with probability `POWER`."""
     return float(sum(student_t.ppf([(1 + LEVEL) / 2, POWER], max(whole_days - 1, 1)))) * standard_error
 
 

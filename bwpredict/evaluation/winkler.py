@@ -1,4 +1,4 @@
-"""How good the challenger's intervals are beside the champion's: Winkler's interval score, with intervals over days.
+"""Compare the intervals of challenger and champion by Winkler's interval score, over days.
 
 The score of an interval is its width, plus 2 / (1 - level) times the distance by which it misses the actual value;
 small is good. It is a proper score: neither wider nor narrower intervals than the honest ones have a smaller mean
@@ -25,7 +25,7 @@ CHUNK_WINDOWS = 65_536
 
 
 def winkler_score(lower: Floats, upper: Floats, actual: Floats, level: float) -> Floats:
-    """Of intervals of this level, in the unit of the values; NaN where a bound or the actual value is undefined."""
+    """Scores of intervals of this level, in the unit of the values; NaN if a bound or the actual value is undefined."""
     with np.errstate(invalid="ignore"):
         missed = np.maximum(lower - actual, 0) + np.maximum(actual - upper, 0)
         return np.asarray(upper - lower + 2 / (1 - level) * missed)

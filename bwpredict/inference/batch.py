@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bwpredict import schema
+from bwpredict.core.progress_bar import track
 from bwpredict.datasets.frame import TelemetryFrame, load_frame
 from bwpredict.datasets.memmap import mapped_arrays
 from bwpredict.datasets.windows import WindowIndex, index_samples, index_windows
@@ -36,6 +38,7 @@ Mode = Literal["stream", "windows"]
 MADE_FROM = b"bwpredict.made_from"
 """Key in a partition's Parquet metadata: what its forecasts follow from, so that they need not be made again."""
 
+_UTC = pa.timestamp("s", tz="UTC")
 ONE_DAY = timedelta(days=1)
 PART_ROWS = 1 << 20
 """Of telemetry, in whole links, whose forecasts are made and written at once."""
@@ -54,13 +57,22 @@ class Predicted:
     forecasts: int
 
 
-def predict(store: Store, model: Path, output: Path, *, days: Days | None = None, every_minutes: int = 1) -> Predicted:
+def predict(
+    store: Store,
+    model: Path,
+    output: Path,
+    *,
+    days: Days | None = None,
+    every_minutes: int = 1,
+    link: tuple[int, int] | None = None,
+) -> Predicted:
     """Forecast from the samples of each day, and write `output/date=YYYY-MM-DD/part-0.parquet`.
 
     A model for streams forecasts from every sample, with the day before as its memory; a model for windows from each
     sample that ends a window without a gap.
 
-    A row has the link, `timestamp` of the last sample seen, `forecast_for` (unix seconds, UTC), and for each target
+    A row has the link, `timestamp` of the last sample seen and `forecast_for`, both in unix seconds and, as
+    `timestamp_utc` and `forecast_for_utc`, in a form that people read; and for each target
     the forecast and, if the model has intervals, `<target>_lower` and `<target>_upper`. A day is that of the last
     sample; it is written whole or not at all, and left as it is where the same model and telemetry have made it.
     Memory holds `PART_ROWS` of telemetry; two days of it lie in scratch files in `output`.
@@ -71,8 +83,10 @@ def predict(store: Store, model: Path, output: Path, *, days: Days | None = None
         output: folder for the partitions.
         days: the first and the last day to forecast from; all that are there if it is None.
         every_minutes: forecast from samples of every so many minutes of the clock only.
+        link: node_id and peer_id of the only link to forecast; None: all.
 
     Raises:
+        ConfigError: the telemetry has no such link.
         TelemetryError, StoreUnreachableError: as `snapshot.pull`.
         ModelError: as `scoring.forecast`.
         PredictionError: the forecasts cannot be written.
@@ -82,7 +96,7 @@ def predict(store: Store, model: Path, output: Path, *, days: Days | None = None
     first, last = days or _all_days(store)
     if first > last:
         raise ConfigError(f"days {first} to {last}: the first comes after the last.")
-    task = _task(model, every_minutes)
+    task = _task(model, every_minutes, link)
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch:
@@ -92,7 +106,11 @@ def predict(store: Store, model: Path, output: Path, *, days: Days | None = None
             sha256 = {date.fromisoformat(day["date"]): day["sha256"] for day in pinned["days"]}
             telemetry = Path(scratch, snapshot.TELEMETRY_FOLDER)
             read = partial(load_frame, telemetry, description=Description.of_snapshot(pinned))
-            made = [_predict_day(read, day, task, sha256, output) for day in sorted(sha256) if day >= first]
+            wanted = [day for day in sorted(sha256) if day >= first]
+            made = [
+                _predict_day(read, day, task, sha256, output)
+                for day in track(wanted, "Forecasting", "days", len(wanted))
+            ]
     except OSError as error:
         raise PredictionError(
             f"{output}: cannot be written ({error.strerror or error}); free some space or give another folder, and run"
@@ -109,21 +127,22 @@ class _Task:
     mode: Mode
     sha256: str
     every_minutes: int
+    link: tuple[int, int] | None
     index: Callable[[TelemetryFrame], WindowIndex]
     forecast: Callable[[WindowIndex], Forecast]
 
 
-def _task(path: Path, every_minutes: int) -> _Task:
+def _task(path: Path, every_minutes: int, link: tuple[int, int] | None) -> _Task:
     """How the model in a file forecasts: told by the file itself."""
     session = open_model(path, 0)
     if takes_state(session):
         stream = stream_of(session, str(path))
         index = partial(index_samples, horizon_minutes=stream.horizon_minutes)
         forecast = partial(forecast_stream, stream, history_seconds=DAY_SECONDS)
-        return _Task("stream", sha256_of(path), every_minutes, index, forecast)
+        return _Task("stream", sha256_of(path), every_minutes, link, index, forecast)
     size, minutes = input_contract(path)
     windows = partial(index_windows, window_size=size, horizon_minutes=minutes, with_target=False)
-    return _Task("windows", sha256_of(path), every_minutes, windows, partial(forecast_with_bounds, path))
+    return _Task("windows", sha256_of(path), every_minutes, link, windows, partial(forecast_with_bounds, path))
 
 
 def _all_days(store: Store) -> Days:
@@ -138,16 +157,29 @@ def _predict_day(
 ) -> int | None:
     """Forecast from the samples of one day; returns the number of forecasts, None if they were there already."""
     path = day_file(output, day)
-    made_from = f"{task.sha256} {task.every_minutes} {sha256.get(day - ONE_DAY)} {sha256[day]}".encode()
+    made_from = f"{task.sha256} {task.every_minutes} {task.link} {sha256.get(day - ONE_DAY)} {sha256[day]}".encode()
     if path.is_file() and _made_from(path) == made_from:
         logger.info("%s: is there already", path)
         return None
     with tempfile.TemporaryDirectory(prefix=".frame-", dir=output) as scratch:
         frame = read(partial(mapped_arrays, Path(scratch)), days={str(day - ONE_DAY), str(day)})
+        if task.link:
+            frame = _of_link(frame, task.link, day)
         with atomic_path(path) as temporary:
             forecasts = _write(_tables(frame, day, task), temporary, made_from)
     logger.info("%s: %s forecasts", path, f"{forecasts:,}")
     return forecasts
+
+
+def _of_link(frame: TelemetryFrame, link: tuple[int, int], day: date) -> TelemetryFrame:
+    """The rows of one link. Raises ConfigError."""
+    labels = [f"{node}-{peer}" for node, peer in frame.links[list(schema.LINK_KEY)].itertuples(index=False)]
+    wanted = "{}-{}".format(*link)
+    if wanted not in labels:
+        close = ", ".join(difflib.get_close_matches(wanted, labels, n=3, cutoff=0))
+        raise ConfigError(f"{wanted}: no such link (<node_id>-<peer_id>) on {day}; the closest are {close}.")
+    place = labels.index(wanted)
+    return frame.of_links(place, place + 1)
 
 
 def _write(tables: Iterator[pa.Table], path: Path, made_from: bytes) -> int:
@@ -177,6 +209,7 @@ def _table(index: WindowIndex, forecast: Forecast) -> pa.Table:
     columns: dict[str, Any] = {name: keys[name].to_numpy() for name in schema.LINK_KEY}
     columns["timestamp"] = frame.timestamps[last]
     columns["forecast_for"] = frame.timestamps[last] + index.horizon_steps * frame.cadence_seconds
+    columns |= {f"{name}_utc": pa.array(columns[name]).cast(_UTC) for name in ("timestamp", "forecast_for")}
     bounds = {} if forecast.bounds is None else {"_lower": forecast.bounds.lower, "_upper": forecast.bounds.upper}
     for place, target in enumerate(schema.TARGETS):
         columns |= {f"{target}{end}": values[:, place] for end, values in {"": forecast.output, **bounds}.items()}

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from bwpredict import schema
+from bwpredict.core.progress_bar import track
 from bwpredict.datasets.windows import WindowIndex
 from bwpredict.errors import ModelError
 from bwpredict.inference.session import open_session
@@ -137,7 +138,8 @@ def _outputs(
 ) -> dict[str, npt.NDArray[np.float32]]:
     """[windows, targets] for each of the outputs named."""
     found = {name: np.empty((len(index), len(schema.TARGETS)), np.float32) for name in names}
-    for begin in range(0, len(index), batch_size):
+    batches = range(0, len(index), batch_size)
+    for begin in track(batches, "Forecasting", "batches", len(batches)):
         batch = slice(begin, begin + batch_size)
         for name, values in zip(names, _run(path, session, index.inputs(batch), names), strict=True):
             found[name][batch] = values

@@ -1,4 +1,4 @@
-"""Files as users have them, into the days that everything else reads: `bwpredict import`."""
+"""`bwpredict import`: convert users' files into daily partitions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bwpredict import schema
+from bwpredict.core.progress_bar import track
 from bwpredict.datasets.file_mapping import DERIVED, FileMapping
 from bwpredict.datasets.recording import Recording, read_recording
 from bwpredict.documents import encode_document
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 Document = dict[str, Any]
 
 MANY_GAPS = 0.30
-"""Share of the steps without a sample from which links are likely measured in sessions."""
+"""Above this share of steps without a sample, links are probably measured in sessions."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def import_files(
         mapping: how they are read.
         store: where the days go.
         replace_days: write days anew that are there with other rows.
-        now: when this is.
+        now: the time of the import.
 
     Raises:
         ConfigError: the mapping names no time zone.
@@ -74,7 +75,7 @@ def import_files(
     _write_description(store, document, before)
     order = np.argsort(days, kind="stable")
     edges = np.append(np.searchsorted(days[order], found), len(days))
-    for place, day in enumerate(map(partition_date, found)):
+    for place, day in track(enumerate(map(partition_date, found)), "Importing", "days", len(found)):
         rows = table.take(pa.array(order[edges[place] : edges[place + 1]]))
         _add(store, day, rows, replace_days=replace_days)
     _tell_gaps(recording, mapping)
@@ -103,7 +104,7 @@ def _table(recording: Recording, zones: list[str]) -> pa.Table:
     samples = recording.samples
     seconds = np.round(samples.time).astype(np.int64)
     if ignored := [name for name in DERIVED[1:] if name in samples.features]:
-        logger.info("%s of the files is not used: it follows from the time.", " and ".join(ignored))
+        logger.info("%s in the files is ignored: it follows from the time.", " and ".join(ignored))
     made: dict[str, Any] = {"timestamp": seconds}
     for name in schema.LINK_KEY:
         made[name] = samples.links[name].to_numpy()[samples.link]
@@ -172,7 +173,7 @@ def _document(
 
 
 def _tell_other_files(files: Sequence[Document], mapping: FileMapping) -> None:
-    """Log which files are not those that a recipe was tried with."""
+    """Warn about files that differ from those that the recipe was tested with."""
     known = mapping.source.files if mapping.source else {}
     for each in files:
         if each["sha256"] != known.get(each["name"], each["sha256"]):
@@ -183,7 +184,7 @@ def _tell_other_files(files: Sequence[Document], mapping: FileMapping) -> None:
 
 
 def _write_description(store: Store, document: Document, before: Document | None) -> None:
-    """Add this import to the document that is there, which must be of the same kind of telemetry."""
+    """Add this import to the existing document, which must describe the same kind of telemetry."""
     if before is None:
         if any(store.keys("date=")):
             raise TelemetryError(
@@ -194,8 +195,8 @@ def _write_description(store: Store, document: Document, before: Document | None
         for name in ("mapping", "absent_columns", "cadence_seconds", "sessions", "time_zone"):
             if before[name] != document[name]:
                 raise TelemetryError(
-                    f"{store.uri}/{NAME}: {name} is {_words(before[name])}, and would be {_words(document[name])};"
-                    " import telemetry of another kind into another --output."
+                    f"{store.uri}/{NAME}: {name} is {_words(before[name])} there, but {_words(document[name])} in these"
+                    " files; import telemetry of another kind into another --output."
                 )
         zones = {(node, peer): zone for node, peer, zone in before["link_time_zones"] + document["link_time_zones"]}
         document |= {
@@ -207,7 +208,7 @@ def _write_description(store: Store, document: Document, before: Document | None
 
 
 def _others(before: Document, document: Document) -> list[Document]:
-    """The imports of other files than this one's, which is run again."""
+    """Earlier imports, without those of the same files, which this import replaces."""
     files = document["imports"][0]["files"]
     return [each for each in before["imports"] if each["files"] != files]
 
@@ -222,8 +223,8 @@ def _add(store: Store, day: date, rows: pa.Table, *, replace_days: bool) -> None
     except ConflictError as error:
         if not replace_days:
             raise TelemetryError(
-                f"{store.uri}/{day_key(day)}: is there already with other rows; import all files of a day together,"
-                " or give --replace to write it anew."
+                f"{store.uri}/{day_key(day)}: exists with other rows; import all files of a day together,"
+                " or give --replace to overwrite it."
             ) from error
         store.delete(day_key(day))
         add_day(store, day, rows)

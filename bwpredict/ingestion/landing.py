@@ -1,4 +1,4 @@
-"""Days into the store: each one object, written once, so that a day is there whole or not at all."""
+"""Write days to the store: one object for each, written once, so that a day is complete or absent."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bwpredict import schema
+from bwpredict.core.progress_bar import track
 from bwpredict.errors import ConfigError, ObjectMissingError, TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry.columns import STORED_SCHEMA
@@ -31,11 +32,11 @@ ReadDay = Callable[[int, int], pa.Table]
 
 @dataclass
 class IngestResult:
-    """What became of the days."""
+    """The days by outcome."""
 
     written: list[date] = field(default_factory=list)
     updated: list[date] = field(default_factory=list)
-    """Read again, and written with the rows that arrived since."""
+    """Days that were read again and rewritten with rows that had arrived late."""
     there_already: list[date] = field(default_factory=list)
     empty: list[date] = field(default_factory=list)
 
@@ -56,8 +57,8 @@ def days_between(start: date, end: date, now: datetime) -> list[date]:
 def ingest_days(store: Store, days: list[date], read_day: ReadDay, *, late_days: int = 0) -> IngestResult:
     """Write each day that is not in the store yet as `date=<day>/part-0.parquet`; days without a row are left out.
 
-    A day that is there already is neither asked for nor changed, so a collection that was interrupted is run again.
-    The exception are the `late_days` before the first day: they are read again for rows that arrived late.
+    Days in the store are neither read nor changed, so an interrupted collection can be run again.
+    The exception are the `late_days` before the first day, which are read again for late rows.
 
     Raises:
         TelemetryError: a day's rows do not fit the schema; days before it stay.
@@ -66,7 +67,8 @@ def ingest_days(store: Store, days: list[date], read_day: ReadDay, *, late_days:
     """
     landed = IngestResult()
     late = {days[0] - timedelta(days=number) for number in range(1, late_days + 1)}
-    for day in sorted(late | set(days)):
+    wanted = sorted(late | set(days))
+    for day in track(wanted, "Collecting", "days", len(wanted)):
         there = any(store.keys(f"{Path(day_key(day)).parent.as_posix()}/"))
         if there and day not in late:
             landed.there_already.append(day)
@@ -86,15 +88,17 @@ def ingest_days(store: Store, days: list[date], read_day: ReadDay, *, late_days:
 
 
 def _update(store: Store, day: date, table: pa.Table) -> bool:
-    """Replace the day by a later reading that holds all of its rows and more; False where the day stays."""
+    """Replace the day if `table` has all of its rows and more; False if it stays unchanged."""
     try:
         content, etag = store.read(day_key(day))
-    except ObjectMissingError:  # others wrote the partition, in files of another name
+    except ObjectMissingError:  # another program wrote the partition, under another file name
         return False
     before = pq.read_table(pa.BufferReader(content), columns=[name for name, _ in _ORDER])
     lost = before.join(table.select(before.column_names), before.column_names, join_type="left anti").num_rows
     if lost:
-        logger.warning("%s: the source no longer holds %s rows of this day; it stays as it is.", day, f"{lost:,}")
+        logger.warning(
+            "%s: the source no longer holds %s rows of this day; the store's copy is kept.", day, f"{lost:,}"
+        )
     added = table.num_rows - before.num_rows
     if lost or not added:
         return False
@@ -106,7 +110,7 @@ def _update(store: Store, day: date, table: pa.Table) -> bool:
 
 
 def day_key(day: date) -> str:
-    """Where a day lies in the store."""
+    """The key of a day in the store."""
     return day_file(Path(), day).as_posix()
 
 
@@ -129,7 +133,7 @@ def with_constants(table: pa.Table, constants: dict[str, str | float]) -> pa.Tab
 
 
 def _arranged(table: pa.Table, day: date) -> pa.Table:
-    """In the stored order, with the calendar's columns, and unique; each column of the stored type."""
+    """Cast and sort the table as it is stored, add the calendar columns, and require unique rows."""
     seconds = table["timestamp"].to_numpy().astype(np.int64)
     calendar = {"time_of_day": schema.CALENDAR.hours(seconds), "day_of_week": schema.CALENDAR.days(seconds)}
     for name, values in calendar.items():

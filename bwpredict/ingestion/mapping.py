@@ -1,4 +1,4 @@
-"""YAML files that say which of a source's names are which columns of the schema."""
+"""YAML files that map a source's names to the columns of the schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_mapping(path: Path, model: type[Model]) -> Model:
 
 
 def check_mapped(mapped: Iterable[str], origin: str) -> None:
-    """Every column of the schema must come from somewhere, once; the calendar's follow from the time.
+    """Require that each column of the schema is mapped once; the calendar columns follow from the time.
 
     Raises:
         ConfigError: names the columns that are missing, unknown or mapped twice.
@@ -33,4 +33,4 @@ def check_mapped(mapped: Iterable[str], origin: str) -> None:
     if twice:
         raise ConfigError(f"{origin}: {', '.join(twice)}: mapped twice; keep one of them.")
     if missing:
-        raise ConfigError(f"{origin}: says nothing of {', '.join(missing)}; map each, or give a constant.")
+        raise ConfigError(f"{origin}: does not map {', '.join(missing)}; map each, or give a constant.")

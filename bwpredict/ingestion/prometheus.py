@@ -30,7 +30,7 @@ from bwpredict.ingestion.mapping import check_mapped, read_mapping
 TOKEN_VARIABLE = "BWPREDICT_PROMETHEUS_TOKEN"  # noqa: S105 - the variable's name
 """Environment variable with a bearer token, where the server asks for one."""
 MAX_POINTS = 11_000
-"""A server answers with at most so many points for each series."""
+"""The most points for each series that a server returns."""
 _TRIES, _BACKOFF_S = 4, 0.5
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
@@ -47,13 +47,13 @@ class Metric(BaseModel):
     metric: str = Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*(\{.*\})?$")
     """A metric's name, with a selector in braces if need be."""
     function: Function = "avg_over_time"
-    """What is made of the samples of a step: `increase` for counters."""
+    """The function that aggregates the samples of a step: `increase` for counters."""
     scale: float = 1.0
-    """What the result is multiplied by, such as 1000 for seconds in milliseconds."""
+    """Factor for the result, such as 1000 to convert seconds to milliseconds."""
 
 
 class PrometheusMapping(BaseModel):
-    """The YAML file: which labels and metrics are which columns of the schema."""
+    """The YAML file that maps labels and metrics to columns of the schema."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,7 +63,7 @@ class PrometheusMapping(BaseModel):
     metrics: dict[str, Metric] = Field(min_length=1)
     """Column → metric."""
     constants: dict[str, str | float] = {}
-    """Column → the one value of all rows."""
+    """Column → its value in all rows."""
     step_seconds: int = Field(schema.CADENCE_SECONDS, ge=1, le=3600)
     timeout_seconds: float = Field(60, gt=0)
     max_points: int = Field(MAX_POINTS, ge=1, validation_alias=AliasChoices("max_points", "most_points"))
@@ -93,7 +93,7 @@ class PrometheusSource:
     """
 
     def __init__(self, mapping: PrometheusMapping) -> None:
-        """Nothing is asked yet."""
+        """Connect lazily: the first request is made by `check` or `read_day`."""
         self.mapping = mapping
         self.where = _without_secrets(mapping.url)
         self._session = requests.Session()
@@ -104,7 +104,7 @@ class PrometheusSource:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
     def check(self) -> None:
-        """Ask for the names of all metrics, so that a wrong one is no long row of empty days."""
+        """Require that the server has each mapped metric; a misspelt one would give empty days."""
         known = self._get("label/__name__/values", {})
         for column, metric in self.mapping.metrics.items():
             name = _name_of(metric)
@@ -134,7 +134,7 @@ class PrometheusSource:
     def _column(
         self, metric: Metric, first: int, past: int, attributes: dict[tuple[int, int], dict[str, str]]
     ) -> pd.Series[float]:
-        """The metric's values by link and time; adds what the labels say to `attributes`."""
+        """The metric's values by link and time; adds the values of labels to `attributes`."""
         step = self.mapping.step_seconds
         expression = f"{metric.function}({metric.metric}[{step * 1000 - 1}ms])"
         parts: dict[tuple[int, int], list[list[Any]]] = {}

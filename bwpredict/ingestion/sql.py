@@ -24,11 +24,11 @@ from bwpredict.telemetry.columns import cast_column
 URL_VARIABLE = "BWPREDICT_SQL_URL"
 """Environment variable with the database's URL, which may hold a password."""
 FETCH_ROWS = 50_000
-"""Rows that are in flight at a time: a day never lies in the driver's memory as a whole."""
+"""Rows to fetch at a time, so that the driver never holds a whole day in memory."""
 
 
 class SqlMapping(BaseModel):
-    """The YAML file: which table, and which of its columns are which of the schema."""
+    """The YAML file that maps a table's columns to those of the schema."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,7 +62,7 @@ class SqlSource:
     """
 
     def __init__(self, mapping: SqlMapping) -> None:
-        """Nothing is asked yet."""
+        """Connect lazily: the first query is made by `check` or `read_day`."""
         self.mapping = mapping
         url = mapping.url or os.environ.get(URL_VARIABLE, "")
         try:
@@ -70,13 +70,13 @@ class SqlSource:
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             why = "no driver is installed for it" if isinstance(error, ModuleNotFoundError) else "is no SQLAlchemy URL"
             raise ConfigError(
-                f"url: {_without_password(url)!r}: {why}; expected such as postgresql+psycopg2://host/database"
+                f"url: {_without_password(url)!r}: {why}; expected a URL such as postgresql+psycopg2://host/database"
                 f" (or the variable {URL_VARIABLE})."
             ) from error
         self.where = self.engine.url.render_as_string(hide_password=True)
 
     def check(self) -> None:
-        """Look at the table's columns."""
+        """Require that the table has the mapped columns."""
         self._columns()
 
     def read_day(self, first: int, past: int) -> pa.Table:
@@ -107,7 +107,7 @@ class SqlSource:
         return pa.table(made)
 
     def _columns(self) -> dict[str, Any]:
-        """Schema column → what the database says of the column that it comes from."""
+        """Schema column → the database's description of the column that it is mapped to."""
         with self._explained():
             found = {
                 column["name"]: column
@@ -141,7 +141,7 @@ class SqlSource:
 
 
 def _instant(seconds: int, kind: Any) -> Any:
-    """The time as the database compares it."""
+    """The time in the type of the database's column."""
     if isinstance(kind, sa.DateTime):
         instant = datetime.fromtimestamp(seconds, UTC)
         return instant if getattr(kind, "timezone", False) else instant.replace(tzinfo=None)
@@ -150,7 +150,7 @@ def _instant(seconds: int, kind: Any) -> Any:
 
 def _array(name: str, values: Any, where: str) -> pa.Array:
     try:
-        # Decimal is what databases make of NUMERIC.
+        # Databases return NUMERIC as Decimal.
         return pa.array([float(value) if type(value).__name__ == "Decimal" else value for value in values])
     except pa.ArrowException as error:
         raise TelemetryError(f"{where}: column {name!r} holds values of several types; cast it in a view.") from error

@@ -20,6 +20,7 @@ import pandas as pd
 from bwpredict import schema
 from bwpredict.config import RunConfig
 from bwpredict.core.formatting import display_name, number
+from bwpredict.core.progress_bar import track
 from bwpredict.datasets.frame import TelemetryFrame, load_frame
 from bwpredict.datasets.windows import WindowIndex, index_windows
 from bwpredict.documents import write_document
@@ -80,9 +81,11 @@ def backtest(run: RunConfig, months: int, folder: Path) -> Document:
         raise ConfigError(f"months={months}: in the first month both models are the same; expected 2 or more.")
     names = list(_months(run.month, months + 1))
     frames = {name: _pull(run, name, folder) for name in names}
-    models = [_train(run, name, frames[name], folder) for name in names[:-1]]
+    trained = track(names[:-1], "Training", "months", len(names) - 1)
+    models = [_train(run, name, frames[name], folder) for name in trained]
     rows, scored = [], []
-    for retrained, name in zip(models, names[1:], strict=True):
+    pairs = zip(models, names[1:], strict=True)
+    for retrained, name in track(pairs, "Scoring", "months", len(models)):
         index = index_windows(frames[name], run.training.window_size, run.training.horizon_minutes)
         forecasts = _forecast(retrained, models[0], index.spread(run.maximum_test_windows))
         comparison = _compare(forecasts, retrained, models[0])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ _OPENED = (MODEL_CARD, f"{DATA_DOCS}/index.html")
 """Where looking at a run begins."""
 
 
+_READERS = 16
+"""Runs that are read at a time: most of it is waiting for the store of the work areas."""
 _MOST_KEEPS = 36
 """Runs that are looked at to count those in which production stayed."""
 _MOST_ATTEMPTS = 200
@@ -65,7 +69,7 @@ class RunSummary:
         """When the run was planned, ISO 8601."""
         return self.run.created_at
 
-    @cached_property
+    @property
     def comparison(self) -> Document:
         """The figures of challenger and champion; empty where the run did not get there."""
         areas.fetch(self.area, COMPARISON)
@@ -95,11 +99,20 @@ def recent_runs(work: Path, limit: int) -> list[RunSummary]:
     Raises:
         StoreUnreachableError: of the store that shares the work areas.
     """
-    runs = []
-    for area in areas.newest_areas(work, limit):
+
+    def read(area: Path) -> RunSummary | None:
         with suppress(ObjectMissingError):  # old areas expire, one file after another
-            runs.append(run_summary(work, area.name))
-    return runs
+            return run_summary(work, area.name)
+        return None
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return [run for run in pool.map(read, areas.newest_areas(work, limit)) if run]
+
+
+def read_comparisons(runs: Sequence[RunSummary]) -> list[Document]:
+    """The comparison of each run. Raises StoreUnreachableError."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(lambda run: run.comparison, runs))
 
 
 def keeps_in_a_row(work: Path, run_id: str) -> int:

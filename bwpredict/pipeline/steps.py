@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bwpredict.config import IMPORTED_PATHS, Pruner, RunConfig, Settings
+from bwpredict.core.progress_bar import track
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import BwPredictError, ConflictError, GateRejected, ValidationFailed
 from bwpredict.registry.layout import (
@@ -79,7 +80,9 @@ def pull(plan: Reference) -> Reference:
 
 def validate(snapshot: Reference) -> Reference:
     """Check all days of the snapshot in this process: `plan_shards`, `check_shard`, `aggregate_validation`."""
-    return aggregate_validation([check_shard(snapshot, days) for days in plan_shards(snapshot)])
+    shards = plan_shards(snapshot)
+    checked = track(shards, "Validating", "shards", len(shards))
+    return aggregate_validation([check_shard(snapshot, days) for days in checked])
 
 
 def plan_shards(snapshot: Reference) -> list[list[str]]:

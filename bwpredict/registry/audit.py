@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from bwpredict.core.progress_bar import track
 from bwpredict.errors import DocumentError, ObjectCorruptError, ObjectMissingError
 from bwpredict.registry.history import read_history, read_record
 from bwpredict.registry.layout import MANIFEST_NAME, PRODUCTION_KEY, is_version, model_key, onnx_name
@@ -68,7 +69,7 @@ def _inspect_versions(store: Store, found: AuditReport) -> dict[str, Manifest]:
         else:
             names[version].append(name)
     manifests = {}
-    for version, present in sorted(names.items()):
+    for version, present in track(sorted(names.items()), "Verifying", "versions", len(names)):
         if MANIFEST_NAME not in present:
             found.unfinished.append(version)
             continue

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bwpredict.core.formatting import count_of, display_name, number
+from bwpredict.core.formatting import count_of, display_name, duration, number, quantity
 from bwpredict.registry_views.overview import VersionDocuments
 
 _SECTIONS = {
@@ -17,6 +18,7 @@ _SECTIONS = {
     "Gate": ("policy", "outcome", "champion_version", "reason"),
 }
 _LONGEST = 160
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def differences(left: VersionDocuments, right: VersionDocuments) -> list[Differe
     """What differs, in the order of a reader's interest; equal versions have none."""
     both = [{**documents.decision, **documents.metadata} for documents in (left, right)]
     return [
-        Difference(section, _label(name), _text(values[0]), _text(values[1]))
+        Difference(section, _label(name), *(_text(name, value) for value in values))
         for section, roots in _SECTIONS.items()
         for root in roots
         for name, values in _paired(root, *(_at(document, root) for document in both))
@@ -72,12 +74,20 @@ def _at(document: Mapping[str, Any], path: str) -> Any:
 
 def _label(path: str) -> str:
     """The path in words, without the document's part that its section stands for."""
-    return " · ".join(display_name(part) for part in path.split(".")[path.count(".") > 0 :])
+    words = " · ".join(display_name(part) for part in path.split(".")[path.count(".") > 0 :])
+    return words.removesuffix(" seconds").removesuffix(" bytes")
 
 
-def _text(value: Any) -> str:
+def _text(path: str, value: Any) -> str:
+    """The value with its unit, as people write it."""
     if value is None:
         return "nothing"
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return f"{value[:10]} {value[11:16]} UTC"
+    if isinstance(value, int | float) and path.endswith("_seconds"):
+        return duration(value)
+    if isinstance(value, int | float) and path.endswith("_bytes"):
+        return quantity(value, "bytes_tx")
     if isinstance(value, list | dict):
         plain = isinstance(value, list) and all(isinstance(one, str | int | float) for one in value)
         value = ", ".join(map(number, value)) if plain else count_of(len(value), "entry")

@@ -20,13 +20,13 @@ from bwpredict.datasets.windows import DAY_SECONDS
 from bwpredict.evaluation.baselines import baseline_label
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.inference.onnx_model import Bounds
-from bwpredict.reports.plots import BLUE, GREEN, GREY, VERMILION, figure_file
+from bwpredict.reports.plots import BLUE, GREEN, GREY, PURPLE, VERMILION, figure_file
 
 Values = npt.NDArray[np.float64]
 
 RANKS = {"best": "Best link", "median": "Median link", "worst": "Worst link"}
 _MODELS = {"challenger": (BLUE, "challenger"), "champion": (VERMILION, "champion")}
-_BASELINE_STYLES = ((GREY, "-"), (GREEN, "--"), ("#CC79A7", ":"))
+_BASELINE_STYLES = ((GREY, "-"), (GREEN, "--"), (PURPLE, ":"))
 _GAP_STEPS = 3
 """Lines are broken where this many usual steps are missing."""
 _SHOWN_SHARE = 0.99

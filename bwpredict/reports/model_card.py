@@ -6,7 +6,6 @@ version is somebody else's text.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
@@ -374,15 +373,12 @@ def _horizon_sentence(metadata: Document) -> str:
 
 def _pictures(folder: Path | None) -> dict[str, Any]:
     """Each picture that there is, by its file's stem; those of the links as (target, picture)."""
-    found = {path.stem: _data_uri(path) for path in sorted(folder.glob("*.png"))} if folder else {}
+    files = sorted(folder.glob("*.svg")) if folder else []
+    found = {path.stem: Markup(path.read_text("utf-8")) for path in files}  # noqa: S704 - `figure_file` wrote them
     by_target = {display_name(name): found.get(f"link_forecasts_{name}") for name in TARGETS}
     return {name: found.get(name) for name in _PICTURES} | {
         "links": [(name, picture) for name, picture in by_target.items() if picture]
     }
-
-
-def _data_uri(picture: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
 
 
 @cache

@@ -1,22 +1,25 @@
-"""The house style of pictures, and the guide's two, as PNG: the training curve, and forecasts against actual values.
+"""The house style of pictures, and the guide's two: the training curve, and forecasts against actual values.
 
-Drawn with matplotlib's objects on the Agg canvas, without pyplot and its global state. The same
-inputs give the same bytes. Colours are those of Okabe and Ito (2008), told apart by all readers.
+Each is written as PNG, and as SVG whose colours are variables of the page that shows it, for light and dark. Drawn
+with matplotlib's objects on the Agg canvas, without pyplot and its global state. The same inputs give the same bytes.
+Colours are those of Okabe and Ito (2008), which all readers can tell apart.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import style
+from matplotlib import colormaps, style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -26,8 +29,15 @@ from bwpredict.store.files import atomic_path
 
 Values = npt.NDArray[np.float64]
 
-BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5F6670"
+BLUE, VERMILION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#5F6670"
 DOTS_PER_INCH = 120
+_VARIABLES = {
+    BLUE: "blue", VERMILION: "vermilion", GREEN: "green", PURPLE: "purple", GREY: "grey",
+    "#E3E6EA": "grid", "#FFFFFF": "card", "#000000": "text",
+}  # fmt: skip
+"""Colour: the CSS variable `--picture-<name>` in its place."""
+_DENSITY = ListedColormap(colormaps["cividis_r"](np.linspace(0.05, 0.75, 256)))
+"""Without the ends, which are lost on a white or a dark page."""
 MAX_POINTS = 2_000
 """More than this, and the density of points is drawn instead of each point."""
 LOG_SCALE_FROM_RATIO = 50.0
@@ -51,6 +61,7 @@ _STYLE: dict[str, Any] = {
     "xtick.color": GREY,
     "ytick.color": GREY,
     "axes.formatter.useoffset": False,
+    "svg.fonttype": "none",
 }
 
 
@@ -171,7 +182,7 @@ def _draw_density(
         xscale=scale,
         yscale=scale,
         mincnt=1,
-        cmap="cividis_r",
+        cmap=_DENSITY,
         linewidths=0.1,
         norm=LogNorm(vmin=1, vmax=max(10, len(actual) / 100), clip=True),
     )
@@ -200,10 +211,24 @@ def _limits(actual: Values, forecast: Values, *, logarithmic: bool) -> tuple[flo
 
 @contextmanager
 def figure_file(path: Path, width_inches: float, height_inches: float) -> Iterator[Figure]:
-    """A figure in the house style that is written to `path`, whole or not at all, after the block."""
-    with style.context(_STYLE, after_reset=True):
+    """A figure in the house style, written after the block to `path` (PNG) and beside it as SVG, each whole or not."""
+    with style.context([_STYLE, {"svg.hashsalt": f"picture {path.stem}"}], after_reset=True):
         figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        drawn = StringIO()
+        figure.savefig(drawn, format="svg", dpi=DOTS_PER_INCH, transparent=True, metadata={"Date": None})
+        with atomic_path(path.with_suffix(".svg")) as temporary:
+            temporary.write_text(_for_a_page(drawn.getvalue()))
+
+
+def _for_a_page(svg: str) -> str:
+    """The SVG element alone, with colours as variables, and without the ids that another picture may have, too."""
+    element = svg[svg.index("<svg") :]
+    element = re.sub(r"<style.*?</style>", "", element, flags=re.DOTALL)  # its rule is for every element of a page
+    element = re.sub(r' id="[\w.]+_\d+"', "", element)
+    for colour, name in _VARIABLES.items():
+        element = element.replace(f": {colour.lower()}", f": var(--picture-{name}, {colour.lower()})")
+    return element

@@ -16,6 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from bwpredict import schema
+from bwpredict.core.progress_bar import track
 from bwpredict.errors import ConfigError
 from bwpredict.simulation import simulator
 from bwpredict.simulation.collection_faults import deliver
@@ -64,7 +65,8 @@ def write_partitioned(
         raise ConfigError(f"horizon_minutes: must be from 1 to 60 (given: {horizon_minutes}).")
     forecasts = (oracle_folder or folder.parent / "oracle") if oracle else None
     simulation = Simulation(config)
-    for day in range(config.first_day, config.first_day + config.days):
+    days = range(config.first_day, config.first_day + config.days)
+    for day in track(days, "Generating", "days", config.days):
         _write_day(simulation, day, folder, forecasts, horizon_minutes)
     return folder
 

@@ -1,4 +1,4 @@
-"""From the names and types a file has to those of the schema; what cannot be cast is named exactly."""
+"""Map a file's column names and types to the schema's; errors name the value that cannot be cast."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def stored_schema(absent: Collection[str]) -> pa.Schema:
 
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
-"""Text while it is in memory: a few distinct values, each kept once."""
+"""Text in memory: dictionary-encoded, since there are few distinct values."""
 
 
 def resolve_columns(physical: Iterable[str], names: Mapping[str, str], origin: str) -> dict[str, str]:
-    """{schema name: name in the file} of the columns that are known, read through the aliases in `names`.
+    """{schema name: name in the file} of the known columns; `names` maps aliases to schema names.
 
     Raises:
         TelemetryError: two columns of the file mean the same.
@@ -95,13 +95,13 @@ def _cast(values: pa.ChunkedArray, to: pa.DataType, decimal: str) -> pa.ChunkedA
         return values.cast(to)
     values = pc.utf8_trim_whitespace(values)
     if decimal != ".":
-        # A point is no part of a number then: it must not become one.
+        # With a decimal comma, a point is not part of a number and must not be read as one.
         values = pc.replace_substring(pc.replace_substring(values, ".", "?"), decimal, ".")
     if pa.types.is_integer(to):
         try:
             return values.cast(to)
         except pa.ArrowInvalid:
-            # "12.0" is how integers with gaps are written by many tools.
+            # Many tools write integers with gaps as "12.0".
             return values.cast(pa.float64()).cast(to)
     return values.cast(to)
 

@@ -1,4 +1,4 @@
-"""Copy rows of a window out of telemetry files into one sorted file a day, in bounded memory."""
+"""Copy the rows of a time window into one sorted file for each day, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from bwpredict import schema
+from bwpredict.core.progress_bar import track
 from bwpredict.errors import TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry import columns, sources
@@ -24,13 +25,13 @@ from bwpredict.telemetry.files import prefetch_tables
 COLUMNS_READ: dict[str, pa.DataType] = {
     column.name: columns.TEXT if column.kind in ("category", "text") else column.arrow_type for column in schema.COLUMNS
 }
-"""The columns that are copied, as they are in memory."""
+"""The columns to copy, with their types in memory."""
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class CopyStatistics:
-    """What a copy counts while it runs."""
+    """Counters of a copy."""
 
     rows_of: Counter[str] = field(default_factory=Counter)
     late_of: Counter[int] = field(default_factory=Counter)
@@ -81,7 +82,8 @@ def copy_days(
     read = prefetch_tables(_opened(store, objects, wanted), wanted, span)
     written: Future[WrittenDay] | None = None
     with ThreadPoolExecutor(1) as writer:
-        for (file, tables), item, following in zip(read, objects, [*objects[1:], None], strict=False):
+        pairs = zip(read, objects, [*objects[1:], None], strict=False)
+        for (file, tables), item, following in track(pairs, "Reading telemetry", "files", len(objects)):
             tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in wanted}
             for table in tables:
                 kept = _in_reach(table, item, tally)
@@ -116,7 +118,7 @@ def _opened(
 
 
 def _in_reach(table: pa.Table, item: sources.TelemetryKey, tally: CopyStatistics) -> pa.Table:
-    """The rows that this partition may hold: those of its day, and late ones. The others are counted."""
+    """The rows that belong to this partition: those of its day, and late ones. The others are dropped and counted."""
     if item.day is None or table.num_rows == 0:
         return table
     first, last = ((day - date(1970, 1, 1)).days for day in (item.day - timedelta(sources.LATE_DAYS), item.day))

@@ -1,4 +1,4 @@
-"""The file of one day in a telemetry folder: where it lies, and how its rows get there, a part at a time."""
+"""The file of one day in a telemetry folder: its path, and how it is written in parts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DICTIONARY_ENCODED = [
 
 @dataclass
 class WrittenDay:
-    """What was counted while a day was written."""
+    """Statistics of a day that was written."""
 
     day: date
     rows: int = 0
@@ -42,7 +42,7 @@ class WrittenDay:
 
 
 def day_file(folder: Path, day: date) -> Path:
-    """Where a day's telemetry lies in a telemetry folder."""
+    """The path of a day's file in a telemetry folder."""
     return folder / f"date={day.isoformat()}" / "part-0.parquet"
 
 
@@ -82,7 +82,7 @@ def _arranged(parts: Iterator[pa.Table], written: WrittenDay) -> Iterator[pa.Tab
 
 
 def _groups(tables: Iterator[pa.Table], stored: pa.Schema) -> Iterator[pa.Table]:
-    """The same rows as stored, `GROUP_ROWS` at a time: a file's bytes do not depend on the parts it came in."""
+    """The rows in their stored types, `GROUP_ROWS` at a time, so that a file's bytes do not depend on its parts."""
     held = stored.empty_table()
     for table in tables:
         held = pa.concat_tables([held, table.cast(stored)])

@@ -18,14 +18,14 @@ Integers = npt.NDArray[np.int64]
 
 DAY_SECONDS = 86_400
 MEMORY_BYTES = 1 << 27
-"""Rows kept in memory while days are open; beyond it the largest day goes to a scratch file, sorted by link."""
+"""Rows kept in memory while days are open. Beyond it, the largest day moves to a scratch file, sorted by link."""
 PART_ROWS = 1 << 18
-"""A day of more rows is taken in parts of at most so many, but never with a link in two parts."""
+"""A larger day is read in parts of at most this many rows; a link is never split."""
 
 
 @dataclass
 class DayBuckets:
-    """Rows by day, in memory up to a limit and in scratch files beyond it.
+    """Rows grouped by day, in memory up to a limit and in scratch files beyond it.
 
     Rows reach a day in any order and from any number of files.
     """
@@ -56,7 +56,7 @@ class DayBuckets:
         return sorted(set(self._tables) | set(self._runs))
 
     def take(self, day: int) -> Iterator[pa.Table]:
-        """All rows of a day, which is forgotten at once, in parts of whole links, the links ascending over the parts.
+        """Remove and return all rows of a day, in parts of whole links, in ascending order of the links.
 
         The parts are read as they are asked for, and may be asked for in another thread.
         """
@@ -143,7 +143,7 @@ def _settle(table: pa.Table, order: Integers, key: Integers, same: npt.NDArray[n
 def _ranks(column: pa.ChunkedArray) -> Integers:
     """[rows], the place of each value among the column's distinct values, ascending; missing ones last."""
     if pa.types.is_floating(column.type):
-        # As bits: NaN equals NaN, and 0.0 is not -0.0, so equal rows are equal bytes.
+        # Compared as bits, so that equal rows have equal bytes: NaN equals NaN, and 0.0 differs from -0.0.
         column = pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], pa.int64())
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)

@@ -1,4 +1,4 @@
-"""What imported telemetry lacks, and what is special about it: `telemetry.json`, beside its partitions.
+"""`telemetry.json`, beside imported partitions: the columns that they lack, their cadence and calendar.
 
 A store without this document holds all columns, a row each minute, with the calendar in UTC.
 """
@@ -29,7 +29,7 @@ class Description:
     sessions: bool = False
     """Links are measured in sessions, not around the clock."""
     imported: bool = False
-    """Made from files: measured columns may be empty in some rows, and clocks may jitter."""
+    """Imported from files: measured columns may have empty cells, and clocks may jitter."""
     calendar: schema.Calendar = field(default_factory=schema.Calendar)
 
     @classmethod
@@ -48,11 +48,11 @@ class Description:
 
     @classmethod
     def of_snapshot(cls, snapshot: Mapping[str, Any]) -> Description:
-        """Of the telemetry that the snapshot pins."""
+        """The description in a snapshot."""
         return cls.read(snapshot.get("description"))
 
     def document(self) -> Document:
-        """The part as it stands in `telemetry.json` and in snapshots."""
+        """This part of `telemetry.json`, which snapshots contain too."""
         return {
             "absent_columns": list(self.absent),
             "cadence_seconds": self.cadence_seconds,

@@ -1,4 +1,4 @@
-"""The tables of several files one after another, of the next files some already while this one's are worked on."""
+"""Read the tables of several files in order, and prefetch those of the next files meanwhile."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def prefetch_tables(
 
 
 def _ahead(tables: Tables, first: Future[pa.Table | None], pool: ThreadPoolExecutor) -> Tables:
-    """The tables, the next of which is made while one is used."""
+    """The tables; the next one is read while one is in use."""
     table = first.result()
     while table is not None:
         following = pool.submit(next, tables, None)

@@ -1,4 +1,4 @@
-"""What no telemetry file may hold, whoever wrote it: more rows than there can be, and texts that do harm elsewhere."""
+"""Refuse telemetry files with too many rows, or with texts that could do harm elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CONTROL = r"[\x00-\x1f\x7f]"
 _FORMULA = r"^[=+@-]."
 _NUMBER = r"^[+-][0-9][0-9.eE]*$"
 _SUSPICIOUS = rf"{_CONTROL}|{_FORMULA}"
-"""What may be refused, in one look: nearly all texts are plain names."""
+"""A quick first test for texts to refuse: nearly all are plain names and do not match."""
 
 
 def check_rows(rows: int, name: str) -> None:
@@ -27,12 +27,12 @@ def check_rows(rows: int, name: str) -> None:
 
 @dataclass
 class TextCheck:
-    """Refuses control characters, formulas (a spreadsheet would run them) and texts without end in one file."""
+    """Refuses control characters, formulas (which a spreadsheet would run) and excessive amounts of text in a file."""
 
     name: str
-    """What the file is called."""
+    """The file's name in messages."""
     _known: dict[str, pa.Array] = field(default_factory=dict)
-    """Texts of each column that were looked at already: the same few come in every batch."""
+    """Texts of each column that were checked already; every batch has the same few."""
 
     def __call__(self, table: pa.Table) -> None:
         """Raise a TelemetryError that names the file, the column and the value, if a text is refused."""
@@ -44,7 +44,7 @@ class TextCheck:
             if column in self._known and pc.all(pc.is_in(texts, value_set=self._known[column])).as_py():
                 continue
             if _refused(texts):
-                # A dictionary may hold texts that no row has: those do no harm.
+                # A dictionary may have entries that no row uses; those are harmless.
                 texts = pc.unique(values.cast(kind))
             if refused := _refused(texts):
                 what, value = refused
@@ -55,7 +55,7 @@ class TextCheck:
 
 
 def _texts(values: pa.ChunkedArray) -> pa.Array:
-    """The distinct texts of the rows, and what else is in their dictionary."""
+    """The distinct texts of the rows, and the unused entries of their dictionary."""
     if not pa.types.is_dictionary(values.type):
         return pc.unique(values)
     kind = values.type.value_type
@@ -63,7 +63,7 @@ def _texts(values: pa.ChunkedArray) -> pa.Array:
 
 
 def _refused(texts: pa.Array) -> tuple[str, str] | None:
-    """What is wrong with the first text that is refused, and the text."""
+    """The reason for which the first bad text is refused, and that text."""
     suspicious = pc.any(pc.match_substring_regex(texts, _SUSPICIOUS)).as_py()
     if not suspicious and (pc.max(pc.utf8_length(texts)).as_py() or 0) <= TEXT_CHARACTERS:
         return None

@@ -1,4 +1,4 @@
-"""What a library says of a file that it cannot read, as a sentence that names the file and what to do."""
+"""Turn a library's error about an unreadable file into a sentence that names the file and what to do."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _PLAINLY = {
     "magic bytes not found": "it is cut short, or no Parquet file at all; copy it again",
     "file size is 0 bytes": "it is empty; copy it again",
 }
-"""Of what the library says, and what to say instead, where users often meet it."""
+"""Part of a library's message: the message that replaces it, for errors that users often meet."""
 
 
 @contextmanager
 def translate_read_errors(name: str, form: str) -> Iterator[None]:
-    """Turn what goes wrong while `name` is read as `form` (Parquet, CSV) into one sentence.
+    """Turn an error while reading `name` as `form` (Parquet, CSV) into one sentence.
 
     Raises:
         TelemetryError: the file cannot be read.
@@ -31,7 +31,7 @@ def translate_read_errors(name: str, form: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise SnapshotError(f"{name}: has gone while it was being read; pull again.") from error
+        raise SnapshotError(f"{name}: was deleted while it was being read; pull again.") from error
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise TelemetryError(f"{name}: cannot be read as {form}: {_reason(error)}.") from error
 

@@ -1,4 +1,4 @@
-"""Copy a window of telemetry out of the store, and pin what was read so that it can be read again."""
+"""Copy a window of telemetry from the store, and pin the objects that were read, so that it can be repeated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bwpredict.telemetry.description import Description, read_description
 from bwpredict.telemetry.months import month_of
 
 CONTRACT_VERSION = 1
-"""Raise it when the columns, or what `pull` does to the rows, change: the same id must mean the same rows."""
+"""Increase it when the columns change, or how `pull` transforms rows: the same id must mean the same rows."""
 
 TELEMETRY_FOLDER = "telemetry"
 SNAPSHOT_FILE = "snapshot.json"
@@ -60,7 +60,7 @@ def pull(store: Store, prefix: str, start: datetime, end: datetime, work: Path) 
 
 
 def verify(store: Store, snapshot: dict[str, Any]) -> None:
-    """Raise a SnapshotError that names the first pinned object that is not what it was, if any."""
+    """Raise a SnapshotError that names the first pinned object that has changed, if any."""
     _check_unchanged(store, [ObjectInfo(each["key"], each["size_bytes"], each["etag"]) for each in snapshot["objects"]])
 
 
@@ -106,14 +106,14 @@ def _copy(
             tally = copy_days(store, list(objects), window, scratch / TELEMETRY_FOLDER, scratch, description.absent)
             _check_last_month(store, prefix, window[1], tally, found)
         except TelemetryError:
-            # A file that was replaced under our hands often looks corrupt: say what really happened.
+            # A file that was replaced during the read often looks corrupt; report the replacement instead.
             _check_unchanged(store, objects.values())
             raise
-        except OSError as error:  # of what is written: the reader names the files that cannot be read
+        except OSError as error:  # An error of a write; errors of reads name their file.
             raise TelemetryError(
                 f"{work}: cannot be written ({error.strerror or error}); free some space and run again."
             ) from error
-        # A file that gave no row (tomorrow's partition, still being written) decides nothing: it is not pinned.
+        # A file without rows of the window is not pinned, such as tomorrow's partition, which is still being written.
         pinned = [info for info in objects.values() if tally.rows_of[info.key]]
         _check_unchanged(store, pinned)
         document = _document(store, prefix, window, pinned, tally)
@@ -164,7 +164,7 @@ def _document(
 def _snapshot_id(
     window: tuple[datetime, datetime], objects: list[ObjectInfo], description: dict[str, Any] | None = None
 ) -> str:
-    """What decides the rows, and nothing else: no clock, no machine's paths."""
+    """A digest of everything that determines the rows, and of nothing else, such as times or paths."""
     return _digest(
         {
             "contract_version": CONTRACT_VERSION,
@@ -178,12 +178,12 @@ def _snapshot_id(
 
 
 def _pin(info: ObjectInfo) -> dict[str, Any]:
-    """What tells whether an object is still the same; not the store's clock."""
+    """The fields by which a changed object is recognized; the store's clock is none of them."""
     return {"key": info.key, "size_bytes": info.size_bytes, "etag": info.etag}
 
 
 def _install(telemetry: Path, work: Path, document: dict[str, Any]) -> None:
-    """Put the finished folder in place. Without its snapshot.json, which comes last, a folder counts for nothing."""
+    """Move the finished folder into place. `snapshot.json` is written last; without it, the folder is ignored."""
     (work / SNAPSHOT_FILE).unlink(missing_ok=True)
     if (work / TELEMETRY_FOLDER).exists():
         shutil.rmtree(work / TELEMETRY_FOLDER)
@@ -230,7 +230,7 @@ def _check_unchanged(store: Store, pinned: Iterable[ObjectInfo]) -> None:
         try:
             now = store.info(then.key)
         except ObjectMissingError as error:
-            raise SnapshotError(f"{name}: was read for this snapshot and has gone since; pull again.") from error
+            raise SnapshotError(f"{name}: was deleted after it was read for this snapshot; pull again.") from error
         if now != then:
             raise SnapshotError(
                 f"{name}: has changed since it was read for this snapshot (ETag {then.etag}, {then.size_bytes} bytes;"

@@ -1,4 +1,4 @@
-"""Rows sorted by link, in memory or in a scratch file, and several of them merged in parts of bounded size."""
+"""Runs of rows sorted by link, in memory or in scratch files, and their merge in parts of bounded size."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Run:
         if isinstance(self.rows, pa.Table):
             return self.rows.slice(first, past - first)
         block = first // SCRATCH_ROWS
-        # Read, not mapped: pages of a mapped file count as this process's memory.
+        # Read instead of mapped: pages of a mapped file count as memory of this process.
         with pa.OSFile(str(self.rows)) as source:
             file = pa.ipc.open_file(source)
             batches = [file.get_batch(number) for number in range(block, -(-past // SCRATCH_ROWS))]
@@ -63,7 +63,7 @@ def spill(table: pa.Table, path: Path) -> Run:
     run, table = make_run(table), table.unify_dictionaries()
     with pa.ipc.new_file(path, table.schema) as writer:
         for first in range(0, table.num_rows, SCRATCH_ROWS):
-            # One block each, so that a row's block follows from its number; the whole is never copied.
+            # Blocks of one size, so that a row's number gives its block, and the whole is never copied.
             writer.write_table(table.slice(first, SCRATCH_ROWS).combine_chunks())
     return Run(run.links, run.begins, path)
 

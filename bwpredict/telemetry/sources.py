@@ -1,4 +1,4 @@
-"""Telemetry files in a store: which of them hold a span of time, and their rows, batch by batch."""
+"""Find the telemetry files in a store that cover a span of time, and read their rows in batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bwpredict.telemetry.input_guards import TextCheck, check_rows
 from bwpredict.telemetry.read_errors import translate_read_errors
 
 LATE_DAYS = 1
-"""A late row lies in a partition at most this many days after the day of its timestamp."""
+"""A late row is at most this many days' partitions after the day of its timestamp."""
 
 FORMATS = {".parquet": "Parquet", ".csv": "CSV", ".csv.gz": "CSV"}
 # "nan" is not among them: it is a number that validation has to see, not a missing one.
@@ -33,7 +33,7 @@ PIECE_ROWS = 1 << 20
 BLOCK_BYTES = 1 << 22
 """Of a CSV, parsed at once."""
 HEADER_BYTES = 1 << 16
-"""Of a CSV, looked at for the names of its columns."""
+"""Of a CSV, read to find the names of its columns."""
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -63,7 +63,7 @@ class TelemetryFile:
     filesystem: pyarrow.fs.FileSystem
     key: str
     name: str
-    """What error messages call the file."""
+    """The file's name in error messages."""
     form: str
     found: dict[str, str]
     types: dict[str, pa.DataType]
@@ -81,7 +81,7 @@ def list_keys(store: Store, prefix: str) -> list[TelemetryKey]:
         TelemetryError: there is no telemetry file.
     """
     folder = prefix.strip("/")
-    # Asks the store first: its errors say what to check. Arrow then lists without hashing any file.
+    # The store is asked first, since its errors say what to check. Arrow then lists without hashing files.
     anything = next(store.list(folder), None)
     found = [_partitioned(key) for key in _keys(store, folder) if _is_telemetry(key, folder)] if anything else []
     if not found:
@@ -99,7 +99,7 @@ def keys_in_span(keys: list[TelemetryKey], start: datetime, end: datetime) -> li
 
 
 def display_uri(store: Store, prefix: str) -> str:
-    """What people call this place: the store's URI and the prefix."""
+    """The place as messages show it: the store's URI and the prefix."""
     return f"{store.uri.rstrip('/')}/{prefix.strip('/')}".rstrip("/")
 
 
@@ -119,7 +119,7 @@ def open_file(
     form = _form(key) or "Parquet"
     with translate_read_errors(name, form):
         stored = _header(key, filesystem, csv) if form == "CSV" else _parquet().inspect(key, filesystem)
-        names = stored.names  # Arrow finds out here whether they are text.
+        names = stored.names  # Arrow detects here whether they are text.
     found = columns.resolve_columns(names, aliases, name)
     return TelemetryFile(filesystem, key, name, form, found, dict(zip(names, stored.types, strict=True)), csv)
 
@@ -188,7 +188,7 @@ def _scan_csv(
     with (
         translate_read_errors(file.name, file.form),
         _text_stream(file.filesystem, file.key, file.csv.encoding) as stream,
-        # Not as a dataset: its scanner takes half as long again.
+        # Not read as a dataset, whose scanner takes 1.5 times as long.
         pyarrow.csv.open_csv(
             stream,
             read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES),
@@ -215,7 +215,7 @@ def _scan_parquet(
 ) -> Iterator[pa.Table]:
     """The wanted columns, read as `types` (by the names in the file)."""
     with translate_read_errors(file.name, file.form):
-        # With the schema said, Arrow does not look at the file once more to find it.
+        # With the schema given, Arrow does not open the file a second time to find it.
         stored = pa.schema(list(types.items()))
         dataset = pyarrow.dataset.dataset(file.key, filesystem=file.filesystem, format=_parquet(types), schema=stored)
         check_rows(sum(fragment.metadata.num_rows for fragment in dataset.get_fragments()), file.name)
@@ -228,7 +228,7 @@ def _scan_parquet(
 
 
 def _pieces(dataset: pyarrow.dataset.Dataset) -> Iterator[pyarrow.dataset.Fragment]:
-    """The file, some row groups at a time: Arrow keeps the bytes of what it scans to the scan's end."""
+    """The file, some row groups at a time, since Arrow keeps the bytes of a scan until its end."""
     for fragment in dataset.get_fragments():
         held: list[int] = []
         rows = 0
@@ -281,7 +281,7 @@ def _text_stream(filesystem: pyarrow.fs.FileSystem, key: str, encoding: str) -> 
 
 
 def _header(key: str, filesystem: pyarrow.fs.FileSystem, csv: CsvFormat) -> pa.Schema:
-    """The names of a CSV's columns; nothing is known of their types yet."""
+    """The names of a CSV's columns, without their types."""
     with _text_stream(filesystem, key, csv.encoding) as stream:
         first = _LINE_END.split(stream.read(HEADER_BYTES), maxsplit=1)[0]
     options = pyarrow.csv.ParseOptions(delimiter=csv.separator)

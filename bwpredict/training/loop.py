@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bwpredict.core.progress_bar import bar
 from bwpredict.errors import DivergedError
 from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.network import Forecaster
@@ -94,12 +95,20 @@ def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resum
     if resume and (found := resume.take(stage.name)):
         _restore(learning, found, progress)
     updates = updates_of_an_epoch(config)
+    total, hidden = stage.epochs * updates, not progress.group.is_first
+    with bar(stage.name, "updates", total, done=learning.update, hidden=hidden) as shown:
+        return _run_epochs(learning, updates, progress, resume, shown)
+
+
+def _run_epochs(learning: _Learning, updates: int, progress: Progress, resume: Resume | None, shown: Any) -> Forecaster:
+    stage, model, config = learning.stage, learning.model, progress.config
     while True:
         epoch = len(progress.records) + 1
         stage_epoch = epoch - learning.first + 1
-        seconds = _train_epoch(learning, stage_epoch * updates, progress, resume)
+        seconds = _train_epoch(learning, stage_epoch * updates, progress, resume, shown)
         train_loss = progress.group.total(learning.total) / progress.group.count / updates
-        validation_loss = progress.validation_loss(model)
+        validation_loss, skill = progress.validate(model)
+        shown.set_postfix_str(f"validation loss {validation_loss:.4f}, skill {skill:.1%}")
         if not math.isfinite(train_loss + validation_loss):
             raise DivergedError(
                 f"the loss is no longer finite in epoch {epoch}: learning_rate={config.learning_rate} is too large."
@@ -115,6 +124,7 @@ def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resum
                 stage_epochs=stage.epochs,
                 train_loss=train_loss,
                 validation_loss=validation_loss,
+                skill=skill,
                 learning_rate=config.learning_rate * _rate_share(learning, learning.update - 1, updates),
                 windows=updates * config.batch_size,
                 seconds=round(seconds, 3),
@@ -151,13 +161,14 @@ def _restore(learning: _Learning, found: dict[str, Any], progress: Progress) -> 
         learning.state = learning.state.to(learning.model.change_width.device)
 
 
-def _train_epoch(learning: _Learning, until: int, progress: Progress, resume: Resume | None) -> float:
+def _train_epoch(learning: _Learning, until: int, progress: Progress, resume: Resume | None, shown: Any) -> float:
     """What is left of the epoch; returns the seconds that all of it took."""
     began, before = time.monotonic(), learning.seconds
     learning.model.train()
     with _deterministic(learning.model.change_width.device):
         while learning.update < until:
             _update(learning, progress)
+            shown.update()
             learning.seconds = before + time.monotonic() - began
             if resume:
                 resume.save_if_due(

@@ -39,6 +39,8 @@ class Record(TypedDict):
     """At most so many in this stage."""
     train_loss: float
     validation_loss: float
+    skill: float
+    """On the validation part, as `Progress.validate` gives it."""
     learning_rate: float
     windows: int
     """Windows of the window head; a chunk of a stream comes with every sixteenth."""
@@ -83,15 +85,24 @@ class Progress:
     interruptions: int = 0
 
     def validation_loss(self, model: Forecaster) -> float:
-        """The loss on the validation part: the mean of that of windows and that of streams."""
+        """The loss on the validation part, as `validate`."""
+        return self.validate(model)[0]
+
+    def validate(self, model: Forecaster) -> tuple[float, float]:
+        """Loss and skill on the validation part: of both, the mean over windows and streams.
+
+        The skill is the share by which the median's absolute error, in log space and typical changes, is below that of
+        the anchor, the mean of the last minutes.
+        """
         found = validation_losses(
             model, self.validation, self.config.validation_windows, self.weights, self.config.raw_error_share
         )
         means = []
-        for total, count in found:
-            everywhere = self.group.total(count)
-            means += [self.group.total(total) / everywhere] if everywhere else []
-        return sum(means) / len(means)
+        for sums in found:
+            loss, error, anchor_error, count = map(self.group.total, sums)
+            means += [(loss / count, error / count, anchor_error / count)] if count else []
+        loss, error, anchor_error = (sum(values) / len(means) for values in zip(*means, strict=True))
+        return loss, 1 - error / anchor_error if anchor_error else 0.0
 
     def keep(self, model: Forecaster, epoch: int, validation_loss: float) -> None:
         """Make the model of this epoch the best one."""
@@ -173,13 +184,14 @@ def log_epoch(record: Record) -> None:
     """An `OnEpoch` that says how the training gets on."""
     left = timedelta(seconds=round((record["stage_epochs"] - record["stage_epoch"]) * record["seconds"]))
     logger.info(
-        "%s: epoch %d/%d  training loss %.4f  validation loss %.4f%s  %s windows/s  at most %s left",
+        "%s: epoch %d/%d  training loss %.4f  validation loss %.4f%s  skill %.1f %%  %s windows/s  at most %s left",
         record["stage"],
         record["stage_epoch"],
         record["stage_epochs"],
         record["train_loss"],
         record["validation_loss"],
         " (best)" if record["best"] else "",
+        100 * record["skill"],
         f"{record['windows'] / max(record['seconds'], 1e-3):,.0f}",
         left,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +45,17 @@ class Observation:
     """[n], number of the block of time."""
 
 
+class Sums(NamedTuple):
+    """Over the forecasts of one mode."""
+
+    loss: float = 0.0
+    error: float = 0.0
+    """Of the medians, in log space and typical changes."""
+    anchor_error: float = 0.0
+    """Of the anchors in their place."""
+    forecasts: int = 0
+
+
 def observations(
     model: Forecaster, index: WindowIndex, most_windows: int, modes: tuple[int, ...] = (0, 1)
 ) -> Iterator[Observation]:
@@ -58,16 +70,30 @@ def observations(
 
 def validation_losses(
     model: Forecaster, index: WindowIndex, most_windows: int, weights: Tensor, raw_error_share: float
-) -> list[tuple[float, int]]:
-    """Of each mode the sum of the losses, and of how many forecasts."""
-    found = [(0.0, 0) for _ in MODES]
+) -> list[Sums]:
+    """The sums of each mode."""
+    found = [Sums() for _ in MODES]
     for seen in observations(model, index, most_windows):
         quantiles = model.window_quantiles(seen.features) if MODES[seen.mode] == "cold" else seen.stream
         loss = float(forecast_loss(model, quantiles, seen.features, seen.actual, weights, raw_error_share))
         count = len(seen.link)
-        total, before = found[seen.mode]
-        found[seen.mode] = (total + loss * count, before + count)
+        anchor = seen.features.anchor[:, :, None]
+        error, anchor_error = (
+            _error(forecast, seen.actual, model.typical_change, weights) for forecast in (quantiles[..., 1, :], anchor)
+        )
+        sums = found[seen.mode]
+        found[seen.mode] = Sums(
+            sums.loss + count * loss,
+            sums.error + count * error,
+            sums.anchor_error + count * anchor_error,
+            sums.forecasts + count,
+        )
     return found
+
+
+def _error(forecast: Tensor, actual: Tensor, typical_change: Tensor, weights: Tensor) -> float:
+    errors = ((forecast - actual) / typical_change).abs().flatten(0, 2)
+    return float((errors.nanmean(dim=0).nan_to_num() * weights).sum())
 
 
 def served(model: Forecaster, seen: Observation) -> Tensor:
@@ -84,8 +110,7 @@ def served_loss(
         total, count = 0.0, 0
         for seen in observations(model, index, most_windows, (mode,)):
             median = served(model, seen)[..., 1, :]
-            errors = ((median - seen.actual) / typical_change).abs().flatten(0, 2)
-            total += float((errors.nanmean(dim=0).nan_to_num() * weights).sum()) * len(seen.link)
+            total += _error(median, seen.actual, typical_change, weights) * len(seen.link)
             count += len(seen.link)
         means += [total / count] if count else []
     return sum(means) / len(means)

@@ -49,7 +49,8 @@ class StudyRecord(_Record):
     pruned: int = Field(ge=0)
     best_trial: int = Field(ge=0)
     validation_loss: float
-    default_validation_loss: float
+    default_validation_loss: float = Field(description="mean over its seeds")
+    within_noise: bool | None = Field(default=None, description="None: not measured")
 
 
 class Approval(_Record):

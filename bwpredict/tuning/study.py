@@ -59,7 +59,9 @@ STARTUP_TRIALS = 6
 """Trials that are drawn at random before the sampler learns from them."""
 TRIALS_BEFORE_PRUNING = 4
 FIRST_EPOCH_TO_PRUNE = 2
-_DEFAULT, _ATTEMPT, _RETRY_OF, _DIVERGED = "default", "attempt", "retry_of", "diverged"
+DEFAULT_SEEDS, TRIALS_FOR_SEEDS = 3, 10
+"""A study of so many trials trains the default with so many seeds; the spread of the losses shows what is chance."""
+_DEFAULT, _SEED, _ATTEMPT, _RETRY_OF, _DIVERGED = "default", "seed", "attempt", "retry_of", "diverged"
 
 
 class StudySpec(BaseModel):
@@ -69,7 +71,7 @@ class StudySpec(BaseModel):
 
     name: str = Field(pattern=NAME)
     training: TrainingConfig
-    """Trial 0; the others differ in the fields of `SPACE`."""
+    """Of trial 0; the others differ in the fields of `SPACE`, or in the seed."""
     split: SplitConfig
     pruner: Pruner = "median"
     telemetry: str
@@ -169,20 +171,20 @@ def finished_trials(study: Study) -> list[Trial]:
     return [_finished(trial) for trial in _optuna_study(study).get_trials(deepcopy=False) if _counts(trial)]
 
 
-def best_and_default(study: Study) -> tuple[Trial, Trial]:
-    """The complete trial of least validation loss (the earliest of equals), and the default configuration's.
+def best_and_defaults(study: Study) -> tuple[Trial, list[Trial]]:
+    """The complete trial of least validation loss (the earliest of equals), and those of the default configuration.
 
     Raises:
-        StudyError: the default configuration's trial has not ended well, so nothing can be compared.
+        StudyError: no trial of the default configuration has ended well, so nothing can be compared.
     """
     complete = ranked(finished_trials(study))
-    default = next((trial for trial in complete if trial.is_default), None)
-    if default is None:
+    defaults = [trial for trial in complete if trial.is_default]
+    if not defaults:
         raise StudyError(
-            f"{study.spec.name}: the trial of the default configuration has no result, so there is nothing to compare"
+            f"{study.spec.name}: no trial of the default configuration has a result, so there is nothing to compare"
             " with; see the log for why, and start a new study."
         )
-    return complete[0], default
+    return complete[0], defaults
 
 
 def ranked(trials: Iterable[Trial]) -> list[Trial]:
@@ -213,7 +215,8 @@ def _claim(study: Study, trials: int) -> tuple[optuna.Trial, AbstractContextMana
     """The next trial and the lock that says that this process runs it, in one step as others see it."""
     with FileLock(_lock(study.folder)):
         optuna_study = _optuna_study(study)
-        _enter_again(study, optuna_study)
+        _enter_again(optuna_study, study)
+        _enter_defaults(optuna_study, study, DEFAULT_SEEDS if trials >= TRIALS_FOR_SEEDS else 1)
         existing = optuna_study.get_trials(deepcopy=False)
         taken = sum(_counts(trial) or trial.state is TrialState.RUNNING for trial in existing)
         if taken >= trials:
@@ -225,8 +228,9 @@ def _claim(study: Study, trials: int) -> tuple[optuna.Trial, AbstractContextMana
 
 def _train(study: Study, split: Split, trial: optuna.Trial) -> float:
     """The least validation loss of the trial's training. Raises TrialPruned, and what `training.train` raises."""
-    alone = {"ranks": 1}  # trials run side by side, and only a training in this process logs its epochs
-    values = study.spec.training.model_dump() | trial.params | alone
+    # Trials run side by side, and only a training in this process logs its epochs.
+    own = {"ranks": 1, "seed": study.spec.training.seed + trial.user_attrs.get(_SEED, 0)}
+    values = study.spec.training.model_dump() | trial.params | own
     config = load(TrainingConfig, values, origin=f"trial {trial.number}")
     checkpoint = study.folder / "trials" / f"{trial.number}.pth"
     try:
@@ -250,8 +254,8 @@ def _report(trial: optuna.Trial, record: Record) -> None:
         raise optuna.TrialPruned
 
 
-def _enter_again(study: Study, optuna_study: optuna.Study) -> None:
-    """Enter the trials whose process died once more, and trial 0 if it never was; safe to be killed at any point."""
+def _enter_again(optuna_study: optuna.Study, study: Study) -> None:
+    """Enter the trials whose process died once more; safe to be killed at any point."""
     trials = optuna_study.get_trials(deepcopy=False)
     retried = {trial.user_attrs.get(_RETRY_OF) for trial in trials}
     for trial in trials:
@@ -263,9 +267,16 @@ def _enter_again(study: Study, optuna_study: optuna.Study) -> None:
             again = trial.user_attrs | {_ATTEMPT: attempt + 1, _RETRY_OF: trial.number}
             optuna_study.enqueue_trial(trial.params, user_attrs=again)
         optuna_study.tell(trial.number, state=TrialState.FAIL)
-    if not any(trial.user_attrs.get(_DEFAULT) for trial in optuna_study.get_trials(deepcopy=False) if _lives(trial)):
-        values = study.spec.training.model_dump(include=set(SPACE))
-        optuna_study.enqueue_trial(values, user_attrs={_DEFAULT: True})
+
+
+def _enter_defaults(optuna_study: optuna.Study, study: Study, seeds: int) -> None:
+    """Enter the missing trials of the default configuration, one for each seed; safe to be killed at any point."""
+    living = [trial for trial in optuna_study.get_trials(deepcopy=False) if _lives(trial)]
+    there = {trial.user_attrs.get(_SEED, 0) for trial in living if trial.user_attrs.get(_DEFAULT)}
+    values = study.spec.training.model_dump(include=set(SPACE))
+    for seed in range(seeds):
+        if seed not in there:
+            optuna_study.enqueue_trial(values, user_attrs={_DEFAULT: True, _SEED: seed})
 
 
 def _lives(trial: FrozenTrial) -> bool:

@@ -1,4 +1,4 @@
-"""Make the Data Docs readable without a network, and give them a start page in plain sentences."""
+"""Make the Data Docs self-contained, and add an index page that lists the failed checks in plain sentences."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ DATA_DOCS_INDEX = Path("data_docs/index.html")
 _FETCHED = re.compile(
     r"""<link\b[^>]*>|<img\b[^>]*src="https?:[^>]*>|<(script|footer)\b.*?</\1>|url\(["']?https?:[^)]*\)""", re.DOTALL
 )
-"""What a page would fetch or run: style sheets, icons, logos, scripts, and a footer that invites to a newsletter."""
+"""What a page would load or run: style sheets, icons, logos, scripts, and a footer with a newsletter sign-up."""
 
-# Great Expectations puts offending values into its pages as they are, and a value can be markup.
+# Great Expectations does not escape the values that it shows, and a value can be markup.
 _POLICY = (
     '<meta http-equiv="Content-Security-Policy"'
     " content=\"default-src 'none'; style-src 'unsafe-inline'; img-src 'self'\">"

@@ -1,4 +1,4 @@
-"""What is expected of telemetry: the checks of the two suites, by name, column, severity and words."""
+"""The checks of the schema suite: the name, column, severity and wording of each."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SCHEMA_SUITE = "telemetry_schema"
 DISTRIBUTION_SUITE = "telemetry_distributions"
 
 CADENCE_TOLERANCE_SECONDS = 5
-"""Collectors start a little late; more than this, and a sample belongs to no minute for sure."""
+"""Collectors may start a little late. Beyond this, it is unclear to which minute a sample belongs."""
 MIN_BYTES_RATIO, MAX_BYTES_RATIO = 0.8, 1.25
-"""Headers and retransmissions put `bytes_tx` some percent above the payload; a wrong unit is out by 8 or more."""
+"""Headers and retransmissions put `bytes_tx` some percent above the payload; a wrong unit is out by a factor of 8."""
 BYTES_AGREE_SHARE = 0.999
 """Share of the rows that must agree: a minute may end between the two counters' readings."""
 MAX_NUMBER = 1e300
@@ -32,7 +32,7 @@ _TYPES: dict[schema.Kind, tuple[str, str]] = {
     "category": ("str", "text"),
     "text": ("str", "text"),
 }
-"""The name that Great Expectations knows pandas' type by, and words for it."""
+"""Kind of column: its pandas type as Great Expectations names it, and in words."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ READABLE = Check(
     "{count} of {total} days cannot be checked ({observed})",
     "all days of the snapshot, as they were pulled",
 )
-"""Not an expectation on rows: whether there are rows to check."""
+"""A check on the snapshot, not on rows: whether each day can be read."""
 
 
 def schema_checks(start: datetime, end: datetime, description: Description | None = None) -> tuple[Check, ...]:

@@ -17,7 +17,7 @@ from bwpredict.profiling.batches import Batch
 from bwpredict.validation.expectations import Check, Severity
 from bwpredict.validation.messages import format_number, format_timestamp
 
-# Before the import: it logs hundreds of lines at INFO, which a root logger at that level (Airflow's) would keep.
+# Set before the import, which logs hundreds of lines at INFO; Airflow's root logger has that level.
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 logging.getLogger("great_expectations").setLevel(logging.WARNING)
 
@@ -57,7 +57,7 @@ class Outcome:
 
     @property
     def severity(self) -> Severity:
-        """The check's; a check that could not be evaluated is an error, whatever it would have been."""
+        """The severity of the check, or `error` if it could not be evaluated."""
         return self.check.severity if self.evaluated else "error"
 
 
@@ -92,12 +92,12 @@ class Session:
 
 
 def not_evaluated(checks: Sequence[Check]) -> list[Outcome]:
-    """What comes of checks where there is nothing to check: a failure."""
+    """Outcomes for checks without any data: each one failed."""
     return [Outcome(check, evaluated=False, passed=False, reason="there was nothing to check") for check in checks]
 
 
 def merge_outcomes(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[Outcome]:
-    """The outcomes of the same checks on two spans, one after the other; associative."""
+    """Merge the outcomes of the same checks on two consecutive spans. Merging is associative."""
     return [_merge(*pair) for pair in zip(before, after, strict=True)]
 
 
@@ -129,14 +129,14 @@ def _expectation(check: Check) -> Any:
 
 
 class _Rows(pd.DataFrame):
-    """A frame that a mask copies only where the mask parts its rows.
+    """A DataFrame that a boolean mask copies only if it selects some rows and not others.
 
     For every check, Great Expectations selects the rows with a value, and then those that offend, from all columns:
     mostly all rows, and none.
     """
 
     def __getitem__(self, key: Any) -> Any:
-        """As of a DataFrame; where a mask selects all rows, or none, they are shared with this frame."""
+        """Select as in a DataFrame; a mask that selects all rows, or none, shares memory with this frame."""
         if isinstance(key, pd.Series) and key.dtype == bool and key.index.equals(self.index):
             selected = int(np.count_nonzero(key.to_numpy()))
             if selected in (0, len(self)):
@@ -227,7 +227,7 @@ def _observed(check: Check, found: dict[str, Any], frame: pd.DataFrame) -> str |
 
 
 def _offending_rows(check: Check, frame: pd.DataFrame, found: dict[str, Any]) -> pd.DataFrame:
-    """Some of the rows: those that hold one of the offending values that Great Expectations names."""
+    """Example rows: those with one of the unexpected values that Great Expectations lists."""
     offends = _offends(check, frame, found.get("partial_unexpected_list", []))
     return frame.loc[offends].head(EXAMPLES)
 
@@ -255,7 +255,7 @@ def _time(value: Any) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON knows it: infinity as text, null and NaN as None."""
+    """The value for JSON: infinity as text, null and NaN as None."""
     if value is None or pd.isna(value):
         return None
     if isinstance(value, float) and not np.isfinite(value):
@@ -264,7 +264,7 @@ def _plain(value: Any) -> Any:
 
 
 def _hint(check: Check, found: dict[str, Any]) -> str:
-    """What a calendar column that is off by one constant probably counts from."""
+    """A hint at the convention of a calendar column that is off by a constant."""
     offsets = found.get("partial_unexpected_list")
     if not check.id.endswith(".calendar") or not offsets or len(set(offsets)) != 1:
         return ""

@@ -1,4 +1,4 @@
-"""What each link's targets did day by day, measured on the batches as the schema suite sees them."""
+"""Daily levels of each link's targets, measured on the batches that the schema suite checks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from bwpredict.telemetry.days import DAY_SECONDS
 
 
 class LinkLevels:
-    """Keeps the levels of the batches that pass through `watch`, so that no file is read again for them."""
+    """Measures the levels of the batches that pass through `watch`, so that no file is read twice."""
 
     def __init__(self, beside: Executor) -> None:
-        """Nothing has passed yet. Batches are measured in `beside`, while they are checked."""
+        """Measure batches in the executor `beside` while they are checked."""
         self._beside = beside
         self._days: list[Levels] = []
 
@@ -35,7 +35,7 @@ class LinkLevels:
 
 
 def _measured(frame: pd.DataFrame) -> list[Levels]:
-    """The levels of each day; what is missing or no number is left to the checks that say so."""
+    """The levels of each day. Missing values and text are ignored here, since other checks report them."""
     columns = {name: _numbers(frame, name) for name in ("timestamp", *schema.LINK_KEY, *schema.TARGETS)}
     known = np.isfinite(columns["timestamp"])
     for key in schema.LINK_KEY:

@@ -1,4 +1,4 @@
-"""Words for figures and rows, as they stand in sentences."""
+"""Format figures and rows for sentences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def format_number(value: float) -> str:
 
 
 def unit_of(column: schema.Column) -> str:
-    """ " ms", to stand behind a figure; nothing for shares, hours and days, whose figures speak for themselves."""
+    """ " ms": the suffix for a figure of this column; empty for shares, hours and days."""
     return "" if column.unit in ("", "share", "h", "d") else f" {column.unit}"
 
 
@@ -32,7 +32,7 @@ def format_timestamp(timestamp_s: float) -> str:
 
 
 def format_row(row: dict[str, Any], unit: str = "") -> str:
-    """An offending row: "link 3→7 at 2026-10-01T04:05Z: -12 ms"; `unit` with the blank before it."""
+    """An unexpected row: "link 3→7 at 2026-10-01T04:05Z: -12 ms"; `unit` includes the leading blank."""
     where = f"link {row['node_id']}→{row['peer_id']} at {row['timestamp']}"
     value = row["value"]
     if value is None:

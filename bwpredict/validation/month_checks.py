@@ -1,4 +1,4 @@
-"""The month as a whole: one row of figures, and the checks that compare them with the champion's profile."""
+"""Checks on the month as a whole: its figures, compared with the profile of the champion's training data."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bwpredict.validation.expectations import DISTRIBUTION_SUITE, Check, Severit
 from bwpredict.validation.messages import format_number
 
 MAX_GAPS: dict[Severity, float] = {"error": 0.30, "warning": 0.05}
-"""Share of missing minutes. Windows skip gaps: at 5 % some are lost, at 30 % too few whole windows stay."""
+"""Share of missing minutes. Windows with a gap are skipped: at 5 % some are lost, at 30 % too few remain."""
 MIN_DAYS_COVERED = 0.9
 """Share of the period's days that hold rows."""
 RATIOS: dict[Severity, tuple[float, float]] = {"error": (0.5, 2.0), "warning": (0.8, 1.25)}
-"""Of row count and link count to the champion's: a fifth is worth a look, half of the network is another one."""
+"""Ratio of the row or link count to the champion's. Beyond a factor of two it is a different network."""
 MEDIAN_RATIO = 50.0
-"""Of a target's median to the champion's: a network does not change that much, but another unit does."""
+"""Ratio of a target's median to the champion's. Only a different unit changes it by more than this."""
 
 
 def month_figures(
@@ -74,12 +74,12 @@ def figure_checks(
 
 
 def link_figures(levels: Levels) -> dict[str, float]:
-    """What `link_checks` checks, by column name: the number of odd links of each target."""
+    """Input of `link_checks`, by column name: the number of conspicuous links for each target."""
     return {name: len(find(levels, target)) for name, target, find, _, _ in _oddities()}
 
 
 def link_checks(levels: Levels, description: Description | None = None) -> Iterator[Check]:
-    """Warnings that name the links whose target never changes, or jumps as another unit would make it."""
+    """Warnings that name the links whose target is constant, or jumps as if its unit had changed."""
     absent = description.absent if description else ()
     for name, target, find, tell, expected in _oddities():
         if target in absent:
@@ -138,7 +138,7 @@ def _drift_check(name: str, profile: Profile, reference: Profile) -> Check:
 
 
 def _unit_checks(profile: Profile, reference: Profile) -> Iterator[Check]:
-    """Drift only warns, so these checks stop a month that is in another unit."""
+    """Errors for a target in a different unit; drift alone only warns."""
     finding = "the median is {observed} times that of the champion's training data, as if the unit had changed"
     bounds = (1 / MEDIAN_RATIO, MEDIAN_RATIO)
     for name in schema.TARGETS:
@@ -176,13 +176,13 @@ def _check(
 ) -> Check:
     arguments = {"column": name, "min_value": bounds[0], "max_value": bounds[1]}
     arguments = {key: value for key, value in arguments.items() if value is not None}
-    # The frame holds one row, so the largest value is the figure itself, and stands in the Data Docs.
+    # The frame has one row, so the maximum is the figure itself, and the Data Docs show it.
     largest = "ExpectColumnMaxToBeBetween"
     return Check(f"distributions.{id}", DISTRIBUTION_SUITE, column, severity, largest, arguments, finding, expected)
 
 
 def _movement(name: str, profile: Profile, reference: Profile) -> str:
-    """In words, what moved most: the median, or the share of one category."""
+    """The largest change in words: of the median, or of the share of one category."""
     if name in NUMERIC:
         before, now = _median(reference, name), _median(profile, name)
         if before is None or now is None:

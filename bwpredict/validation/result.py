@@ -1,4 +1,4 @@
-"""The result of a validation for people: the failed checks, most serious first."""
+"""Summarize a validation: the failed checks, most serious first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Document = dict[str, Any]
 
 
 def summary(result: Document, *, most: int = 12) -> str:
-    """The result in lines: a verdict, then a sentence for each failed check, errors first, at most `most`."""
+    """The verdict, then one line for each of at most `most` failed checks, errors first."""
     failed = reported(result)
     errors = sum(check["severity"] == "error" for check in failed)
     verdict = "passed" if result["passed"] else "failed"
@@ -23,7 +23,7 @@ def summary(result: Document, *, most: int = 12) -> str:
 
 
 def stopped_sentence(result: Document) -> str:
-    """Why a run stopped at its telemetry: the number of errors, and the most serious one."""
+    """Why validation stopped the run: the number of errors, and the most serious one."""
     errors = [check for check in reported(result) if check["severity"] == "error"]
     if not errors:
         return "The telemetry is not fit to train on; see the Data Docs."
@@ -32,7 +32,7 @@ def stopped_sentence(result: Document) -> str:
 
 
 def reported(result: Document) -> list[Document]:
-    """The failed checks to tell of; no warning where the same figure is an error as well.
+    """The failed checks to report, without the warnings on figures that are errors already.
 
     Errors come first. Among them, what could not be checked and what concerns the whole telemetry stands before
     what concerns a share of the rows, and a larger share before a smaller one.

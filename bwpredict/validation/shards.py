@@ -1,4 +1,4 @@
-"""Validation in shards: some days each, checked anywhere, and put together to the result of the whole.
+"""Validate in shards of some days each, on any worker, and merge the results.
 
 What a shard gives is a document and the results of Great Expectations, in a folder of its own. Counts, histograms
 and the links' quartiles of each day add up exactly, so the result does not depend on how days are split into shards.
@@ -33,23 +33,23 @@ from bwpredict.validation.gx_runner import EXAMPLES, Outcome, Session, merge_out
 from bwpredict.validation.link_levels import LinkLevels
 
 MAX_SHARDS = 400
-"""As many tasks as a scheduler likes; more days share a shard."""
+"""At most this many tasks. With more days, a shard has several."""
 SHARD = "shard.json"
 RESULTS = "results"
 
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What the shards found together."""
+    """The merged results of all shards."""
 
     outcomes: list[Outcome]
-    """Of the schema suite, and whether all days could be read."""
+    """Of the schema suite and of the check that all days can be read."""
     profile: Profile
     levels: Levels
 
 
 def plan_shards(telemetry: Path, snapshot: dict[str, Any], *, rows: int = ROWS_PER_BATCH) -> list[list[str]]:
-    """Days (YYYY-MM-DD) of each shard, in order: those that are there, and those that the snapshot says should be."""
+    """Days (YYYY-MM-DD) of each shard, in order: those on disk, and those that the snapshot lists."""
     days = sorted({day for day, _ in partitions(telemetry)} | {day["date"] for day in snapshot.get("days", ())})
     groups = group_batches(telemetry, days, rows=rows)
     several = max(1, -(-len(groups) // MAX_SHARDS))
@@ -98,7 +98,7 @@ def check_shard(
 
 
 def merge_shards(shards: Iterable[Path], snapshot: dict[str, Any], results: Path) -> ShardResult:
-    """Put the shards' documents, in order of time, together, and their results into the folder `results`."""
+    """Merge the shards' documents, given in order of time, and copy their results into the folder `results`."""
     checks = schema_checks(*snapshot_period(snapshot), Description.of_snapshot(snapshot))
     outcomes: list[Outcome] = []
     unreadable: dict[str, str] = {}
@@ -145,12 +145,12 @@ def _in_utc(time: datetime) -> datetime:
 
 
 def _pinned_parts(folder: Path, sha256: str | None, rows: int) -> Iterator[pd.DataFrame]:
-    """The rows of a day, which are those of this digest, if it is known, in parts."""
+    """Read a day in parts, and check the file against its digest if there is one."""
     if not any(folder.glob("*.parquet")):
         raise TelemetryError(f"{folder}: is missing; pull the telemetry again.")
     _hold_against(folder, sha256)
     yield from parts_of_day(folder, rows)
-    # Again: a file that was replaced while it was read is found out too.
+    # Checked again after reading, to detect a file that was replaced meanwhile.
     _hold_against(folder, sha256)
 
 
@@ -160,7 +160,7 @@ def _hold_against(folder: Path, sha256: str | None) -> None:
 
 
 def _readable(unreadable: dict[str, str], days: int) -> Outcome:
-    """Whether all days could be read, as a check like the others."""
+    """The outcome of the check that all days can be read."""
     told = "; ".join(f"{day}: {reason.rstrip('.')}" for day, reason in list(unreadable.items())[:EXAMPLES])
     more = f"; and {len(unreadable) - EXAMPLES} more" if len(unreadable) > EXAMPLES else ""
     return Outcome(
@@ -179,7 +179,7 @@ def _outcome(check: Check, document: dict[str, Any]) -> Outcome:
 
 
 def _levels_document(levels: Levels) -> dict[str, Any]:
-    """As JSON, which has neither NaN nor infinity: None stands for both, since it is known which can be where."""
+    """The levels as JSON, which has neither NaN nor infinity: None stands for either, as the field implies."""
     return {
         "links": [list(link) for link in levels.links],
         "starts": list(levels.starts),

@@ -26,7 +26,7 @@ from bwpredict.validation.shards import check_shard, merge_shards, plan_shards, 
 
 FIRST_MONTH_NOTE = (
     "There is no profile of a champion's training data, so this is the first month: drift, row count and"
-    " link count are compared with nothing."
+    " link count are not checked."
 )
 REFERENCE_NOTE = "Drift, row count and link count are compared with the champion's training data."
 
@@ -61,7 +61,7 @@ def validate(
 def aggregate_shards(
     shards: Sequence[Path], snapshot: dict[str, Any], champion_profile: Profile | None, output: Path
 ) -> tuple[dict[str, Any], Profile]:
-    """The second half of `validate`, from what `check_shard` wrote: the result, and the profile of all days."""
+    """The second half of `validate`, on the files that `check_shard` wrote: the result, and the profile of all days."""
     start, end = snapshot_period(snapshot)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
         staging, results = Path(temporary) / output.name, Path(temporary) / "results"
@@ -112,7 +112,7 @@ def _document(
 
 
 def _moved(outcomes: Sequence[Outcome]) -> list[str]:
-    """The columns whose distribution or unit is not the champion's."""
+    """The columns whose distribution or unit differs from the champion's."""
     failed = {(outcome.check.id.split(".")[1], outcome.check.column) for outcome in outcomes if not outcome.passed}
     return sorted({column for kind, column in failed if kind in ("drift", "unit")})
 

@@ -50,12 +50,12 @@ def root(tmp_path: Path) -> Path:
 def test_gc_tells_what_it_would_delete_and_then_deletes_it(run: Run, root: Path) -> None:
     code, said = run("gc", "--registry", root, "--keep", 0, "--dry-run")
     assert code == 0
-    assert "1 versions would be deleted" in said
+    assert "1 version would be deleted" in said
     assert V3 in said
     assert list_versions(open_store(str(root))) == [V1, V2, V3]
 
     code, said = run("gc", "--registry", root, "--keep", 0)
-    assert (code, "1 versions deleted" in said) == (0, True)
+    assert (code, "1 version deleted" in said) == (0, True)
     assert list_versions(open_store(str(root))) == [V1, V2]
     assert run("verify", "--registry", root)[0] == 0
 

@@ -53,11 +53,11 @@ def test_a_search_ends_with_a_table_and_a_proposal_that_is_used_once_approved(bw
     assert "autumn is proposed but not approved" in said
     assert not (tmp_path / "data").exists()
 
-    assert bwpredict("tune", "approve", "autumn", "--registry", "registry")[0] == 0
+    assert bwpredict("tune", "approve", "autumn", "--registry", "registry", "--by", "ada")[0] == 0
     code, said = bwpredict(*retrain, "--training-config", "autumn")
     assert "not approved" not in said
     (run,) = (json.loads(path.read_text()) for path in (tmp_path / "data" / "work").glob("*/run.json"))
-    assert run["training_file"]["name"] == "autumn"
+    assert (run["training_file"]["name"], run["training_file"]["approved_by"]) == ("autumn", "ada")
     assert run["training"]["learning_rate"] == yaml.safe_load(proposal.read_text())["training"]["learning_rate"]
 
 

@@ -19,7 +19,7 @@ from bwpredict.cli.main import main
 from bwpredict.config import TrainingConfig
 from bwpredict.datasets.external import read_data_path
 from bwpredict.datasets.windows import index_windows
-from bwpredict.errors import PredictionError, TelemetryError
+from bwpredict.errors import ConfigError, PredictionError, TelemetryError
 from bwpredict.inference.batch import predict
 from bwpredict.models.onnx_export import export_onnx, model_properties
 from bwpredict.simulation.fleet import FleetConfig
@@ -86,6 +86,26 @@ def test_days_and_steps_can_be_chosen(telemetry, model, tmp_path):
     assert done.forecasts == 2 * 96
     assert (forecasts(tmp_path)["timestamp"] % 900 == 0).all()
     assert [path.name for path in tmp_path.iterdir()] == ["date=2026-10-02"]
+
+
+def test_one_link_can_be_chosen_and_an_unknown_one_is_named_with_the_closest(telemetry, model, tmp_path):
+    store = open_store(str(telemetry))
+    predict(store, model, tmp_path / "all")
+    everything = forecasts(tmp_path / "all")
+    node, peer = everything[["node_id", "peer_id"]].iloc[0].tolist()
+    done = predict(store, model, tmp_path / "one", link=(node, peer))
+    chosen = everything[(everything.node_id == node) & (everything.peer_id == peer)]
+    assert done.forecasts == len(chosen) > 0
+    pd.testing.assert_frame_equal(forecasts(tmp_path / "one").reset_index(drop=True), chosen.reset_index(drop=True))
+    with pytest.raises(ConfigError, match=f"no such link .* the closest are .*{node}-{peer}"):
+        predict(store, model, tmp_path / "none", link=(node, peer + 1))
+
+
+def test_times_are_unix_seconds_and_the_same_instants_for_people(telemetry, model, tmp_path):
+    predict(open_store(str(telemetry)), model, tmp_path)
+    found = forecasts(tmp_path)
+    for name in ("timestamp", "forecast_for"):
+        assert (found[f"{name}_utc"] == pd.to_datetime(found[name], unit="s", utc=True)).all()
 
 
 def test_run_again_it_makes_only_what_is_missing_or_follows_from_something_else(telemetry, model, tmp_path):

@@ -207,7 +207,7 @@ def test_a_day_that_is_there_with_other_rows_is_refused_and_replaced_when_asked(
     store = LocalStore(tmp_path / "store")
     import_files([written(tmp_path / "a.csv", recording(steps=300))], FileMapping(), store, now=NOW)
     whole = written(tmp_path / "b.csv", recording(steps=360))
-    with pytest.raises(TelemetryError, match=r"date=2026-10-24/part-0.parquet: is there already with other rows"):
+    with pytest.raises(TelemetryError, match=r"date=2026-10-24/part-0.parquet: exists with other rows"):
         import_files([whole], FileMapping(), store, now=NOW)
     import_files([whole], FileMapping(), store, replace_days=True, now=NOW)
     assert len(rows_of(tmp_path / "store")) == 720

@@ -66,7 +66,7 @@ def test_a_source_that_has_forgotten_rows_takes_none_away(tmp_path, rows, caplog
     landed = ingest_days(store, DAYS[2:], reader(other), late_days=1)
     assert (landed.updated, landed.there_already) == ([], [DAYS[1]])
     assert store.read(day_key(DAYS[1])) == before
-    assert "the source no longer holds 29 rows of this day; it stays as it is" in caplog.text
+    assert "the source no longer holds 29 rows of this day; the store's copy is kept" in caplog.text
 
 
 def test_a_day_that_was_empty_is_written_when_its_samples_arrive(tmp_path, rows):

@@ -1,4 +1,5 @@
 import os
+import threading
 
 import pytest
 from sample_documents import sample_comparison, sample_decision, sample_run, sample_validation
@@ -9,6 +10,7 @@ from bwpredict.pipeline.run_history import (
     attempt_at_month,
     downloadable_file,
     keeps_in_a_row,
+    read_comparisons,
     recent_runs,
     run_summary,
 )
@@ -41,6 +43,16 @@ def test_a_run_whose_files_have_expired_in_the_store_of_work_areas_is_left_out(t
     local_store.delete(next(local_store.keys("files/expired/")))
     monkeypatch.setenv("BWPREDICT_WORK", str(tmp_path / "server"))
     assert [run.run_id for run in recent_runs(tmp_path / "server", 5)] == ["kept"]
+
+
+def test_runs_are_read_side_by_side_as_a_slow_store_needs(tmp_path, monkeypatch):
+    for name in ("first", "second"):
+        an_area(tmp_path, name)
+    meeting = threading.Barrier(2, timeout=30)
+    monkeypatch.setattr("bwpredict.workspace.areas.fetch", lambda *_: meeting.wait())
+    runs = recent_runs(tmp_path, 2)
+    assert {run.run_id for run in runs} == {"first", "second"}
+    assert read_comparisons(runs) == [{}, {}]
 
 
 def test_a_run_tells_how_far_it_got(tmp_path):

@@ -2,7 +2,6 @@ import base64
 import hashlib
 import html
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -58,8 +57,8 @@ def text_of(page):
 def every_picture(folder, documents):
     """The folder, with every picture that a run draws."""
     comparison, forecasts = documents["comparison"], sample_forecasts()
-    curve = training_history(folder / "training_history.png", documents["history"])
-    shutil.copy(curve, folder / "predictions_scatter.png")
+    for name in ("training_history", "predictions_scatter"):  # any picture stands for the second
+        training_history(folder / f"{name}.png", documents["history"])
     for target in TARGETS:
         picture = folder / f"link_forecasts_{target}.png"
         forecast_plots.link_forecasts(picture, target, forecasts, comparison["links"][target], sample_bounds(forecasts))
@@ -110,10 +109,23 @@ def test_challenger_champion_and_baselines_stand_side_by_side(tmp_path, document
 def test_the_page_needs_nothing_from_outside(tmp_path, documents):
     page = card(tmp_path, documents, pictures=every_picture(tmp_path, documents))
     links = re.findall(r'<[^>]*\s(?:src|href)="([^"]*)"', page)
-    assert sum(link.startswith("data:image/png;base64,") for link in links) == 4 + len(TARGETS)
     assert {link for link in links if not link.startswith(("data:", "#"))} == {"validation/data_docs/index.html"}
     assert {link[1:] for link in links if link.startswith("#")} <= set(re.findall(r'<section id="(\w+)"', page))
-    assert "url(" not in page
+    assert set(re.findall(r"url\((.)", page)) == {"#"}  # clips of the pictures
+
+
+def test_every_picture_is_drawn_in_colours_of_the_page_and_shares_no_id_with_another(tmp_path, documents):
+    page = card(tmp_path, documents, pictures=every_picture(tmp_path, documents))
+    pictures = re.findall(r"<figure.*?</figure>", page, re.DOTALL)
+    assert len(pictures) == 4 + len(TARGETS)
+    style = page[: page.index("</style>")]
+    light, dark = style.split("prefers-color-scheme: dark")
+    used = set(re.findall(r"var\((--picture-\w+)", "".join(pictures)))
+    assert {"--picture-blue", "--picture-grey"} <= used
+    assert all(f"{name}:" in light and f"{name}:" in dark for name in used)
+    assert not set(re.findall(r": (#\w{6})\b", re.sub(r"var\([^)]*\)", "", "".join(pictures))))
+    ids = [set(re.findall(r'\bid="([^"]+)"', picture)) for picture in set(pictures)]
+    assert sum(map(len, ids)) == len(set.union(*ids))
 
 
 def test_the_one_script_is_named_by_its_hash(tmp_path, documents):
@@ -317,7 +329,7 @@ def test_the_page_renders_without_console_errors_and_fits_a_phone(tmp_path, docu
         page.goto((tmp_path / "model_card.html").as_uri())
         assert page.title().startswith(VERSION)
         assert page.evaluate("document.documentElement.scrollWidth") == 390
-        assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        assert page.evaluate("[...document.querySelectorAll('figure svg')].every(picture => picture.getBBox().width)")
         assert page.locator("section.verdict").bounding_box()["y"] < 400
         browser.close()
     assert messages == []

@@ -104,7 +104,7 @@ def test_the_drawing_leaves_no_pyplot_state_behind(tmp_path, history):
     before = dict(rcParams)
     training_history(tmp_path / "curve.png", history)
     assert dict(rcParams) == before
-    assert [file.name for file in tmp_path.iterdir()] == ["curve.png"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["curve.png", "curve.svg"]
 
 
 def test_a_target_that_is_not_forecast_leaves_its_panel_empty_and_no_warning(tmp_path):

@@ -14,6 +14,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "gpu_check.py"
 NOT_THERE = (
     "great_expectations", "boto3", "botocore", "matplotlib", "pydantic", "pydantic_settings", "pyarrow", "scipy",
     "jsonschema", "yaml", "onnxscript", "requests", "rich", "typer", "sklearn", "cryptography", "sqlalchemy",
+    "tqdm",
 )  # fmt: skip
 BLOCKED = f"""
 import sys

@@ -287,7 +287,7 @@ def test_an_object_that_has_gone_since_is_named(tmp_path):
     document = pull(store, "", OCTOBER, NOVEMBER, tmp_path / "work")
     (tmp_path / "store/date=2026-10-01/part-0.parquet").unlink()
     with pytest.raises(
-        SnapshotError, match=r"date=2026-10-01/part-0\.parquet: was read for this snapshot and has gone"
+        SnapshotError, match=r"date=2026-10-01/part-0\.parquet: was deleted after it was read for this snapshot"
     ):
         verify(store, document)
 

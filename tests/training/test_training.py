@@ -57,7 +57,7 @@ def test_the_checkpoint_is_the_epoch_with_the_least_validation_loss(split, tmp_p
     found = validation_losses(
         model, split["validation"], SMALL.validation_windows, torch.full((4,), 0.25), SMALL.raw_error_share
     )
-    loss = np.mean([total / count for total, count in found])
+    loss = np.mean([sums.loss / sums.forecasts for sums in found])
     assert loss <= min(losses.values()) + 1e-5
     if best:
         assert loss == pytest.approx(losses[best], rel=1e-5)

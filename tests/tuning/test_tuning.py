@@ -18,7 +18,7 @@ from bwpredict.errors import DivergedError, StudyError
 from bwpredict.tuning.study import (
     ATTEMPTS,
     SPACE,
-    best_and_default,
+    best_and_defaults,
     finished_trials,
     open_study,
     read_study,
@@ -132,7 +132,7 @@ def test_a_trial_far_behind_ends_early_and_counts(script, tmp_path):
     run_trials(study, NO_SPLIT, 6)
     last = finished_trials(study)[-1]
     assert (last.state, last.epochs) == ("pruned", 2)
-    assert best_and_default(study)[0].number == 0
+    assert best_and_defaults(study)[0].number == 0
 
 
 @pytest.mark.parametrize(("pruner", "some"), [("hyperband", True), ("none", False)])
@@ -157,7 +157,7 @@ def test_the_default_configuration_is_never_pruned(script, tmp_path):
     script.loss_of = others_are_better_and_end_before
     run_trials(study, NO_SPLIT, 8)
     assert len(script.trained) == 8
-    best, default = best_and_default(study)
+    best, (default,) = best_and_defaults(study)
     assert (default.state, default.epochs) == ("complete", 9)
     assert not best.is_default
 
@@ -172,7 +172,7 @@ def test_a_learning_rate_that_blows_up_counts_as_a_trial_without_a_result(script
     study = study_in(tmp_path)
     run_trials(study, NO_SPLIT, 3)
     assert [trial.state for trial in finished_trials(study)] == ["complete", "diverged", "diverged"]
-    best, default = best_and_default(study)
+    best, (default,) = best_and_defaults(study)
     assert best == default
 
 
@@ -257,7 +257,7 @@ def test_without_the_default_s_result_there_is_nothing_to_claim(script, tmp_path
     study = study_in(tmp_path)
     run_trials(study, NO_SPLIT, 3)
     with pytest.raises(StudyError, match="default configuration"):
-        best_and_default(study)
+        best_and_defaults(study)
 
 
 def test_a_folder_without_a_study_is_named(tmp_path):

@@ -29,7 +29,7 @@ LateDays = Annotated[
 Telemetry = Annotated[str, typer.Option(help="Store to write the days to (default: that of --model).")]
 
 
-@app.command()
+@app.command(epilog="Example: bwpredict collect prometheus --mapping links.yaml --start 2026-10-31")
 def prometheus(
     mapping: Mapping,
     start: Start,
@@ -44,7 +44,7 @@ def prometheus(
     _collect(PrometheusSource(load_mapping(mapping)), start, end, late_days, telemetry or settings_of(model).telemetry)
 
 
-@app.command()
+@app.command(epilog="Example: bwpredict collect sql --mapping links.yaml --start 2026-10-01 --end 2026-10-31")
 def sql(
     mapping: Mapping,
     start: Start,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bwpredict.cli.registry_option import Model, Registry, open_registry, settings_of
+from bwpredict.cli.registry_option import AsJson, Model, Registry, open_registry, print_json, settings_of
 from bwpredict.config import DEFAULT_MODEL
 from bwpredict.errors import ConfigError
 
@@ -29,6 +29,7 @@ def monitor(
     alert: Annotated[
         bool, typer.Option("--alert", help="Send alarms and recoveries to $BWPREDICT_ALERT_URLS.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score a day with the production model, the previous one and the canary. Exit code 1 on an alarm."""
     from bwpredict.alerting import model_alarms
@@ -44,7 +45,10 @@ def monitor(
         (work or settings.work) / "monitor",
         now=now,
     )
-    logger.info("%s", summary(scored))
+    if as_json:
+        print_json(scored)
+    else:
+        logger.info("%s", summary(scored))
     name = model or DEFAULT_MODEL
     publish_metrics(scored, metrics_file or settings.metrics_file, push or settings.pushgateway, model=name)
     if alert:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 app = typer.Typer(help="Gate policies: what a challenger must reach.", no_args_is_help=True)
 
 
-@app.command("list")
+@app.command("list", epilog="Example: bwpredict policy list")
 def list_policies() -> None:
     """List the built-in policies and those in the folder $BWPREDICT_POLICIES."""
     folder = Settings().policies
@@ -37,7 +37,7 @@ def list_policies() -> None:
     Console(highlight=False).print(table)
 
 
-@app.command()
+@app.command(epilog="Example: bwpredict policy show relative")
 def show(name: Annotated[str, typer.Argument(help="A name of `policy list`, or the path of a YAML file.")]) -> None:
     """Print a policy with its reasons, and the digest that its decisions record."""
     from bwpredict.gate.decision import policy_digest
@@ -47,7 +47,7 @@ def show(name: Annotated[str, typer.Argument(help="A name of `policy list`, or t
     print(f"\n# {found.origin}, sha256 {policy_digest(found.policy)}")
 
 
-@app.command()
+@app.command(epilog="Example: bwpredict policy suggest --month 2026-10 --output policies")
 def suggest(
     telemetry: Annotated[
         str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -31,6 +32,7 @@ def predict(
     model: Model = "",
     first_day: Annotated[str, typer.Option(help="First day to forecast from, YYYY-MM-DD (default: all).")] = "",
     last_day: Annotated[str, typer.Option(help="Last day to forecast from (default: --first-day, or all).")] = "",
+    link: Annotated[str, typer.Option(help="Only this link, <node_id>-<peer_id> (default: all).")] = "",
     every: Annotated[int, typer.Option(help="Minutes between two forecasts of a link.")] = 1,
 ) -> None:
     """Forecast 15 minutes ahead from every sample of the telemetry, and write Parquet partitions by day.
@@ -46,7 +48,7 @@ def predict(
     store = open_store(telemetry or settings.telemetry)
     with tempfile.TemporaryDirectory() as folder:
         path = onnx or _in_production(open_registry(registry, model), Path(folder))
-        done = batch.predict(store, path, output, days=days, every_minutes=every)
+        done = batch.predict(store, path, output, days=days, every_minutes=every, link=_link(link))
     logger.info(
         "%s: %s forecasts on %d days, by %s%s",
         output, f"{done.forecasts:,}", done.days, "streams" if done.mode == "stream" else "windows",
@@ -75,6 +77,15 @@ def _days(first: str, last: str) -> tuple[date, date] | None:
     if not first and last:
         raise ConfigError("--last-day goes with --first-day.")
     return (_day("--first-day", first), _day("--last-day", last or first)) if first else None
+
+
+def _link(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+)-(\d+)", text)
+    if match is None:
+        raise ConfigError(f"--link {text}: is no link; expected <node_id>-<peer_id>, such as 3-17.")
+    return int(match[1]), int(match[2])
 
 
 def _day(option: str, text: str) -> date:

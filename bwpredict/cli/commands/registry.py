@@ -14,6 +14,7 @@ from rich.table import Table
 from bwpredict.cli.identity import user
 from bwpredict.cli.registry_option import AsJson, Model, Reason, Registry, open_registry, print_json
 from bwpredict.config import Settings
+from bwpredict.core.formatting import count_of
 
 if TYPE_CHECKING:
     from bwpredict.registry.pointer import Production
@@ -50,7 +51,7 @@ def status(
         logger.info("The canary %s serves %g %% of the links.", candidate.version, 100 * candidate.share)
     Console(highlight=False).print(_history_table(history))
     shown = ", ".join(versions[:moves]) or "none"
-    logger.info("%d published versions, the newest first: %s", len(versions), shown)
+    logger.info("%s, the newest first: %s", count_of(len(versions), "published version"), shown)
 
 
 def _history_table(history: list[Production]) -> Table:
@@ -124,11 +125,12 @@ def gc(
         return
     verb = "would be deleted" if dry_run else "deleted"
     for what, versions in (
-        ("versions", planned.versions),
-        ("unfinished uploads", planned.leftovers),
-        ("leftovers of an earlier gc", planned.unfinished),
+        ("version", planned.versions),
+        ("unfinished upload", planned.leftovers),
+        ("unfinished deletion", planned.unfinished),
     ):
-        logger.info("%s: %d %s %s%s", store.uri, len(versions), what, verb, "".join(f"\n  {name}" for name in versions))
+        names = "".join(f"\n  {name}" for name in versions)
+        logger.info("%s: %s %s%s", store.uri, count_of(len(versions), what), verb, names)
 
 
 def verify(registry: Registry = "", model: Model = "", as_json: AsJson = False) -> None:
@@ -147,9 +149,9 @@ def verify(registry: Registry = "", model: Model = "", as_json: AsJson = False) 
             "note: models/%s has no MANIFEST.json: its upload is running or has failed; gc removes it.", version
         )
     logger.info(
-        "%s: %d versions, %d files, %d moves of production: %s",
-        store.uri, found.versions, found.files, found.moves,
-        f"{len(found.problems)} problems" if found.problems else "no problems",
+        "%s: %s, %s, %s of production: %s",
+        store.uri, count_of(found.versions, "version"), count_of(found.files, "file"), count_of(found.moves, "move"),
+        count_of(len(found.problems), "problem") if found.problems else "no problems",
     )  # fmt: skip
     if found.problems:
         raise typer.Exit(1)

@@ -15,6 +15,7 @@ from bwpredict.cli.identity import user
 from bwpredict.cli.registry_option import Model
 from bwpredict.config import DEFAULT_MODEL, RunConfig, Settings
 from bwpredict.core.code_version import code_version
+from bwpredict.core.progress_bar import track
 from bwpredict.gate.policies import DEFAULT
 from bwpredict.pipeline.model_catalog import NamedModel, find_model
 from bwpredict.workspace.artifacts import COMPARISON, MODEL_CARD
@@ -112,7 +113,8 @@ def _run_all_steps(run: RunConfig, work: Path) -> None:
     from bwpredict.workspace.references import local_file
 
     reference = steps.plan(run, work)
-    for step in (steps.pull, steps.validate, steps.train, steps.export, steps.compare, steps.decide):
+    todo = (steps.pull, steps.validate, steps.train, steps.export, steps.compare, steps.decide)
+    for step in track(todo, "Retraining", "steps", len(todo)):
         logger.info("-- %s", step.__name__)
         reference = step(reference)
     decision = read_document(local_file(reference), "decision")

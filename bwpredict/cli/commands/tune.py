@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bwpredict.cli import options
-from bwpredict.cli.identity import user
+from bwpredict.cli.identity import person
 from bwpredict.config import Cut, Settings, SplitConfig, TrainingConfig, load
 from bwpredict.core.code_version import code_version
+from bwpredict.core.progress_bar import DISABLE, bar
 from bwpredict.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ app = typer.Typer()
 _ROWS = 5
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(
+    invoke_without_command=True,
+    epilog="Example: bwpredict tune --telemetry data/telemetry --study studies/autumn --trials 20",
+)
 def tune(
     context: typer.Context,
     telemetry: Annotated[
@@ -69,17 +73,20 @@ def tune(
     _hand_over(opened, trials, registry)
 
 
-@app.command()
+@app.command(epilog="Example: bwpredict tune approve autumn --registry data/registry")
 def approve(
     name: Annotated[str, typer.Argument(help="A proposal's name, such as tune_20261101_093000.")],
     registry: Annotated[str, typer.Option(help="Registry with the proposal (default: $BWPREDICT_REGISTRY).")] = "",
+    by: Annotated[
+        str, typer.Option(help="Who approves it (default: you; where that is not known, the command asks).")
+    ] = "",
 ) -> None:
     """Approve a proposed configuration, so that it can be used by name; records who approved it and when."""
     from bwpredict.store.factory import open_store
     from bwpredict.tuning import config_files
 
     store = open_store(registry or Settings().registry)
-    approved = config_files.approve(store, name, by=user(), now=datetime.now(UTC))
+    approved = config_files.approve(store, name, by=person(by), now=datetime.now(UTC))
     values = ", ".join(f"{key}={value}" for key, value in approved.training.items())
     logger.info("%s is approved: %s", name, values)
     logger.info("Use it: bwpredict retrain --training-config %s, or the param training_config of the DAG.", name)
@@ -118,6 +125,7 @@ def _work(prepare: partial[tuple[Study, Split]], trials: int, jobs: int) -> None
     """What such a process does. The cores are shared out between the jobs."""
     import torch
 
+    os.environ[DISABLE] = "1"
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
     _search(*prepare(), trials)
@@ -126,12 +134,16 @@ def _work(prepare: partial[tuple[Study, Split]], trials: int, jobs: int) -> None
 def _search(study: Study, split: Split, trials: int) -> None:
     from bwpredict.tuning import study as tuning_study
 
+    shown = bar("Tuning", "trials", trials, done=len(tuning_study.finished_trials(study)))
+
     def tell(trial: Trial) -> None:
         finished = tuning_study.finished_trials(study)
+        shown.update(len(finished) - shown.n)
         so_far = "".join(f"  (best so far {best.validation_loss:.4f})" for best in tuning_study.ranked(finished)[:1])
         logger.info("%d of %d: %s%s", len(finished), trials, tuning_study.sentence(trial), so_far)
 
-    tuning_study.run_trials(study, split, trials, tell)
+    with shown:
+        tuning_study.run_trials(study, split, trials, tell)
 
 
 def _hand_over(study: Study, trials: int, registry: str) -> None:
@@ -142,9 +154,9 @@ def _hand_over(study: Study, trials: int, registry: str) -> None:
     from bwpredict.tuning.proposal import gain, write_proposal
 
     path = write_proposal(study, trials, study.folder)
-    best, default = tuning_study.best_and_default(study)
+    best, defaults = tuning_study.best_and_defaults(study)
     Console(highlight=False).print(_table(tuning_study.finished_trials(study)))
-    logger.info("Found: %s.", gain(best, default))
+    logger.info("Found: %s.", gain(best, defaults))
     logger.info("Proposal saved to: %s", path)
     if registry:
         name = config_files.propose(open_store(registry), path)

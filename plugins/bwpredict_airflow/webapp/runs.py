@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from bwpredict.config import RunConfig, SplitConfig, TrainingConfig
 from bwpredict.core.formatting import display_name, number
-from bwpredict.pipeline.run_history import RunSummary
+from bwpredict.pipeline.run_history import RunSummary, read_comparisons
 from bwpredict.schema import TARGETS
 
 _GROUPS = ("training", "split")
@@ -75,7 +75,8 @@ def steps_of(dag_id: str, run_ids: Sequence[str]) -> dict[str, Step]:
 
 def run_rows(runs: Sequence[RunSummary], find: str = "", verdict: str = "") -> list[Cells]:
     """A row for each run that has this verdict and holds the text `find` anywhere, for the table and for CSV."""
-    rows = (_row(run) for run in runs if verdict in ("", run.verdict))
+    shown = [run for run in runs if verdict in ("", run.verdict)]
+    rows = (_row(run, comparison) for run, comparison in zip(shown, read_comparisons(shown), strict=True))
     wanted = find.strip().casefold()
     return [row for row in rows if wanted in " ".join(map(str, row.values())).casefold()]
 
@@ -97,7 +98,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return output.getvalue()
 
 
-def _row(run: RunSummary) -> Cells:
+def _row(run: RunSummary, comparison: Mapping[str, Any]) -> Cells:
     return {
         "run_id": run.run_id,
         "planned_at": run.created_at,
@@ -108,7 +109,7 @@ def _row(run: RunSummary) -> Cells:
         "champion_version": run.decision.get("champion_version"),
         "policy": run.run.policy.name,
         "changed_parameters": changed_parameters(run.run),
-        **dict(_figures(run.comparison)),
+        **dict(_figures(comparison)),
         **_parameters(run.run),
     }
 

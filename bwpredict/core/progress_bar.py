@@ -1,0 +1,65 @@
+"""Progress bars with the time left, for a person at a terminal: there is none where stderr is a file or a pipe."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+DISABLE = "TQDM_DISABLE"
+"""The environment variable, tqdm's own, that turns all bars off."""
+_DELAY_SECONDS = 1
+
+
+class NoBar:
+    """Stands for a bar that is not shown, also where tqdm is not installed."""
+
+    n = 0
+
+    def __enter__(self) -> Self:
+        """Show nothing."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing behind."""
+
+    def update(self, count: int = 1) -> None:
+        """Move by so many units."""
+        self.n += count
+
+    def set_postfix_str(self, text: str) -> None:
+        """Ignore the text."""
+
+
+def bar(what: str, unit: str, total: int, *, done: int = 0, hidden: bool = False) -> Any:
+    """A bar to move by `update(n)`, as a context; it disappears at the end, and never appears for a short task."""
+    if hidden or os.environ.get(DISABLE) or not sys.stderr.isatty():
+        return NoBar()
+    from tqdm import tqdm
+
+    return tqdm(
+        desc=what, unit=f" {unit}", total=total, initial=done, leave=False, dynamic_ncols=True, delay=_DELAY_SECONDS
+    )
+
+
+def track(items: Iterable[T], what: str, unit: str, total: int) -> Iterable[T]:
+    """The items, with a bar that moves with each."""
+    with bar(what, unit, total) as moving:
+        for item in items:
+            yield item
+            moving.update()
+
+
+class LogAboveBars(logging.StreamHandler[Any]):
+    """Writes log lines above the bars that are shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
