@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -47,6 +46,8 @@ def median_seconds(action: Callable[[], object], repeats: int = 5) -> float:
 
 def matmul_gflops(size: int = 1536) -> float:
     """Measured float32 matrix product rate of this machine with torch's current threads, in GFLOP/s."""
+    import torch
+
     left, right = torch.randn(size, size), torch.randn(size, size)
     return 2 * size**3 / median_seconds(lambda: left @ right, repeats=9) / 1e9
 
@@ -93,6 +94,8 @@ def show(title: str, rows: list[dict[str, Any]]) -> None:
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
+    import torch
+
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
