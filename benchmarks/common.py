@@ -10,17 +10,19 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from bwpredict.datasets.external import read_data_path
 from bwpredict.datasets.frame import TelemetryFrame
-from bwpredict.models.network import Forecaster
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.store.files import atomic_path
+
+if TYPE_CHECKING:
+    from bwpredict.models.network import Forecaster
 
 RESULTS = Path(__file__).parent / "results"
 
