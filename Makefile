@@ -4,7 +4,8 @@ BIN := .venv/bin
 ROOT ?= data
 export ROOT
 FRESH ?= bookworm trixie
-WITHOUT_TORCH_TESTS := core store registry gate alerting ingestion telemetry simulation workspace
+WITHOUT_TORCH_TESTS := core store registry gate alerting datasets inference ingestion telemetry simulation workspace \
+	dags/test_dag_integrity.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration test-image check lint types docs tutorial-pictures format up down secrets lock audit sbom clean

@@ -10,18 +10,19 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from bwpredict.datasets.external import read_data_path
 from bwpredict.datasets.frame import TelemetryFrame
-from bwpredict.models.network import Forecaster
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.store.files import atomic_path
+
+if TYPE_CHECKING:
+    from bwpredict.models.network import Forecaster
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -47,6 +48,8 @@ def median_seconds(action: Callable[[], object], repeats: int = 5) -> float:
 
 def matmul_gflops(size: int = 1536) -> float:
     """Measured float32 matrix product rate of this machine with torch's current threads, in GFLOP/s."""
+    import torch
+
     left, right = torch.randn(size, size), torch.randn(size, size)
     return 2 * size**3 / median_seconds(lambda: left @ right, repeats=9) / 1e9
 
@@ -93,6 +96,8 @@ def show(title: str, rows: list[dict[str, Any]]) -> None:
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
+    import torch
+
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),

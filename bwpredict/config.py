@@ -15,9 +15,9 @@ from bwpredict import schema
 from bwpredict.core.consumer_rules import ConsumerRules, shipped_rules
 from bwpredict.core.guide import GUIDE_ACCURACY_PERCENT, GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
 from bwpredict.errors import ConfigError
+from bwpredict.schema import Target
 
 Model = TypeVar("Model", bound=BaseModel)
-Target = Literal["throughput_mbps", "rtt_ms", "packet_loss", "jitter_ms"]
 Cut = Literal["calendar", "link"]
 Pruner = Literal["median", "hyperband", "none"]
 """How a search ends trials early."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -22,7 +22,7 @@ class Column:
     """One telemetry column.
 
     `minimum` and `maximum` are inclusive bounds in the column's unit (None: unbounded);
-    `categories` are the only values a category column may hold.
+    `categories` are the only values a category column may hold; `label` is the name for people (default: `name`).
     """
 
     name: str
@@ -32,6 +32,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     categories: tuple[str, ...] = ()
+    label: str = ""
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -48,12 +49,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("link_type", "category", "", "kind of link", categories=("dc", "metro", "wan", "edge")),
     Column("node_id", "integer", "", "sending node", 0),
     Column("peer_id", "integer", "", "receiving node", 0),
-    Column("rtt_ms", "number", "ms", "round-trip time, mean of the minute", 0),
-    Column("jitter_ms", "number", "ms", "mean absolute change of consecutive round-trip times", 0),
-    Column("throughput_mbps", "number", "Mbit/s", "payload carried, mean of the minute", 0),
+    Column("rtt_ms", "number", "ms", "round-trip time, mean of the minute", 0, label="RTT"),
+    Column("jitter_ms", "number", "ms", "mean absolute change of consecutive round-trip times", 0, label="Jitter"),
+    Column("throughput_mbps", "number", "Mbit/s", "payload carried, mean of the minute", 0, label="Throughput"),
     Column("bytes_tx", "integer", "B", "bytes sent in the minute", 0),
     Column("bytes_rx", "integer", "B", "bytes received in the minute", 0),
-    Column("packet_loss", "number", "share", "packets lost, 0 to 1", 0, 1),
+    Column("packet_loss", "number", "share", "packets lost, 0 to 1", 0, 1, label="Packet loss"),
     Column("retransmits", "integer", "packets", "retransmissions in the minute", 0),
     Column("congestion_window", "integer", "packets", "congestion window, mean of the minute", 0),
     Column("queue_depth", "integer", "packets", "packets queued, mean of the minute", 0),
@@ -86,7 +87,8 @@ FEATURES: tuple[str, ...] = (
 )
 """The model's input columns, in the order of the input tensor's last axis."""
 
-TARGETS: tuple[str, ...] = ("throughput_mbps", "rtt_ms", "packet_loss", "jitter_ms")
+Target = Literal["throughput_mbps", "rtt_ms", "packet_loss", "jitter_ms"]
+TARGETS: tuple[str, ...] = get_args(Target)
 """The model's outputs, in order; each is a feature too."""
 TARGET_FEATURES: slice = slice(FEATURES.index(TARGETS[0]), FEATURES.index(TARGETS[-1]) + 1)
 """The targets' columns on the feature axis: consecutive, in the order of `TARGETS`."""

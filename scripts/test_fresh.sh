@@ -3,7 +3,8 @@
 # that the README names, and a clone of this checkout in it. Run as root.
 #   scripts/test_fresh.sh bookworm          make demo and make test, as root and as an ordinary user
 #   scripts/test_fresh.sh bookworm-demo     make demo as root
-#   scripts/test_fresh.sh trixie            as bookworm
+#   scripts/test_fresh.sh trixie            as bookworm, with Python 3.13
+#   scripts/test_fresh.sh trixie-tests      the tests that need no torch, as root
 # Roots are kept in $FRESH_ROOTS (default: ~/.cache/bwpredict/fresh), so that later runs take minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -85,7 +86,7 @@ timed() { # label root user command
     echo "== $1 ($3): \`$4\` took $((SECONDS - started)) s"
 }
 
-run_case() { # suite user [test]
+run_case() { # suite user [test|without-torch]
     local suite="$1" user="$2" root="$roots/$1" torch
     make_root "$suite"
     adopt_network "$root"
@@ -96,8 +97,9 @@ run_case() { # suite user [test]
     git clone --quiet "file://$checkout" "$root/project"
     chroot "$root" chown -R "$user:" /project
     torch="$(grep -E '^torch==' requirements.txt)"
-    if ! cpu_build_is_offered "$root" "$user" "$torch"; then
-        echo "$suite: no CPU build of $torch is offered for its Python; only the tests that need no torch run"
+    if [ "${3:-}" = without-torch ] || ! cpu_build_is_offered "$root" "$user" "$torch"; then
+        [ "${3:-}" = without-torch ] ||
+            echo "$suite: no CPU build of $torch is offered for its Python; only the tests that need no torch run"
         timed "$suite" "$root" "$user" "make setup WITHOUT_TORCH=1"
         timed "$suite" "$root" "$user" "make test-without-torch"
     else
@@ -120,7 +122,8 @@ cpu_build_is_offered() { # root user torch
 for each in "$@"; do
     case "$each" in
         bookworm-demo) run_case bookworm root ;;
+        trixie-tests) run_case trixie root without-torch ;;
         bookworm | trixie) for user in root engineer; do run_case "$each" "$user" test; done ;;
-        *) fail "$each: unknown; choose from bookworm, bookworm-demo, trixie." ;;
+        *) fail "$each: unknown; choose from bookworm, bookworm-demo, trixie, trixie-tests." ;;
     esac
 done

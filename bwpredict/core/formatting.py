@@ -9,17 +9,11 @@ from bwpredict import schema
 
 UNDEFINED = "n/a"
 
-_WORDS = {
-    "throughput_mbps": "Throughput",
-    "rtt_ms": "RTT",
-    "packet_loss": "Packet loss",
-    "jitter_ms": "Jitter",
-}
-
 
 def display_name(target: str) -> str:
-    """A target's name in words; any other name with blanks for underscores."""
-    return _WORDS.get(target, target.replace("_", " "))
+    """A column's label; for any other name, blanks for underscores."""
+    label = schema.COLUMN[target].label if target in schema.COLUMN else ""
+    return label or target.replace("_", " ")
 
 
 def unit_of(column: str) -> str:

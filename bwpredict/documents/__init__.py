@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+from referencing import Registry
+from referencing.retrieval import to_cached_resource
 
 from bwpredict.core.limits import DOCUMENT_BYTES
 from bwpredict.errors import DocumentError
@@ -98,5 +100,10 @@ def _check(kind: str, document: Any, name: str) -> None:
 
 @cache
 def _validator(kind: str) -> jsonschema.Draft202012Validator:
-    schema = json.loads(resources.files(__package__).joinpath(f"{kind}.schema.json").read_text("utf-8"))
-    return jsonschema.Draft202012Validator(schema)
+    registry: Registry[Any] = Registry(retrieve=_schema)  # type: ignore[call-arg]
+    return jsonschema.Draft202012Validator({"$ref": f"{kind}.schema.json"}, registry=registry)
+
+
+@to_cached_resource()
+def _schema(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")

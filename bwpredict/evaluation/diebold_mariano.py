@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student_t
+from scipy.stats import ttest_1samp
 
 from bwpredict.evaluation.student import FEWEST_DAYS
 
@@ -17,17 +16,13 @@ Floats = npt.NDArray[np.float64]
 def diebold_mariano(losses: Floats) -> dict[str, Any]:
     """Test whether the mean of daily mean loss differences [days] is 0: statistic and two-sided p-value.
 
-    Forecasts of one day do not overlap those of the next, so no lag counts: Harvey, Leybourne and Newbold (1997) for
-    a horizon of one step, with their small-sample factor and Student's t. Neighbouring minutes of one series are not
-    independent at any lag that could be estimated, and tests on them reject equal models far too often. Statistic
-    and p-value are None for fewer than `FEWEST_DAYS` days or no variance.
+    Forecasts of one day do not overlap those of the next, so no lag counts: the test for a horizon of one step, with
+    the small-sample factor of Harvey, Leybourne and Newbold (1997), is Student's t-test of one sample. Neighbouring
+    minutes of one series are not independent at any lag that could be estimated, and tests on them reject equal models
+    far too often. Statistic and p-value are None for fewer than `FEWEST_DAYS` days or no variance.
     """
     days = len(losses)
-    undefined = {"statistic": None, "p_value": None, "days": days}
-    if days < FEWEST_DAYS or not np.isfinite(losses).all():
-        return undefined
-    variance = float(losses.var()) / days
-    if not variance > 0:
-        return undefined
-    statistic = float(losses.mean()) / math.sqrt(variance) * math.sqrt((days - 1) / days)
-    return undefined | {"statistic": statistic, "p_value": float(2 * student_t.sf(abs(statistic), days - 1))}
+    if days < FEWEST_DAYS or not np.isfinite(losses).all() or np.allclose(losses, losses[0], rtol=1e-12, atol=0):
+        return {"statistic": None, "p_value": None, "days": days}
+    found = ttest_1samp(losses, 0.0)
+    return {"statistic": float(found.statistic), "p_value": float(found.pvalue), "days": days}

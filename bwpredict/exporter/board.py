@@ -153,7 +153,7 @@ class Board:
     def load(cls, path: Path) -> Board:
         """What `save` wrote. Raises ModelError: the file is none of these, or not whole."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stored, np.load(stored, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             shape = (tuple(arrays["horizons"].tolist()), tuple(arrays["levels"].tolist()))
             links = [(int(node), int(peer)) for node, peer in arrays["links"]]

@@ -403,7 +403,7 @@ def _follow(fleet: _Fleet, history: TelemetryFrame) -> list[Link]:
 
 def _read_snapshot(path: Path, model: StreamModel) -> dict[str, npt.NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stored, np.load(stored, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         told = json.loads(str(arrays.pop("told")))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:

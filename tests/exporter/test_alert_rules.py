@@ -45,7 +45,9 @@ def test_the_tests_notice_a_rule_that_never_fires(rule, tmp_path):
             if each["alert"] == rule["alert"]:
                 each["expr"] = f"({each['expr']}) and on () vector(1) == 0"
     (tmp_path / "alerts.yml").write_text(yaml.safe_dump(rules))
-    shutil.copy(FOLDER / "alerts.test.yml", tmp_path)
+    tests = yaml.safe_load((FOLDER / "alerts.test.yml").read_text())
+    tests["tests"] = [each for each in tests["tests"] if rule["alert"] in str(each["alert_rule_test"])]
+    (tmp_path / "alerts.test.yml").write_text(yaml.safe_dump(tests))
     tested = promtool("test", "rules", tmp_path / "alerts.test.yml")
     assert tested.returncode != 0
     assert f"alertname: {rule['alert']}" in tested.stdout + tested.stderr

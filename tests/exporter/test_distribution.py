@@ -27,7 +27,7 @@ def test_a_lognormal_is_met_between_and_beyond_its_quantiles(levels, threshold):
     assert exceedance(lognormal(levels), levels, threshold, FLOOR) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(("quantile", "level"), zip((8.0, 20.0, 90.0), LEVELS, strict=True))
+@pytest.mark.parametrize(("quantile", "level"), list(zip((8.0, 20.0, 90.0), LEVELS, strict=True)))
 def test_a_threshold_at_a_quantile_has_the_quantile_s_probability(quantile, level):
     assert exceedance(np.array([8.0, 20.0, 90.0]), LEVELS, quantile, FLOOR) == pytest.approx(1 - level, abs=1e-6)
 

@@ -16,8 +16,8 @@ import typer
 
 from bwpredict import schema
 from bwpredict.cli.registry_option import Model, Registry, open_registry, settings_of
-from bwpredict.config import Target
 from bwpredict.core.formatting import display_name, number, unit_of
+from bwpredict.schema import Target
 
 if TYPE_CHECKING:
     from rich.table import Table

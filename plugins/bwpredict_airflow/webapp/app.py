@@ -24,7 +24,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
-from bwpredict.config import DEFAULT_MODEL, Settings, Target
+from bwpredict.config import DEFAULT_MODEL, Settings
 from bwpredict.core.formatting import readable_unit
 from bwpredict.errors import (
     BwPredictError,
@@ -44,6 +44,7 @@ from bwpredict.registry.promotion import read_production
 from bwpredict.registry.versions import read_file, read_manifest, version_folders
 from bwpredict.registry_views.overview import overview, version_documents
 from bwpredict.registry_views.version_diff import differences, judged_together
+from bwpredict.schema import Target
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
 from bwpredict.workspace.areas import newest_areas
