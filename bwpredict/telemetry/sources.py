@@ -82,7 +82,7 @@ def list_keys(store: Store, prefix: str) -> list[TelemetryKey]:
     """
     folder = prefix.strip("/")
     # Asks the store first: its errors say what to check. Arrow then lists without hashing any file.
-    anything = next(store.list(folder), None)
+    anything = next(iter(store.keys(folder)), None)
     found = [_partitioned(key) for key in _keys(store, folder) if _is_telemetry(key, folder)] if anything else []
     if not found:
         raise TelemetryError(
