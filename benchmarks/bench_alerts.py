@@ -10,6 +10,7 @@ then swept over its thresholds on the test days:
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,12 @@ from matplotlib.figure import Figure
 from bwpredict import schema
 from bwpredict.core.formatting import display_name
 from bwpredict.datasets.windows import WindowIndex
-from bwpredict.inference.stream_model import forecast_stream, open_stream
+from bwpredict.inference.stream_model import StreamModel, forecast_stream, open_stream
+from bwpredict.models.onnx_export import export_stream, model_properties
 from bwpredict.reports.plots import BLUE, GREY, VERMILION
 from bwpredict.store.files import atomic_path
+from bwpredict.training import intervals
+from bwpredict.training.trainer import train
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WATCHED = {"rtt_ms": True, "throughput_mbps": False}
@@ -86,7 +90,7 @@ def measure(dataset: Dataset, budget: Budget) -> Iterator[tuple[str, list[Curve]
     """Train on the data set, and replay its days before the test days and the test days."""
     split = dataset.split
     parts = {name: split[name] for name in (*TUNING, *TEST)}
-    model = open_stream(product.stream_file(Task(split, budget, 0)), threads=1)
+    model = trained(Task(split, budget, 0))
     forecasts = {name: forecast_stream(model, part) for name, part in parts.items()}
     frame = split["train"].frame
     for target, above in WATCHED.items():
@@ -102,19 +106,29 @@ def measure(dataset: Dataset, budget: Budget) -> Iterator[tuple[str, list[Curve]
         yield target, curves_of(watched, chance, *spans)
 
 
-def watch(train: WindowIndex, target: str, *, above: bool) -> Watched:
+def trained(task: Task) -> StreamModel:
+    """The product, as a run trains it and calibrates its intervals."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = product.training_config(task, {})
+        model = train(task.split, config, Path(folder, "best.pth"), absent=task.absent).model
+        intervals.calibrate(model, task.split, absent=task.absent)
+        properties = model_properties(model, version="benchmark", snapshot_id="none")
+        return open_stream(export_stream(model, Path(folder, "stream.onnx"), properties).read_bytes(), threads=1)
+
+
+def watch(past: WindowIndex, target: str, *, above: bool) -> Watched:
     """The target on a grid of time, and each link's limit from the training days."""
-    frame = train.frame
+    frame = past.frame
     step = (frame.timestamps - frame.timestamps.min()) // frame.cadence_seconds
     values = np.full((len(frame.links), int(step.max()) + 1), np.nan)
     values[frame.link, step] = frame.values[:, schema.TARGET_FEATURES][:, schema.TARGETS.index(target)]
     without_limits = Watched(
-        target, above, values, np.zeros((len(values), 1)), frame.cadence_seconds / 60, train.horizon_steps
+        target, above, values, np.zeros((len(values), 1)), frame.cadence_seconds / 60, past.horizon_steps
     )
-    past = int(places(train)[1].max()) + 1
+    end = int(places(past)[1].max()) + 1
     level = 1 - BEYOND_SHARE if above else BEYOND_SHARE
-    limits = np.nanquantile(without_limits.recent[:, :past], level, axis=1, keepdims=True)
-    return Watched(target, above, values, limits, without_limits.step_minutes, train.horizon_steps)
+    limits = np.nanquantile(without_limits.recent[:, :end], level, axis=1, keepdims=True)
+    return Watched(target, above, values, limits, without_limits.step_minutes, past.horizon_steps)
 
 
 def places(part: WindowIndex) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -153,8 +167,9 @@ def swept(watched: Watched, score: Floats, hold_minutes: int, days: npt.NDArray[
     columns = days.any(axis=0)
     chosen, beyond = score[:, columns], watched.beyond[:, columns]
     steps = max(1, round(hold_minutes / watched.step_minutes))
+    known = int(np.isfinite(watched.values[:, columns]).sum())
     return [
-        outcome(held(chosen > threshold, steps), beyond, step_minutes=watched.step_minutes)
+        outcome(held(chosen > threshold, steps), beyond, step_minutes=watched.step_minutes, samples=known)
         for threshold in sweep(chosen, THRESHOLDS)
     ]
 

@@ -58,11 +58,6 @@ def fit_with(overrides: Mapping[str, Any], *, stream: bool = False, variant: str
     return fit
 
 
-def stream_file(task: Task) -> bytes:
-    """The ONNX file for streams of the product as it is."""
-    return _trained(_Key(task, {}, ""))[1]
-
-
 class _Key:
     """One training: the same split, seed, overrides and variant are the same one."""
 

@@ -19,7 +19,7 @@ QUIET_MINUTES = 15
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of the alerts of a rule."""
+    """How often a rule warned, and how often it was wrong."""
 
     incidents: int
     warned: int
@@ -70,8 +70,8 @@ def held(flags: Flags, steps: int) -> Flags:
     return result
 
 
-def outcome(firing: Flags, beyond: Flags, *, step_minutes: float) -> Outcome:
-    """Count: `firing` is a rule's, `beyond` where the limit is exceeded.
+def outcome(firing: Flags, beyond: Flags, *, step_minutes: float, samples: int) -> Outcome:
+    """Count: `firing` is a rule's, `beyond` where the limit is exceeded; `samples` is the number of samples.
 
     An alert that begins in an incident, or too late before one, is neither true nor false.
     """
@@ -89,7 +89,7 @@ def outcome(firing: Flags, beyond: Flags, *, step_minutes: float) -> Outcome:
         false += int((~warning.any(axis=1) & ~within.any(axis=1)).sum())
         leads += np.where(warning, ahead, -1).max(axis=0, initial=-1)[warning.any(axis=0)].tolist()
     lead = step_minutes * float(np.median(leads)) if leads else float("nan")
-    return Outcome(incidents, warned, true, false, firing.size * step_minutes / 1440, lead)
+    return Outcome(incidents, warned, true, false, samples * step_minutes / 1440, lead)
 
 
 def false_alarms_at(recall: float, curve: Sequence[Outcome]) -> float:

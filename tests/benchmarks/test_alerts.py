@@ -35,14 +35,14 @@ def flags(*spans):
     ],
 )
 def test_an_alert_is_true_if_an_incident_begins_within_half_an_hour(firing, warned, true, false):
-    found = outcome(flags(*firing), flags((500, 520)), step_minutes=1)
+    found = outcome(flags(*firing), flags((500, 520)), step_minutes=1, samples=DAY)
     assert (found.incidents, found.warned, found.true, found.false) == (1, warned, true, false)
     assert found.link_days == 1
     assert found.false_a_day == 100 * false
 
 
 def test_the_lead_is_counted_from_the_first_warning():
-    found = outcome(flags((480, 482), (499, 500), (700, 800)), flags((500, 520)), step_minutes=1)
+    found = outcome(flags((480, 482), (499, 500), (700, 800)), flags((500, 520)), step_minutes=1, samples=DAY)
     assert (found.lead_minutes, found.recall, found.precision) == (20, 1, 2 / 3)
 
 
@@ -51,7 +51,7 @@ def test_a_condition_has_to_hold():
 
 
 def test_a_rule_that_never_reaches_the_recall_has_no_false_alarms_to_compare():
-    silent = outcome(flags(), flags((500, 520)), step_minutes=1)
+    silent = outcome(flags(), flags((500, 520)), step_minutes=1, samples=DAY)
     assert false_alarms_at(0.5, [silent]) == float("inf")
 
 

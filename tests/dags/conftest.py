@@ -97,6 +97,7 @@ def scenarios(airflow: LocalAirflow) -> Iterator[Scenarios]:
             BWPREDICT_ALERT_URLS=url,
             PYTHONPATH=helpers,
             AIRFLOW__OPENLINEAGE__TRANSPORT=transport,
+            AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD="True",
             **planted(airflow.root),
         )
         lineage = [json.loads(line) for line in events.with_suffix(".kept").read_text().splitlines()]
