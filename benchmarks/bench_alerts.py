@@ -10,6 +10,7 @@ then swept over its thresholds on the test days:
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from accuracy import product
 from accuracy.data import REGIMES, Dataset, Shape, datasets, recording_name, recordings
 from accuracy.task import Budget, Task
-from alerts.incidents import Outcome, false_alarms_at, held, outcome
+from alerts.incidents import Outcome, false_alarms_at, frontier, held, outcome
 from alerts.rules import LINEAR, OURS, PLAIN, Floats, Watched, probability, scores, sweep
 from common import machine, show, write
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -80,6 +81,7 @@ def main() -> None:
         budget = Budget(windows=arguments.windows, epochs=arguments.epochs)
         for target, curves in measure(dataset, budget):
             panels[dataset.name, target] = curves
+            print(json.dumps(rows_of(dataset.name, target, curves)), flush=True)
     rows = [row for (name, target), curves in panels.items() for row in rows_of(name, target, curves)]
     show(f"at a recall of {RECALL:.0%}, on the test days", rows)
     write(arguments.output, {"benchmark": "alerts", "machine": machine(), "rows": rows})
@@ -205,11 +207,16 @@ def draw(path: Path, panels: dict[tuple[str, str], list[Curve]]) -> Path:
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
         for curve in curves:
-            points = sorted((point.recall, point.false_a_day) for point in curve.points if point.false)
             label = f"{curve.rule} ({curve.variant})" if curve.variant else curve.rule
-            axes.plot(*zip(*points, strict=True), color=COLORS[curve.rule], label=label, linewidth=1.8)
+            axes.step(
+                *zip(*frontier(curve.points), strict=True),
+                where="pre",
+                color=COLORS[curve.rule],
+                label=label,
+                linewidth=1.8,
+            )
         axes.set_title(f"{name}: {display_name(target)}", fontsize=10, fontweight="bold", loc="left")
-        axes.set(xlabel="recall", yscale="log", xlim=(0, 1))
+        axes.set(xlabel="recall", xlim=(0, 1), ylim=(0, None))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=8, frameon=False)
     figure.axes[0].set_ylabel("false alarms a day, 100 links")

@@ -11,8 +11,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.floating]
 Flags = npt.NDArray[np.bool_]
 
-WARNED_MINUTES = (1, 30)
-"""An alert warns of an incident if it starts so many minutes before: earlier ones are about something else."""
+WARNED_MINUTES = (5, 30)
+"""An alert warns of an incident if it starts so many minutes before: later ones leave no time to act, earlier ones are
+about something else."""
 QUIET_MINUTES = 15
 """Firings and incidents that are closer together are one."""
 
@@ -90,6 +91,12 @@ def outcome(firing: Flags, beyond: Flags, *, step_minutes: float, samples: int) 
         leads += np.where(warning, ahead, -1).max(axis=0, initial=-1)[warning.any(axis=0)].tolist()
     lead = step_minutes * float(np.median(leads)) if leads else float("nan")
     return Outcome(incidents, warned, true, false, samples * step_minutes / 1440, lead)
+
+
+def frontier(curve: Sequence[Outcome]) -> list[tuple[float, float]]:
+    """(recall, least false alarms of 100 links a day with at least this recall), by recall."""
+    recalls = sorted({one.recall for one in curve})
+    return [(recall, false_alarms_at(recall, curve)) for recall in recalls]
 
 
 def false_alarms_at(recall: float, curve: Sequence[Outcome]) -> float:

@@ -24,7 +24,10 @@ _NARROWEST = 1e-6
 
 
 def exceedance(quantiles: Floats, levels: Sequence[float], threshold: float | Floats, floor: float) -> Floats:
-    """[...], the probability that the value lies above `threshold` (one, or [...]), from ascending quantiles [..., levels]."""
+    """[...], the probability that the value lies above `threshold`, from quantiles [..., levels], ascending.
+
+    `threshold`: one for all, or [...].
+    """
     at = np.log(np.asarray(threshold, np.float64) + floor)[..., None]
     knots = np.log(np.asarray(quantiles, np.float64) + floor)
     scores = np.array([_NORMAL.inv_cdf(level) for level in levels])

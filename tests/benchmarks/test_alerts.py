@@ -5,7 +5,7 @@ import json
 import bench_alerts
 import numpy as np
 import pytest
-from alerts.incidents import false_alarms_at, held, outcome
+from alerts.incidents import false_alarms_at, frontier, held, outcome
 from alerts.rules import LINEAR, OURS, PLAIN, predict_linear, probability
 
 from bwpredict import schema
@@ -28,6 +28,7 @@ def flags(*spans):
         ([(490, 495)], 1, 1, 0),
         ([(469, 475)], 0, 0, 1),  # more than half an hour before is about something else
         ([(500, 510)], 0, 0, 0),  # too late, but no false alarm
+        ([(497, 510)], 0, 0, 0),
         ([(505, 510)], 0, 0, 0),
         ([(100, 110)], 0, 0, 1),
         ([(480, 482), (490, 492)], 1, 1, 0),  # firings that are close together are one alert
@@ -53,6 +54,14 @@ def test_a_condition_has_to_hold():
 def test_a_rule_that_never_reaches_the_recall_has_no_false_alarms_to_compare():
     silent = outcome(flags(), flags((500, 520)), step_minutes=1, samples=DAY)
     assert false_alarms_at(0.5, [silent]) == float("inf")
+
+
+def test_the_frontier_has_the_fewest_false_alarms_for_each_recall():
+    eager, late, early = (
+        outcome(flags(*spans), flags((500, 520)), step_minutes=1, samples=DAY)
+        for spans in ([(490, 495), (100, 110), (200, 210)], [(500, 510)], [(490, 495), (100, 110)])
+    )
+    assert frontier([eager, late, early]) == [(0, 0), (1, 100)]
 
 
 def test_predict_linear_is_the_least_squares_line_of_the_samples_that_are_there():
