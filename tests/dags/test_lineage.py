@@ -100,7 +100,15 @@ def as_types(event):
     inputs = [as_dataset(InputDataset, one) for one in event["inputs"]]
     outputs = [as_dataset(OutputDataset, one) for one in event["outputs"]]
     run, job = Run(event["run"]["runId"]), Job(event["job"]["namespace"], event["job"]["name"])
-    return RunEvent(event["eventTime"], event["producer"], run, job, RunState(event["eventType"]), inputs, outputs)
+    return RunEvent(
+        eventTime=event["eventTime"],
+        producer=event["producer"],
+        run=run,
+        job=job,
+        eventType=RunState(event["eventType"]),
+        inputs=inputs,
+        outputs=outputs,
+    )
 
 
 def as_dataset(kind, document):
