@@ -203,7 +203,12 @@ def _mapped(path: Path) -> Source:
     if isinstance(keys, dict) and "metrics" in keys:
         from bwpredict.ingestion import prometheus
 
-        return prometheus.PrometheusSource(prometheus.load_mapping(path))
+        mapping = prometheus.load_mapping(path)
+        needed = {
+            part: {name: value for name, value in getattr(mapping, part).items() if name in (*_READ, *_CALENDAR)}
+            for part in ("labels", "metrics", "constants")
+        }
+        return prometheus.PrometheusSource(mapping.model_copy(update=needed))
     if isinstance(keys, dict) and "table" in keys:
         from bwpredict.ingestion import sql
 
