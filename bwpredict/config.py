@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     """YAML file with what consumers do with a forecast; empty: the rules that come with bwpredict."""
     signing_key: str = ""
     """PEM file with the ed25519 key that signs published versions; empty: they are not signed."""
+    openssf_key: str = ""
+    """PEM file with the EC key that signs published versions for OpenSSF's `model_signing verify`; empty: none."""
     trusted_keys: str = ""
     """PEM files, separated by blanks, with the public keys that `--require-signature` trusts."""
     builder: str = "urn:bwpredict:local"

@@ -47,6 +47,7 @@ from bwpredict_airflow.approval import Approval, params_of_the_run
 from bwpredict_airflow.deadline import RunCreated, send_deadline_alert
 from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
 from bwpredict_airflow.extra_links import DataDocsLink, RegistryLink, ReportLink, add_links
+from bwpredict_airflow.lineage import emit_lineage
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
 from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS, month_param, training_param
 from bwpredict_airflow.run_setup import plan_run
@@ -319,6 +320,7 @@ def build_tasks(model: NamedModel) -> None:
         published = run_step(steps.publish, decision)
         with one_line_errors():
             context["outlet_events"][asset].extra = steps.announce(Reference(**published))
+        emit_lineage(published)
         return published
 
     planned = plan()

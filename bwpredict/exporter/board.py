@@ -13,7 +13,7 @@ import numpy.typing as npt
 from bwpredict import schema
 from bwpredict.errors import ModelError
 from bwpredict.exporter.distribution import anomaly_score
-from bwpredict.serving.adaptive_intervals import Link
+from bwpredict.serving.adaptive_intervals import Link, keep_rows, rows_of
 from bwpredict.serving.stream import StreamForecasts
 from bwpredict.store.files import atomic_path
 
@@ -136,9 +136,8 @@ class Board:
 
     def forget(self, before: int) -> None:
         """Drop the links without a sample since the unix second `before`."""
-        kept, links = np.flatnonzero(self.at >= before), list(self.row)
-        if len(kept) < len(links):
-            self.row = {links[row]: place for place, row in enumerate(kept.tolist())}
+        kept = keep_rows(self.row, self.at, before)
+        if len(kept) < len(self.at):
             for name in _ARRAYS:
                 setattr(self, name, getattr(self, name)[kept])
 
@@ -166,13 +165,12 @@ class Board:
 
     def _rows_of(self, links: Sequence[Link]) -> Rows:
         """[n], with new rows for links that are new."""
-        for link in links:
-            self.row.setdefault(link, len(self.row))
+        rows = rows_of(self.row, links)
         if missing := len(self.row) - len(self.at):
             for name in _ARRAYS:
                 old = getattr(self, name)
                 setattr(self, name, np.concatenate((old, np.zeros((missing, *old.shape[1:]), old.dtype))))
-        return np.fromiter((self.row[link] for link in links), np.int64, len(links))
+        return rows
 
     def _fit(self, shape: Shape) -> None:
         """Have room for the model's horizons and levels: another model may have others."""

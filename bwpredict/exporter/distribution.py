@@ -23,9 +23,12 @@ _NARROWEST = 1e-6
 """Of a piece, in log space: quantiles that fall together are a step, not a division by zero."""
 
 
-def exceedance(quantiles: Floats, levels: Sequence[float], threshold: float, floor: float) -> Floats:
-    """[...], the probability that the value lies above `threshold`, from quantiles [..., levels], ascending."""
-    at = np.log(threshold + floor)
+def exceedance(quantiles: Floats, levels: Sequence[float], threshold: float | Floats, floor: float) -> Floats:
+    """[...], the probability that the value lies above `threshold`, from quantiles [..., levels], ascending.
+
+    `threshold`: one for all, or [...].
+    """
+    at = np.log(np.asarray(threshold, np.float64) + floor)[..., None]
     knots = np.log(np.asarray(quantiles, np.float64) + floor)
     scores = np.array([_NORMAL.inv_cdf(level) for level in levels])
     begin, slope = knots[..., :-1], np.diff(scores) / np.maximum(np.diff(knots, axis=-1), _NARROWEST)

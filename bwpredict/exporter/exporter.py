@@ -23,7 +23,7 @@ HISTORY_SECONDS = 86_400
 """Read at the start, and after the source did not answer: by then the longest moving average has faded."""
 CHUNK_ROWS = 200_000
 """Of history, read at once."""
-SHORTEST_CHUNK_SECONDS, LONGEST_CHUNK_SECONDS = 600, 6 * 3600
+SHORTEST_CHUNK_SECONDS, LONGEST_CHUNK_SECONDS = 120, 6 * 3600
 AFTER_MINUTE_SECONDS = 5
 """Time that a minute's samples are given to arrive."""
 SAVE_EVERY_SECONDS = 600

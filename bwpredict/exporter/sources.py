@@ -16,13 +16,13 @@ import yaml
 
 from bwpredict import schema
 from bwpredict.datasets.frame import filled_features
-from bwpredict.errors import ConfigError, TelemetryError
+from bwpredict.errors import ConfigError, StoreUnreachableError, TelemetryError
 from bwpredict.inference.stream_model import positions_by_value
 from bwpredict.serving.adaptive_intervals import Link
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
 from bwpredict.telemetry import sources
-from bwpredict.telemetry.description import Description, read_description
+from bwpredict.telemetry.description import NAME, Description, read_description
 
 _CALENDAR = ("time_of_day", "day_of_week")
 _MEASURED = tuple(name for name in schema.FEATURES if name not in _CALENDAR)
@@ -108,8 +108,10 @@ class FolderSource:
         """Nothing is read yet."""
         self.where = store.uri
         self._store = store
-        self._spans: dict[str, tuple[tuple[int, Any], tuple[int, int]]] = {}
+        self._spans: dict[str, tuple[tuple[Any, Any], tuple[int, int]]] = {}
         """Key → size and time of change, and the first and the last second of its rows."""
+        self._described: tuple[Any, Description] | None = None
+        """Size and time of change of `telemetry.json`, and what it says."""
 
     def check(self) -> None:
         """List the files."""
@@ -142,7 +144,7 @@ class FolderSource:
         Imported telemetry is read as a training reads it: hour and weekday of the link's time zone, and a constant for
         a feature that it lacks.
         """
-        description = Description.read(read_description(self._store))
+        description = self._description()
         filled = filled_features(description)
         names = (*_READ, *(_CALENDAR if description.imported else ()))
         wanted = {name: schema.COLUMN[name].arrow_type for name in names if name not in filled}
@@ -158,9 +160,23 @@ class FolderSource:
             found = found.append_column(name, pa.repeat(value, len(found)))
         return found
 
+    def _description(self) -> Description:
+        state = self._state(NAME)
+        if self._described is None or self._described[0] != state:
+            self._described = state, Description.read(read_description(self._store))
+        return self._described[1]
+
+    def _state(self, key: str) -> tuple[Any, Any]:
+        """Another one whenever the file changes."""
+        try:
+            info = self._store.arrow_filesystem().get_file_info(key)
+        except OSError as error:
+            where = sources.display_uri(self._store, key)
+            raise StoreUnreachableError(f"{where}: cannot be looked at ({error.strerror or error}).") from error
+        return info.size, info.mtime_ns
+
     def _span(self, key: str) -> tuple[int, int]:
-        info = self._store.arrow_filesystem().get_file_info(key)
-        state = (info.size, info.mtime_ns)
+        state = self._state(key)
         known = self._spans.get(key)
         if known is None or known[0] != state:
             found = [(1, 0)]  # no row
@@ -187,7 +203,12 @@ def _mapped(path: Path) -> Source:
     if isinstance(keys, dict) and "metrics" in keys:
         from bwpredict.ingestion import prometheus
 
-        return prometheus.PrometheusSource(prometheus.load_mapping(path))
+        mapping = prometheus.load_mapping(path)
+        needed = {
+            part: {name: value for name, value in getattr(mapping, part).items() if name in (*_READ, *_CALENDAR)}
+            for part in ("labels", "metrics", "constants")
+        }
+        return prometheus.PrometheusSource(mapping.model_copy(update=needed))
     if isinstance(keys, dict) and "table" in keys:
         from bwpredict.ingestion import sql
 

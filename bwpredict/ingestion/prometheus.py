@@ -11,11 +11,11 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 import pyarrow as pa
 import requests
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
@@ -34,6 +34,7 @@ MAX_POINTS = 11_000
 _TRIES, _BACKOFF_S = 4, 0.5
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
+Link = tuple[int, int]
 Function = Literal[
     "avg_over_time", "last_over_time", "max_over_time", "min_over_time", "sum_over_time", "increase", "rate"
 ]
@@ -83,6 +84,17 @@ def load_mapping(path: Path) -> PrometheusMapping:
     return mapping
 
 
+class _Points(NamedTuple):
+    """The points of one metric, link by link."""
+
+    links: list[Link]
+    counts: npt.NDArray[np.int64]
+    """Of each link."""
+    times: npt.NDArray[np.int64]
+    """Unix seconds."""
+    values: npt.NDArray[np.float64]
+
+
 class PrometheusSource:
     """A server and how to read it.
 
@@ -114,30 +126,48 @@ class PrometheusSource:
                 raise ConfigError(f"{self.where}: has no metric {name!r}, which is mapped to {column}.{hint}")
 
     def read_day(self, first: int, past: int) -> pa.Table:
-        """The rows of [first, past) unix seconds."""
-        attributes: dict[tuple[int, int], dict[str, str]] = {}
-        columns = {name: self._column(metric, first, past, attributes) for name, metric in self.mapping.metrics.items()}
-        frame = pd.concat(columns, axis=1).sort_index()
-        keys = {name: frame.index.get_level_values(name).to_numpy() for name in (*schema.LINK_KEY, "timestamp")}
-        links = list(zip(keys["node_id"].tolist(), keys["peer_id"].tolist(), strict=True))
-        table = pa.table(
-            {name: pa.array(values, pa.int64()) for name, values in keys.items()}
-            | {name: _numbers(name, frame[name].to_numpy()) for name in columns}
-            | {
-                name: pa.array([attributes[link].get(name) for link in links], pa.string())
-                for name in self.mapping.labels
-                if name not in schema.LINK_KEY
-            }
-        )
-        return with_constants(table, self.mapping.constants)
+        """The rows of [first, past) unix seconds, link by link."""
+        step, attributes = self.mapping.step_seconds, dict[Link, dict[str, str]]()
+        read = {name: self._points(metric, first, past, attributes) for name, metric in self.mapping.metrics.items()}
+        links = sorted(attributes)
+        place = {link: number for number, link in enumerate(links)}
+        cells = {
+            name: (
+                np.fromiter((place[link] for link in found.links), np.int64).repeat(found.counts),
+                (found.times - first) // step,
+            )
+            for name, found in read.items()
+        }
+        known = np.zeros((len(links), -(-(past - first) // step)), bool)
+        for where in cells.values():
+            known[where] = True
+        link, at = np.nonzero(known)
+        keys = np.array(links, np.int64).reshape(-1, 2)[link]
+        columns = {
+            "node_id": pa.array(keys[:, 0]),
+            "peer_id": pa.array(keys[:, 1]),
+            "timestamp": pa.array(first + step * at),
+        }
+        for name, found in read.items():
+            grid = np.full(known.shape, np.nan)
+            grid[cells[name]] = found.values
+            columns[name] = _numbers(name, grid[known])
+        for name in self.mapping.labels.keys() - set(schema.LINK_KEY):
+            columns[name] = pa.array([attributes[one].get(name) for one in links], pa.string()).take(pa.array(link))
+        return with_constants(pa.table(columns), self.mapping.constants)
 
+<<<<<<< HEAD
     def _column(
         self, metric: Metric, first: int, past: int, attributes: dict[tuple[int, int], dict[str, str]]
     ) -> pd.Series[float]:
         """The metric's values by link and time; adds the values of labels to `attributes`."""
+=======
+    def _points(self, metric: Metric, first: int, past: int, attributes: dict[Link, dict[str, str]]) -> _Points:
+        """The metric's values, link by link; adds what the labels say to `attributes`."""
+>>>>>>> live
         step = self.mapping.step_seconds
         expression = f"{metric.function}({metric.metric}[{step * 1000 - 1}ms])"
-        parts: dict[tuple[int, int], list[list[Any]]] = {}
+        parts: dict[Link, list[list[Any]]] = {}
         for begin in range(first, past, step * self.mapping.max_points):
             end = min(begin + step * (self.mapping.max_points - 1), past - step)
             asked = {"query": expression, "start": begin, "end": end, "step": step}
@@ -151,13 +181,13 @@ class PrometheusSource:
                 links.add(link)
                 attributes.setdefault(link, {}).update(self._attributes(series["metric"]))
                 parts.setdefault(link, []).extend(series["values"])
-        rows = [
-            (*link, int(time), float(value) * metric.scale) for link, points in parts.items() for time, value in points
-        ]
-        made = pd.DataFrame(rows, columns=[*schema.LINK_KEY, "timestamp", "value"])
-        return made.astype({"value": float}).set_index([*schema.LINK_KEY, "timestamp"])["value"]
+        counts = [len(points) for points in parts.values()]
+        points = [point for each in parts.values() for point in each]
+        times = np.fromiter((int(time) for time, _ in points), np.int64, len(points))
+        values = np.fromiter((float(value) for _, value in points), np.float64, len(points)) * metric.scale
+        return _Points(list(parts), np.array(counts, np.int64), times, values)
 
-    def _link(self, labels: Mapping[str, str], metric: Metric) -> tuple[int, int]:
+    def _link(self, labels: Mapping[str, str], metric: Metric) -> Link:
         node, peer = (self._whole_number(labels, self.mapping.labels[name], metric) for name in schema.LINK_KEY)
         return node, peer
 

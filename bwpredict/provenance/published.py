@@ -5,7 +5,7 @@ from __future__ import annotations
 from bwpredict.documents import decode_document
 from bwpredict.errors import DocumentError, ObjectMissingError, SignatureError
 from bwpredict.provenance.signing import TrustedKeys
-from bwpredict.registry.layout import ENVELOPE_NAME, STATEMENT_NAME, model_key
+from bwpredict.registry.layout import ENVELOPE_NAME, OPENSSF_NAME, STATEMENT_NAME, model_key
 from bwpredict.registry.versions import read_manifest
 from bwpredict.store.base import Store
 
@@ -20,7 +20,7 @@ def require_signed(store: Store, version: str, trusted: TrustedKeys) -> None:
     files = {
         name: sha256
         for name, sha256 in read_manifest(store, version).sha256.items()
-        if name not in (STATEMENT_NAME, ENVELOPE_NAME)
+        if name not in (STATEMENT_NAME, ENVELOPE_NAME, OPENSSF_NAME)
     }
     key = model_key(version, ENVELOPE_NAME)
     try:

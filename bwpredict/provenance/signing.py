@@ -31,7 +31,7 @@ def load_signer(path: str) -> CryptoSigner:
     Raises:
         ConfigError: no such file, or no such key; never repeats what was given where that may be a key.
     """
-    key = _load(path, load_pem_private_key, "private")
+    key = load_pem(path, load_pem_private_key, "private")
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(f"{path}: is not an ed25519 key; expected one, in PEM.")
     return CryptoSigner(key)
@@ -105,13 +105,14 @@ def _require_about(statement: Mapping[str, Any], version: str, files: Mapping[st
 
 
 def _public_key(path: str) -> Key:
-    key = _load(path, load_pem_public_key, "public")
+    key = load_pem(path, load_pem_public_key, "public")
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigError(f"{path}: is not an ed25519 public key; expected one, in PEM.")
     return SSlibKey.from_crypto(key)
 
 
-def _load(path: str, loader: Any, kind: str) -> Any:
+def load_pem(path: str, loader: Any, kind: str) -> Any:
+    """The `kind` key in the PEM file at `path`. Raises ConfigError, which never repeats what may be a key."""
     if "-----BEGIN" in path:  # the key itself, where its path belongs: it must not be repeated
         raise ConfigError(f"a {kind} key was given where the path of its PEM file is expected.")
     try:

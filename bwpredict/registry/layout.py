@@ -21,6 +21,8 @@ STATEMENT_NAME = "provenance.json"
 """What the version was made from: an in-toto statement."""
 ENVELOPE_NAME = "provenance.dsse.json"
 """The same, signed."""
+OPENSSF_NAME = "model.sig"
+"""OpenSSF's signature of all other files."""
 _VERSION = re.compile(r"v[0-9]{8}_[0-9]{6}")
 _CHALLENGER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.onnx")
 
@@ -67,6 +69,7 @@ OPTIONAL_FILES = (
     CONFORMANCE_NAME,
     STATEMENT_NAME,
     ENVELOPE_NAME,
+    OPENSSF_NAME,
 )
 """Names of files that are published too where a run made them."""
 

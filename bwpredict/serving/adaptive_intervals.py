@@ -46,6 +46,14 @@ def rows_of(row: dict[Link, int], links: Sequence[Link]) -> Rows:
     return np.fromiter((row[link] for link in links), np.int64, len(links))
 
 
+def keep_rows(row: dict[Link, int], last_at: Rows, before: int) -> Rows:
+    """[kept], the rows whose `last_at` is not before `before`; `row` numbers these anew and forgets the others."""
+    kept, links = np.flatnonzero(last_at >= before), list(row)
+    row.clear()
+    row.update((links[old], new) for new, old in enumerate(kept.tolist()))
+    return kept
+
+
 @dataclass
 class AdaptiveIntervals:
     """The factor of each link and target, and the intervals that wait for the actual values; a row for each link."""

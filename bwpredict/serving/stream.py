@@ -19,7 +19,7 @@ from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.errors import InputError, ModelError
 from bwpredict.inference.stream_model import Step, StreamModel, open_stream, positions_by_value
 from bwpredict.provenance.signing import TrustedKeys
-from bwpredict.serving.adaptive_intervals import AdaptiveIntervals, Link, rows_of
+from bwpredict.serving.adaptive_intervals import AdaptiveIntervals, Link, keep_rows, rows_of
 from bwpredict.serving.contract import ServingContract, contract_of, require_same
 from bwpredict.serving.delivery import read_stream, require_signature, resolve_current
 from bwpredict.serving.inputs import require_distinct
@@ -87,10 +87,8 @@ class _Fleet:
 
     def forget(self, before: int) -> int:
         """Drop the links without a sample since `before`; how many."""
-        kept = np.flatnonzero(self.last_at >= before)
-        links, forgotten = list(self.row), len(self.row) - len(kept)
-        if forgotten:
-            self.row = {links[row]: place for place, row in enumerate(kept.tolist())}
+        known, kept = len(self.row), keep_rows(self.row, self.last_at, before)
+        if forgotten := known - len(kept):
             self.state, self.first_at, self.last_at = self.state[kept], self.first_at[kept], self.last_at[kept]
             self.intervals.keep(kept)
         return forgotten

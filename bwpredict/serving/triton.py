@@ -12,6 +12,7 @@ REPOSITORY/bandwidth_lstm/config.pbtxt                       windows
 from __future__ import annotations
 
 import shutil
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def _write_if_changed(path: Path, content: bytes) -> None:
         write_atomically(path, content)
 
 
+@lru_cache(maxsize=2)  # of a version's two models: `pull --watch` asks each time it looks
 def _config(name: str, content: bytes, version: str) -> str:
     session = open_session(content, threads=1)
     inputs = {tensor.name: _tensor(tensor) for tensor in session.get_inputs()}

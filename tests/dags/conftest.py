@@ -78,6 +78,8 @@ class Scenarios:
     runs: dict[str, dict[str, Any]]
     alerts: list[dict[str, Any]]
     registry: Path
+    lineage: list[dict[str, Any]]
+    """OpenLineage's events, up to the run `promote`, for which its transport failed."""
 
     def log_of(self, name: str) -> str:
         return Path(self.runs[name]["log"]).read_text()
@@ -88,7 +90,15 @@ def scenarios(airflow: LocalAirflow) -> Iterator[Scenarios]:
     with running_receiver() as receiver:
         url = receiver.url(f"alert:{ALERT_PASSWORD}@")
         helpers = str(Path(__file__).parents[1] / "helpers")
+        events = airflow.root / "lineage.jsonl"
+        transport = json.dumps({"type": "file", "log_file_path": str(events), "append": True})
         runs = airflow.json_of(
-            "run_scenarios.py", BWPREDICT_ALERT_URLS=url, PYTHONPATH=helpers, **planted(airflow.root)
+            "run_scenarios.py",
+            BWPREDICT_ALERT_URLS=url,
+            PYTHONPATH=helpers,
+            AIRFLOW__OPENLINEAGE__TRANSPORT=transport,
+            AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD="True",
+            **planted(airflow.root),
         )
-        yield Scenarios(runs, receiver.received, airflow.root / "registry")
+        lineage = [json.loads(line) for line in events.with_suffix(".kept").read_text().splitlines()]
+        yield Scenarios(runs, receiver.received, airflow.root / "registry", lineage)

@@ -32,6 +32,7 @@ SCENARIOS = {
     "keep": {"month": "2026-11", "gate_overrides": LENIENT, **TRAINING},
     "dry_run": {"month": "2026-09", "dry_run": True},
 }
+LINEAGE_FAILS = "promote"
 ALREADY_DONE = {"dry_run": "train|export|compare|decide"}
 """Tasks that a scenario takes as done: what a dry run leaves out comes after the decision."""
 
@@ -49,6 +50,10 @@ def main() -> None:
 
 def run(dag, name: str, conf: dict) -> dict:
     log = ANSWER.with_name(f"{name}.log")
+    if name == LINEAGE_FAILS:
+        events = Path(json.loads(os.environ["AIRFLOW__OPENLINEAGE__TRANSPORT"])["log_file_path"])
+        events.rename(events.with_suffix(".kept"))
+        events.mkdir()  # OpenLineage cannot write its events any more
     with output_to(log):
         ended = dag.test(logical_date=None, run_conf=conf, mark_success_pattern=ALREADY_DONE.get(name))
     return {

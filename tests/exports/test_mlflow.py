@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 from challengers import NOW, V1, V2
+from fixtures_mlflow import REPOSITORY, asked
 from fixtures_prometheus import free_port
 from models import publish_model, windows
 
 from bwpredict.registry.promotion import promote, read_production, rollback
 from bwpredict.store.factory import open_store
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 NAME = "bandwidth_predictor"
 FORECAST = f"""
 import numpy, sys, mlflow.pyfunc
@@ -31,47 +28,7 @@ print(model.metadata.signature.inputs, model.input_example["input"].shape)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="module")
-def python() -> Path:
-    """The Python of the environment with MLflow, which Airflow's cannot hold."""
-    command = ["bash", "scripts/mlflow.sh"]
-    made = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    if made.returncode:
-        pytest.skip(f"MLflow cannot be installed: {made.stderr.strip()[-300:]}")
-    return REPOSITORY / "build" / "mlflow" / "bin" / "python"
-
-
-@pytest.fixture(scope="module")
-def server(python, tmp_path_factory):
-    """The address of a tracking server with its registry on SQLite."""
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
-    command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    places = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, *places], stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True
-        )
-        try:
-            yield _wait(process, f"http://127.0.0.1:{port}", folder / "log")
-        finally:
-            os.killpg(process.pid, 15)
-            process.wait(30)
-
-
-def _wait(process, address, log):
-    for _ in range(600):
-        try:
-            requests.get(f"{address}/health", timeout=5).raise_for_status()
-        except requests.RequestException:
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.2)
-        else:
-            return address
-    raise AssertionError(log.read_text())
-
-
-def run_there(python, address, *arguments):
+def run_there(mlflow_python, address, *arguments):
     """The environment's Python with bwpredict and the server's address: exit code and all that it said."""
     environment = {
         **os.environ,
@@ -81,19 +38,14 @@ def run_there(python, address, *arguments):
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     }
-    command = [python, *map(str, arguments)]
+    command = [mlflow_python, *map(str, arguments)]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     return ended.returncode, ended.stdout + ended.stderr
 
 
-def asked(address, what, **query):
-    """The server's answer to a question of its REST interface."""
-    answer = requests.get(f"{address}/api/2.0/mlflow/{what}", params=query, timeout=30)
-    answer.raise_for_status()
-    return answer.json()
-
-
-def test_mlflow_has_what_is_in_production_and_its_champion_moves_after_production(python, server, tmp_path):
+def test_mlflow_has_what_is_in_production_and_its_champion_moves_after_production(
+    mlflow_python, mlflow_server, tmp_path
+):
     store = open_store(str(tmp_path / "registry"))
     publish_model(store, tmp_path, V1)
     publish_model(store, tmp_path, V2, champion=V1, factor=2.0)
@@ -101,25 +53,25 @@ def test_mlflow_has_what_is_in_production_and_its_champion_moves_after_productio
     push = ("-m", "bwpredict", "push", "mlflow", "--registry", store.uri)
 
     def champion():
-        return asked(server, "registered-models/get", name=NAME)["registered_model"]["aliases"]
+        return asked(mlflow_server, "registered-models/get", name=NAME)["registered_model"]["aliases"]
 
-    code, said = run_there(python, server.replace("//", "//user:planted@"), *push, V2)
+    code, said = run_there(mlflow_python, mlflow_server.replace("//", "//user:planted@"), *push, V2)
     assert (code, "it is not in production, so the alias champion does not move" in said) == (0, True), said
     assert "planted" not in said
-    assert "aliases" not in asked(server, "registered-models/get", name=NAME)["registered_model"]
+    assert "aliases" not in asked(mlflow_server, "registered-models/get", name=NAME)["registered_model"]
 
-    code, said = run_there(python, server, *push)
+    code, said = run_there(mlflow_python, mlflow_server, *push)
     assert (code, f"{V1} is version 2 of {NAME} in MLflow; the alias champion points to it" in said) == (0, True), said
     assert champion() == [{"alias": "champion", "version": "2"}]
 
     promote(store, V2, promoted_by="anna", now=NOW)
     assert champion() == [{"alias": "champion", "version": "2"}]
-    code, said = run_there(python, server, *push)
+    code, said = run_there(mlflow_python, mlflow_server, *push)
     assert (code, f"{V2} is version 1 of {NAME}" in said) == (0, True), said
     assert champion() == [{"alias": "champion", "version": "1"}]
 
-    version = asked(server, "model-versions/get", name=NAME, version="1")["model_version"]
-    run = asked(server, "runs/get", run_id=version["run_id"])["run"]
+    version = asked(mlflow_server, "model-versions/get", name=NAME, version="1")["model_version"]
+    run = asked(mlflow_server, "runs/get", run_id=version["run_id"])["run"]
     parameters, figures = ({one["key"]: one["value"] for one in run["data"][key]} for key in ("params", "metrics"))
     assert (run["info"]["status"], run["info"]["run_name"]) == ("FINISHED", V2)
     assert (parameters["training.seed"], parameters["month"]) == ("42", "2026-10")
@@ -128,18 +80,18 @@ def test_mlflow_has_what_is_in_production_and_its_champion_moves_after_productio
 
     given, answer = tmp_path / "given.npy", tmp_path / "answer.npy"
     np.save(given, windows(5))
-    code, said = run_there(python, server, "-c", FORECAST, given, answer)
+    code, said = run_there(mlflow_python, mlflow_server, "-c", FORECAST, given, answer)
     assert code == 0, said
     assert "(1, 20, 9)" in said
     assert np.allclose(np.load(answer), 2 * windows(5)[:, -1, :4])
 
 
-def test_an_mlflow_that_is_away_costs_production_nothing(python, tmp_path):
+def test_an_mlflow_that_is_away_costs_production_nothing(mlflow_python, tmp_path):
     store = open_store(str(tmp_path / "registry"))
     publish_model(store, tmp_path, V1)
     before = read_production(store)
     address = f"http://user:planted@127.0.0.1:{free_port()}"
-    code, said = run_there(python, address, "-m", "bwpredict", "push", "mlflow", "--registry", store.uri)
+    code, said = run_there(mlflow_python, address, "-m", "bwpredict", "push", "mlflow", "--registry", store.uri)
     assert (code, "error: MLflow: " in said, "Production is as it was" in said) == (2, True, True), said
     assert "planted" not in said
     assert "Traceback" not in said

@@ -155,20 +155,22 @@ def test_what_is_published_can_be_pulled_and_served_and_says_what_it_was_made_fr
     assert sum(one["name"] == "telemetry" for one in inputs) == len(pinned["objects"])
 
 
-def test_with_a_signing_key_the_provenance_is_signed_and_again_the_same(bootstrap, tmp_path):
-    key, trusted = tmp_path / "signing.pem", tmp_path / "trusted.pem"
+def test_with_keys_the_version_is_signed_and_again_the_same(bootstrap, tmp_path):
+    key, trusted, openssf = (tmp_path / name for name in ("signing.pem", "trusted.pem", "openssf.pem"))
+    curve = ("ecparam", "-name", "prime256v1", "-genkey", "-noout")
+    subprocess.run(["openssl", *curve, "-out", openssf], check=True, capture_output=True)
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True, capture_output=True)
     subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", trusted], check=True, capture_output=True)
     area = Path(shutil.copytree(Path(bootstrap.path).parent, tmp_path / "area"))
     version = document(bootstrap, "decision")["version"]
-    record(area, version, Settings(signing_key=str(key)))
-    envelope = (area / "provenance.dsse.json").read_bytes()
+    record(area, version, Settings(signing_key=str(key), openssf_key=str(openssf)))
+    signatures = [(area / name).read_bytes() for name in ("provenance.dsse.json", "model.sig")]
     files = {name: sha256_of(area / name) for name in (f"bandwidth_lstm_{version}.onnx", "snapshot.json")}
     TrustedKeys.load(str(trusted)).require(area / "provenance.dsse.json", version, files)
-    record(area, version, Settings(signing_key=str(key)))
-    assert (area / "provenance.dsse.json").read_bytes() == envelope
+    record(area, version, Settings(signing_key=str(key), openssf_key=str(openssf)))
+    assert [(area / name).read_bytes() for name in ("provenance.dsse.json", "model.sig")] == signatures
     record(area, version, Settings())
-    assert not (area / "provenance.dsse.json").exists()
+    assert not list(area.glob("provenance.dsse.json")) + list(area.glob("model.sig"))
 
 
 def test_the_provenance_names_the_champion_and_the_person_who_approved(second, tmp_path):

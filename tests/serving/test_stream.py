@@ -22,6 +22,7 @@ from bwpredict import schema
 from bwpredict.config import SplitConfig
 from bwpredict.datasets.windows import index_windows, split_windows
 from bwpredict.errors import InputError, ModelError
+from bwpredict.inference.session import open_session
 from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.registry.layout import stream_onnx_name
 from bwpredict.serving import stream as streams
@@ -405,3 +406,17 @@ def test_triton_serves_what_is_in_production_though_it_is_no_newer(pulled, tmp_p
 
     assert served(V2) == {"bandwidth_lstm": [20261101000000], "bandwidth_lstm_stream": [20261101000000]}
     assert served(V1) == {"bandwidth_lstm": [20261001000000]}
+
+
+def test_triton_opens_a_model_once_however_often_the_watch_looks(pulled, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        triton, "open_session", lambda *given, **options: opened.append(1) or open_session(*given, **options)
+    )
+    triton._config.cache_clear()
+    for _ in range(3):
+        triton.write_repository(tmp_path, resolve_current(pulled))
+    assert len(opened) == 2  # windows and streams
+    (tmp_path / "bandwidth_lstm" / "config.pbtxt").unlink()
+    triton.write_repository(tmp_path, resolve_current(pulled))
+    assert triton_config(tmp_path, "bandwidth_lstm").name == "bandwidth_lstm"

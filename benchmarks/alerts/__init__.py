@@ -1,0 +1,1 @@
+"""Alerts from forecasts and from rules without one, over recorded telemetry."""
