@@ -35,10 +35,11 @@ from bwpredict.datasets.resampling import (
     Floats,
     Samples,
     apply_functions,
+    binned,
     estimate_cadence,
-    minute_samples,
     refuse_conflicts,
     sort_samples,
+    whole_seconds,
 )
 from bwpredict.errors import TelemetryError
 from bwpredict.telemetry import columns, sources
@@ -107,7 +108,9 @@ def read_recording(
     samples = apply_functions(samples, mapping, cadence_s)
     if become_minutes:
         logger.info("%s: samples are %.1f s apart; they become means of the minute", origin, cadence_s)
-        samples, cadence_s = minute_samples(samples), float(schema.CADENCE_SECONDS)
+        samples, cadence_s = binned(samples, 60), float(schema.CADENCE_SECONDS)
+    elif cadence_s >= schema.CADENCE_SECONDS:
+        samples = whole_seconds(samples)
     zones = samples.attributes.get(mapping.zone_column)
     attributes = {name: values for name, values in samples.attributes.items() if name in _TEXTS}
     return Recording(replace(samples, attributes=attributes), max(1, round(cadence_s)), known, zones)

@@ -102,10 +102,22 @@ def apply_functions(samples: Samples, mapping: FileMapping, cadence_s: float) ->
     return replace(samples, values=values)
 
 
-def minute_samples(samples: Samples) -> Samples:
-    """One row for each link and minute that has samples: the mean of those that are there, the sum of amounts."""
-    minute = samples.time // 60
-    first = np.flatnonzero(np.concatenate(([True], (np.diff(minute) != 0) | (np.diff(samples.link) != 0))))
+def whole_seconds(samples: Samples) -> Samples:
+    """Times as they are stored; a link's samples of one second become one.
+
+    Rows without any value are left out: those of other measurements, at times of their own, would split every window.
+    """
+    measured = [number for number, name in enumerate(samples.features) if name not in CALENDAR_FEATURES]
+    there = ~np.isnan(samples.values[:, measured]).all(axis=1)
+    samples = samples if there.all() else _take(samples, np.flatnonzero(there))
+    samples = replace(samples, time=np.round(samples.time))
+    return binned(samples, 1) if _at_one_time(samples)[0].any() else samples
+
+
+def binned(samples: Samples, seconds: int) -> Samples:
+    """One row for each link and stretch of `seconds` that has samples: the mean of what is there, the sum of amounts."""
+    stretch = samples.time // seconds
+    first = np.flatnonzero(np.concatenate(([True], (np.diff(stretch) != 0) | (np.diff(samples.link) != 0))))
     there = ~np.isnan(samples.values)
     sums = np.add.reduceat(np.where(there, samples.values, 0).astype(np.float64), first, axis=0)
     counts = np.add.reduceat(there.astype(np.int64), first, axis=0)
@@ -116,7 +128,7 @@ def minute_samples(samples: Samples) -> Samples:
         if name in _AMOUNTS:
             means[:, number] *= counts[:, number]
     taken = _take(samples, first)
-    return Samples(minute[first] * 60, taken.link, means, samples.features, samples.links, taken.attributes)
+    return Samples(stretch[first] * seconds, taken.link, means, samples.features, samples.links, taken.attributes)
 
 
 def _take(samples: Samples, rows: npt.NDArray[np.int64]) -> Samples:

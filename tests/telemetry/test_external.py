@@ -109,6 +109,16 @@ def test_a_minute_with_no_sample_stays_a_gap_and_one_with_only_empty_cells_is_mi
     np.testing.assert_array_equal(frame.values[:, RTT], [2.0, np.nan, 5.0])
 
 
+def test_samples_of_one_second_become_one_and_rows_of_other_measurements_split_no_window(tmp_path):
+    """The shape of netrics: pings every 5 minutes, now and then two in one second, and rows of other measurements."""
+    pings = [f"{300 * step + 0.4},{step}" for step in range(40)] + ["3000.1,30"]
+    lines = ["timestamp,rtt_ms", *pings, *(f"{600 * step + 30.7}," for step in range(20))]
+    frame = read_data_path(csv(tmp_path / "a.csv", "\n".join(lines)))
+    assert frame.timestamps.tolist() == [300 * step for step in range(40)]
+    assert frame.values[10, RTT] == 20
+    assert len(index_windows(frame, 5, 15)) == 40 - 5 - 3 + 1
+
+
 def test_unknown_columns_are_ignored_and_said(tmp_path, caplog):
     """The shape of starlink_1min: a column that the schema does not know."""
     lines = ["timestamp,link,throughput_mbps,throughput_up_mbps,rtt_ms,packet_loss,jitter_ms"]
