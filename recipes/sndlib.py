@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ XML = {"": "http://sndlib.zib.de/network"}
 
 def demands_of(path: Path) -> dict[tuple[str, str], float]:
     """Mbit/s of each pair of nodes; the files leave out pairs without traffic."""
-    unit = (root := ElementTree.parse(path).getroot()).findtext("meta/unit", "", XML)  # noqa: S314 - the user's files
+    unit = (root := ET.parse(path).getroot()).findtext("meta/unit", "", XML)  # noqa: S314 - the user's files
     if unit != "MBITPERSEC":
         raise SystemExit(f"{path}: is in {unit}; expected MBITPERSEC")
     return {
@@ -40,7 +40,7 @@ def rows_of(folder: Path) -> pd.DataFrame:
     matrix = pd.DataFrame.from_dict({time: demands for time, demands in matrices.items() if demands}, orient="index")
     matrix = matrix.loc[:, [source != target for source, target in matrix.columns]].fillna(0.0).sort_index()
     matrix.index.name, matrix.columns.names = "timestamp", ["node_id", "peer_id"]
-    return matrix.stack(["node_id", "peer_id"]).rename("throughput_mbps").reset_index()
+    return matrix.melt(ignore_index=False, value_name="throughput_mbps").reset_index()
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ def whole_seconds(samples: Samples) -> Samples:
 
 
 def binned(samples: Samples, seconds: int) -> Samples:
-    """One row for each link and stretch of `seconds` that has samples: the mean of what is there, the sum of amounts."""
+    """One row for each link and stretch of `seconds` with samples: the mean of what is there, the sum of amounts."""
     stretch = samples.time // seconds
     first = np.flatnonzero(np.concatenate(([True], (np.diff(stretch) != 0) | (np.diff(samples.link) != 0))))
     there = ~np.isnan(samples.values)

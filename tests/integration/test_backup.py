@@ -35,13 +35,17 @@ def test_a_restored_database_has_connections_pools_and_the_schema(tmp_path, monk
 
 
 def airflow(database: str, *arguments: str) -> str:
-    output = run_once([sys.executable, "-m", "airflow", *arguments], {**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database})
+    output = run_once(
+        [sys.executable, "-m", "airflow", *arguments], {**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database}
+    )
     return output[output.find("[") :] if "json" in arguments else output
 
 
 def as_documented(program: str, database: str, *, given: Path | None = None, output: Path | None = None) -> None:
     """Run the command of the page, without the container engine's part of it and with the server's address."""
-    (line,) = re.findall(rf"^docker compose exec -T postgres ({program} .+?) [<>] airflow\.dump$", DOCS.read_text(), re.M)
+    (line,) = re.findall(
+        rf"^docker compose exec -T postgres ({program} .+?) [<>] airflow\.dump$", DOCS.read_text(), re.MULTILINE
+    )
     url = make_url(database)
     command = [*line.split(), "--host", str(url.host), "--port", str(url.port)]
     with (given or Path(os.devnull)).open("rb") as source, (output or Path(os.devnull)).open("wb") as target:

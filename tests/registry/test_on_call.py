@@ -5,19 +5,15 @@ A real server throughout: moto checks keys, signatures and policies; the proxy i
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 from challengers import V1, V2, Challenger, a_challenger, published
 from faulty_s3 import Asked, FaultyS3
 from fixtures_s3 import asking_for_credentials
+from s3_users import READ, WRITE, Key, Users, use, use_file
 
 from bwpredict.errors import StoreError, StoreUnreachableError
 from bwpredict.registry.audit import audit_registry
@@ -25,10 +21,6 @@ from bwpredict.registry.promotion import read_history, read_production
 from bwpredict.registry.versions import fetch
 from bwpredict.store.s3 import S3Store
 
-Key = dict[str, str]
-"""As the server hands it out: UserName, AccessKeyId, SecretAccessKey."""
-READ = ["s3:ListBucket", "s3:GetObject"]
-WRITE = [*READ, "s3:PutObject"]
 MOMENTS = ("snapshot.json", "MANIFEST.json", "production.json")
 """A publication's writes: one of the first, the last but one, the last."""
 SKEW_ALLOWED = timedelta(minutes=15)
@@ -101,47 +93,6 @@ def test_a_clock_that_is_an_hour_off_is_named_and_nothing_is_written(
     assert_published_once(registry, challenger)
 
 
-@dataclass
-class Users:
-    """Users of the S3 server, which checks their keys and what they may do."""
-
-    endpoint: str
-    iam: Any = None
-
-    def __post_init__(self) -> None:
-        """An administrator first, while the server still takes any key."""
-        self.iam = self._client({"AccessKeyId": "any", "SecretAccessKey": "any"})
-        self.iam = self._client(self.add("administrator", ["iam:*"]))
-
-    def _client(self, key: Key) -> Any:
-        return boto3.client(
-            "iam",
-            endpoint_url=self.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=key["AccessKeyId"],
-            aws_secret_access_key=key["SecretAccessKey"],
-        )
-
-    def add(self, name: str, actions: list[str]) -> Key:
-        """A new user, and their first key."""
-        statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        name = f"{name}-{uuid.uuid4().hex}"
-        self.iam.create_user(UserName=name)
-        self.iam.put_user_policy(UserName=name, PolicyName="policy", PolicyDocument=policy)
-        return self.new_key(name)
-
-    def new_key(self, name: str) -> Key:
-        key: Key = self.iam.create_access_key(UserName=name)["AccessKey"]
-        return key
-
-    def rotated(self, key: Key) -> Key:
-        """A new key for the user of this one, which no longer works."""
-        new = self.new_key(key["UserName"])
-        self.iam.delete_access_key(UserName=key["UserName"], AccessKeyId=key["AccessKeyId"])
-        return new
-
-
 @pytest.fixture
 def users(s3_server: str, registry: S3Store) -> Iterator[Users]:
     """From now on the server asks who it is."""
@@ -190,19 +141,6 @@ def test_keys_rotated_in_mid_publication_are_named_and_a_retry_with_the_new_ones
         faulty_s3.choose = None
         assert_still_serves(S3Store(registry.bucket, registry.prefix), V1, tmp_path)
     assert_published_once(S3Store(registry.bucket, registry.prefix), challenger)
-
-
-def use(key: Key, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-
-
-def use_file(key: Key, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = ["[default]", f"aws_access_key_id={key['AccessKeyId']}", f"aws_secret_access_key={key['SecretAccessKey']}"]
-    path.write_text("\n".join(lines))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def from_write(name: str, fault: str) -> Callable[[Asked], str]:
