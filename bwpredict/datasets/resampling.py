@@ -102,16 +102,31 @@ def apply_functions(samples: Samples, mapping: FileMapping, cadence_s: float) ->
     return replace(samples, values=values)
 
 
-def whole_seconds(samples: Samples) -> Samples:
-    """Times as they are stored; a link's samples of one second become one.
+def at_cadence(samples: Samples, cadence_s: float, origin: str) -> Samples:
+    """Sorted samples at whole seconds, as they are stored, without those that would split windows.
 
-    Rows without any value are left out: those of other measurements, at times of their own, would split every window.
+    Left out are rows without any value, which belong to other measurements, and samples less than half a cadence after
+    the one before.
     """
     measured = [number for number, name in enumerate(samples.features) if name not in CALENDAR_FEATURES]
-    there = ~np.isnan(samples.values[:, measured]).all(axis=1)
-    samples = samples if there.all() else _take(samples, np.flatnonzero(there))
-    samples = replace(samples, time=np.round(samples.time))
-    return binned(samples, 1) if _at_one_time(samples)[0].any() else samples
+    there = _take(samples, np.flatnonzero(~np.isnan(samples.values[:, measured]).all(axis=1)))
+    there = replace(there, time=np.round(there.time))
+    kept = _spaced(there, cadence_s / 2)
+    if left_out := len(samples.time) - int(kept.sum()):
+        logger.info(
+            "%s: left out %d rows without a value, or less than half of %g s after another", origin, left_out, cadence_s
+        )
+    return _take(there, np.flatnonzero(kept))
+
+
+def _spaced(samples: Samples, least_s: float) -> npt.NDArray[np.bool_]:
+    """[rows], whether a row comes at least so long after the last one of its link that is kept."""
+    kept = np.ones(len(samples.time), dtype=bool)
+    last = 0
+    for row in np.flatnonzero((np.diff(samples.time) < least_s) & (np.diff(samples.link) == 0)) + 1:
+        last = row - 1 if kept[row - 1] else last
+        kept[row] = samples.time[row] - samples.time[last] >= least_s
+    return kept
 
 
 def binned(samples: Samples, seconds: int) -> Samples:
