@@ -165,7 +165,8 @@ def repetitions(levels: Levels) -> list[Repetition]:
     before, after = quartiles[:-1], quartiles[1:]
     both = np.isfinite(before).any(axis=2) & np.isfinite(after).any(axis=2)
     same = ((before == after) | (np.isnan(before) & np.isnan(after))).all(axis=2)
-    lively = (np.diff(levels.quartiles[1:], axis=3) > 0).all(axis=3).any(axis=2)
+    steps: Floats = np.diff(levels.quartiles[1:], axis=3)
+    lively = np.all(steps > 0, axis=3).any(axis=2)
     repeated, of = (both & same & lively).sum(axis=1), (both & lively).sum(axis=1)
     return [
         Repetition(levels.starts[stretch + 1], int(repeated[stretch]), int(of[stretch]))

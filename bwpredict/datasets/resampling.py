@@ -122,8 +122,8 @@ def at_cadence(samples: Samples, cadence_s: float, origin: str) -> Samples:
 def _spaced(samples: Samples, least_s: float) -> npt.NDArray[np.bool_]:
     """[rows], whether a row comes at least so long after the last one of its link that is kept."""
     kept = np.ones(len(samples.time), dtype=bool)
-    last = 0
-    for row in np.flatnonzero((np.diff(samples.time) < least_s) & (np.diff(samples.link) == 0)) + 1:
+    last, close = 0, (np.diff(samples.time) < least_s) & (np.diff(samples.link) == 0)
+    for row in (np.flatnonzero(close) + 1).tolist():
         last = row - 1 if kept[row - 1] else last
         kept[row] = samples.time[row] - samples.time[last] >= least_s
     return kept

@@ -84,8 +84,8 @@ def figure_checks(
 
 def link_figures(levels: Levels) -> dict[str, float]:
     """What `link_checks` checks, by column name: the number of odd links of each target, and of repeated days."""
-    odd = {name: len(find(levels, target)) for name, target, find, _, _ in _oddities()}
-    return odd | {REPEATED_DAYS: len(repetitions(levels))}
+    odd = {name: float(len(find(levels, target))) for name, target, find, _, _ in _oddities()}
+    return odd | {REPEATED_DAYS: float(len(repetitions(levels)))}
 
 
 def link_checks(levels: Levels, description: Description | None = None) -> Iterator[Check]:
