@@ -109,7 +109,9 @@ def at_cadence(samples: Samples, cadence_s: float, origin: str) -> Samples:
     the one before.
     """
     measured = [number for number, name in enumerate(samples.features) if name not in CALENDAR_FEATURES]
-    there = _take(samples, np.flatnonzero(~np.isnan(samples.values[:, measured]).all(axis=1)))
+    has_value = ~np.isnan(samples.values[:, measured]).all(axis=1)
+    silent = np.bincount(samples.link[has_value], minlength=len(samples.links)) == 0
+    there = _take(samples, np.flatnonzero(has_value | silent[samples.link]))  # Every link keeps a row.
     there = replace(there, time=np.round(there.time))
     kept = _spaced(there, cadence_s / 2)
     if left_out := len(samples.time) - int(kept.sum()):

@@ -120,6 +120,15 @@ def test_samples_in_between_and_rows_of_other_measurements_split_no_window(tmp_p
     assert len(index_windows(frame, 5, 15)) == 40 - 5 - 3 + 1
 
 
+def test_a_link_without_any_value_keeps_its_place(tmp_path):
+    lines = [
+        "timestamp,link,rtt_ms",
+        *(f"{300 * step},{link},{value}" for link, value in (("a", 1), ("b", "")) for step in range(9)),
+    ]
+    frame = read_data_path(csv(tmp_path / "a.csv", "\n".join(lines)))
+    assert np.bincount(frame.link).tolist() == [9, 9]
+
+
 def test_of_samples_that_come_more_often_for_a_while_those_at_the_cadence_stay(tmp_path):
     often = [f"{3000 + 60 * number},1" for number in range(1, 50)]
     lines = ["timestamp,rtt_ms", *(f"{300 * step},1" for step in range(200)), *often]
