@@ -105,10 +105,11 @@ def apply_functions(samples: Samples, mapping: FileMapping, cadence_s: float) ->
 def at_cadence(samples: Samples, cadence_s: float, origin: str) -> Samples:
     """Sorted samples at whole seconds, as they are stored, without those that would split windows.
 
-    Left out are rows without any value, which belong to other measurements, and samples less than half a cadence after
+    Left out are rows without a value of any feature, which belong to other measurements, and samples less than half a cadence after
     the one before.
     """
-    measured = [number for number, name in enumerate(samples.features) if name not in CALENDAR_FEATURES]
+    wanted = set(schema.FEATURES) - set(CALENDAR_FEATURES)
+    measured = [number for number, name in enumerate(samples.features) if name in wanted]
     has_value = ~np.isnan(samples.values[:, measured]).all(axis=1)
     silent = np.bincount(samples.link[has_value], minlength=len(samples.links)) == 0
     there = _take(samples, np.flatnonzero(has_value | silent[samples.link]))  # Every link keeps a row.
