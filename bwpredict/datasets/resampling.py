@@ -105,8 +105,8 @@ def apply_functions(samples: Samples, mapping: FileMapping, cadence_s: float) ->
 def at_cadence(samples: Samples, cadence_s: float, origin: str) -> Samples:
     """Sorted samples at whole seconds, as they are stored, without those that would split windows.
 
-    Left out are rows without a value of any feature, which belong to other measurements, and samples less than half a cadence after
-    the one before.
+    Left out are rows without a value of any feature, which belong to other measurements, and samples less than half a
+    cadence after the one before.
     """
     wanted = set(schema.FEATURES) - set(CALENDAR_FEATURES)
     measured = [number for number, name in enumerate(samples.features) if name in wanted]
