@@ -8,7 +8,7 @@ WITHOUT_TORCH_TESTS := core store registry gate alerting datasets inference inge
 	dags/test_dag_integrity.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration test-image check lint types docs tutorial-pictures format up down secrets lock audit sbom clean
+.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration test-image test-chart check lint types docs tutorial-pictures format up down secrets lock audit sbom clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z.%-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ test-without-torch: setup ## The tests of the packages that never import torch (
 
 test-fresh: ## The README's two commands on a bare Debian 12 and 13, as root and as a user (FRESH=bookworm-demo: the least)
 	@bash scripts/test_fresh.sh $(FRESH)
+
+test-chart: setup ## Render deploy/kubernetes/values.yaml with Airflow's chart and check every object (CHART=FOLDER: a checkout)
+	$(BIN)/python scripts/fetch_chart.py $(CHART)
+	$(BIN)/pytest -q -n 0 tests/kubernetes/test_chart.py
 
 check: setup ## Before a commit: style, types, and the tests of what changed since main
 	@$(MAKE) --no-print-directory lint types

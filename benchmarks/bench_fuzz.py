@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import resource
+import time
 from collections import Counter
 
 from hypothesis import HealthCheck, given, settings
@@ -20,15 +21,21 @@ def main() -> None:
     """Run the examples; ends with an error at the first that breaks a promise, with its recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=500)
+    parser.add_argument("--minutes", type=float, default=1e9, help="no further example after so long")
     parser.add_argument("--read-only", action="store_true", help="import and cut the files, without training")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     outcomes: Counter[str] = Counter()
     do = read if options.read_only else train
+    end = time.monotonic() + 60 * options.minutes
 
     @settings(max_examples=options.examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(recipes())
     def fuzz(recipe: Recipe) -> None:
+        if time.monotonic() > end:
+            return
+        if outcomes.total() % 25 == 24:
+            print(f"{outcomes.total() + 1} files …", flush=True)
         outcomes[do(recipe).partition(": ")[2][:60] or "a model"] += 1
 
     fuzz()

@@ -1,6 +1,7 @@
 """Real telemetry: what `bwpredict train` reaches on each file of a folder, beside the simple baselines.
 
-Give the folder with the recordings (CSV or Parquet, any columns of the schema):
+Give the folder with the recordings (CSV or Parquet, any columns of the schema; or folders that `bwpredict import`
+made of them):
 
     make bench-real ARGS=path/to/recordings
 """
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from accuracy.data import recording_name, recordings
 from common import report
 
 from bwpredict.config import TrainingConfig
@@ -34,7 +36,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     training = TrainingConfig(epochs=arguments.epochs, windows_per_epoch=arguments.windows_per_epoch)
     rows: list[dict[str, Any]] = []
-    for path in sorted(arguments.data.glob("*.csv*")):
+    for path in recordings(arguments.data):
         print(f"\n{path.name}")
         with tempfile.TemporaryDirectory() as folder:
             comparison = train_on(
@@ -45,7 +47,7 @@ def main() -> None:
                 now=datetime.now(UTC),
                 code_version=code_version(),
             )
-        rows += rows_of(path.name, comparison)
+        rows += rows_of(recording_name(path), comparison)
     report("real", rows)
 
 

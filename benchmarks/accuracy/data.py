@@ -27,6 +27,7 @@ from bwpredict.pipeline.challenger import drop_constant_targets
 from bwpredict.pipeline.standalone import digest
 from bwpredict.simulation.fleet import FleetConfig, RegimeName
 from bwpredict.simulation.writer import write_partitioned
+from bwpredict.telemetry import description
 from bwpredict.telemetry.sources import is_telemetry_name
 
 REGIMES: tuple[RegimeName, ...] = get_args(RegimeName)
@@ -111,10 +112,17 @@ def recording(path: Path, shape: Shape) -> Dataset:
 
 
 def recordings(folder: Path) -> list[Path]:
-    """The telemetry files of a folder. Raises ConfigError if there is none."""
-    found = sorted(path for path in folder.glob("*") if path.is_file() and is_telemetry_name(path.name))
+    """The telemetry files of a folder, and the folders in it that `bwpredict import` made.
+
+    Raises ConfigError if there is none.
+    """
+    found = [
+        path
+        for path in sorted(folder.glob("*"))
+        if (path / description.NAME).is_file() or (path.is_file() and is_telemetry_name(path.name))
+    ]
     if not found:
-        raise ConfigError(f"{folder}: holds no recordings; expected CSV or Parquet files.")
+        raise ConfigError(f"{folder}: holds no recordings; expected CSV or Parquet files, or imported folders.")
     return found
 
 

@@ -6,6 +6,7 @@ names it. Each link's time is cut into stretches, and each stretch has its quart
 - A link is constant in a column whose least and largest values are the same.
 - A unit changed where all three quartiles jump by the same of `UNIT_FACTORS`, up or down. Traffic that grows or
   falls moves its quartiles apart; another unit does not.
+- A stretch is a repetition where most links have the very quartiles of the stretch before, in every target.
 """
 
 from __future__ import annotations
@@ -72,6 +73,15 @@ class UnitChange:
     link: tuple[int, int]
     factor: float
     timestamp_s: int
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """A stretch from `timestamp_s` on that repeats the one before on `links` of the `of` links that have both."""
+
+    timestamp_s: int
+    links: int
+    of: int
 
 
 def stretch_levels(start: int, node: Integers, peer: Integers, values: npt.NDArray[np.floating[Any]]) -> Levels:
@@ -146,6 +156,24 @@ def unit_changes(levels: Levels, target: str) -> list[UnitChange]:
     return [found[link] for link in sorted(found)]
 
 
+def repetitions(levels: Levels) -> list[Repetition]:
+    """The stretches that most links repeat, as when a collector sends yesterday's values with today's times.
+
+    Links that hardly change prove nothing: in one target at least, the three quartiles of a repetition differ.
+    """
+    quartiles = levels.quartiles.reshape(len(levels.starts), len(levels.links), _TARGETS * len(_QUARTILES))
+    before, after = quartiles[:-1], quartiles[1:]
+    both = np.isfinite(before).any(axis=2) & np.isfinite(after).any(axis=2)
+    same = ((before == after) | (np.isnan(before) & np.isnan(after))).all(axis=2)
+    steps: Floats = np.diff(levels.quartiles[1:], axis=3)
+    lively = np.all(steps > 0, axis=3).any(axis=2)
+    repeated, of = (both & same & lively).sum(axis=1), (both & lively).sum(axis=1)
+    return [
+        Repetition(levels.starts[stretch + 1], int(repeated[stretch]), int(of[stretch]))
+        for stretch in np.flatnonzero(repeated > of / 2)
+    ]
+
+
 def frame_levels(frame: TelemetryFrame) -> Levels:
     """The levels of a frame: stretches are UTC days, or hours where it holds few days."""
     days = (int(frame.timestamps.max()) - int(frame.timestamps.min())) / DAY_SECONDS
@@ -203,6 +231,14 @@ def unit_change_sentence(
     """ "jumps as if its unit changed on 1 of 40 links: 1→2 (about 1,000 times as much from 2026-10-12T00:00Z)"."""
     told = [(each.link, f"about {_times(each.factor)} from {_moment(each.timestamp_s)}") for each in found]
     return f"jumps as if its unit changed on {_listed(told, links, names)}"
+
+
+def repetition_sentence(found: Sequence[Repetition]) -> str:
+    """ "1 day repeats the values of the day before: 2026-10-12 (on 40 of 40 links)"."""
+    shown = [f"{_moment(each.timestamp_s)[:10]} (on {each.links:,} of {each.of:,} links)" for each in found]
+    more = f" … and {len(found) - NAMED_LINKS:,} more" if len(found) > NAMED_LINKS else ""
+    words = "day repeats" if len(found) == 1 else "days repeat"
+    return f"{len(found):,} {words} the values of the day before: {', '.join(shown[:NAMED_LINKS])}{more}"
 
 
 def _numbered(node: Integers, peer: Integers) -> tuple[Integers, Integers]:

@@ -13,7 +13,7 @@ Without a mapping, names are read so:
 | anything else | ignored, with a line in the log |
 
 An empty cell is a missing value. Samples closer than a minute become those of the minute; slower ones keep their
-cadence.
+cadence, without those that come in between.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from bwpredict.datasets.resampling import (
     Floats,
     Samples,
     apply_functions,
+    at_cadence,
+    binned,
     estimate_cadence,
-    minute_samples,
     refuse_conflicts,
     sort_samples,
 )
@@ -107,7 +108,9 @@ def read_recording(
     samples = apply_functions(samples, mapping, cadence_s)
     if become_minutes:
         logger.info("%s: samples are %.1f s apart; they become means of the minute", origin, cadence_s)
-        samples, cadence_s = minute_samples(samples), float(schema.CADENCE_SECONDS)
+        samples, cadence_s = binned(samples, 60), float(schema.CADENCE_SECONDS)
+    elif cadence_s >= schema.CADENCE_SECONDS:
+        samples = at_cadence(samples, cadence_s, origin)
     zones = samples.attributes.get(mapping.zone_column)
     attributes = {name: values for name, values in samples.attributes.items() if name in _TEXTS}
     return Recording(replace(samples, attributes=attributes), max(1, round(cadence_s)), known, zones)

@@ -102,10 +102,40 @@ def apply_functions(samples: Samples, mapping: FileMapping, cadence_s: float) ->
     return replace(samples, values=values)
 
 
-def minute_samples(samples: Samples) -> Samples:
-    """One row for each link and minute that has samples: the mean of those that are there, the sum of amounts."""
-    minute = samples.time // 60
-    first = np.flatnonzero(np.concatenate(([True], (np.diff(minute) != 0) | (np.diff(samples.link) != 0))))
+def at_cadence(samples: Samples, cadence_s: float, origin: str) -> Samples:
+    """Sorted samples at whole seconds, as they are stored, without those that would split windows.
+
+    Left out are rows without a value of any feature, which belong to other measurements, and samples less than half a
+    cadence after the one before.
+    """
+    wanted = set(schema.FEATURES) - set(CALENDAR_FEATURES)
+    measured = [number for number, name in enumerate(samples.features) if name in wanted]
+    has_value = ~np.isnan(samples.values[:, measured]).all(axis=1)
+    silent = np.bincount(samples.link[has_value], minlength=len(samples.links)) == 0
+    there = _take(samples, np.flatnonzero(has_value | silent[samples.link]))  # Every link keeps a row.
+    there = replace(there, time=np.round(there.time))
+    kept = _spaced(there, cadence_s / 2)
+    if left_out := len(samples.time) - int(kept.sum()):
+        logger.info(
+            "%s: left out %d rows without a value, or less than half of %g s after another", origin, left_out, cadence_s
+        )
+    return _take(there, np.flatnonzero(kept))
+
+
+def _spaced(samples: Samples, least_s: float) -> npt.NDArray[np.bool_]:
+    """[rows], whether a row comes at least so long after the last one of its link that is kept."""
+    kept = np.ones(len(samples.time), dtype=bool)
+    last, close = 0, (np.diff(samples.time) < least_s) & (np.diff(samples.link) == 0)
+    for row in (np.flatnonzero(close) + 1).tolist():
+        last = row - 1 if kept[row - 1] else last
+        kept[row] = samples.time[row] - samples.time[last] >= least_s
+    return kept
+
+
+def binned(samples: Samples, seconds: int) -> Samples:
+    """One row for each link and stretch of `seconds` with samples: the mean of what is there, the sum of amounts."""
+    stretch = samples.time // seconds
+    first = np.flatnonzero(np.concatenate(([True], (np.diff(stretch) != 0) | (np.diff(samples.link) != 0))))
     there = ~np.isnan(samples.values)
     sums = np.add.reduceat(np.where(there, samples.values, 0).astype(np.float64), first, axis=0)
     counts = np.add.reduceat(there.astype(np.int64), first, axis=0)
@@ -116,7 +146,7 @@ def minute_samples(samples: Samples) -> Samples:
         if name in _AMOUNTS:
             means[:, number] *= counts[:, number]
     taken = _take(samples, first)
-    return Samples(minute[first] * 60, taken.link, means, samples.features, samples.links, taken.attributes)
+    return Samples(stretch[first] * seconds, taken.link, means, samples.features, samples.links, taken.attributes)
 
 
 def _take(samples: Samples, rows: npt.NDArray[np.int64]) -> Samples:

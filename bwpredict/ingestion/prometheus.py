@@ -156,15 +156,8 @@ class PrometheusSource:
             columns[name] = pa.array([attributes[one].get(name) for one in links], pa.string()).take(pa.array(link))
         return with_constants(pa.table(columns), self.mapping.constants)
 
-<<<<<<< HEAD
-    def _column(
-        self, metric: Metric, first: int, past: int, attributes: dict[tuple[int, int], dict[str, str]]
-    ) -> pd.Series[float]:
-        """The metric's values by link and time; adds the values of labels to `attributes`."""
-=======
     def _points(self, metric: Metric, first: int, past: int, attributes: dict[Link, dict[str, str]]) -> _Points:
-        """The metric's values, link by link; adds what the labels say to `attributes`."""
->>>>>>> live
+        """The metric's values, link by link; adds the values of labels to `attributes`."""
         step = self.mapping.step_seconds
         expression = f"{metric.function}({metric.metric}[{step * 1000 - 1}ms])"
         parts: dict[Link, list[list[Any]]] = {}

@@ -14,7 +14,7 @@ from bwpredict.gate import decision
 from bwpredict.gate.overrides import Override
 from bwpredict.registry.layout import DECISION_NAME, onnx_name
 from bwpredict.store.files import sha256_of
-from bwpredict.workspace.artifacts import COMPARISON, FORECASTS, IMPORTED, LATENCY, PARITY, SNAPSHOT, read_run
+from bwpredict.workspace.artifacts import COMPARISON, FORECASTS, IMPORTED, LATENCY, PARITY, SNAPSHOT, read_past_run
 
 Document = dict[str, Any]
 
@@ -76,7 +76,7 @@ def replay(area: Path, policy: GatePolicy, *, policy_origin: str, decided_at: st
         WorkAreaError: this is no work area of a run that came to a decision.
         DocumentError: a document is broken.
     """
-    run = read_run(area)
+    run = read_past_run(area)
     if not (area / DECISION_NAME).is_file():
         raise WorkAreaError(f"{area}: holds no {DECISION_NAME}; only a run that came to a decision can be replayed.")
     before = read_document(area / DECISION_NAME, "decision")

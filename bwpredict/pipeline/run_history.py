@@ -18,7 +18,7 @@ from bwpredict.gate.decision import shown_outcome
 from bwpredict.registry.layout import DECISION_NAME
 from bwpredict.validation.result import stopped_sentence
 from bwpredict.workspace import areas
-from bwpredict.workspace.artifacts import COMPARISON, MODEL_CARD, RUN, VALIDATION, VALIDATION_RESULT, read_run
+from bwpredict.workspace.artifacts import COMPARISON, MODEL_CARD, RUN, VALIDATION, VALIDATION_RESULT, read_past_run
 
 Document = dict[str, Any]
 
@@ -101,7 +101,7 @@ def recent_runs(work: Path, limit: int) -> list[RunSummary]:
     """
 
     def read(area: Path) -> RunSummary | None:
-        with suppress(ObjectMissingError):  # old areas expire, one file after another
+        with suppress(ObjectMissingError, WorkAreaError):  # old areas expire, one file after another
             return run_summary(work, area.name)
         return None
 
@@ -144,7 +144,7 @@ def attempt_at_month(work: Path, run: RunConfig) -> int:
     for area in areas.newest_areas(work, _MOST_ATTEMPTS):
         with suppress(ObjectMissingError, WorkAreaError):
             areas.fetch(area, RUN, DECISION_NAME)
-            other = read_run(area)
+            other = read_past_run(area)
             before = (other.created_at, other.run_id) < (run.created_at, run.run_id)
             same = (other.model_name, other.month) == (run.model_name, run.month)
             if before and same and (area / DECISION_NAME).is_file():
@@ -163,7 +163,7 @@ def run_summary(work: Path, run_id: str) -> RunSummary:
     area = work / run_id
     areas.fetch(area, RUN, DECISION_NAME, VALIDATION_RESULT, *_OPENED)
     try:
-        run = read_run(area)
+        run = read_past_run(area)
     except WorkAreaError as error:
         raise _no_such_run(work, run_id) from error
     if run.run_id != run_id:

@@ -44,6 +44,7 @@ from bwpredict.workspace.artifacts import (
     VALIDATION,
     VALIDATION_RESULT,
     VALIDATION_SHARDS,
+    read_past_run,
     read_run,
 )
 from bwpredict.workspace.references import Reference, local_file, make_reference, open_workspace
@@ -59,7 +60,7 @@ def plan(run: RunConfig, work: Path) -> Reference:
     path = work.absolute() / run.run_id / RUN
     with areas.workspace_lock(path.parent):
         if path.is_file():
-            before = read_run(path.parent)
+            before = read_past_run(path.parent)
             run = run.model_copy(update={"version": before.version, "created_at": before.created_at})
         write_atomically(path, run.model_dump_json(indent=2).encode())
     logger.info("run %s: month %s, version %s, code %s", run.run_id, run.month, run.version, run.code_version)

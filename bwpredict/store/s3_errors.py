@@ -28,12 +28,15 @@ ADVICE = {
     "AccessDenied": "access is denied; check the credentials and the bucket's policy",
     "403": "access is denied; check the credentials and the bucket's policy",
     "PermanentRedirect": "the bucket is in another region; check AWS_DEFAULT_REGION",
+    "RequestTimeTooSkewed": "the clocks of this machine and of the server differ too much; set both by NTP",
+    "XMinioStorageFull": "the server is out of space; free some and run again",
+    "QuotaExceeded": "the quota is used up; raise it or free some space, and run again",
     "NotImplemented": "the server has no conditional writes (If-Match), which publishing needs; use one that has",
 }
 """Error codes that mean the same for every request: what they say and what to do."""
 
 
-_PASSING = ("SlowDown", "Throttling", "TooManyRequests", "RequestTimeout", "RequestTimeTooSkewed", "429")
+_PASSING = ("SlowDown", "Throttling", "TooManyRequests", "RequestTimeout", "429")
 _CUT_SHORT = (NotConnectedError, AnswerLostError, ResponseParserError, IncompleteReadError, FlexibleChecksumError)
 
 

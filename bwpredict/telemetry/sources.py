@@ -81,13 +81,8 @@ def list_keys(store: Store, prefix: str) -> list[TelemetryKey]:
         TelemetryError: there is no telemetry file.
     """
     folder = prefix.strip("/")
-<<<<<<< HEAD
     # The store is asked first, since its errors say what to check. Arrow then lists without hashing files.
-    anything = next(store.list(folder), None)
-=======
-    # Asks the store first: its errors say what to check. Arrow then lists without hashing any file.
     anything = next(iter(store.keys(folder)), None)
->>>>>>> live
     found = [_partitioned(key) for key in _keys(store, folder) if _is_telemetry(key, folder)] if anything else []
     if not found:
         raise TelemetryError(

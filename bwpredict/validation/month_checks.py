@@ -7,7 +7,15 @@ from typing import Any
 
 from bwpredict import schema
 from bwpredict.core.formatting import quantity
-from bwpredict.datasets.anomalies import Levels, constant_links, constant_sentence, unit_change_sentence, unit_changes
+from bwpredict.datasets.anomalies import (
+    Levels,
+    constant_links,
+    constant_sentence,
+    repetition_sentence,
+    repetitions,
+    unit_change_sentence,
+    unit_changes,
+)
 from bwpredict.profiling.drift import LIMITS, drift_of, figure_name, limit_of, statistic_of
 from bwpredict.profiling.profile import NUMERIC, Profile, gap_share
 from bwpredict.telemetry.description import Description
@@ -20,6 +28,7 @@ MIN_DAYS_COVERED = 0.9
 """Share of the period's days that hold rows."""
 RATIOS: dict[Severity, tuple[float, float]] = {"error": (0.5, 2.0), "warning": (0.8, 1.25)}
 """Ratio of the row or link count to the champion's. Beyond a factor of two it is a different network."""
+REPEATED_DAYS = "repeated_days"
 MEDIAN_RATIO = 50.0
 """Ratio of a target's median to the champion's. Only a different unit changes it by more than this."""
 
@@ -74,18 +83,21 @@ def figure_checks(
 
 
 def link_figures(levels: Levels) -> dict[str, float]:
-    """Input of `link_checks`, by column name: the number of conspicuous links for each target."""
-    return {name: len(find(levels, target)) for name, target, find, _, _ in _oddities()}
+    """Input of `link_checks`, by column name: the number of conspicuous links for each target, and of repeated days."""
+    odd = {name: float(len(find(levels, target))) for name, target, find, _, _ in _oddities()}
+    return odd | {REPEATED_DAYS: float(len(repetitions(levels)))}
 
 
 def link_checks(levels: Levels, description: Description | None = None) -> Iterator[Check]:
-    """Warnings that name the links whose target is constant, or jumps as if its unit had changed."""
+    """Warnings that name links whose target is constant or jumps as if its unit had changed, and repeated days."""
     absent = description.absent if description else ()
     for name, target, find, tell, expected in _oddities():
         if target in absent:
             continue
         finding = tell(find(levels, target), len(levels.links))
         yield _check(name, name, "warning", (None, 0), finding, expected, target)
+    finding, expected = repetition_sentence(repetitions(levels)), "values of its own on every day"
+    yield _check(REPEATED_DAYS, REPEATED_DAYS, "warning", (None, 0), finding, expected, "timestamp")
 
 
 def _oddities() -> Iterator[tuple[str, str, Any, Any, str]]:

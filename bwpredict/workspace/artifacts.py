@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from bwpredict.config import RunConfig
 from bwpredict.errors import WorkAreaError
@@ -43,9 +48,37 @@ HORIZON_PLOT = "horizon.png"
 
 
 def read_run(area: Path) -> RunConfig:
-    """The run's configuration. Raises WorkAreaError."""
-    path = area / RUN
+    """The run's configuration, to work by.
+
+    Raises:
+        WorkAreaError: it cannot be read, or another release planned the run with settings that this one lacks.
+    """
+    run, unknown = _read(area / RUN)
+    if unknown:
+        raise WorkAreaError(
+            f"{area / RUN}: another release of bwpredict planned this run, with settings that this one does not have"
+            f" ({', '.join(unknown)}); clear the run's first task and all after it, or start a run for its month."
+        )
+    return run
+
+
+def read_past_run(area: Path) -> RunConfig:
+    """As `read_run`, of any release: without the settings that this one does not have."""
+    return _read(area / RUN)[0]
+
+
+def _read(path: Path) -> tuple[RunConfig, list[str]]:
+    """The configuration without the settings that are unknown, and their names."""
     try:
-        return RunConfig.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
+        content = path.read_bytes()
+        try:
+            return RunConfig.model_validate_json(content), []
+        except ValidationError as error:
+            document = json.loads(content)
+            unknown = [each["loc"] for each in error.errors() if each["type"] == "extra_forbidden"]
+            for *parents, name in unknown:
+                reduce(getitem, parents, document).pop(name)
+            names = [".".join(map(str, place)) for place in unknown]
+            return RunConfig.model_validate_json(json.dumps(document)), names
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise WorkAreaError(f"{path}: cannot be read as a run's configuration.") from error

@@ -16,6 +16,12 @@ from bwpredict.store.s3_writes import PROBE_NAME
 
 LOST = ("500 lost", "503 lost", "silence lost", "reset lost", "409", "412")
 """The request never reaches the server."""
+REFUSALS = {
+    "full": (507, "XMinioStorageFull"),
+    "over quota": (403, "QuotaExceeded"),
+    "skewed": (403, "RequestTimeTooSkewed"),
+}
+"""What a server says that does not take the request at all."""
 LANDED = ("500 landed", "503 landed", "silence landed", "reset landed", "truncated", "stale")
 """The server does what it was asked, but the answer goes wrong ("stale": a listing from before)."""
 CODES = {
@@ -51,7 +57,7 @@ class Asked:
 class FaultyS3:
     """`faults` are for the next writes, first in first out; `choose`, if set, names the fault of every request.
 
-    Faults are those of LOST and LANDED, "cut landed" (closed without an answer), "501", and "unconditional":
+    Faults are those of LOST, REFUSALS and LANDED, "cut landed" (closed without an answer), "501", and "unconditional":
     the conditions of the write are dropped, as by a server that does not know them.
     """
 
@@ -60,6 +66,8 @@ class FaultyS3:
     choose: Callable[[Asked], str] | None = None
     before_answer: Callable[[], None] | None = None
     """Called after a fault: time for a rival."""
+    delay_seconds: float = 0
+    """Before each answer."""
     asked: list[Asked] = field(default_factory=list)
     listings: dict[str, bytes] = field(default_factory=dict)
     """The last answer to each listing, for "stale"."""
@@ -134,6 +142,9 @@ async def _answer(state: FaultyS3, asked: Asked, upstream: tuple[str, int]) -> b
         answer = before if fault == "stale" else answer
     if fault and state.before_answer:
         await asyncio.get_running_loop().run_in_executor(None, state.before_answer)
+    await asyncio.sleep(state.delay_seconds)
+    if fault in REFUSALS:
+        return _error(*REFUSALS[fault])
     if what in CODES:
         return _error(int(what), CODES[what])
     head, _, body = answer.partition(b"\r\n\r\n")

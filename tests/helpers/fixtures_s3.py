@@ -73,9 +73,18 @@ def faulty_s3(s3_environment: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 @pytest.fixture
 def s3_asks_for_credentials(s3_server: str) -> Iterator[None]:
     """The S3 server accepts nobody while the test runs."""
-    _post(f"{s3_server}/moto-api/reset-auth", b"0")
-    yield
-    _post(f"{s3_server}/moto-api/reset-auth", b"inf")
+    with asking_for_credentials(s3_server):
+        yield
+
+
+@contextmanager
+def asking_for_credentials(endpoint: str) -> Iterator[None]:
+    """The S3 server checks keys, signatures and policies while the block runs: it accepts its own users alone."""
+    _post(f"{endpoint}/moto-api/reset-auth", b"0")
+    try:
+        yield
+    finally:
+        _post(f"{endpoint}/moto-api/reset-auth", b"inf")
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -53,6 +53,24 @@ SAMPLES = {
         ),
         ("throughput_mbps", 200.0),
     ),
+    "netrics": (
+        (
+            "time,speedtest_ookla_download,google_rtt_max_ms,dns_query_avg_ms,install\n"
+            "2021-06-30 18:50:28.262038+00:00,,12.468,25.5,Hyde Park\n"
+            "2021-06-30 18:50:40.100000+00:00,900.1,,,Hyde Park\n"
+        ),
+        ("rtt_ms", 12.468),
+    ),
+    "wifi_testbed": (
+        (
+            "timestamp,packet_drop_percentage,bits_per_second,jitter_ms,seconds,route\n"
+            "2024-11-14 22:04:37.696695040,0.2,9000000,1.5,4.2,\"['spitz4', 'spitz2']\"\n"
+            "2024-11-14 22:04:42.850318080,0.4,7000000,1.3,4.2,\"['spitz4', 'spitz2']\"\n"
+        ),
+        ("packet_loss", 0.003),
+    ),
+    "geant": ("timestamp,node_id,peer_id,throughput_mbps\n1115220600,at1.at,be1.be,26.5\n", ("throughput_mbps", 26.5)),
+    "cesnet_timeseries24": ("n_bytes,time,series\n750000000,2023-10-09T00:00:00Z,103\n", ("throughput_mbps", 10.0)),
     "abilene": ("timestamp,node_id,peer_id,sampled_bytes\n1078099200,0,1,375000\n", ("throughput_mbps", 1.0)),
 }
 
@@ -87,6 +105,52 @@ def test_a_file_other_than_the_recipe_s_is_told(tmp_path, caplog):
     path.write_bytes(gzip.compress(SAMPLES["ripe_atlas"][0].encode()))
     import_files([path], load_mapping(RECIPES / "ripe_atlas.yaml"), LocalStore(tmp_path / "store"), now=NOW)
     assert "ripe_atlas_rtt.csv.gz: has another SHA-256" in caplog.text
+
+
+def test_matrices_of_sndlib_become_a_row_for_each_pair_but_for_empty_ones(tmp_path, monkeypatch):
+    demand = "<demand id='a_b'><source>{0}</source><target>{1}</target><demandValue> {2} </demandValue></demand>"
+    matrices = {
+        "20050504-1500": "",
+        "20050504-1530": demand.format("at1.at", "be1.be", 26.5) + demand.format("be1.be", "be1.be", 9),
+        "20050504-1545": demand.format("be1.be", "at1.at", 7.25),
+    }
+    folder = tmp_path / "matrices"
+    folder.mkdir()
+    for time, demands in matrices.items():
+        (folder / f"demandMatrix-geant-uhlig-15min-{time}.xml").write_text(
+            "<network xmlns='http://sndlib.zib.de/network'><meta><unit>MBITPERSEC</unit></meta>"
+            f"<demands>{demands}</demands></network>"
+        )
+    rows = made_and_imported("sndlib.py", [folder], "geant", tmp_path, monkeypatch)
+    assert rows[["timestamp", "throughput_mbps"]].to_numpy().tolist() == [
+        [1115220600, 26.5],
+        [1115221500, 0.0],
+        [1115220600, 0.0],
+        [1115221500, 7.25],
+    ]
+
+
+def test_series_of_cesnet_get_the_times_of_their_intervals(tmp_path, monkeypatch):
+    """Made up, as the set's documentation describes its files."""
+    (tmp_path / "times_10_minutes.csv").write_text(
+        "id_time,time\n0,2023-10-09T00:00:00Z\n1,2023-10-09T00:10:00Z\n2,2023-10-09T00:20:00Z\n"
+    )
+    folder = tmp_path / "agg_10_minutes"
+    folder.mkdir()
+    (folder / "103.csv").write_text("id_time,n_flows,n_packets,n_bytes\n0,1,2,75000000\n2,1,2,150000000\n")
+    given = [tmp_path / "times_10_minutes.csv", folder]
+    rows = made_and_imported("cesnet.py", given, "cesnet_timeseries24", tmp_path, monkeypatch)
+    assert rows["timestamp"].tolist() == [1696809600, 1696810800]
+    assert rows["throughput_mbps"].tolist() == pytest.approx([1.0, 2.0])
+
+
+def made_and_imported(script, given, recipe, folder, monkeypatch) -> pd.DataFrame:
+    """The rows that an import by the recipe makes of what its script makes of the given paths."""
+    made = folder / "made.csv.gz"
+    monkeypatch.setattr(sys, "argv", [script, *map(str, given), str(made)])
+    runpy.run_path(str(RECIPES / script), run_name="__main__")
+    import_files([made], load_mapping(RECIPES / f"{recipe}.yaml"), LocalStore(folder / "store"), now=NOW)
+    return rows_of(folder / "store")
 
 
 def test_matrices_of_abilene_become_a_row_for_each_pair(tmp_path, monkeypatch):

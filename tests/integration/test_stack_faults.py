@@ -31,7 +31,7 @@ def test_a_training_whose_worker_is_killed_is_continued_by_a_worker_that_has_not
     assert not [name for name in registry.work_area(run) if name.startswith("resume/")]
 
 
-def test_a_run_outlives_a_killed_scheduler_and_restarts_of_redis_and_postgresql(
+def test_a_run_outlives_a_killed_scheduler_a_redis_without_its_data_and_a_restart_of_postgresql(
     api: Api, registry: Registry, stack: Stack
 ):
     """One run for three faults, each at a step of its own: a run takes long."""
@@ -42,7 +42,7 @@ def test_a_run_outlives_a_killed_scheduler_and_restarts_of_redis_and_postgresql(
 
     api.wait_for_task(run, "train", "running")
     assert stack["scheduler"].starts == before + 1
-    interrupt(stack["redis"])
+    interrupt(stack["redis"], lost=("appendonlydir", "dump.rdb"))
 
     api.wait_for_task(run, "compare", "running")
     interrupt(stack["postgres"])
@@ -76,8 +76,11 @@ def test_s3_away_for_a_minute_during_publish_delays_the_publication(api: Api, re
         stack.s3.choose = None
 
 
-def interrupt(service: Service) -> None:
+def interrupt(service: Service, lost: tuple[str, ...] = ()) -> None:
     service.stop()
+    for name in lost:
+        path = service.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     time.sleep(5)
     service.start()
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ from bwpredict.config import RunConfig
 from bwpredict.documents import write_document
 from bwpredict.errors import GateRejected, WorkAreaError
 from bwpredict.pipeline import steps
+from bwpredict.pipeline.run_history import recent_runs
 from bwpredict.store.files import sha256_of
+from bwpredict.workspace.references import make_reference
 
 
 def planned(work, **changes):
@@ -28,6 +31,17 @@ def test_a_plan_that_cannot_be_read_is_not_written_over(tmp_path):
     with pytest.raises(WorkAreaError, match="cannot be read"):
         planned(tmp_path)
     assert path.read_text() == "{"
+
+
+def test_a_run_of_another_release_is_not_gone_on_with_but_shown_and_planned_again(tmp_path):
+    first, path = planned(tmp_path), tmp_path / "run" / "run.json"
+    document = json.loads(path.read_text())
+    document["training"] |= {"highway_epochs": 60}
+    path.write_text(json.dumps(document | {"colour": "blue"}))
+    with pytest.raises(WorkAreaError, match=r"another release .* \(training.highway_epochs, colour\); clear the run's"):
+        steps.pull(make_reference(path))
+    assert [each.run for each in recent_runs(tmp_path, 5)] == [first]
+    assert planned(tmp_path) == first
 
 
 @pytest.mark.parametrize(

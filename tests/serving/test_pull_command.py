@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from challengers import V1, V2
+from fixtures_s3 import asking_for_credentials
 from models import publish_model
+from s3_users import WRITE, Users, use_file
 
 from bwpredict.cli.main import main
-from bwpredict.serving.delivery import MODEL
+from bwpredict.errors import BwPredictError
+from bwpredict.serving.delivery import MODEL, read_pair
 from bwpredict.store.base import Store
 from bwpredict.store.factory import open_store
 
@@ -69,3 +74,37 @@ def test_promote_can_require_a_signature(run: Run, tmp_path: Path, keys, monkeyp
     code, said = run("promote", V1, "--registry", store.uri, "--require-signature")
     assert (code, f"{V1}: is not signed" in said) == (2, True)
     assert run("promote", V2, "--registry", store.uri, "--require-signature")[0] == 0
+
+
+def test_a_watcher_takes_new_keys_from_their_file(
+    s3_server: str, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, dest, keys = f"s3://{s3_bucket}/registry", tmp_path / "dest", tmp_path / "credentials"
+    users = Users(s3_server)
+    with asking_for_credentials(s3_server):
+        key = users.add("consumer", WRITE)
+        use_file(key, keys, monkeypatch)
+        publish_model(open_store(registry), tmp_path, V1)
+        command = [sys.executable, "-m", "bwpredict", "pull", "--registry", registry, "--dest", str(dest), "--watch"]
+        with subprocess.Popen([*command, "--every-seconds", "0.5"]) as watcher:
+            try:
+                _wait_for(V1, dest)
+                use_file(users.rotated(key), keys, monkeypatch)
+                publish_model(open_store(registry), tmp_path, V2, champion=V1)
+                _wait_for(V2, dest)
+            finally:
+                watcher.terminate()
+
+
+def _wait_for(version: str, dest: Path) -> None:
+    deadline = time.monotonic() + 120
+    while _served(dest) != version:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def _served(dest: Path) -> str | None:
+    try:
+        return str(read_pair(dest)[1]["version"])
+    except (BwPredictError, OSError):
+        return None

@@ -109,6 +109,34 @@ def test_a_minute_with_no_sample_stays_a_gap_and_one_with_only_empty_cells_is_mi
     np.testing.assert_array_equal(frame.values[:, RTT], [2.0, np.nan, 5.0])
 
 
+def test_samples_in_between_and_rows_of_other_measurements_split_no_window(tmp_path):
+    """The shape of netrics: pings every 5 minutes, some more in between, and rows of other measurements."""
+    pings = [f"{300 * step + 0.4},{step}" for step in range(40)]
+    between = ["3000.1,30", *(f"{6000 + 60 * number},99" for number in (1, 2))]
+    lines = ["timestamp,rtt_ms", *pings, *between, *(f"{600 * step + 30.7}," for step in range(20))]
+    frame = read_data_path(csv(tmp_path / "a.csv", "\n".join(lines)))
+    assert frame.timestamps.tolist() == [300 * step for step in range(40)]
+    assert frame.values[9:12, RTT].tolist() == [9, 30, 11]
+    assert len(index_windows(frame, 5, 15)) == 40 - 5 - 3 + 1
+
+
+def test_a_link_without_any_value_keeps_its_place(tmp_path):
+    lines = [
+        "timestamp,link,rtt_ms",
+        *(f"{300 * step},{link},{value}" for link, value in (("a", 1), ("b", "")) for step in range(9)),
+    ]
+    frame = read_data_path(csv(tmp_path / "a.csv", "\n".join(lines)))
+    assert np.bincount(frame.link).tolist() == [9, 9]
+
+
+def test_of_samples_that_come_more_often_for_a_while_those_at_the_cadence_stay(tmp_path):
+    often = [f"{3000 + 60 * number},1" for number in range(1, 50)]
+    lines = ["timestamp,rtt_ms", *(f"{300 * step},1" for step in range(200)), *often]
+    frame = read_data_path(csv(tmp_path / "a.csv", "\n".join(lines)))
+    assert np.diff(frame.timestamps).min() >= 150
+    assert np.diff(frame.timestamps).max() < 450
+
+
 def test_unknown_columns_are_ignored_and_said(tmp_path, caplog):
     """The shape of starlink_1min: a column that the schema does not know."""
     lines = ["timestamp,link,throughput_mbps,throughput_up_mbps,rtt_ms,packet_loss,jitter_ms"]
@@ -203,7 +231,7 @@ def test_files_of_a_folder_must_have_the_same_columns(tmp_path):
 @pytest.mark.parametrize(
     ("name", "rows", "links", "cadence_seconds", "absent"),
     [
-        ("ripe_atlas_rtt", 339_681, 40, 240, ["throughput_mbps", "jitter_ms"]),
+        ("ripe_atlas_rtt", 339_677, 40, 240, ["throughput_mbps", "jitter_ms"]),
         ("starlink_1min", 3_079, 5, 60, []),
         ("seattle_rtt", 36_000, 200, 60, ["throughput_mbps", "packet_loss", "jitter_ms"]),
     ],

@@ -18,6 +18,7 @@ from bwpredict.datasets.anomalies import (
     find_anomalies,
     frame_levels,
     merge_levels,
+    repetitions,
     stretch_levels,
     unit_changes,
 )
@@ -55,6 +56,22 @@ def others_of(find, levels, target):
 
 def test_ordinary_telemetry_has_nothing_odd():
     assert find_anomalies(whole_days(4)) == []
+    assert repetitions(frame_levels(whole_days(4))) == []
+
+
+@pytest.mark.parametrize(("links", "told"), [([0], []), ([0, 2], [(2 * DAY, 2, 3)])])
+def test_a_day_is_a_repetition_where_most_links_have_the_values_of_the_day_before(links, told):
+    values, minute = FRAME.values.copy(), FRAME.timestamps - FRAME.timestamps.min()
+    for link in links:
+        rows = np.flatnonzero((FRAME.link == link) & (minute >= 2 * DAY) & (minute < 3 * DAY))
+        values[rows] = values[rows - 1440]
+    found = repetitions(frame_levels(replace(FRAME, values=values)))
+    assert [(each.timestamp_s - int(FRAME.timestamps.min()), each.links, each.of) for each in found] == told
+
+
+def test_links_that_never_change_repeat_nothing():
+    values = np.broadcast_to(FRAME.values[:1], FRAME.values.shape)
+    assert repetitions(frame_levels(replace(FRAME, values=values))) == []
 
 
 @pytest.mark.parametrize("regime", ["calm", "congested", "drifting"])

@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from quality_telemetry import FIRST, SECOND, errors, failures, generate, rewrite, snapshot_of, warnings
 
@@ -252,6 +253,22 @@ def test_a_link_that_never_changes_and_a_unit_that_does_are_warnings_that_name_t
         r" \(about 1,000 times as much from 2026-11-03T00:00Z\); expected one unit throughout",
         sentences["distributions.unit_changes_throughput_mbps"],
     )
+
+
+def test_a_day_that_a_source_sends_again_under_the_next_date_is_a_warning(telemetry, tmp_path):
+    yesterday = pq.ParquetFile(telemetry / f"date={FIRST}/part-0.parquet").read().to_pandas()
+
+    def restamped(_):
+        day_of_week = (yesterday["day_of_week"] + 1) % 7
+        return yesterday.assign(timestamp=yesterday["timestamp"] + 86_400, day_of_week=day_of_week)
+
+    rewrite(telemetry, SECOND, restamped)
+    result = validate(telemetry, snapshot_of(telemetry), None, tmp_path / "result")
+    assert failures(result) == {
+        "distributions.repeated_days": f"timestamp: 1 day repeats the values of the day before: {SECOND} (on 3 of 3"
+        " links); expected values of its own on every day."
+    }
+    assert result["passed"]
 
 
 @pytest.mark.parametrize(

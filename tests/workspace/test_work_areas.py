@@ -2,6 +2,9 @@
 
 import json
 import logging
+import multiprocessing
+import resource
+import signal
 import threading
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from bwpredict.errors import (
     ObjectCorruptError,
     ObjectMissingError,
     OvertakenError,
+    StoreError,
     StoreUnreachableError,
     UnknownOutcomeError,
 )
@@ -227,6 +231,25 @@ def test_files_that_did_not_all_arrive_are_seen_by_nobody(faulty_s3, s3_bucket, 
     faulty_s3.choose = None
     areas.fetch(on("b"))
     assert files_in(on("b")) == {"one": "old", "two": "old"}
+
+
+def test_a_worker_whose_disk_is_full_says_so_and_another_one_goes_on(uri, on):
+    step(on("a"), first="x" * 5000)
+    before, full = stored(uri), on("full")
+    # A limit on the size of files ends writes as a full disk does.
+    with (
+        multiprocessing.get_context("spawn").Pool(1, small_files_only) as pool,
+        pytest.raises(StoreError, match=r"File too large; free some space and run again\.$"),
+    ):
+        pool.apply(step, (full,))
+    assert stored(uri) == before
+    step(on("b"), second="more")
+    assert stored(uri).keys() == {"first", "second"}
+
+
+def small_files_only():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
 
 def test_a_bucket_that_is_not_there_is_one_sentence(s3_environment, on, monkeypatch):

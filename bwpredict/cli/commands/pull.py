@@ -50,10 +50,11 @@ def pull(
         raise ConfigError(f"--every-seconds {every_seconds:g}: expected more than 0.")
     if watch and accept_contract:
         raise ConfigError("--accept-contract is for one model that you have reviewed; give it without --watch.")
-    store = open_registry(registry, model)
+    open_registry(registry, model)  # A wrong address is an error at once, also with --watch.
     trusted = TrustedKeys.load(Settings().trusted_keys) if require_signature else None
 
     def once() -> delivery.Delivery:
+        store = open_registry(registry, model)  # Anew each time: its keys may have been rotated.
         done = delivery.deliver(store, dest, accept_contract=accept_contract, trusted=trusted)
         if go_config is not None:
             _, metadata = delivery.read_pair(done.folder)

