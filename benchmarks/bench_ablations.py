@@ -70,11 +70,17 @@ def _without_lstm(model: Forecaster, sequence: Tensor, hidden: Tensor) -> tuple[
 
 
 def _without_averages(
-    layer: FeatureLayer, filled: Tensor, means: Tensor, step: Tensor, scale: Tensor, situation: Tensor, weight: Tensor
+    layer: FeatureLayer,
+    filled: Tensor,
+    means: tuple[Tensor, ...],
+    step: Tensor,
+    scale: Tensor,
+    situation: Tensor,
+    weights: tuple[Tensor, ...],
 ) -> Tensor:
     """In place of `FeatureLayer._sequence`: the anchor is the only average, so differences between them are 0."""
-    anchors, weights = means[:, :1].expand_as(means), weight[:, :1].expand_as(weight)
-    return _input_layer(layer, filled, anchors, step, scale, situation, weights)
+    anchors, of_anchor = (means[0],) * len(means), (weights[0],) * len(weights)
+    return _input_layer(layer, filled, anchors, step, scale, situation, of_anchor)
 
 
 def _without_direct(model: Forecaster, layers: nn.Module, inputs: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from bwpredict import schema
 from bwpredict.core.formatting import display_name
 from bwpredict.datasets.windows import WindowIndex
 from bwpredict.inference.stream_model import StreamModel, forecast_stream, open_stream
-from bwpredict.models.onnx_export import export_stream, model_properties
+from bwpredict.models.onnx_export import export_onnx, model_properties
 from bwpredict.reports.plots import BLUE, GREY, VERMILION
 from bwpredict.store.files import atomic_path
 from bwpredict.training import intervals
@@ -115,7 +115,9 @@ def trained(task: Task) -> StreamModel:
         model = train(task.split, config, Path(folder, "best.pth"), absent=task.absent).model
         intervals.calibrate(model, task.split, absent=task.absent)
         properties = model_properties(model, version="benchmark", snapshot_id="none")
-        return open_stream(export_stream(model, Path(folder, "stream.onnx"), properties).read_bytes(), threads=1)
+        stream = Path(folder, "stream.onnx")
+        export_onnx(model, Path(folder, "windows.onnx"), properties, stream=stream)
+        return open_stream(stream.read_bytes(), threads=1)
 
 
 def watch(past: WindowIndex, target: str, *, above: bool) -> Watched:

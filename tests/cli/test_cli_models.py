@@ -47,7 +47,7 @@ def test_the_other_commands_take_a_model_too(cli, registries, caplog, command):
 def test_the_registry_of_the_default_model_is_whole_although_others_lie_in_its_folder(cli, registries, caplog):
     with caplog.at_level("INFO"):
         assert cli("verify")[0] == 0
-    assert "1 versions" in caplog.text
+    assert "1 version," in caplog.text
 
 
 def test_an_unknown_model_is_named(cli, registries):

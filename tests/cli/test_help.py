@@ -1,8 +1,8 @@
 """What each command says of itself, and whom it asks for a name."""
 
 import getpass
+import shlex
 
-import click
 import pytest
 import typer
 from typer.main import get_command
@@ -21,11 +21,11 @@ def commands(command, path=("bwpredict",)):
         yield from commands(child, (*path, name))
 
 
-@pytest.mark.parametrize(("name", "command"), commands(get_command(app)))
+@pytest.mark.parametrize(("name", "command"), list(commands(get_command(app))))
 def test_each_command_ends_its_help_with_an_example_that_can_be_parsed(name, command):
     (example,) = [line for line in command.epilog.splitlines() if line.startswith("Example: ")]
     assert example.startswith(f"Example: {name} ") or example == f"Example: {name}"
-    words = click.parser.split_arg_string(example.removeprefix(f"Example: {name}").partition(" >")[0])
+    words = shlex.split(example.removeprefix(f"Example: {name}").partition(" >")[0])
     with command.make_context(name, words, resilient_parsing=False):
         pass
 

@@ -80,8 +80,8 @@ def test_scores_that_are_missing_do_not_count():
 def test_a_quiet_and_a_noisy_link_are_both_covered_on_later_days_at_every_horizon(model, split, mode):
     held, links = [], []
     for seen in observations(model, split["test"], 8000, (mode,)):
-        bounds = served(model, seen)[:, 0]
-        actual = seen.actual[:, 0]
+        bounds = served(model, seen)[:, 0].numpy()
+        actual = seen.actual[:, 0].numpy()
         inside = (bounds[:, :, 0] <= actual) & (actual <= bounds[:, :, 2])
         held.append(np.where(np.isfinite(actual), inside, np.nan))
         links.append(seen.link)

@@ -172,7 +172,8 @@ def test_a_stream_file_without_a_model_for_windows_is_refused():
 @pytest.mark.timeout(1800)
 class TestTheImport:
     @pytest.fixture(scope="class")
-    def split(self):
+    @classmethod
+    def split(cls):
         return split_windows(index_windows(whole_days(12), 20, 15), SplitConfig())
 
     def judged(self, area, split, stream, champion=None):

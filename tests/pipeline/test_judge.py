@@ -83,7 +83,8 @@ class TestDaysSeen:
     """Twenty days, of which the last ones test."""
 
     @pytest.fixture(scope="class")
-    def split(self):
+    @classmethod
+    def split(cls):
         frame = make_frame([list(range(20 * 48))], cadence_seconds=1800)
         return split_windows(index_windows(frame, 3, 30), SplitConfig())
 
@@ -220,7 +221,8 @@ class TestTheImport:
     """What the steps do between the plan and the decision, on some days of two links."""
 
     @pytest.fixture(scope="class")
-    def split(self):
+    @classmethod
+    def split(cls):
         return split_windows(index_windows(whole_days(12), 20, 15), SplitConfig())
 
     def judged(self, tmp_path, split, guest, champion=None):

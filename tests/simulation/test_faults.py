@@ -38,7 +38,7 @@ def test_a_wrong_unit_multiplies_some_links_by_a_thousand(rows: pd.DataFrame) ->
 
 def test_a_wrong_calendar_counts_from_monday(rows: pd.DataFrame) -> None:
     broken = FAULTS["wrong_calendar"](rows)
-    assert np.array_equal(broken["day_of_week"], pd.to_datetime(rows["timestamp"], unit="s").dt.dayofweek)
+    assert np.array_equal(broken["day_of_week"], pd.to_datetime(rows["timestamp"], unit="s").dt.day_of_week)
 
 
 def test_missing_values_are_nulls_in_two_columns(rows: pd.DataFrame) -> None:

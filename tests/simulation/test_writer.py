@@ -59,7 +59,7 @@ def test_the_calendar_columns_follow_the_declared_convention(telemetry: pd.DataF
     timestamps_s = telemetry["timestamp"].to_numpy()
     moments = pd.to_datetime(telemetry["timestamp"], unit="s", utc=True)
     assert np.array_equal(telemetry["time_of_day"], schema.CALENDAR.hours(timestamps_s))
-    assert np.array_equal(telemetry["day_of_week"], (moments.dt.dayofweek + 1) % 7)
+    assert np.array_equal(telemetry["day_of_week"], (moments.dt.day_of_week + 1) % 7)
 
 
 def test_bytes_agree_with_throughput(telemetry: pd.DataFrame) -> None:
