@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -69,10 +69,10 @@ class AirflowServer:
         return answer
 
     def send(self, method: str, path: str, *, content: str | None = None, headers: Mapping[str, str]) -> Answer:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=180)
-        connection.request(method, path, body=content, headers=dict(headers))
-        answer = connection.getresponse()
-        return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=180)) as connection:
+            connection.request(method, path, body=content, headers=dict(headers))
+            answer = connection.getresponse()
+            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
 
     def headers(self, user: str | None) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token(user)}"} if user else {}
