@@ -45,7 +45,7 @@ class Change:
 
 
 def find_changes(frame: TelemetryFrame) -> list[Change]:
-    """The last change of each target, if there is one, up to the frame's last day."""
+    """The clearest change of each target, if there is one."""
     days, levels = daily_levels(frame)
     found = {name: last_change(levels[place]) for place, name in enumerate(schema.TARGETS)}
     return [Change(name, int(days[at[0]]), at[1]) for name, at in found.items() if at]

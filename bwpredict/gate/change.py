@@ -19,7 +19,7 @@ def change_note(comparison: Document) -> Iterator[Check]:
 
 
 def change_headline(comparison: Document) -> str:
-    """The sentence where the change lies within the test days; else empty."""
+    """The sentence if the change lies within the test days; else empty."""
     return change_sentence(comparison) if nested_value(comparison, "change", "days_before") else ""
 
 
