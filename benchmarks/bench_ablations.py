@@ -43,9 +43,9 @@ Floats = npt.NDArray[np.float64]
 
 
 NAME = "ablations"
-AS_IT_IS = "as it is"
+DEFAULT = "default"
 VARIANTS: dict[str, dict[str, Any]] = {
-    AS_IT_IS: {},
+    DEFAULT: {},
     "the guide's layers": {"architecture": "guide"},
     "relative errors alone": {"raw_error_share": 0.0},
     "raw errors alone": {"raw_error_share": 1.0},
@@ -139,7 +139,7 @@ def variants_of(wanted: Sequence[str] | None) -> list[str]:
     unknown = [name for name in wanted or () if name not in every]
     if unknown:
         raise ConfigError(f"variants: {unknown[0]!r} is not known; expected some of {', '.join(every)}.")
-    return [name for name in every if name == AS_IT_IS or wanted is None or name in wanted]
+    return [name for name in every if name == DEFAULT or wanted is None or name in wanted]
 
 
 @dataclass

@@ -282,11 +282,11 @@ NEVER = "never"
 
 
 IMPORTED_PATHS: dict[str, Any] = {"path": True, "stream": {"path"}}
-"""What no document says of an `ImportedModel`: where its files lay, as pydantic's `exclude`."""
+"""Fields of an `ImportedModel` that no document has, the paths of its files; as pydantic's `exclude`."""
 
 
 class ImportedStream(_Strict):
-    """The file for streams that a model trained elsewhere brings along."""
+    """The file for streams of a model trained elsewhere."""
 
     name: str
     """File name."""

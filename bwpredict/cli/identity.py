@@ -21,10 +21,10 @@ def user() -> str:
 
 
 def person(given: str) -> str:
-    """As `user`; where that is nobody, or root, which may be anybody, the name that is `given` or typed.
+    """The name that is `given`, else that of the user; root and users without a name are asked for one.
 
     Raises:
-        ConfigError: the name is not known, and nobody is there to be asked.
+        ConfigError: the user has no name, and there is no terminal to ask at.
     """
     name = given or user()
     if name in (UNKNOWN, "root") and not given and sys.stdin.isatty():

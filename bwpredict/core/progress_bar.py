@@ -1,4 +1,4 @@
-"""Progress bars with the time left, for a person at a terminal: there is none where stderr is a file or a pipe."""
+"""Progress bars with the time left, for a person at a terminal; none if stderr is a file or a pipe."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The day on which the level of the telemetry changed, and the test days that lie after it.
 
-Models are to be compared on the network as it is now. The day is found in the telemetry alone: no model's forecast or
-error has a part in it, so the intervals over the days that are left keep their error rates.
+Models are compared on today's network. The day is found in the telemetry alone, without any model's forecast or error,
+so the intervals over the remaining days keep their error rates.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ FEWEST_BEFORE, MOST_BEFORE = 14, 28
 GAP = 0.5
 """Days after a change lie beyond all days before it by at least this share of the range of those."""
 SMALLEST = np.log(1.02)
-"""Smaller changes of a level are none."""
+"""Smaller changes of a level do not count."""
 ROWS = 1 << 22
-"""Rows of the frame that are looked at together."""
+"""Rows of the frame that are read at a time."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A target's level has been another one from a day on."""
+    """The level of a target changed on a day, and stayed there."""
 
     target: str
     day: int
@@ -45,7 +45,7 @@ class Change:
 
 
 def find_changes(frame: TelemetryFrame) -> list[Change]:
-    """The last change of each target, if there is one, up to the frame's last day."""
+    """The clearest change of each target, if there is one."""
     days, levels = daily_levels(frame)
     found = {name: last_change(levels[place]) for place, name in enumerate(schema.TARGETS)}
     return [Change(name, int(days[at[0]]), at[1]) for name, at in found.items() if at]
@@ -91,8 +91,8 @@ def _above_own_mean(part: TelemetryFrame, first_day: int, days: int) -> Floats:
 def last_change(levels: Floats) -> tuple[int, float] | None:
     """Of log levels [d]: the position of the first day after the clearest change, and the change in percent.
 
-    From that day on every level lies above, or every one below, all levels of the four weeks before. Days whose order
-    tells nothing do so in 1 of 36,000 cases where 4 follow 26; the gap that is asked for makes up for levels that drift
+    From that day on every level lies above, or every one below, all levels of the four weeks before. For days in
+    random order this happens in 1 of 13,700 cases with 4 days after 26; the gap guards against levels that drift
     slowly.
     """
     known = np.flatnonzero(np.isfinite(levels))
@@ -110,7 +110,7 @@ def describe_change(changes: list[Change], test_days: Mapping[int, int]) -> Docu
     """The `change` part of a comparison; None where there is no change.
 
     The latest change within the test part that leaves `FEWEST_DAYS` whole days after it counts; else the first one
-    within the test part, on whose account no day is left out; else the latest one before.
+    within the test part, for which no day is left out; else the latest one before.
 
     Args:
         changes: as `find_changes`.

@@ -167,12 +167,12 @@ class FolderSource:
         return self._described[1]
 
     def _state(self, key: str) -> tuple[Any, Any]:
-        """Another one whenever the file changes."""
+        """A value that differs whenever the file has changed."""
         try:
             info = self._store.arrow_filesystem().get_file_info(key)
         except OSError as error:
             where = sources.display_uri(self._store, key)
-            raise StoreUnreachableError(f"{where}: cannot be looked at ({error.strerror or error}).") from error
+            raise StoreUnreachableError(f"{where}: cannot be read ({error.strerror or error}).") from error
         return info.size, info.mtime_ns
 
     def _span(self, key: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a decision says of a change in the telemetry: since when, and on which test days the models are compared."""
+"""What a decision says about a change in the telemetry: its day, and the test days on which models are compared."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Document = Mapping[str, Any]
 
 
 def change_note(comparison: Document) -> Iterator[Check]:
-    """None where the telemetry did not change."""
+    """The check that reports a change; nothing if the telemetry did not change."""
     if told := change_sentence(comparison):
         after = nested_value(comparison, "change", "days_after")
         yield info_check("change", told, len(after), ">=", None, verdict="info", unit="test days after it")
 
 
 def change_headline(comparison: Document) -> str:
-    """The sentence where the change lies within the test days; else empty."""
+    """The sentence if the change lies within the test days; else empty."""
     return change_sentence(comparison) if nested_value(comparison, "change", "days_before") else ""
 
 
 def change_sentence(comparison: Document) -> str:
-    """What changed, when, and which test days count; empty where nothing did."""
+    """What changed, when, and which test days count; empty if nothing did."""
     change = nested_value(comparison, "change")
     if not change:
         return ""

@@ -175,7 +175,7 @@ def summary(decision: Document) -> str:
 
 
 def headline(check: Document) -> str:
-    """What a check that did not pass found, in a sentence; documents of before there were headlines have none."""
+    """What a check that did not pass found, in a sentence; documents from before headlines have none."""
     if check.get("headline"):
         return str(check["headline"])
     if check["value"] is None:

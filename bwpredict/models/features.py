@@ -275,7 +275,7 @@ class FeatureLayer(nn.Module):
     def _moving(self, values: Tensor, mask: Tensor, mean: Tensor, weight: Tensor, memories: slice) -> Moving:
         """Exponential moving averages, right from the first sample on: the weight that is there corrects their bias.
 
-        values, mask [batch, t, columns]; mean, weight [batch, memories, columns], of before.
+        values, mask [batch, t, columns]; mean, weight [batch, memories, columns] so far.
         """
         decay = self.minutes / self.memory_minutes[memories]
         batch, count, columns = values.shape

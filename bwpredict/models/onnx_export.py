@@ -255,7 +255,7 @@ def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[st
 
 
 def check_file(path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-    """As `check_export` of a file that nothing is known of but what it answers: no parity, all the rest.
+    """Check a file without its network, by its answers alone: as `check_export`, but without parity.
 
     Each of the document's cases says whether all its forecasts are finite.
 
@@ -354,10 +354,10 @@ def check_stream(model: Forecaster, path: Path, samples: Array) -> dict[str, Any
 
 
 def check_stream_file(path: Path, samples: Array) -> dict[str, Any]:
-    """As `check_stream` of a file that nothing is known of but what it answers, for sequences [n, t, features].
+    """Check a file for streams without its network, by its answers alone, on sequences [n, t, features].
 
-    What must not matter: how many minutes a step takes, and which links run beside. The last minutes are compared, of
-    which the last but one is missing.
+    Forecasts must not depend on the minutes of a step, nor on the other links of the batch. The last minutes are
+    compared, of which the last but one is missing.
 
     Raises:
         ModelError: it cannot be run, or forecasts what is not finite from the empty state or from missing values.

@@ -81,12 +81,12 @@ def test_the_default_window_and_horizon_are_run_once():
 
 
 def test_ablations_measure_gains_over_the_first_variant(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench_ablations, "VARIANTS", {"as it is": {}, "batch 64": {"batch_size": 64}, "other": {}})
+    monkeypatch.setattr(bench_ablations, "VARIANTS", {"default": {}, "batch 64": {"batch_size": 64}, "other": {}})
     options = ["--variants", "batch 64", "--output", str(tmp_path)]
     bench_ablations.main(bench_ablations.parse([*QUICK, *options]))
     rows = json.loads((tmp_path / "ablations.json").read_text())["rows"]
     assert [(row["variant"], row["consumer"]) for row in rows] == [
-        ("as it is", "windows"), ("as it is", "stream"), ("batch 64", "windows"), ("batch 64", "stream")
+        ("default", "windows"), ("default", "stream"), ("batch 64", "windows"), ("batch 64", "stream")
     ]  # fmt: skip
     for first, second in zip(rows[:2], rows[2:], strict=True):
         assert first["gain"] == 0

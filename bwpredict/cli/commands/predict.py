@@ -84,7 +84,7 @@ def _link(text: str) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"(\d+)-(\d+)", text)
     if match is None:
-        raise ConfigError(f"--link {text}: is no link; expected <node_id>-<peer_id>, such as 3-17.")
+        raise ConfigError(f"--link {text}: is not a link; expected <node_id>-<peer_id>, such as 3-17.")
     return int(match[1]), int(match[2])
 
 
