@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from tiny_onnx import last_value_onnx
@@ -99,6 +100,21 @@ def test_one_link_can_be_chosen_and_an_unknown_one_is_named_with_the_closest(tel
     pd.testing.assert_frame_equal(forecasts(tmp_path / "one").reset_index(drop=True), chosen.reset_index(drop=True))
     with pytest.raises(ConfigError, match=f"no such link .* the closest are .*{node}-{peer}"):
         predict(store, model, tmp_path / "none", link=(node, peer + 1))
+
+
+def test_days_without_the_chosen_link_are_left_out(telemetry, model, tmp_path):
+    copy = shutil.copytree(telemetry, tmp_path / "telemetry")
+    everything = [pq.ParquetFile(copy / f"date={day}/part-0.parquet").read() for day in DAYS]
+    node, peer = (everything[0][name][0].as_py() for name in schema.LINK_KEY)
+    for day, table in zip(DAYS[1:], everything[1:], strict=True):
+        others = pc.or_(pc.not_equal(table["node_id"], node), pc.not_equal(table["peer_id"], peer))
+        pq.write_table(table.filter(others), copy / f"date={day}/part-0.parquet")
+    store = open_store(str(copy))
+    assert predict(store, model, tmp_path / "gone", link=(node, peer)).forecasts == 1440 - 19
+    assert set(forecasts(tmp_path / "gone")["timestamp_utc"].dt.date.astype(str)) == {DAYS[0]}
+    pq.write_table(everything[2], copy / f"date={DAYS[2]}/part-0.parquet")
+    shutil.rmtree(copy / f"date={DAYS[0]}")
+    assert predict(store, model, tmp_path / "new", link=(node, peer)).forecasts == 1440 - 19
 
 
 def test_times_are_unix_seconds_and_the_same_instants_for_people(telemetry, model, tmp_path):
