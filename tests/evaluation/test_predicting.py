@@ -19,9 +19,10 @@ from bwpredict import schema
 from bwpredict.cli.main import main
 from bwpredict.config import TrainingConfig
 from bwpredict.datasets.external import read_data_path
-from bwpredict.datasets.windows import index_windows
+from bwpredict.datasets.windows import index_samples, index_windows
 from bwpredict.errors import ConfigError, PredictionError, TelemetryError
 from bwpredict.inference.batch import predict
+from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.models.onnx_export import export_onnx, model_properties
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
@@ -202,6 +203,11 @@ def stream(telemetry, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stream")
     export_onnx(model, folder / "windows.onnx", properties, stream=folder / "stream.onnx")
     return folder / "stream.onnx"
+
+
+def test_a_stream_of_a_link_that_has_gone_forecasts_nothing(telemetry, stream):
+    index, model = index_samples(read_data_path(telemetry), 15), open_stream(stream, threads=1)
+    assert forecast_stream(model, index.take(np.zeros(len(index), bool))).output.shape == (0, 4)
 
 
 def without_minutes(telemetry, folder, share):
