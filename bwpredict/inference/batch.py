@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bwpredict import schema
+from bwpredict.core.link_labels import unknown_link
 from bwpredict.core.progress_bar import track
 from bwpredict.datasets.frame import TelemetryFrame, load_frame
 from bwpredict.datasets.memmap import mapped_arrays
@@ -192,8 +192,7 @@ def _of_link(frame: TelemetryFrame, link: tuple[int, int], day: date) -> Telemet
     labels = [f"{node}-{peer}" for node, peer in frame.links[list(schema.LINK_KEY)].itertuples(index=False)]
     wanted = "{}-{}".format(*link)
     if wanted not in labels:
-        close = ", ".join(difflib.get_close_matches(wanted, labels, n=3, cutoff=0))
-        raise _NoSuchLinkError(f"{wanted}: no such link (<node_id>-<peer_id>) on {day}; the closest are {close}.")
+        raise _NoSuchLinkError(unknown_link(wanted, labels, f"on {day}"))
     place = labels.index(wanted)
     return frame.of_links(place, place + 1)
 

@@ -60,15 +60,16 @@ def test_the_scatter_is_the_same_bytes_for_the_same_forecasts(tmp_path, count):
 
 
 def test_a_picture_for_a_page_keeps_the_ids_that_it_refers_to(monkeypatch, tmp_path):
+    referred = '<path id="C0_0_1234567890"/><use href="#C0_0_1234567890"/>'
+
     def drawn(_figure, path, *, format, **_):  # noqa: A002 - matplotlib's name
         if format == "svg":
-            path.write('<?xml?><svg><g id="axes_1"><path id="C0_0_1234567890"/><use href="#C0_0_1234567890"/></g></svg>')
+            path.write(f'<?xml?><svg><g id="axes_1">{referred}</g></svg>')
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", drawn)
     with figure_file(tmp_path / "picture.png", 1, 1):
         pass
-    written = (tmp_path / "picture.svg").read_text("utf-8")
-    assert written == '<svg><g><path id="C0_0_1234567890"/><use href="#C0_0_1234567890"/></g></svg>'
+    assert (tmp_path / "picture.svg").read_text("utf-8") == f"<svg><g>{referred}</g></svg>"
 
 
 def test_values_and_the_identity_line_are_drawn(tmp_path):
