@@ -54,14 +54,6 @@ def matmul_gflops(size: int = 1536) -> float:
     return 2 * size**3 / median_seconds(lambda: left @ right, repeats=9) / 1e9
 
 
-def lstm_flops_per_window(inputs: int, window_size: int) -> int:
-    """Floating-point operations of one forward pass of the guide's layers: 2 for each weight used."""
-    widths = [(inputs, 256), (256, 128), (128, 64)]
-    recurrent = sum(2 * 4 * hidden * (given + hidden) for given, hidden in widths)
-    dense = 2 * (64 * 128 + 128 * 64 + 64 * 32 + 32 * 4)
-    return window_size * recurrent + dense
-
-
 def flops_per_window(model: Forecaster) -> int:
     """Of one window from an empty state: 2 for each weight used, those of the LSTM once for each sample."""
     recurrent = sum(2 * weight.numel() for weight in model.lstm.parameters() if weight.dim() == 2)

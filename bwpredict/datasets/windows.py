@@ -149,12 +149,6 @@ class WindowIndex:
         counts = np.bincount(self.frame.link[runs.first], weights=sizes, minlength=len(self.frame.links))
         return counts.astype(np.int64)
 
-    def last_samples(self, which: Index) -> npt.NDArray[np.float32]:
-        """[n, features] of the chosen windows, raw units: what is known when a forecast is asked for."""
-        samples = self.frame.values[self.positions.rows(which) + self.window_size - 1]
-        self.frame.release()
-        return samples
-
     def of_links(self, first: int, past: int) -> WindowIndex:
         """The windows of the links [first, past), on a frame of these links alone."""
         begin, end = self.frame.link_rows()[[first, past]]

@@ -110,17 +110,19 @@ def describe_change(changes: list[Change], test_days: Mapping[int, int]) -> Docu
     """The `change` part of a comparison; None where there is no change.
 
     The latest change within the test part that leaves `FEWEST_DAYS` whole days after it counts; else the first one
-    within the test part, for which no day is left out; else the latest one before.
+    within the test part, for which no day is left out; else the latest one before. A change after the last test
+    day has no part in the comparison.
 
     Args:
         changes: as `find_changes`.
         test_days: windows by day, in days since 1970-01-01 UTC.
     """
-    if not changes or not test_days:
+    found = [one.day for one in changes if one.day <= max(test_days, default=0)]
+    if not found:
         return None
-    inside = [one.day for one in changes if min(test_days) < one.day <= max(test_days)]
+    inside = [day for day in found if day > min(test_days)]
     judged = [day for day in inside if _whole_days_from(day, test_days) >= FEWEST_DAYS]
-    day = max(judged) if judged else min(inside) if inside else max(one.day for one in changes)
+    day = max(judged) if judged else min(inside) if inside else max(found)
     dates = [(one >= day, _date(one)) for one in sorted(test_days)]
     return {
         "day": _date(day),

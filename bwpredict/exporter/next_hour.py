@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bwpredict import schema
+from bwpredict.core.link_labels import parse_label, unknown_link
 from bwpredict.errors import ConfigError
 from bwpredict.exporter.board import Floats, with_adapted_bounds
 from bwpredict.exporter.exporter import HISTORY_SECONDS, MINUTE
@@ -23,7 +22,6 @@ CHUNK_SECONDS = 3 * 3600
 """Of history, read at once: a source may have many links beside this one."""
 SHOWN_MINUTES = 60
 """Of history that is kept for the chart."""
-_LABEL = re.compile(r"(\d{1,18})-(\d{1,18})")
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def next_hour(stream: Stream, source: Source, label: str, *, now: float) -> Next
     """
     newest = source.newest_at() if isinstance(source, FolderSource) else int(now)
     past = newest // MINUTE * MINUTE + MINUTE
-    link, answer = _parse(label), None
+    link, answer = parse_label(label), None
     recent: dict[int, Floats] = {}
     labels: set[str] = set()
     for begin in range(past - HISTORY_SECONDS, past, CHUNK_SECONDS):
@@ -70,13 +68,8 @@ def next_hour(stream: Stream, source: Source, label: str, *, now: float) -> Next
             answer = stream.step(minute.links, minute.values, columns=columns, at=minute.at, now=minute.at)
             recent[minute.at] = minute.values[0, schema.TARGET_FEATURES]
     if answer is None:
-        raise ConfigError(_unknown(label, labels, source.where))
+        raise ConfigError(unknown_link(label, labels, f"in the last day of {source.where}"))
     return _named(label, answer, recent)
-
-
-def _parse(label: str) -> Link | None:
-    match = _LABEL.fullmatch(label)
-    return (int(match[1]), int(match[2])) if match else None
 
 
 def _rows_of(table: pa.Table, link: Link | None) -> pa.Table:
@@ -89,12 +82,6 @@ def _rows_of(table: pa.Table, link: Link | None) -> pa.Table:
 def _labels(table: pa.Table) -> set[str]:
     links = table.select(schema.LINK_KEY).group_by(list(schema.LINK_KEY)).aggregate([]).to_pylist()
     return {"-".join(str(link[name]) for name in schema.LINK_KEY) for link in links if None not in link.values()}
-
-
-def _unknown(label: str, labels: set[str], where: str) -> str:
-    sentence = f"{label}: no such link (<node_id>-<peer_id>) in the last day of {where}"
-    closest = difflib.get_close_matches(label, sorted(labels), n=3, cutoff=0) if labels else []
-    return f"{sentence}; the closest are {', '.join(closest)}." if closest else f"{sentence}, which has no samples."
 
 
 def _named(label: str, answer: StreamForecasts, recent: dict[int, Floats]) -> NextHour:

@@ -75,14 +75,13 @@ def make_decision(
     outcome = _outcome(checks, case)
     champion = nested_value(comparison, "champion_version")
     overridden, elsewhere = override_document(override, comparison, case), imported_document(imported)
-    before, after = ([told["sentence"]] if told else [] for told in (overridden, elsewhere))
+    before, after = (told["sentence"] if told else "" for told in (overridden, elsewhere))
+    said = (before, _reason(outcome, checks, case, champion), change_headline(comparison), after)
     return {
         "version": version,
         "outcome": outcome,
         "passed": outcome in ("promote", "bootstrap"),
-        "reason": " ".join(
-            [*before, _reason(outcome, checks, case, champion), *filter(None, [change_headline(comparison)]), *after]
-        ),
+        "reason": " ".join(filter(None, said)),
         "case": case,
         "run_id": run_id,
         "month": month,

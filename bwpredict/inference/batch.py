@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bwpredict import schema
+from bwpredict.core.link_labels import unknown_link
 from bwpredict.core.progress_bar import track
 from bwpredict.datasets.frame import TelemetryFrame, load_frame
 from bwpredict.datasets.memmap import mapped_arrays
@@ -83,10 +83,10 @@ def predict(
         output: folder for the partitions.
         days: the first and the last day to forecast from; all that are there if it is None.
         every_minutes: forecast from samples of every so many minutes of the clock only.
-        link: node_id and peer_id of the only link to forecast; None: all.
+        link: node_id and peer_id of the only link to forecast; None: all. Days without it are left out.
 
     Raises:
-        ConfigError: the telemetry has no such link.
+        ConfigError: no day has the link.
         TelemetryError, StoreUnreachableError: as `snapshot.pull`.
         ModelError: as `scoring.forecast`.
         PredictionError: the forecasts cannot be written.
@@ -107,10 +107,7 @@ def predict(
             telemetry = Path(scratch, snapshot.TELEMETRY_FOLDER)
             read = partial(load_frame, telemetry, description=Description.of_snapshot(pinned))
             wanted = [day for day in sorted(sha256) if day >= first]
-            made = [
-                _predict_day(read, day, task, sha256, output)
-                for day in track(wanted, "Forecasting", "days", len(wanted))
-            ]
+            made = _predict_days(read, wanted, task, sha256, output)
     except OSError as error:
         raise PredictionError(
             f"{output}: cannot be written ({error.strerror or error}); free some space or give another folder, and run"
@@ -152,6 +149,25 @@ def _all_days(store: Store) -> Days:
     return days
 
 
+class _NoSuchLinkError(ConfigError):
+    """A link that is not in the telemetry of a day."""
+
+
+def _predict_days(
+    read: Callable[..., TelemetryFrame], days: list[date], task: _Task, sha256: Mapping[date, str], output: Path
+) -> list[int | None]:
+    """As `_predict_day`, for each day that has the task's link. Raises ConfigError if none has."""
+    made, missing = [], ""
+    for day in track(days, "Forecasting", "days", len(days)):
+        try:
+            made.append(_predict_day(read, day, task, sha256, output))
+        except _NoSuchLinkError as error:
+            missing = str(error)
+    if missing and not made:
+        raise ConfigError(missing)
+    return made
+
+
 def _predict_day(
     read: Callable[..., TelemetryFrame], day: date, task: _Task, sha256: Mapping[date, str], output: Path
 ) -> int | None:
@@ -172,12 +188,11 @@ def _predict_day(
 
 
 def _of_link(frame: TelemetryFrame, link: tuple[int, int], day: date) -> TelemetryFrame:
-    """The rows of one link. Raises ConfigError."""
+    """The rows of one link. Raises _NoSuchLinkError."""
     labels = [f"{node}-{peer}" for node, peer in frame.links[list(schema.LINK_KEY)].itertuples(index=False)]
     wanted = "{}-{}".format(*link)
     if wanted not in labels:
-        close = ", ".join(difflib.get_close_matches(wanted, labels, n=3, cutoff=0))
-        raise ConfigError(f"{wanted}: no such link (<node_id>-<peer_id>) on {day}; the closest are {close}.")
+        raise _NoSuchLinkError(unknown_link(wanted, labels, f"on {day}"))
     place = labels.index(wanted)
     return frame.of_links(place, place + 1)
 

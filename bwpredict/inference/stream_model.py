@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bwpredict import schema
 from bwpredict.datasets.sequences import Sequences
@@ -162,9 +163,16 @@ class _Streaming(BaseModel):
     state_size: int = Field(ge=1, le=LARGEST_STATE)
     state_version: int = Field(ge=1)
     horizons_minutes: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    quantiles: list[Annotated[float, Field(gt=0, lt=1)]] = Field(min_length=1)
+    quantiles: list[Annotated[float, Field(gt=0, lt=1)]] = Field(min_length=2)
     warm_up_minutes: int = Field(ge=0)
     largest_step: int = Field(ge=1, le=LARGEST_STEP)
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascend(cls, levels: list[float]) -> list[float]:
+        if not all(low < high for low, high in pairwise(levels)):
+            raise ValueError("levels must ascend")
+        return levels
 
 
 def stream_of(session: ort.InferenceSession, name: str, *, version: str = "") -> StreamModel:
@@ -182,6 +190,9 @@ def stream_of(session: ort.InferenceSession, name: str, *, version: str = "") ->
     for key, expected in wanted.items():
         if told.get(key) != expected:
             raise ModelError(f"{name}: was made for {key} {told.get(key)}, expected {expected}.")
+    if missing := [key for key in ("window_size", "horizon_minutes", "cadence_seconds") if key not in told]:
+        raise ModelError(f"{name}: has no property {missing[0]}; see docs/judge.md.")
+    _streaming_figures(streaming, name)
     return StreamModel(
         name,
         session,
@@ -208,24 +219,31 @@ def forecast_stream(model: StreamModel, index: WindowIndex, *, history_seconds: 
     Raises:
         ModelError: the model was made for another cadence or horizon than these windows have.
     """
-    frame, cadence = index.frame, index.frame.cadence_seconds
+    cadence = index.frame.cadence_seconds
     horizon_minutes = index.horizon_steps * cadence / 60
     if (model.cadence_seconds, model.horizon_minutes) != (cadence, horizon_minutes):
         raise ModelError(
             f"{model.name}: was made for samples every {model.cadence_seconds} s and {model.horizon_minutes} minutes"
             f" ahead, expected {cadence} s and {horizon_minutes:g} minutes."
         )
-    sequences = Sequences.of(index, history_seconds=history_seconds)
-    last = index.starts + index.window_size - 1
-    link = np.searchsorted(sequences.links, frame.link[last])
     found = [np.full((len(index), len(schema.TARGETS)), np.nan, np.float32) for _ in range(3)]
-    for begin in range(0, len(sequences), LINKS_AT_A_TIME):
-        part = np.arange(begin, min(begin + LINKS_AT_A_TIME, len(sequences)))
-        here = (link >= part[0]) & (link <= part[-1])
-        _follow_links(model, sequences, part, (np.nonzero(here)[0], link[here], frame.timestamps[last[here]]), found)
+    if len(index):
+        _follow_index(model, index, history_seconds, found)
     output, lower, upper = found
     level = model.interval_level
     return Forecast(output, None if level is None else Bounds(lower, upper, level))
+
+
+def _follow_index(model: StreamModel, index: WindowIndex, history_seconds: int, found: list[Floats]) -> None:
+    """Fill in the forecasts [windows, targets] of output, lower and upper."""
+    sequences = Sequences.of(index, history_seconds=history_seconds)
+    last = index.starts + index.window_size - 1
+    link = np.searchsorted(sequences.links, index.frame.link[last])
+    for begin in range(0, len(sequences), LINKS_AT_A_TIME):
+        part = np.arange(begin, min(begin + LINKS_AT_A_TIME, len(sequences)))
+        here = (link >= part[0]) & (link <= part[-1])
+        times = index.frame.timestamps[last[here]]
+        _follow_links(model, sequences, part, (np.nonzero(here)[0], link[here], times), found)
 
 
 def _follow_links(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,7 @@ def run_config(
             path of a training configuration file), `policy` (name or path of the gate policy), `gate_overrides`
             (fields of it), `override_reason`, `challenger_model` (name of a file in the registry's `challengers/`,
             which the run judges instead of training), `challenger_stream` (its file for streams, there too), and what
-            its author states: `trained_through`, `trained_on`.
-            What is left out has the model's default.
+            its author states: `trained_through`, `trained_on`. What is left out has the model's default.
         interval_start: start of the data interval, for a run by the schedule.
         run_after: when the run was due, for a run that has neither a month nor an interval.
         now: names the version, in UTC.
@@ -87,19 +86,21 @@ def run_config(
         "code_version": code_version,
         "created_at": now.astimezone(UTC).isoformat(timespec="seconds"),
         "history_months": model.history_months,
-        "training": model.training
-        | hyperparameters
-        | {name: params[name] for name in TRAINING_PARAMS if name in params},
+        "training": {**model.training, **hyperparameters, **_given(params, TRAINING_PARAMS)},
         "training_file": source,
         "policy": overridden(found.policy, params.get(OVERRIDES_PARAM) or {}),
         "policy_origin": found.origin,
         REASON_PARAM: reason,
         "requested_by": requested_by,
         **_consumer_rules(settings),
-        **{name: params[name] for name in RUN_PARAMS if name in params},
+        **_given(params, RUN_PARAMS),
     }
     run = load(RunConfig, values, origin="params")
     return run.model_copy(update={"imported": _imported(params, run, challenger, challenger_stream)})
+
+
+def _given(params: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: params[name] for name in names if name in params}
 
 
 def _consumer_rules(settings: Settings) -> dict[str, ConsumerRules]:

@@ -221,14 +221,14 @@ def figure_file(path: Path, width_inches: float, height_inches: float) -> Iterat
         drawn = StringIO()
         figure.savefig(drawn, format="svg", dpi=DOTS_PER_INCH, transparent=True, metadata={"Date": None})
         with atomic_path(path.with_suffix(".svg")) as temporary:
-            temporary.write_text(_for_a_page(drawn.getvalue()))
+            temporary.write_text(_for_a_page(drawn.getvalue()), "utf-8")
 
 
 def _for_a_page(svg: str) -> str:
     """The SVG element alone, with colours as variables, and without the ids that another picture may have, too."""
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<style.*?</style>", "", element, flags=re.DOTALL)  # its rule is for every element of a page
-    element = re.sub(r' id="[\w.]+_\d+"', "", element)
+    element = re.sub(r' id="[a-zA-Z0-9.]+_\d+"', "", element)  # of groups; what is referred to has other ids
     for colour, name in _VARIABLES.items():
         element = element.replace(f": {colour.lower()}", f": var(--picture-{name}, {colour.lower()})")
     return element

@@ -48,5 +48,6 @@ def test_without_a_name_or_anybody_to_ask_nothing_is_approved(monkeypatch):
         raise OSError
 
     monkeypatch.setattr(getpass, "getuser", no_name)
-    with pytest.raises(ConfigError, match="--by"):
-        person("")
+    for given in ("", " "):
+        with pytest.raises(ConfigError, match="--by"):
+            person(given)

@@ -104,5 +104,10 @@ def test_of_several_changes_the_latest_that_leaves_enough_days_counts():
     assert (described(10, 28)["day"], described(10, 28)["judged_on"]) == ("2026-10-29", "all")
 
 
+def test_a_change_after_the_last_test_day_has_no_part_in_the_comparison():
+    assert described(30) is None
+    assert described(26, 30) == described(26)
+
+
 def test_without_a_change_there_is_nothing_to_say():
     assert described() is None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from tiny_onnx import last_value_onnx
@@ -18,9 +19,10 @@ from bwpredict import schema
 from bwpredict.cli.main import main
 from bwpredict.config import TrainingConfig
 from bwpredict.datasets.external import read_data_path
-from bwpredict.datasets.windows import index_windows
+from bwpredict.datasets.windows import index_samples, index_windows
 from bwpredict.errors import ConfigError, PredictionError, TelemetryError
 from bwpredict.inference.batch import predict
+from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.models.onnx_export import export_onnx, model_properties
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
@@ -99,6 +101,21 @@ def test_one_link_can_be_chosen_and_an_unknown_one_is_named_with_the_closest(tel
     pd.testing.assert_frame_equal(forecasts(tmp_path / "one").reset_index(drop=True), chosen.reset_index(drop=True))
     with pytest.raises(ConfigError, match=f"no such link .* the closest are .*{node}-{peer}"):
         predict(store, model, tmp_path / "none", link=(node, peer + 1))
+
+
+def test_days_without_the_chosen_link_are_left_out(telemetry, model, tmp_path):
+    copy = shutil.copytree(telemetry, tmp_path / "telemetry")
+    everything = [pq.ParquetFile(copy / f"date={day}/part-0.parquet").read() for day in DAYS]
+    node, peer = (everything[0][name][0].as_py() for name in schema.LINK_KEY)
+    for day, table in zip(DAYS[1:], everything[1:], strict=True):
+        others = pc.or_(pc.not_equal(table["node_id"], node), pc.not_equal(table["peer_id"], peer))
+        pq.write_table(table.filter(others), copy / f"date={day}/part-0.parquet")
+    store = open_store(str(copy))
+    assert predict(store, model, tmp_path / "gone", link=(node, peer)).forecasts == 1440 - 19
+    assert set(forecasts(tmp_path / "gone")["timestamp_utc"].dt.date.astype(str)) == {DAYS[0]}
+    pq.write_table(everything[2], copy / f"date={DAYS[2]}/part-0.parquet")
+    shutil.rmtree(copy / f"date={DAYS[0]}")
+    assert predict(store, model, tmp_path / "new", link=(node, peer)).forecasts == 1440 - 19
 
 
 def test_times_are_unix_seconds_and_the_same_instants_for_people(telemetry, model, tmp_path):
@@ -186,6 +203,11 @@ def stream(telemetry, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stream")
     export_onnx(model, folder / "windows.onnx", properties, stream=folder / "stream.onnx")
     return folder / "stream.onnx"
+
+
+def test_a_stream_of_a_link_that_has_gone_forecasts_nothing(telemetry, stream):
+    index, model = index_samples(read_data_path(telemetry), 15), open_stream(stream, threads=1)
+    assert forecast_stream(model, index.take(np.zeros(len(index), bool))).output.shape == (0, 4)
 
 
 def without_minutes(telemetry, folder, share):

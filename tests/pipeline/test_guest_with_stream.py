@@ -126,6 +126,14 @@ REFUSED = {
         lambda path: last_known_onnx(path, streaming=streaming(state_size=10**9)),
         "streaming.state_size is not usable",
     ),
+    "one quantile": (
+        lambda path: last_known_onnx(path, streaming=streaming(quantiles=[0.5])),
+        "streaming.quantiles is not usable",
+    ),
+    "quantiles in another order": (
+        lambda path: last_known_onnx(path, streaming=streaming(quantiles=[0.5, 0.05, 0.95])),
+        "levels must ascend",
+    ),
     "other horizons": (
         lambda path: last_known_onnx(path, streaming=streaming(horizons_minutes=[5.0, 15.0])),
         "outputs are 'quantiles'",

@@ -7,7 +7,7 @@ from sample_documents import sample_comparison
 
 from bwpredict import schema
 from bwpredict.reports.forecast_plots import horizon
-from bwpredict.reports.plots import DOTS_PER_INCH, predictions_scatter, training_history
+from bwpredict.reports.plots import DOTS_PER_INCH, figure_file, predictions_scatter, training_history
 
 METRICS = {target: {"r2_score": 0.98, "correlation": 0.99, "mape": 4.1} for target in schema.TARGETS}
 
@@ -57,6 +57,19 @@ def test_the_scatter_is_the_same_bytes_for_the_same_forecasts(tmp_path, count):
     actual, forecast = forecasts(count)
     first = predictions_scatter(tmp_path / "first.png", actual, forecast, METRICS).read_bytes()
     assert predictions_scatter(tmp_path / "second.png", actual, forecast, METRICS).read_bytes() == first
+
+
+def test_a_picture_for_a_page_keeps_the_ids_that_it_refers_to(monkeypatch, tmp_path):
+    referred = '<path id="C0_0_1234567890"/><use href="#C0_0_1234567890"/>'
+
+    def drawn(_figure, path, *, format, **_):  # noqa: A002 - matplotlib's name
+        if format == "svg":
+            path.write(f'<?xml?><svg><g id="axes_1">{referred}</g></svg>')
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", drawn)
+    with figure_file(tmp_path / "picture.png", 1, 1):
+        pass
+    assert (tmp_path / "picture.svg").read_text("utf-8") == f"<svg><g>{referred}</g></svg>"
 
 
 def test_values_and_the_identity_line_are_drawn(tmp_path):

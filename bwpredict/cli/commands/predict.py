@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bwpredict.cli.registry_option import Model, Registry, open_registry, settings_of
+from bwpredict.core.link_labels import parse_label
 from bwpredict.errors import ConfigError
 from bwpredict.store.files import require_local_path
 
@@ -82,10 +82,10 @@ def _days(first: str, last: str) -> tuple[date, date] | None:
 def _link(text: str) -> tuple[int, int] | None:
     if not text:
         return None
-    match = re.fullmatch(r"(\d+)-(\d+)", text)
-    if match is None:
+    link = parse_label(text)
+    if link is None:
         raise ConfigError(f"--link {text}: is not a link; expected <node_id>-<peer_id>, such as 3-17.")
-    return int(match[1]), int(match[2])
+    return link
 
 
 def _day(option: str, text: str) -> date:
