@@ -188,10 +188,12 @@ def push_monitored(gateway: str, folder: Path) -> None:
 
 
 def test_the_prometheus_of_the_compose_file_scrapes_exporter_monitor_and_gate(live):
-    up = {one["metric"]["job"] for one in live.ask("up == 1")}
-    assert up >= {"bwpredict", "pushgateway"}
-    jobs = {one["metric"]["job"] for one in live.ask('{__name__=~"bwpredict_.*"}')}
-    assert jobs == {"bwpredict", "bwpredict_monitor", "bwpredict_gate"}
+    def jobs(query: str) -> set[str]:
+        return {one["metric"]["job"] for one in live.ask(query)}
+
+    eventually(lambda: jobs("up == 1"), lambda up: up >= {"bwpredict", "pushgateway"})
+    expected = {"bwpredict", "bwpredict_monitor", "bwpredict_gate"}
+    eventually(lambda: jobs('{__name__=~"bwpredict_.*"}'), lambda found: found == expected)
 
 
 def test_a_link_that_will_exceed_its_limit_is_told_by_mail(live):
