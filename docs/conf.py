@@ -35,9 +35,18 @@ NAVIGATION = {
     "How to: telemetry": ["your-data", "telemetry-sources", "policies", "tuning", "judge"],
     "How to: Airflow": ["airflow", "your-bucket", "your-gpu", "production", "kubernetes", "scale", "many-models"],
     "How to: use the model": ["consumers", "other-languages", "exporter", "formats", "security"],
-    "How to: on call": ["your-alerts", "monitoring", "review", "operations", "reproduce", "troubleshooting"],
+    "How to: on call": ["on-call", "your-alerts", "monitoring", "review", "operations", "reproduce", "troubleshooting"],
     "Reference": ["reference/cli", "reference/settings", "reference/configuration", "reference/api", "glossary"],
-    "Explanation": ["architecture", "training", "decisions", "guarantees", "accuracy", "benchmarks", "design/index"],
+    "Explanation": [
+        "architecture",
+        "training",
+        "decisions",
+        "guarantees",
+        "accuracy",
+        "ablations",
+        "benchmarks",
+        "design/index",
+    ],
     "Project": ["contributing", "changelog", "security-policy"],
 }
 """The side bar: captions, and the pages below them."""
