@@ -46,7 +46,7 @@ def _forecast_with(model: Any, *, logs: bool) -> Callable[[WindowIndex], Array]:
 
 
 def _medians(model: Any, index: WindowIndex, which: Index, *, logs: bool) -> Array:
-    """[n, targets] in raw units; each target of each window is a series of its own."""
+    """[n, targets] in raw units; each target of each window is a separate series."""
     past = features.past_logs(index, which, model.context_length)
     series = past if logs else np.exp(past) - OFFSETS
     rows = series.transpose(0, 2, 1).reshape(-1, model.context_length)

@@ -37,7 +37,7 @@ class NoBar:
 
 def bar(what: str, unit: str, total: int, *, done: int = 0, hidden: bool = False) -> Any:
     """A bar to move by `update(n)`, as a context; it disappears at the end, and never appears for a short task."""
-    if hidden or os.environ.get(DISABLE) or not sys.stderr.isatty():
+    if hidden or not _wanted():
         return NoBar()
     from tqdm import tqdm
 
@@ -54,11 +54,18 @@ def track(items: Iterable[T], what: str, unit: str, total: int) -> Iterable[T]:
             moving.update()
 
 
+def _wanted() -> bool:
+    return not os.environ.get(DISABLE) and sys.stderr.isatty()
+
+
 class LogAboveBars(logging.StreamHandler[Any]):
     """Writes log lines above the bars that are shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
+        if not _wanted():
+            super().emit(record)
+            return
         from tqdm import tqdm
 
         with tqdm.external_write_mode(file=self.stream):

@@ -1,4 +1,4 @@
-"""A real MLflow server with its registry on SQLite, in an environment of its own."""
+"""A real MLflow server with its registry on SQLite, in a separate environment."""
 
 from __future__ import annotations
 
