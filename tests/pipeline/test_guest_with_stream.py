@@ -8,19 +8,17 @@ import onnx
 import pytest
 from frames import whole_days
 from guests import POLICY, Graph, smoothing_onnx
+from judging import judge_imported
 from models import restless_model
 from onnx import TensorProto, helper
-from sample_documents import sample_snapshot
 
 from bwpredict import schema
 from bwpredict.config import Settings, SplitConfig
 from bwpredict.datasets.windows import index_windows, split_windows
-from bwpredict.documents import encode_document, read_document
+from bwpredict.documents import read_document
 from bwpredict.errors import ConfigError, ModelError
-from bwpredict.gate.decision import make_decision
 from bwpredict.models.onnx_export import export_onnx, model_properties
 from bwpredict.pipeline import challenger
-from bwpredict.pipeline.imported_model import import_model
 from bwpredict.pipeline.run_config import run_config
 from bwpredict.registry.layout import challenger_key, onnx_name, stream_onnx_name
 from bwpredict.registry.promotion import read_production
@@ -189,24 +187,7 @@ class TestTheImport:
         guest = smoothing_onnx(area / "guest.onnx")
         run = planned({"trained_through": "never"}, guest=guest, stream=stream)
         run = run.model_copy(update={"maximum_test_windows": 2000})
-        import_model(area, split, run)
-        challenger.check_imported(area, split, run)
-        comparison = challenger.evaluate(area, split, run, sample_snapshot(), champion)
-        decision = make_decision(
-            comparison,
-            read_document(area / "parity.json", "parity"),
-            read_document(area / "latency.json", "latency"),
-            run.policy,
-            version=run.version,
-            run_id=run.run_id,
-            month=run.month,
-            onnx_sha256=sha256_of(area / onnx_name(run.version)),
-            snapshot_id="abc",
-            decided_at=run.created_at,
-            imported=read_document(area / "imported_model.json", "imported_model"),
-        )
-        encode_document("decision", decision, name="decision")
-        return run, comparison, {check["id"]: check for check in decision["checks"]}
+        return run, *judge_imported(area, split, run, champion)
 
     def test_a_formula_is_compared_as_a_stream_and_its_answers_are_published(self, tmp_path, split):
         stream = last_known_onnx(tmp_path / "formula.onnx")

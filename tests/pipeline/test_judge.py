@@ -9,14 +9,12 @@ import onnxruntime
 import pytest
 from frames import make_frame, whole_days
 from guests import PROPERTIES, Graph, smoothing_onnx, trees_of
+from judging import judge_imported
 from models import interval_onnx, restless_model
-from sample_documents import sample_snapshot
 
 from bwpredict.config import ImportedModel, Settings, SplitConfig
 from bwpredict.datasets.windows import index_windows, split_windows
-from bwpredict.documents import encode_document, read_document
 from bwpredict.errors import ConfigError, ModelError
-from bwpredict.gate.decision import make_decision
 from bwpredict.models.onnx_export import export_onnx, model_properties
 from bwpredict.pipeline import challenger
 from bwpredict.pipeline.imported_model import import_model, unseen_windows
@@ -230,24 +228,7 @@ class TestTheImport:
         run = planned({"trained_through": "never"}, challenger=guest).model_copy(update={"maximum_test_windows": 2000})
         area = tmp_path / "area"
         area.mkdir()
-        import_model(area, split, run)
-        challenger.check_imported(area, split, run)
-        comparison = challenger.evaluate(area, split, run, sample_snapshot(), champion)
-        decision = make_decision(
-            comparison,
-            read_document(area / "parity.json", "parity"),
-            read_document(area / "latency.json", "latency"),
-            run.policy,
-            version=run.version,
-            run_id=run.run_id,
-            month=run.month,
-            onnx_sha256=sha256_of(area / onnx_name(run.version)),
-            snapshot_id="abc",
-            decided_at=run.created_at,
-            imported=read_document(area / "imported_model.json", "imported_model"),
-        )
-        encode_document("decision", decision, name="decision")
-        return comparison, {check["id"]: check for check in decision["checks"]}
+        return judge_imported(area, split, run, champion)
 
     def test_without_a_champion_there_is_no_comparison_of_streams(self, tmp_path, split, guest):
         comparison, checks = self.judged(tmp_path, split, guest)
