@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -218,17 +219,19 @@ def zero_shot_onnx(path: Path, *, interval_factor: float = 4.0) -> Path:
             upper = median + (ninetieth - median).clamp(min=0) * interval_factor
             return tuple(value.clamp(min=low, max=high) for value in (median, lower, upper))
 
-    torch.onnx.export(
-        Guest().eval(),
-        (torch.ones(2, WINDOW, len(schema.FEATURES)),),
-        path,
-        dynamo=True,
-        input_names=["input"],
-        output_names=["output", "lower", "upper"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the exporter warns of its own internals
+        torch.onnx.export(
+            Guest().eval(),
+            (torch.ones(2, WINDOW, len(schema.FEATURES)),),
+            path,
+            dynamo=True,
+            input_names=["input"],
+            output_names=["output", "lower", "upper"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            external_data=False,
+            verbose=False,
+        )
     exported = onnx.load(path)
     helper.set_model_props(exported, PROPERTIES)
     onnx.save(exported, path)
