@@ -23,6 +23,8 @@ class Column:
 
     `minimum` and `maximum` are inclusive bounds in the column's unit (None: unbounded);
     `categories` are the only values a category column may hold; `label` is the name for people (default: `name`).
+    `floor` is the smallest value that tells anything: the network sees log(value + floor), and smaller actual values do
+    not count towards MAPE.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Column:
     maximum: float | None = None
     categories: tuple[str, ...] = ()
     label: str = ""
+    floor: float = 1.0
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -49,12 +52,22 @@ COLUMNS: tuple[Column, ...] = (
     Column("link_type", "category", "", "kind of link", categories=("dc", "metro", "wan", "edge")),
     Column("node_id", "integer", "", "sending node", 0),
     Column("peer_id", "integer", "", "receiving node", 0),
-    Column("rtt_ms", "number", "ms", "round-trip time, mean of the minute", 0, label="RTT"),
-    Column("jitter_ms", "number", "ms", "mean absolute change of consecutive round-trip times", 0, label="Jitter"),
-    Column("throughput_mbps", "number", "Mbit/s", "payload carried, mean of the minute", 0, label="Throughput"),
+    Column("rtt_ms", "number", "ms", "round-trip time, mean of the minute", 0, label="RTT", floor=0.1),
+    Column(
+        "jitter_ms",
+        "number",
+        "ms",
+        "mean absolute change of consecutive round-trip times",
+        0,
+        label="Jitter",
+        floor=0.01,
+    ),  # fmt: skip
+    Column(
+        "throughput_mbps", "number", "Mbit/s", "payload carried, mean of the minute", 0, label="Throughput", floor=0.1
+    ),
     Column("bytes_tx", "integer", "B", "bytes sent in the minute", 0),
     Column("bytes_rx", "integer", "B", "bytes received in the minute", 0),
-    Column("packet_loss", "number", "share", "packets lost, 0 to 1", 0, 1, label="Packet loss"),
+    Column("packet_loss", "number", "share", "packets lost, 0 to 1", 0, 1, label="Packet loss", floor=1e-5),
     Column("retransmits", "integer", "packets", "retransmissions in the minute", 0),
     Column("congestion_window", "integer", "packets", "congestion window, mean of the minute", 0),
     Column("queue_depth", "integer", "packets", "packets queued, mean of the minute", 0),
@@ -74,26 +87,20 @@ LINK_KEY: tuple[str, str] = ("node_id", "peer_id")
 LINK_ATTRIBUTES: tuple[str, ...] = ("region", "az", "link_type", "network_tier", "transport_type")
 """Columns that describe a link and are constant for it: what results are sliced by."""
 
-FEATURES: tuple[str, ...] = (
-    "throughput_mbps",
-    "rtt_ms",
-    "packet_loss",
-    "jitter_ms",
-    "time_of_day",
-    "day_of_week",
-    "congestion_window",
-    "queue_depth",
-    "retransmits",
-)
-"""The model's input columns, in the order of the input tensor's last axis."""
-
 Target = Literal["throughput_mbps", "rtt_ms", "packet_loss", "jitter_ms"]
 TARGETS: tuple[str, ...] = get_args(Target)
 """The model's outputs, in order; each is a feature too."""
-TARGET_FEATURES: slice = slice(FEATURES.index(TARGETS[0]), FEATURES.index(TARGETS[-1]) + 1)
-"""The targets' columns on the feature axis: consecutive, in the order of `TARGETS`."""
-if FEATURES[TARGET_FEATURES] != TARGETS:
-    raise AssertionError("TARGETS must be consecutive features, in the same order")
+CALENDAR_FEATURES: tuple[str, str] = ("time_of_day", "day_of_week")
+CONTEXT: tuple[str, ...] = ("congestion_window", "queue_depth", "retransmits")
+"""Measured features that are not forecast."""
+FEATURES: tuple[str, ...] = (*TARGETS, *CALENDAR_FEATURES, *CONTEXT)
+"""The model's input columns, in the order of the input tensor's last axis."""
+TARGET_FEATURES: slice = slice(len(TARGETS))
+"""The targets' columns on the feature axis."""
+CALENDAR_COLUMNS: tuple[int, ...] = tuple(FEATURES.index(name) for name in CALENDAR_FEATURES)
+"""The calendar's."""
+MEASURED: tuple[str, ...] = (*TARGETS, *CONTEXT)
+"""The features that the network sees as logarithms."""
 
 INTERVAL_LEVEL = 0.9
 """Share of the actual values that a forecast's interval is made to hold."""
@@ -105,12 +112,7 @@ WINDOW_SIZE = 20
 HORIZON_MINUTES = 15
 MINIMUM_WINDOW_SIZE, MAXIMUM_WINDOW_SIZE = 5, 60
 
-MAPE_FLOORS: dict[str, float] = {
-    "throughput_mbps": 0.1,
-    "rtt_ms": 0.1,
-    "packet_loss": 1e-5,
-    "jitter_ms": 0.01,
-}
+MAPE_FLOORS: dict[str, float] = {name: COLUMN[name].floor for name in TARGETS}
 """Below this actual value a sample does not count towards MAPE: a relative error there says nothing.
 In each target's own unit; the share left out is always reported beside the MAPE."""
 
@@ -121,6 +123,10 @@ def physical_bounds(names: Sequence[str]) -> tuple[npt.NDArray[np.float64], npt.
     low = [-np.inf if column.minimum is None else column.minimum for column in columns]
     high = [np.inf if column.maximum is None else column.maximum for column in columns]
     return np.array(low, dtype=float), np.array(high, dtype=float)
+
+
+if physical_bounds(MEASURED)[0].min() < 0:
+    raise AssertionError("targets and context need a minimum of 0 or above: the network sees their logarithms")
 
 
 @dataclass(frozen=True)

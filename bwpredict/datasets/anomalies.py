@@ -21,7 +21,6 @@ import pandas as pd
 
 from bwpredict import schema
 from bwpredict.datasets.frame import TelemetryFrame
-from bwpredict.datasets.resampling import CALENDAR_FEATURES
 from bwpredict.telemetry.days import DAY_SECONDS
 
 Floats = npt.NDArray[np.float64]
@@ -38,7 +37,7 @@ HOUR_SECONDS = 3_600
 NAMED_LINKS = 3
 _QUARTILES = (0.25, 0.5, 0.75)
 _TARGETS = len(schema.TARGETS)
-_CONTEXT = set(schema.FEATURES) - set(schema.TARGETS) - set(CALENDAR_FEATURES)
+_CONTEXT = set(schema.CONTEXT)
 
 
 @dataclass(frozen=True)

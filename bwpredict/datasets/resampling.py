@@ -14,7 +14,6 @@ from bwpredict import schema
 from bwpredict.datasets.file_mapping import FileMapping
 from bwpredict.errors import TelemetryError
 
-CALENDAR_FEATURES = ("time_of_day", "day_of_week")
 _AMOUNTS = ("bytes_tx", "bytes_rx", "retransmits")
 """Columns that count what happened in a sample's time."""
 _LONGEST_STEP = 1.5
@@ -108,8 +107,7 @@ def at_cadence(samples: Samples, cadence_s: float, origin: str) -> Samples:
     Left out are rows without a value of any feature, which belong to other measurements, and samples less than half a
     cadence after the one before.
     """
-    wanted = set(schema.FEATURES) - set(CALENDAR_FEATURES)
-    measured = [number for number, name in enumerate(samples.features) if name in wanted]
+    measured = [number for number, name in enumerate(samples.features) if name in schema.MEASURED]
     has_value = ~np.isnan(samples.values[:, measured]).all(axis=1)
     silent = np.bincount(samples.link[has_value], minlength=len(samples.links)) == 0
     there = _take(samples, np.flatnonzero(has_value | silent[samples.link]))  # Every link keeps a row.
@@ -141,7 +139,7 @@ def binned(samples: Samples, seconds: int) -> Samples:
     counts = np.add.reduceat(there.astype(np.int64), first, axis=0)
     means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0).astype(samples.values.dtype)
     for number, name in enumerate(samples.features):
-        if name in CALENDAR_FEATURES:
+        if name in schema.CALENDAR_FEATURES:
             means[:, number] = samples.values[first, number]
         if name in _AMOUNTS:
             means[:, number] *= counts[:, number]

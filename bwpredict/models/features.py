@@ -41,9 +41,11 @@ _LARGEST_LOG = 80.0
 _SMALLEST_WEIGHT, _NO_WEIGHT = 1e-6, 1e-35
 
 TARGETS = len(schema.TARGETS)
-CONTEXT = tuple(schema.FEATURES.index(name) for name in ("congestion_window", "queue_depth", "retransmits"))
-LEVELS = TARGETS + len(CONTEXT)
-CALENDAR = ((schema.FEATURES.index("time_of_day"), 24), (schema.FEATURES.index("day_of_week"), 7))
+CONTEXT = slice(len(schema.FEATURES) - len(schema.CONTEXT), len(schema.FEATURES))
+"""Where the context lies on the feature axis; a slice, since CUDA graphs cannot copy a list of columns."""
+LEVELS = len(schema.MEASURED)
+CALENDAR = tuple(zip(schema.CALENDAR_COLUMNS, (24, 7), strict=True))
+"""Column on the feature axis, and its period."""
 
 _MEMORIES = len(MEMORY_MINUTES)
 _PARTS = {
@@ -62,7 +64,9 @@ SEQUENCE_INPUTS = LEVELS * (_MEMORIES + 1) + TARGETS + 2 * len(CALENDAR) + LEVEL
 links that training never saw, and of the others memory tells more."""
 LEVEL_BINS = 48
 SITUATION_INPUTS = 2 * len(CALENDAR) + LEVELS
-WINDOW_INPUTS = TARGETS * (3 * RECENT_SAMPLES + 1 + LEVEL_BINS) + LEVELS + 2 * len(CONTEXT) + SITUATION_INPUTS + 1
+WINDOW_INPUTS = (
+    TARGETS * (3 * RECENT_SAMPLES + 1 + LEVEL_BINS) + LEVELS + 2 * len(schema.CONTEXT) + SITUATION_INPUTS + 1
+)
 """Columns that the window head sees: see `FeatureLayer.window_inputs`."""
 _KNOWN_WINDOWS = 256
 _FAMILIAR_QUANTILE = 0.98
@@ -129,13 +133,11 @@ class FeatureLayer(nn.Module):
         self.register_buffer("familiar_within", torch.ones(()))
         self.register_buffer("memory_minutes", torch.tensor(MEMORY_MINUTES), persistent=False)
         self.register_buffer("count", torch.arange(1.0, LONGEST_STEP + 1), persistent=False)
-        floors = [schema.MAPE_FLOORS[name] for name in schema.TARGETS]
-        self.register_buffer("offset", torch.tensor(floors + [1.0] * len(CONTEXT)))
+        self.register_buffer("offset", torch.tensor([schema.COLUMN[name].floor for name in schema.MEASURED]))
 
     def levels(self, samples: Tensor) -> Tensor:
         """[..., features] raw to [..., levels], as log(value + offset): the targets, then the context."""
-        context = samples[..., CONTEXT[0] : CONTEXT[-1] + 1]  # a slice: CUDA graphs cannot copy a list of columns
-        columns = torch.cat((samples[..., :TARGETS], context), dim=-1)
+        columns = torch.cat((samples[..., :TARGETS], samples[..., CONTEXT]), dim=-1)
         return torch.log(columns.clamp(min=0) + self.offset)
 
     def forward(self, samples: Tensor, memory: Tensor) -> tuple[Features, Tensor]:

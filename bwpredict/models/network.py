@@ -133,6 +133,8 @@ class Forecaster(nn.Module):
     interval_factor: Tensor
     calibration_windows: Tensor
     warm_up_minutes: Tensor
+    lowest: Tensor
+    highest: Tensor
 
     def __init__(self, contract: Contract, architecture: str = "compact") -> None:
         """Untrained and unscaled; `fit_scales` measures the scales on training sequences."""
@@ -166,6 +168,8 @@ class Forecaster(nn.Module):
         mean = torch.tensor([float("mean" in name) for name in SIMPLE_FORECASTS])
         self.register_buffer("simple_weights", mean[None, :, None, None].repeat(len(MODES), 1, horizons, TARGETS))
         self.register_buffer("interval_factor", torch.ones(len(MODES), 2, horizons, TARGETS))
+        for name, bounds in zip(("lowest", "highest"), schema.physical_bounds(schema.TARGETS), strict=True):
+            self.register_buffer(name, torch.from_numpy(bounds).float(), persistent=False)
         self.register_buffer("warm_up_minutes", torch.tensor(WARM_UP_MINUTES))
         self.register_buffer("calibration_windows", torch.zeros((), dtype=torch.int64))
 
@@ -260,8 +264,7 @@ class Forecaster(nn.Module):
     def to_raw(self, logs: Tensor) -> Tensor:
         """[..., targets] in log space back to raw units, within physical bounds."""
         raw = torch.exp(logs.clamp(max=_LARGEST_LOG)) - self.features.offset[:TARGETS]
-        throughput, rtt, loss, jitter = raw.clamp(min=0).unbind(-1)
-        return torch.stack((throughput, rtt, loss.clamp(max=1), jitter), dim=-1)
+        return raw.clamp(self.lowest, self.highest)
 
     def in_log_space(self, targets: Tensor) -> Tensor:
         """[..., targets] raw to log space."""

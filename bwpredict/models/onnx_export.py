@@ -424,10 +424,7 @@ def extreme_windows(windows: Array) -> dict[str, Array]:
     """Windows at the edge of what can come: zeros, maxima seen and far beyond, constants, steps."""
     _, size, features = windows.shape
     maxima = windows.max(axis=(0, 1))
-    calendar = [schema.FEATURES.index(name) for name in ("time_of_day", "day_of_week")]
-    loss = schema.FEATURES.index("packet_loss")
-    beyond = maxima * 1e6 + 1e6
-    beyond[loss], beyond[calendar] = 1.0, maxima[calendar]
+    beyond = np.minimum(maxima * 1e6 + 1e6, schema.physical_bounds(schema.FEATURES)[1])
 
     def repeated(sample: Array) -> Array:
         return np.broadcast_to(sample.astype(np.float32), (1, size, features)).copy()

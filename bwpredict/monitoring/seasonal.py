@@ -18,7 +18,7 @@ from bwpredict.evaluation.slices import HOURS_PER_BAND, hour_bands
 from bwpredict.profiling import histogram
 from bwpredict.profiling.drift import limit_of, psi
 
-FEATURES = tuple(name for name in schema.FEATURES if name not in ("time_of_day", "day_of_week"))
+FEATURES = schema.MEASURED
 BANDS = tuple(f"{hour:02}-{hour + HOURS_PER_BAND:02}" for hour in range(0, 24, HOURS_PER_BAND))
 
 Histograms = dict[str, dict[str, list[list[int]]]]

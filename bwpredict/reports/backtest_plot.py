@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bwpredict import schema
 from bwpredict.core.formatting import display_name
-from bwpredict.reports.plots import BLUE, GREY, VERMILION, figure_file
+from bwpredict.reports.plots import BLUE, GREY, VERMILION, figure_file, target_panels
 
 
 def skill_by_month(path: Path, document: Mapping[str, Any]) -> Path:
@@ -18,7 +17,7 @@ def skill_by_month(path: Path, document: Mapping[str, Any]) -> Path:
     months = [row["month"] for row in document["months"]]
     places = range(len(months))
     with figure_file(path, 10.5, 7.2) as figure:
-        for target, axes in zip(schema.TARGETS, figure.subplots(2, 2).ravel(), strict=True):
+        for target, axes in target_panels(figure):
             for name, colour, mark in (("frozen", VERMILION, "s"), ("retrained", BLUE, "o")):
                 skills = [row["per_target"].get(target, {}).get(f"{name}_skill") for row in document["months"]]
                 values = [np.nan if skill is None else skill for skill in skills]

@@ -20,7 +20,7 @@ from bwpredict.datasets.windows import DAY_SECONDS
 from bwpredict.evaluation.baselines import baseline_label
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.inference.onnx_model import Bounds
-from bwpredict.reports.plots import BLUE, GREEN, GREY, PURPLE, VERMILION, figure_file
+from bwpredict.reports.plots import BLUE, GREEN, GREY, PURPLE, VERMILION, figure_file, target_panels
 
 Values = npt.NDArray[np.float64]
 
@@ -103,7 +103,7 @@ def _broken(times: npt.NDArray[np.int64], values: Any) -> tuple[Any, Values]:
 def residuals(path: Path, forecasts: Forecasts) -> Path:
     """Draw how the errors (forecast less actual) of challenger and champion are distributed, one panel a target."""
     with figure_file(path, 10.5, 7.2) as figure:
-        for target, axes in zip(schema.TARGETS, figure.subplots(2, 2).ravel(), strict=True):
+        for target, axes in target_panels(figure):
             axes.set(
                 title=display_name(target),
                 xlabel=f"forecast less actual ({readable_unit(target)[1]})",
@@ -153,7 +153,7 @@ def horizon(path: Path, comparison: Mapping[str, Any], horizon_minutes: float) -
     """Draw the simple forecasts' MAE by how far ahead the target lies, and the models' at their one horizon."""
     minutes = comparison["horizon"]["minutes"]
     with figure_file(path, 10.5, 7.2) as figure:
-        for target, axes in zip(schema.TARGETS, figure.subplots(2, 2).ravel(), strict=True):
+        for target, axes in target_panels(figure):
             factor, unit = readable_unit(target)
             axes.set(title=display_name(target), xlabel="minutes ahead", ylabel=f"MAE ({unit})")
             if target not in comparison["targets"]:

@@ -124,8 +124,7 @@ def predictions_scatter(
     pairs = dict(zip(targets, zip(*columns, strict=True), strict=True))
     nothing = (np.empty(0), np.empty(0))
     with figure_file(path, 10.5, 9.6) as figure:
-        panels = figure.subplots(2, 2).ravel()
-        for target, axes in zip(schema.TARGETS, panels, strict=True):
+        for target, axes in target_panels(figure):
             _panel(figure, axes, target, *pairs.get(target, nothing))
             axes.set_title(display_name(target), pad=24)
             axes.annotate(
@@ -207,6 +206,15 @@ def _limits(actual: Values, forecast: Values, *, logarithmic: bool) -> tuple[flo
         return low / air, high * air
     air = 0.04 * (high - low) or max(abs(high), 1.0) * 0.1
     return low - air, high + air
+
+
+def target_panels(figure: Figure) -> Iterator[tuple[str, Axes]]:
+    """Each target with its panel, two in a row."""
+    count = len(schema.TARGETS)
+    panels = figure.subplots((count + 1) // 2, 2).ravel()
+    for panel in panels[count:]:
+        panel.set_axis_off()
+    return zip(schema.TARGETS, panels, strict=False)
 
 
 @contextmanager

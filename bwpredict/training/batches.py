@@ -28,8 +28,8 @@ JUMP, LARGE_JUMP, LARGE_JUMP_SHARE = 0.4, 2.0, 0.1
 """Standard deviations in log space."""
 UNFAMILIAR_SHARE = 0.2
 """Windows that are taken for those of a link that training never saw."""
-_OFFSET = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS], np.float32)
-_VALUES = [column for column, name in enumerate(schema.FEATURES) if name not in ("time_of_day", "day_of_week")]
+_OFFSET = np.array([schema.COLUMN[name].floor for name in schema.TARGETS], np.float32)
+_VALUES = [schema.FEATURES.index(name) for name in schema.MEASURED]
 
 
 class Batch(NamedTuple):
