@@ -53,15 +53,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("node_id", "integer", "", "sending node", 0),
     Column("peer_id", "integer", "", "receiving node", 0),
     Column("rtt_ms", "number", "ms", "round-trip time, mean of the minute", 0, label="RTT", floor=0.1),
-    Column(
-        "jitter_ms",
-        "number",
-        "ms",
-        "mean absolute change of consecutive round-trip times",
-        0,
-        label="Jitter",
-        floor=0.01,
-    ),  # fmt: skip
+    Column("jitter_ms", "number", "ms", "mean absolute change between round-trip times", 0, label="Jitter", floor=0.01),
     Column(
         "throughput_mbps", "number", "Mbit/s", "payload carried, mean of the minute", 0, label="Throughput", floor=0.1
     ),
