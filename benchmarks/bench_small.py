@@ -1,9 +1,8 @@
-"""Smaller models: what L1 pruning with fine-tuning and int8 quantisation cost and gain, on a calm fleet."""
+"""Smaller models: what int8 weights cost and gain, on a calm fleet."""
 
 from __future__ import annotations
 
 import argparse
-import copy
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from bwpredict.config import SplitConfig, TrainingConfig
 from bwpredict.datasets.windows import Split, WindowIndex, index_windows, split_windows
 from bwpredict.inference.onnx_model import forecast
 from bwpredict.inference.session import open_session
-from bwpredict.models.compression import Footprint, measure_footprints, non_zero_share, quantize_onnx, verdict
+from bwpredict.models.compression import Footprint, measure_footprints, quantize_onnx, verdict
 from bwpredict.models.network import Forecaster
 from bwpredict.models.onnx_export import check_export, export_onnx, model_properties
-from bwpredict.training.trainer import prune_and_fine_tune, train
+from bwpredict.training.trainer import train
 
 BATCH = 256
 
@@ -41,34 +40,29 @@ def main() -> None:
     parser.add_argument("--links", type=int, default=20)
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--fine-tune-epochs", type=int, default=TrainingConfig().fine_tune_epochs)
     parser.add_argument("--windows-per-epoch", type=int, default=TrainingConfig().windows_per_epoch)
     parser.add_argument("--test-windows", type=int, default=50_000)
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.3, 0.5, 0.8])
     arguments = parser.parse_args()
     config = TrainingConfig(
         epochs=arguments.epochs,
-        fine_tune_epochs=arguments.fine_tune_epochs,
         windows_per_epoch=arguments.windows_per_epoch,
     )
     index = index_windows(synthetic_frame(arguments.links, arguments.days), config.window_size, config.horizon_minutes)
     split = split_windows(index, SplitConfig())
     with tempfile.TemporaryDirectory() as folder:
-        variants = make_variants(Path(folder), split, config, arguments.shares)
+        variants = make_variants(Path(folder), split, config)
         torch.set_num_threads(1)
         report("small", measure(variants, split, split["test"].spread(arguments.test_windows)))
 
 
-def make_variants(folder: Path, split: Split, config: TrainingConfig, shares: list[float]) -> list[Variant]:
-    """The base, the base fine-tuned unpruned, the pruned ones, and all of these with int8 weights."""
-    base = train(split, config, folder / "base.pth").model
-    models = {"base": base, "fine-tuned": _pruned(base, 0.0, folder, split, config)}
-    for share in shares:
-        models[f"pruned {share:.0%}".replace("%", " %")] = _pruned(base, share, folder, split, config)
-    floats = [
-        Variant(name, model, _export(model, folder / f"{n}.onnx")) for n, (name, model) in enumerate(models.items())
-    ]
-    return [*floats, *(_quantized(variant) for variant in floats)]
+def make_variants(folder: Path, split: Split, config: TrainingConfig) -> list[Variant]:
+    """The model in float32, and with int8 weights."""
+    model = train(split, config, folder / "base.pth").model
+    properties = model_properties(model, version="benchmark", snapshot_id="none")
+    base = Variant("base", model, export_onnx(model, folder / "float.onnx", properties))
+    small = Variant("int8", model, Path(shutil.copy(base.path, folder / "int8.onnx")))
+    quantize_onnx(small.path)
+    return [base, small]
 
 
 def measure(variants: list[Variant], split: Split, test: WindowIndex) -> list[dict[str, object]]:
@@ -92,7 +86,6 @@ def _row(
     seconds = median_seconds(lambda: session.run(["output"], {"input": batch}), repeats=9)
     return {
         "variant": variant.name,
-        "non-zero": non_zero_share(variant.model),
         "KB": footprint.size_bytes / 1e3,
         "gzip KB": footprint.gzip_bytes / 1e3,
         "p50 ms": footprint.p50_ms,
@@ -103,23 +96,6 @@ def _row(
         "batch effect": parity["max_batch_effect"],
         "verdict": "the base" if footprint is base else verdict(base, footprint),
     }
-
-
-def _pruned(base: Forecaster, share: float, folder: Path, split: Split, config: TrainingConfig) -> Forecaster:
-    pruned = config.model_copy(update={"prune_share": share})
-    return prune_and_fine_tune(copy.deepcopy(base), split, pruned, folder / "pruned.pth").model
-
-
-def _export(model: Forecaster, path: Path) -> Path:
-    return export_onnx(model, path, model_properties(model, version="benchmark", snapshot_id="none"))
-
-
-def _quantized(variant: Variant) -> Variant:
-    path = variant.path.with_suffix(".int8.onnx")
-    shutil.copy(variant.path, path)
-    quantize_onnx(path)
-    name = "int8" if variant.name == "base" else f"{variant.name}, int8"
-    return Variant(name, variant.model, path)
 
 
 if __name__ == "__main__":

@@ -121,10 +121,16 @@ class TrainingConfig(_Strict):
     target_smoothing: int = Field(
         2, ge=0, le=30, description="minutes around a target that training learns the mean of"
     )
-    prune_share: float = Field(0.0, ge=0, lt=1, description="share of each weight matrix that is pruned to zero")
-    fine_tune_epochs: int = Field(3, ge=1, le=1000, description="most epochs of fine-tuning after pruning")
     ranks: int = Field(1, ge=1, le=1024, description="processes that train together, each on its share of a batch")
     warm_start: bool = Field(default=False, description="also train the champion further, and keep the better model")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_without_pruning(cls, values: Any) -> Any:
+        """The configurations of earlier models name the share that was pruned; 0 is what every model has now."""
+        if isinstance(values, dict) and values.get("prune_share") == 0:
+            return {key: value for key, value in values.items() if key not in ("prune_share", "fine_tune_epochs")}
+        return values
 
     @model_validator(mode="after")
     def _each_rank_has_windows(self) -> Self:

@@ -37,16 +37,16 @@ import torch.distributed as dist  # noqa: E402
 
 from bwpredict import schema  # noqa: E402
 from bwpredict.datasets.frame import TelemetryFrame  # noqa: E402
+from bwpredict.datasets.sequences import Sequences  # noqa: E402
 from bwpredict.datasets.windows import Split, index_windows, split_windows  # noqa: E402
 from bwpredict.errors import BwPredictError  # noqa: E402
 from bwpredict.models.network import Forecaster, predict_all  # noqa: E402
-from bwpredict.training import progress as progresses  # noqa: E402
 from bwpredict.training.batches import CHUNK, Sampler  # noqa: E402
 from bwpredict.training.checkpointing import Resume, identity  # noqa: E402
-from bwpredict.training.distributed.process_group import SINGLE, ProcessGroup  # noqa: E402
+from bwpredict.training.distributed.process_group import ProcessGroup  # noqa: E402
 from bwpredict.training.loop import STREAMS_SHARE, Stage, run_stage  # noqa: E402
 from bwpredict.training.loss import stream_loss, window_loss  # noqa: E402
-from bwpredict.training.progress import Record  # noqa: E402
+from bwpredict.training.progress import Progress, Record, target_weights  # noqa: E402
 from bwpredict.training.trainer import new_model  # noqa: E402
 
 BUDGET_SECONDS = 480
@@ -179,7 +179,7 @@ def untrained_loss(check: Check) -> Figures:
         model = new_model(check.split["train"], check.settings, frozenset())  # type: ignore[arg-type]
         for layer in (model.direct, model.window_head[-1], model.head[-1]):
             torch.nn.init.normal_(layer.weight, std=0.1)  # type: ignore[arg-type]
-        losses.append(progress.validation_loss(model.to(device)))
+        losses.append(progress.validate(model.to(device))[0])
     difference = abs(losses[1] / losses[0] - 1)
     _require(difference <= LARGEST_LOSS_DIFFERENCE["untrained"], f"the losses are {losses[0]:.5f} and {losses[1]:.5f}")
     return {"says": f"the losses differ by {difference:.1e}", "cpu": losses[0], "device": losses[1]}
@@ -376,10 +376,8 @@ def _telemetry(links: int, days: int) -> TelemetryFrame:
     return TelemetryFrame(values, np.tile(times, links), np.repeat(np.arange(links, dtype=np.int32), minutes), keys)
 
 
-def _progress(split: Split, settings: Settings, checkpoint: Path, device: torch.device) -> progresses.Progress:
-    return progresses.begin(
-        split, settings, checkpoint, absent=frozenset(), on_epoch=None, device=device, group=SINGLE  # type: ignore[arg-type]
-    )  # fmt: skip
+def _progress(split: Split, settings: Settings, checkpoint: Path, device: torch.device) -> Progress:
+    return Progress(split, settings, target_weights(frozenset(), device), checkpoint)  # type: ignore[arg-type]
 
 
 def _train(
@@ -389,7 +387,7 @@ def _train(
     settings = replace(settings or check.settings, precision=precision)
     progress = _progress(check.split, settings, check.folder / "best.pth", device)
     model = new_model(check.split["train"], settings, frozenset()).to(device)  # type: ignore[arg-type]
-    progress.keep(model, 0, progress.validation_loss(model))
+    progress.keep(model, 0, progress.validate(model)[0])
     return run_stage(Stage("train", settings.epochs), model, progress, None), progress.records
 
 
@@ -409,8 +407,9 @@ def _update(check: Check, settings: Settings) -> tuple[Forecaster, Callable[[], 
     torch.manual_seed(1)
     model = new_model(check.split["train"], settings, frozenset()).to(check.device).train()  # type: ignore[arg-type]
     model.precision = getattr(torch, settings.precision)
-    progress = _progress(check.split, settings, check.folder / "best.pth", check.device)
-    sampler = Sampler(progress.train, model.contract, model.level_drift.cpu().numpy(), settings.target_smoothing)
+    weights = target_weights(frozenset(), check.device)
+    sequences, drift = Sequences.of(check.split["train"]), model.level_drift.cpu().numpy()
+    sampler = Sampler(sequences, model.contract, drift, settings.target_smoothing)
     streams = max(1, round(settings.batch_size * STREAMS_SHARE))
     chunk = sampler.streams(min(streams, 64), (1,)).chunk(0)
     repeats = -(-streams // len(chunk.samples))
@@ -420,8 +419,8 @@ def _update(check: Check, settings: Settings) -> tuple[Forecaster, Callable[[], 
 
     def loss() -> torch.Tensor:
         raw = model.follow(chunk.samples, state)
-        of_streams = stream_loss(model, raw, chunk, progress.weights, settings.raw_error_share)
-        return of_streams + window_loss(model, windows, progress.weights, settings.raw_error_share)
+        of_streams = stream_loss(model, raw, chunk, weights, settings.raw_error_share)
+        return of_streams + window_loss(model, windows, weights, settings.raw_error_share)
 
     return model, loss, streams
 
@@ -551,7 +550,7 @@ def _train_resumably(folder: Path, device: torch.device, states: type[Resume] = 
         model = state.restore(progress).to(device)
     else:
         model = new_model(split["train"], settings, frozenset()).to(device)  # type: ignore[arg-type]
-        progress.keep(model, 0, progress.validation_loss(model))
+        progress.keep(model, 0, progress.validate(model)[0])
     run_stage(Stage("train", settings.epochs), model, progress, state)
     losses = [record["train_loss"] for record in progress.records]
     return {"losses": losses, "interruptions": progress.interruptions}

@@ -44,9 +44,6 @@ TrainingFile = Annotated[
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result, bit for bit.")]
 WindowsPerEpoch = Annotated[int, typer.Option(help="Windows drawn for each epoch.")]
 
-_NAMES = {"prune_share": "--prune"}
-"""Options that are not called as their field."""
-
 
 def training_options(*, leave_out: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each field of `TrainingConfig`; it receives them as the dict `training`."""
@@ -73,7 +70,7 @@ def _training_option(name: str) -> inspect.Parameter:
     kind = field.annotation if field.annotation in (bool, int, float) else str
     description = field.description or ""
     text = f"{description[:1].upper()}{description[1:]}."
-    option = typer.Option(_NAMES.get(name, f"--{name.replace('_', '-')}"), help=text, rich_help_panel="Training")
+    option = typer.Option(f"--{name.replace('_', '-')}", help=text, rich_help_panel="Training")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[kind, option]
     )

@@ -1,7 +1,4 @@
-"""Smaller models: L1 pruning of a network's weights, int8 quantisation of an ONNX file, and what they really gain.
-
-Pruned weights are zeros in tensors of the same size, so pruning alone makes no ONNX file smaller; `verdict` says so.
-"""
+"""Smaller models: int8 quantisation of an ONNX file, and what it really gains."""
 
 from __future__ import annotations
 
@@ -17,11 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import torch
 from onnx import TensorProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from torch import Tensor, nn
-from torch.nn.utils import prune
 
 from bwpredict.errors import ModelError
 from bwpredict.inference.session import measure_latency, open_session
@@ -43,27 +37,6 @@ class Footprint:
     p50_ms: float
     """Single windows on one thread."""
     p99_ms: float
-
-
-def prune_weights(network: nn.Module, share: float) -> None:
-    """Set the share of smallest weights of each LSTM and linear weight matrix to zero, and hold them there.
-
-    Biases and normalisation stay. The weights remain plain tensors, as a checkpoint expects them: no
-    gradient reaches a zeroed weight, so that no optimizer without a memory of earlier steps moves it.
-    """
-    for layer, name in _prunable(network):
-        prune.l1_unstructured(layer, name, share)  # type: ignore[no-untyped-call]
-        mask: Tensor = getattr(layer, f"{name}_mask")
-        prune.remove(layer, name)  # type: ignore[no-untyped-call]
-        getattr(layer, name).register_hook(mask.mul)
-        if isinstance(layer, nn.LSTM):
-            layer.flatten_parameters()
-
-
-def non_zero_share(network: nn.Module) -> float:
-    """Share of the weights that pruning may touch that are not zero."""
-    weights: list[Tensor] = [getattr(layer, name) for layer, name in _prunable(network)]
-    return sum(int(torch.count_nonzero(one)) for one in weights) / sum(one.numel() for one in weights)
 
 
 def quantize_onnx(path: Path) -> None:
@@ -132,28 +105,13 @@ def measure_footprints(paths: list[Path], windows: npt.NDArray[np.float32]) -> l
     return footprints
 
 
-def describe(
-    reference: Footprint,
-    unpruned: Footprint,
-    compressed: Footprint,
-    *,
-    prune_share: float,
-    non_zero: float,
-    quantized: bool,
-) -> dict[str, Any]:
-    """The `compression` document: what was done, and what it gained or cost.
-
-    Against `reference`, the float32 model as trained, stands the whole; against `unpruned`, the same model
-    with this one's weight format, stands pruning alone, so that it takes no credit for quantisation.
-    """
+def describe(reference: Footprint, compressed: Footprint) -> dict[str, Any]:
+    """The `compression` document: what quantisation gained or cost against `reference`, the float32 file."""
     return {
-        "prune_share": prune_share,
-        "non_zero_share": non_zero,
-        "quantized": quantized,
+        "quantized": True,
         "reference": asdict(reference),
         "compressed": asdict(compressed),
         "verdict": verdict(reference, compressed),
-        "pruning_verdict": verdict(unpruned, compressed) if prune_share else None,
     }
 
 
@@ -182,14 +140,6 @@ def _change(before: float, after: float) -> float:
 
 def _told(change: float, less: str, more: str) -> str:
     return f"{100 * abs(change):.0f} % {less if change < 0 else more}" if change else f"no {less}"
-
-
-def _prunable(network: nn.Module) -> Iterator[tuple[nn.Module, str]]:
-    """Each LSTM and linear layer with the name of each of its weight matrices."""
-    for layer in network.modules():
-        if isinstance(layer, nn.LSTM | nn.Linear):
-            names = [name for name, _ in layer.named_parameters(recurse=False) if name.startswith("weight")]
-            yield from ((layer, name) for name in names)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from bwpredict.inference.onnx_model import Bounds, Forecast, forecast_with_bound
 from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.models import network, onnx_export
 from bwpredict.models.checkpoint import load_checkpoint
-from bwpredict.models.compression import describe, is_quantized, measure_footprints, non_zero_share, quantize_onnx
+from bwpredict.models.compression import describe, measure_footprints, quantize_onnx
 from bwpredict.pipeline import imported_model
 from bwpredict.pipeline.anchor import EarlierChampion, compare_with_earlier
 from bwpredict.pipeline.seen_days import Days, split_by_seen, target_days
@@ -76,7 +76,6 @@ from bwpredict.workspace.artifacts import (
     SCATTER_PLOT,
     SNAPSHOT,
     TELEMETRY,
-    UNPRUNED_CHECKPOINT,
 )
 
 logger = logging.getLogger(__name__)
@@ -154,35 +153,26 @@ def drop_constant_targets(frame: TelemetryFrame, training: TrainingConfig) -> Te
 
 
 def fit(folder: Path, split: Split, run: RunConfig, champion: Path | None = None) -> Path:
-    """Train, prune if asked, and calibrate the intervals.
+    """Train, and calibrate the intervals.
 
-    Writes `best_model.pth`, `history.json`, `training_history.png`. Returns the checkpoint.
-    A pruned model's checkpoint before pruning is `unpruned_model.pth`. `champion` is the checkpoint that a warm start
-    begins with. What `resume/` holds continues a call that was killed; it is gone at the end.
+    Writes `best_model.pth`, `history.json`, `training_history.png`. Returns the checkpoint. `champion` is the
+    checkpoint that a warm start begins with. What `resume/` holds continues a call that was killed; it is gone at the
+    end.
     """
     absent = frozenset(split["train"].frame.filled or {})
-    checkpoint, unpruned = folder / CHECKPOINT, folder / UNPRUNED_CHECKPOINT
-    pruned = run.training.prune_share > 0
-    unpruned.unlink(missing_ok=True)  # of an earlier training into this folder
-    first = unpruned if pruned else checkpoint
+    checkpoint = folder / CHECKPOINT
     every_seconds = Settings().checkpoint_seconds
 
-    def options(name: str) -> dict[str, Any]:
+    def options(name: str) -> trainer.Options:
         resume = Resume(folder / RESUME / f"{name}.pth", every_seconds, share=areas.share)
         return {"absent": absent, "on_epoch": log_epoch, "resume": resume}
 
-    result = trainer.train(split, run.training, first, **options("train"))
+    result = trainer.train(split, run.training, checkpoint, **options("train"))
     if run.training.warm_start:
-        result = warm_start.choose(result, champion, split, run.training, first, **options("warm_start"))
+        result = warm_start.choose(result, champion, split, run.training, checkpoint, **options("warm_start"))
     trained, history = result.model, result.history
-    if pruned:
-        fine_tuned = trainer.prune_and_fine_tune(trained, split, run.training, checkpoint, **options("fine_tune"))
-        trained, pruning = fine_tuned.model, fine_tuned.history
-        duration = history["duration_seconds"] + pruning["duration_seconds"]
-        history = history | {"pruning": pruning, "duration_seconds": round(duration, 3)}
-        _log_pruning(pruning)
     intervals.calibrate(trained, split, absent=absent)
-    progress.save(trained, checkpoint, (history.get("pruning") or history)["best_epoch"], run.training)
+    progress.save(trained, checkpoint, history["best_epoch"], run.training)
     _log_intervals(trained, split)
     write_document(folder / HISTORY, "training_history", history)
     plots.training_history(folder / HISTORY_PLOT, history)
@@ -193,7 +183,7 @@ def fit(folder: Path, split: Split, run: RunConfig, champion: Path | None = None
 def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) -> Path:
     """Export, quantise if asked, and check in a fresh process; returns the ONNX file.
 
-    Writes `parity.json`, `latency.json`, `conformance.json`, and for a pruned or quantised model `compression.json`.
+    Writes `parity.json`, `latency.json`, `conformance.json`, and for a quantised model `compression.json`.
     """
     challenger = load_checkpoint(folder / CHECKPOINT)
     properties = onnx_export.model_properties(
@@ -223,8 +213,8 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
         path.name, parity["max_relative_error"], latency["p50_ms"], latency["p99_ms"],
     )  # fmt: skip
     (folder / COMPRESSION).unlink(missing_ok=True)  # see fit
-    if run.quantize or run.training.prune_share:
-        _write_compression(folder, challenger, path, real, run)
+    if run.quantize:
+        _write_compression(folder, challenger, path, real)
     return path
 
 
@@ -272,30 +262,13 @@ def _stream_samples(split: Split) -> npt.NDArray[np.float32]:
     return sequences.cut(np.arange(len(sequences)), sequences.spans[0], STREAM_SAMPLES)
 
 
-def _write_compression(
-    folder: Path, challenger: network.Forecaster, path: Path, windows: onnx_export.Array, run: RunConfig
-) -> None:
-    """Measure the challenger's file beside those of the same training without pruning, and without quantisation."""
-    before = challenger
-    if run.training.prune_share:
-        before = load_checkpoint(folder / UNPRUNED_CHECKPOINT)
-        before.calibration_windows.copy_(challenger.calibration_windows)  # the same outputs
+def _write_compression(folder: Path, challenger: network.Forecaster, path: Path, windows: onnx_export.Array) -> None:
+    """Measure the challenger's file beside the one before quantisation."""
     with tempfile.TemporaryDirectory() as scratch:
-        reference = onnx_export.export_onnx(before, Path(scratch, "reference.onnx"), {})
-        unpruned = Path(shutil.copy(reference, Path(scratch, "unpruned.onnx")))
-        if run.quantize:
-            quantize_onnx(unpruned)
-        footprints = measure_footprints([reference, unpruned, path], windows)
-    document = describe(
-        *footprints,
-        prune_share=run.training.prune_share,
-        non_zero=non_zero_share(challenger),
-        quantized=is_quantized(path),
-    )
+        reference = onnx_export.export_onnx(challenger, Path(scratch, "reference.onnx"), {})
+        document = describe(*measure_footprints([reference, path], windows))
     write_document(folder / COMPRESSION, "compression", document)
-    logger.info("Against the float32 model before pruning: %s.", document["verdict"])
-    if document["pruning_verdict"]:
-        logger.info("By pruning alone: %s.", document["pruning_verdict"])
+    logger.info("Against the float32 model: %s.", document["verdict"])
 
 
 _SEEN_ALL = "It was trained on all of the test days. Train on another month, or with as many months of history."
@@ -502,16 +475,6 @@ def _imported_artifact(folder: Path, run: RunConfig) -> metadata.Artifact:
         scaler_params={},
         intervals=imported_model.describe_intervals(),
         streaming=imported_model.describe_stream(folder / stream_onnx_name(run.version), run.version),
-    )
-
-
-def _log_pruning(pruning: Mapping[str, Any]) -> None:
-    logger.info(
-        "pruned to %.0f %% of the weights: validation loss %.4f, without fine-tuning %.4f, before pruning %.4f",
-        100 * pruning["non_zero_share"],
-        min(record["validation_loss"] for record in pruning["records"]),
-        pruning["pruned_validation_loss"],
-        pruning["unpruned_validation_loss"],
     )
 
 

@@ -69,7 +69,7 @@ def model_metadata(
         filled: features that the telemetry lacks, with the constant each was filled with.
         calendar: what its calendar columns follow.
         profile: name of the reference profile beside this document.
-        compression: the document of that kind; None: neither pruned nor quantised.
+        compression: the document of that kind; None: not quantised.
         trained_elsewhere: the `imported_model` document; None: the run trained the model.
     """
     metrics = _performance(comparison)

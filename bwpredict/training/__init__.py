@@ -1,7 +1,7 @@
 """Train the network: truncated back-propagation through time over streams, with windows beside them.
 
 ```
-trainer.py        what is trained after what: `train`, `prune_and_fine_tune`, `continue_champion`
+trainer.py        what is trained: `train`, `continue_champion`
 batches.py        what training draws: streams with gaps and jumps, and windows
 loop.py           one stage: updates, learning rate, early stopping
 loss.py           the loss of a batch
@@ -18,6 +18,6 @@ distributed/      one training over several processes and machines
 
 from bwpredict.training.checkpointing import Resume
 from bwpredict.training.progress import OnEpoch, Record, Training, log_epoch
-from bwpredict.training.trainer import continue_champion, prune_and_fine_tune, train
+from bwpredict.training.trainer import continue_champion, train
 
-__all__ = ["OnEpoch", "Record", "Resume", "Training", "continue_champion", "log_epoch", "prune_and_fine_tune", "train"]
+__all__ = ["OnEpoch", "Record", "Resume", "Training", "continue_champion", "log_epoch", "train"]

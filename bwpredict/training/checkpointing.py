@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 State = dict[str, Any]
 EVERY_SECONDS = 30.0
-_PROGRESS = ("records", "best_epoch", "best_loss", "notes", "interruptions")
+_PROGRESS = ("records", "best_epoch", "best_loss", "interruptions")
 
 
 @dataclass

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from bwpredict.core.progress_bar import bar
+from bwpredict.datasets.sequences import Sequences
 from bwpredict.errors import DivergedError
 from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.network import Forecaster
@@ -143,7 +144,8 @@ def _prepare(stage: Stage, model: Forecaster, progress: Progress) -> _Learning:
     progress.group.broadcast(model)
     config = progress.config
     model.precision = getattr(torch, config.precision)
-    sampler = Sampler(progress.train, model.contract, model.level_drift.cpu().numpy(), config.target_smoothing)
+    sequences, drift = Sequences.of(progress.split["train"]), model.level_drift.cpu().numpy()
+    sampler = Sampler(sequences, model.contract, drift, config.target_smoothing)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from bwpredict import schema
-from bwpredict.datasets.sequences import Sequences
-from bwpredict.datasets.windows import Split, WindowIndex
+from bwpredict.datasets.windows import Split
 from bwpredict.models.checkpoint import save_checkpoint
 from bwpredict.models.network import Forecaster, parameter_count
-from bwpredict.training.distributed.process_group import ProcessGroup
+from bwpredict.training.distributed.process_group import SINGLE, ProcessGroup
 from bwpredict.training.validation import validation_losses
 
 if TYPE_CHECKING:
@@ -67,26 +66,18 @@ class Progress:
     config: TrainingConfig
     weights: Tensor
     """[targets], of each target in the loss; 0 where it is absent."""
-    train: Sequences
-    validation: WindowIndex
     checkpoint: Path
     """The best model so far; each process writes a separate file."""
-    on_epoch: OnEpoch | None
-    group: ProcessGroup
+    on_epoch: OnEpoch | None = None
+    group: ProcessGroup = SINGLE
     records: list[Record] = field(default_factory=list)
     best_epoch: int = 0
     """0: none was better than the start, which forecasts its anchor."""
     best_loss: float = math.inf
-    notes: dict[str, float] = field(default_factory=dict)
-    """Further figures for the history."""
     started: float = field(default_factory=time.monotonic)
     spent_seconds: float = 0.0
     """By processes that were killed before this one."""
     interruptions: int = 0
-
-    def validation_loss(self, model: Forecaster) -> float:
-        """The loss on the validation part, as `validate`."""
-        return self.validate(model)[0]
 
     def validate(self, model: Forecaster) -> tuple[float, float]:
         """Loss and skill on the validation part: of both, the mean over windows and streams.
@@ -95,7 +86,7 @@ class Progress:
         the anchor, the mean of the last minutes.
         """
         found = validation_losses(
-            model, self.validation, self.config.validation_windows, self.weights, self.config.raw_error_share
+            model, self.split["validation"], self.config.validation_windows, self.weights, self.config.raw_error_share
         )
         means = []
         for sums in found:
@@ -107,7 +98,7 @@ class Progress:
     def keep(self, model: Forecaster, epoch: int, validation_loss: float) -> None:
         """Make the model of this epoch the best one."""
         self.best_epoch, self.best_loss = epoch, validation_loss
-        self.save(model)
+        save(model, self.checkpoint, epoch, self.config)
 
     def tell(self, record: Record) -> None:
         """Keep the record of a finished epoch."""
@@ -115,37 +106,10 @@ class Progress:
         if self.on_epoch:
             self.on_epoch(record)
 
-    def save(self, model: Forecaster) -> None:
-        """Write the model to the checkpoint, as that of the best epoch."""
-        save(model, self.checkpoint, self.best_epoch, self.config)
-
     @property
     def seconds(self) -> float:
         """Wall-clock time of the training, without the pauses between a kill and its resumption."""
         return self.spent_seconds + time.monotonic() - self.started
-
-
-def begin(
-    split: Split,
-    config: TrainingConfig,
-    checkpoint: Path,
-    *,
-    absent: frozenset[str],
-    on_epoch: OnEpoch | None,
-    device: torch.device,
-    group: ProcessGroup,
-) -> Progress:
-    """A training that has not seen any sample yet."""
-    return Progress(
-        split,
-        config,
-        weights=target_weights(absent, device),
-        train=Sequences.of(split["train"]),
-        validation=split["validation"],
-        checkpoint=checkpoint,
-        on_epoch=on_epoch,
-        group=group,
-    )
 
 
 def save(model: Forecaster, checkpoint: Path, epoch: int, config: TrainingConfig) -> None:
@@ -176,7 +140,6 @@ def history(progress: Progress, model: Forecaster, device: torch.device) -> dict
         "seed": progress.config.seed,
         "loss": "absolute error of the median and pinball loss of the bounds, in log space, in typical changes",
         "windows": {name: len(part) for name, part in progress.split.parts.items()},
-        **progress.notes,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import torch
 
@@ -16,7 +16,7 @@ from bwpredict.models.network import Forecaster
 from bwpredict.store.files import write_atomically
 from bwpredict.training.loop import updates_of_an_epoch
 from bwpredict.training.progress import Record, Training, target_weights
-from bwpredict.training.trainer import continue_champion
+from bwpredict.training.trainer import Options, continue_champion
 from bwpredict.training.validation import served_loss
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,12 @@ CHECKPOINT = "warm_started_model.pth"
 
 
 def choose(
-    scratch: Training, champion: Path | None, split: Split, config: TrainingConfig, checkpoint: Path, **options: Any
+    scratch: Training,
+    champion: Path | None,
+    split: Split,
+    config: TrainingConfig,
+    checkpoint: Path,
+    **options: Unpack[Options],
 ) -> Training:
     """Train the champion further, and keep it if it forecasts the validation windows better than `scratch`.
 
@@ -43,7 +48,7 @@ def choose(
     if (before.contract, before.architecture) != (scratch.model.contract, scratch.model.architecture):
         logger.warning("the champion has another window, horizon or architecture; the model from scratch is kept")
         return scratch
-    weights = target_weights(options["absent"], torch.device("cpu"))
+    weights = target_weights(options.get("absent", frozenset()), torch.device("cpu"))
 
     def loss(model: Forecaster) -> float:
         """Of the forecasts as served, in typical changes of the model from scratch: the models' own units differ."""

@@ -106,9 +106,6 @@ def test_train_names_a_file_it_cannot_read(refused, tmp_path, name, case):
         ("--learning-rate", 0),
         ("--horizon-minutes", 90),
         ("--seed", -1),
-        ("--prune", 1),
-        ("--prune", -0.1),
-        ("--fine-tune-epochs", 0),
         ("--split-by", "coin"),
     ],
 )

@@ -1,6 +1,6 @@
 """A training of seconds, and a process that kills itself within it: `python small_training.py FOLDER POINT`.
 
-POINT is where: `train` or `fine_tune` (after the second step there), `writing` (while the state is written), `never`.
+POINT is where: `train` or `warm_start` (after the second step there), `writing` (while the state is written), `never`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from frames import make_frame
 
 from bwpredict.config import SplitConfig, TrainingConfig
 from bwpredict.datasets.windows import index_windows, split_windows
+from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.training import checkpointing
 from bwpredict.training.checkpointing import Resume
-from bwpredict.training.trainer import prune_and_fine_tune, train
+from bwpredict.training.trainer import continue_champion, train
 
 CONFIG = TrainingConfig(
     epochs=4,
@@ -26,8 +27,6 @@ CONFIG = TrainingConfig(
     window_size=5,
     windows_per_epoch=96,
     validation_windows=64,
-    prune_share=0.5,
-    fine_tune_epochs=1,
 )
 
 
@@ -37,12 +36,13 @@ def small_split(config=CONFIG, seed=0, minutes=(900,)):
     return split_windows(index_windows(frame, config.window_size, config.horizon_minutes), SplitConfig())
 
 
-def train_and_prune(folder: Path, config=CONFIG, split=None, every_seconds=0.0):
+def train_and_continue(folder: Path, config=CONFIG, split=None, every_seconds=0.0):
     """Both trainings, each continued from what the folder holds."""
     split = split or small_split(config)
     first = train(split, config, folder / "first.pth", resume=Resume(folder / "train.pth", every_seconds))
-    states = Resume(folder / "fine_tune.pth", every_seconds)
-    return first, prune_and_fine_tune(first.model, split, config, folder / "pruned.pth", resume=states)
+    champion = load_checkpoint(folder / "first.pth")  # a training changes the model that it is given
+    states = Resume(folder / "warm_start.pth", every_seconds)
+    return first, continue_champion(champion, split, config, folder / "warm.pth", resume=states)
 
 
 def _die(*_, **__):
@@ -82,4 +82,4 @@ def _die_at_the_state(replace):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     _arrange(sys.argv[2])
-    train_and_prune(Path(sys.argv[1]))
+    train_and_continue(Path(sys.argv[1]))

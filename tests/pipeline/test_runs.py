@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from bwpredict import __version__
-from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig
+from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig, load
 from bwpredict.core.code_version import code_version
 from bwpredict.errors import ConfigError
 from bwpredict.pipeline.run_config import gate_overrides_schema, overridden, run_config
@@ -35,15 +35,15 @@ def test_a_run_without_params_has_the_defaults_of_the_configuration():
     assert (run.version, run.created_at) == ("v20261124_030405", "2026-11-24T03:04:05+00:00")
 
 
-def test_pruning_and_quantisation_can_be_asked_for():
-    run = configured({"prune_share": 0.5, "fine_tune_epochs": 2, "quantize": True})
-    assert (run.training.prune_share, run.training.fine_tune_epochs, run.quantize) == (0.5, 2, True)
+def test_quantisation_can_be_asked_for():
+    assert configured({"quantize": True}).quantize
 
 
-@pytest.mark.parametrize(("param", "value"), [("prune_share", 1.0), ("prune_share", -0.1), ("fine_tune_epochs", 0)])
-def test_pruning_out_of_bounds_is_refused_by_name(param, value):
-    with pytest.raises(ConfigError, match=f"params: .*{param}"):
-        configured({param: value})
+def test_the_configuration_of_an_earlier_model_that_was_not_pruned_is_read_and_that_of_a_pruned_one_is_not():
+    earlier = TrainingConfig().model_dump() | {"fine_tune_epochs": 3}
+    assert TrainingConfig(**earlier, prune_share=0.0) == TrainingConfig()
+    with pytest.raises(ConfigError, match=r"earlier: prune_share"):
+        load(TrainingConfig, earlier | {"prune_share": 0.5}, origin="earlier")
 
 
 def test_a_named_month_wins_over_the_data_interval():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_training import CONFIG, small_split, train_and_prune
+from small_training import CONFIG, small_split, train_and_continue
 
 from bwpredict.training.checkpointing import Resume
 from bwpredict.training.trainer import train
@@ -58,14 +58,14 @@ def stop_after(epoch):
 @pytest.mark.slow
 def test_a_training_killed_again_and_again_ends_with_the_same_weights_bit_for_bit(tmp_path):
     folder = tmp_path / "killed"
-    for point in ("train", "writing", "fine_tune"):
+    for point in ("train", "writing", "warm_start"):
         ended = train_until_killed(folder, point)
         assert ended.returncode == -signal.SIGKILL, ended.stderr
         assert (folder / "train.pth").is_file(), point
-    killed = train_and_prune(folder)
+    killed = train_and_continue(folder)
     assert killed[0].history["interruptions"] >= 1
     assert killed[1].history["interruptions"] == 1
-    for one, other in zip(killed, train_and_prune(tmp_path / "undisturbed"), strict=True):
+    for one, other in zip(killed, train_and_continue(tmp_path / "undisturbed"), strict=True):
         assert_same_weights(one, other)
         assert without_times(one.history) == without_times(other.history)
 

@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import timedelta
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -71,7 +70,7 @@ def _train(folder: Path, scratch: Path, device: torch.device, group: ProcessGrou
     state = _state_of_the_first(Path(job.resume), scratch, group)
     resume = Resume(state, job.every_seconds, writes=group.is_first, share=areas.share)
     resume.look(job.identity)
-    settings: dict[str, Any] = {
+    settings: trainer.Options = {
         "absent": frozenset(job.absent),
         "on_epoch": log_epoch if group.is_first else None,
         "device": device,
@@ -84,8 +83,7 @@ def _train(folder: Path, scratch: Path, device: torch.device, group: ProcessGrou
     if job.task == "train":
         trainer.train(split, config, checkpoint, start=start, **settings)
     else:
-        task = {"fine_tune": trainer.prune_and_fine_tune, "warm_start": trainer.continue_champion}[job.task]
-        task(start, split, config, checkpoint, **settings)
+        trainer.continue_champion(start, split, config, checkpoint, **settings)
 
 
 def _wait_for_shares(address: str, folder: Path, machine: int, group: ProcessGroup) -> None:
