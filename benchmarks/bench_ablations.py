@@ -214,7 +214,8 @@ def _keep(folder: Path, row: dict[str, Any]) -> None:
     """Put the row into the document in `folder`, in place of an earlier one of its data set, variant and consumer."""
     path = folder / f"{NAME}.json"
     before = json.loads(path.read_text("utf-8"))["rows"] if path.is_file() else []
-    rows = {(each["dataset"], each["variant"], each["consumer"]): each for each in [*before, row]}
+    key = ("dataset", "variant", "consumer")
+    rows = {tuple(each.get(name) for name in key): each for each in [*before, row]}  # earlier ones have no consumer
     write(path, {"benchmark": NAME, "rows": list(rows.values())})
 
 

@@ -19,9 +19,9 @@ from accuracy.task import Array, Budget, Entry, Fit, Fitted, Task
 from bwpredict.config import TrainingConfig, load
 from bwpredict.datasets.windows import WindowIndex
 from bwpredict.inference import onnx_model
-from bwpredict.inference.stream_model import StreamModel, forecast_stream, open_stream
+from bwpredict.inference.stream_model import StreamModel, forecast_stream, open_stream, stream_with
 from bwpredict.models.network import Forecaster
-from bwpredict.models.onnx_export import export_onnx, model_properties, streaming_contract
+from bwpredict.models.onnx_export import export_onnx, model_properties
 from bwpredict.training.trainer import train
 
 VARIANTS: dict[str, dict[str, Any]] = {"bwpredict": {}}
@@ -83,22 +83,8 @@ def trained_network(task: Task, overrides: Mapping[str, Any]) -> Forecaster:
 
 def stream_in_torch(model: Forecaster) -> StreamModel:
     """What `open_stream` gives of the network's stream file, without the seconds that an export takes."""
-    contract = streaming_contract(model, "torch")
-    return StreamModel(
-        name="torch",
-        session=cast("ort.InferenceSession", _Torch(model)),
-        version="torch",
-        window_size=model.contract.window_size,
-        horizon_minutes=model.contract.horizon_minutes,
-        cadence_seconds=model.contract.cadence_seconds,
-        interval_level=None,
-        state_size=contract["state_size"],
-        state_version=contract["state_version"],
-        horizons_minutes=tuple(contract["horizons_minutes"]),
-        quantiles=tuple(contract["quantiles"]),
-        warm_up_minutes=contract["warm_up_minutes"],
-        largest_step=contract["largest_step"],
-    )
+    properties = model_properties(model, version="torch", snapshot_id="none")
+    return stream_with(cast("ort.InferenceSession", _Torch(model)), properties, name="torch", version="torch")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -189,12 +190,12 @@ def _predict_day(
 
 def _of_link(frame: TelemetryFrame, link: tuple[int, int], day: date) -> TelemetryFrame:
     """The rows of one link. Raises _NoSuchLinkError."""
-    labels = [f"{node}-{peer}" for node, peer in frame.links[list(schema.LINK_KEY)].itertuples(index=False)]
-    wanted = "{}-{}".format(*link)
-    if wanted not in labels:
-        raise _NoSuchLinkError(unknown_link(wanted, labels, f"on {day}"))
-    place = labels.index(wanted)
-    return frame.of_links(place, place + 1)
+    keys = frame.links[list(schema.LINK_KEY)].to_numpy()
+    found = np.flatnonzero((keys == link).all(axis=1))
+    if not len(found):
+        label, *labels = (f"{node}-{peer}" for node, peer in (link, *keys))
+        raise _NoSuchLinkError(unknown_link(label, labels, f"on {day}"))
+    return frame.of_links(int(found[0]), int(found[0]) + 1)
 
 
 def _write(tables: Iterator[pa.Table], path: Path, made_from: bytes) -> int:

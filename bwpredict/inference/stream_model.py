@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -193,10 +194,16 @@ def stream_of(session: ort.InferenceSession, name: str, *, version: str = "") ->
     if missing := [key for key in ("window_size", "horizon_minutes", "cadence_seconds") if key not in told]:
         raise ModelError(f"{name}: has no property {missing[0]}; see docs/judge.md.")
     _streaming_figures(streaming, name)
+    return stream_with(session, told, name=name, version=version or str(told.get("version", "")))
+
+
+def stream_with(session: ort.InferenceSession, told: Mapping[str, Any], *, name: str, version: str) -> StreamModel:
+    """The model that a session runs, with what its properties tell of it."""
+    streaming = told["streaming"]
     return StreamModel(
         name,
         session,
-        version=version or str(told.get("version", "")),
+        version=version,
         interval_level=told.get("interval_level"),
         window_size=told["window_size"],
         horizon_minutes=told["horizon_minutes"],

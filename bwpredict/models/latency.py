@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+import onnx.parser
 
 from bwpredict.core.guide import GUIDE_LATENCY_MS
 from bwpredict.inference.session import REFERENCE_SIZE, was_busy
@@ -16,16 +16,10 @@ from bwpredict.inference.session import REFERENCE_SIZE, was_busy
 
 def reference_graph(path: Path) -> Path:
     """Write the reference: one matrix product, which takes a fraction of a millisecond on an idle core."""
-    size = REFERENCE_SIZE
-    factor = np.full((size, size), 1 / size, np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["input", "factor"], ["output"])],
-        "reference",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [size, size])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [size, size])],
-        [numpy_helper.from_array(factor, "factor")],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    shape = f"float[{REFERENCE_SIZE}, {REFERENCE_SIZE}]"
+    text = f"""<ir_version: 9, opset_import: ["" : 17]>
+        reference ({shape} input) => ({shape} output) {{ output = MatMul(input, input) }}"""
+    onnx.save(onnx.parser.parse_model(text), path)
     return path
 
 

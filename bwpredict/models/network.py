@@ -400,9 +400,3 @@ def predict_all(
             part = torch.from_numpy(np.ascontiguousarray(windows[begin : begin + batch])).to(device)
             made.append([value.cpu().numpy() for value in model(part, model.empty_state(len(part)))])
     return {name: np.concatenate(parts) for name, parts in zip(Forecast._fields, zip(*made, strict=True), strict=True)}
-
-
-__all__ = [
-    "ARCHITECTURES", "HORIZONS_MINUTES", "LEVELS", "MODES", "QUANTILES", "STATE_VERSION", "Architecture", "Contract",
-    "Forecast", "Forecaster", "Raw", "describe", "parameter_count", "predict", "predict_all",
-]  # fmt: skip

@@ -15,9 +15,3 @@ warm_start.py     the champion's weights as a start
 distributed/      one training over several processes and machines
 ```
 """
-
-from bwpredict.training.checkpointing import Resume
-from bwpredict.training.progress import OnEpoch, Record, Training, log_epoch
-from bwpredict.training.trainer import continue_champion, train
-
-__all__ = ["OnEpoch", "Record", "Resume", "Training", "continue_champion", "log_epoch", "train"]

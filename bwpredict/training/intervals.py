@@ -123,6 +123,3 @@ def _scores(model: Forecaster, part: WindowIndex, mode: int) -> tuple[npt.NDArra
 def _over(distance: Tensor, width: Tensor) -> npt.NDArray[np.float32]:
     scores: npt.NDArray[np.float32] = (distance / width.clamp(min=_SMALLEST_WIDTH)).cpu().numpy()
     return scores
-
-
-__all__ = ["calibrate", "conformal_quantile", "describe", "min_calibration_size", "why_none"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -110,25 +111,18 @@ def _cells(
     model: Forecaster, validation: WindowIndex, most_windows: int, mode: int, raw_error_share: float
 ) -> _Cells | None:
     """The errors of all forecasts of a mode; None: there are none."""
-    keys, sums = [], []
+    parts = []
     for seen in observations(model, validation, most_windows, (mode,)):
         errors, there = _errors(model, seen, _candidates(model, seen), raw_error_share)
-        own, which = np.unique(np.stack((seen.link, seen.block), axis=1), axis=0, return_inverse=True)
-        place = torch.from_numpy(which.reshape(-1)).to(errors.device)
-        keys.append(own)
-        sums.append(
-            [
-                part.new_zeros(len(own), *part.shape[1:]).index_add_(0, place, part).cpu().numpy().astype(np.float64)
-                for part in (errors, there)
-            ]
-        )
-    if not keys:
+        cells = pd.MultiIndex.from_arrays((seen.link, seen.block))
+        rows = torch.cat((errors.flatten(1), there.flatten(1)), dim=1).cpu().numpy().astype(np.float64)
+        parts.append(pd.DataFrame(rows, cells).groupby(level=(0, 1)).sum())
+    if not parts:
         return None
-    found, which = np.unique(np.concatenate(keys), axis=0, return_inverse=True)
-    added = [np.zeros((len(found), *part.shape[1:])) for part in sums[0]]
-    for number, total in enumerate(added):
-        np.add.at(total, which.reshape(-1), np.concatenate([parts[number] for parts in sums]))
-    return _Cells(added[0], added[1], np.unique(found[:, 1], return_inverse=True)[1].reshape(-1))
+    total = pd.concat(parts).groupby(level=(0, 1)).sum()
+    sums = np.split(total.to_numpy(), [errors[0].numel()], axis=1)
+    of_errors, counts = (part.reshape(-1, *like.shape[1:]) for part, like in zip(sums, (errors, there), strict=True))
+    return _Cells(of_errors, counts, np.unique(total.index.get_level_values(1), return_inverse=True)[1])
 
 
 def _candidates(model: Forecaster, seen: Observation) -> Tensor:

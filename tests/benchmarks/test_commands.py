@@ -14,7 +14,8 @@ from test_data import write_recording
 
 from bwpredict import schema
 from bwpredict.errors import ConfigError
-from bwpredict.models.network import LEVELS, Contract, Forecaster
+from bwpredict.models.features import LEVELS
+from bwpredict.models.network import Contract, Forecaster
 
 QUICK = [
     "--links",

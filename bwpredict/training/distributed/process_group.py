@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import torch
 import torch.distributed as dist
 from torch import nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from bwpredict.datasets.windows import Index
 from bwpredict.errors import ConfigError
@@ -57,11 +57,9 @@ class ProcessGroup:
         if self.count == 1:
             return
         gradients = [each.grad for each in model.parameters() if each.grad is not None]
-        flat = torch.cat([each.flatten() for each in gradients])
+        flat = parameters_to_vector(gradients)
         dist.all_reduce(flat)
-        flat /= self.count
-        for gradient, part in zip(gradients, torch.split(flat, [each.numel() for each in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
+        vector_to_parameters(flat / self.count, gradients)
 
 
 SINGLE = ProcessGroup()
