@@ -340,14 +340,13 @@ def check_stream(model: Forecaster, path: Path, samples: Array) -> dict[str, Any
     state = np.zeros((len(given), model.state_size), np.float32)
     expected = model.empty_state(len(given))
     worst, of_state, begin = 0.0, 0.0, 0
-    floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
     for size in _stream_steps(given.shape[1]):
         step = given[:, begin : begin + size]
         quantiles, state = session.run(["quantiles", "next_state"], {"input": step, "state": state})
         with torch.inference_mode():
             torch_step = model(torch.from_numpy(step), expected)
         expected, wanted = torch_step.next_state, torch_step.quantiles.numpy()
-        worst = max(worst, float((np.abs(quantiles - wanted) / np.maximum(np.abs(wanted), floors)).max()))
+        worst = max(worst, float((np.abs(quantiles - wanted) / _unit(wanted)).max()))
         of_state = max(of_state, float(np.abs(state - expected.numpy()).max()))
         begin += size
     return {"max_relative_error": worst, "max_state_error": of_state, "samples": given.shape[1], "links": len(given)}
@@ -376,11 +375,9 @@ def check_stream_file(path: Path, samples: Array) -> dict[str, Any]:
             f"{path.name}: forecasts are not finite for a stream; expected finite ones from a state of zeros, which"
             " means a link that was never seen, and where samples are missing (NaN)."
         )
-    floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
     expected = answers[0].quantiles
-    unit = np.maximum(np.abs(expected), floors)
     return {
-        "max_relative_error": max(float((np.abs(one.quantiles - expected) / unit).max()) for one in answers),
+        "max_relative_error": max(float((np.abs(one.quantiles - expected) / _unit(expected)).max()) for one in answers),
         "max_state_error": max(float(np.abs(one.next_state - answers[0].next_state).max()) for one in answers),
         "samples": given.shape[1],
         "links": len(given),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -23,8 +22,6 @@ from bwpredict.training.progress import OnEpoch, Progress, Training, history, sa
 
 if TYPE_CHECKING:
     from bwpredict.config import TrainingConfig
-
-logger = logging.getLogger(__name__)
 
 SEQUENCES_FOR_SCALES = 64
 """Days of some links."""

@@ -15,7 +15,7 @@ from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.network import Forecaster
 from bwpredict.store.files import write_atomically
 from bwpredict.training.loop import updates_of_an_epoch
-from bwpredict.training.progress import Record, Training, target_weights
+from bwpredict.training.progress import Training, target_weights
 from bwpredict.training.trainer import Options, continue_champion
 from bwpredict.training.validation import served_loss
 
@@ -57,25 +57,21 @@ def choose(
     champion_loss = loss(before)
     path = checkpoint.with_name(CHECKPOINT)
     warm = continue_champion(before, split, config, path, **options)
-    losses = {"warm_start": loss(warm.model), "scratch": loss(scratch.model)}
+    trainings = {"warm_start": warm, "scratch": scratch}
+    losses = {name: loss(each.model) for name, each in trainings.items()}
+    epochs = {name: len(each.history["records"]) for name, each in trainings.items()}
     won = min(losses, key=lambda name: losses[name])
     told = {
         "won": won,
         "champion_loss": champion_loss,
-        "warm_start_loss": losses["warm_start"],
-        "scratch_loss": losses["scratch"],
-        "warm_start_steps": _steps(warm.history["records"], config),
-        "scratch_steps": _steps(scratch.history["records"], config),
+        **{f"{name}_loss": value for name, value in losses.items()},
+        **{f"{name}_steps": count * updates_of_an_epoch(config) for name, count in epochs.items()},
     }
     logger.info("validation loss, warm start %.4f, from scratch %.4f (champion %.4f): %s is kept",
                 losses["warm_start"], losses["scratch"], champion_loss, won)  # fmt: skip
     if won == "warm_start":
         write_atomically(checkpoint, path.read_bytes())
     path.unlink()
-    kept = warm if won == "warm_start" else scratch
-    duration = sum(each.history["duration_seconds"] for each in (warm, scratch))
+    kept = trainings[won]
+    duration = sum(each.history["duration_seconds"] for each in trainings.values())
     return Training(kept.model, kept.history | {"warm_start": told, "duration_seconds": round(duration, 3)})
-
-
-def _steps(records: list[Record], config: TrainingConfig) -> int:
-    return len(records) * updates_of_an_epoch(config)
