@@ -10,4 +10,4 @@ from airflow.__main__ import main
 if __name__ == "__main__":
     for line in sys.stdin:
         sys.argv = ["airflow", *shlex.split(line)]
-        main()
+        main()  # type: ignore[no-untyped-call]
