@@ -3,6 +3,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ROOT ?= data
 export ROOT
+# A container image may set it; then each process compiles all modules that it imports, which takes seconds.
+unexport PYTHONDONTWRITEBYTECODE
 FRESH ?= bookworm trixie
 WITHOUT_TORCH_TESTS := core store registry gate alerting datasets inference ingestion telemetry simulation workspace \
 	dags/test_dag_integrity.py
@@ -24,10 +26,10 @@ demo: setup ## Four months of telemetry, four runs of the real DAG, and their re
 test: setup ## The tests, but for the slow ones
 	@bash scripts/browser.sh
 	@bash scripts/services.sh prometheus postgresql || echo "The tests of telemetry sources will be skipped"
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not integration"
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not integration"
 
 test-without-torch: setup ## The tests of the packages that never import torch (after make setup WITHOUT_TORCH=1)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not integration" $(addprefix tests/,$(WITHOUT_TORCH_TESTS))
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow and not integration" $(addprefix tests/,$(WITHOUT_TORCH_TESTS))
 
 test-fresh: ## The README's two commands on a bare Debian 12 and 13, as root and as a user (FRESH=bookworm-demo: the least)
 	@bash scripts/test_fresh.sh $(FRESH)
@@ -38,13 +40,14 @@ test-chart: setup ## Render deploy/kubernetes/values.yaml with Airflow's chart a
 
 check: setup ## Before a commit: style, types, and the tests of what changed since main
 	@$(MAKE) --no-print-directory lint types
-	$(BIN)/python scripts/changed_tests.py | xargs --no-run-if-empty $(BIN)/pytest -n 2 --dist loadfile -q \
+	$(BIN)/python scripts/changed_tests.py | xargs --no-run-if-empty $(BIN)/pytest -n 2 --dist loadgroup -q \
 		-m "not slow and not integration"
 
 test-slow: setup ## The slow tests
 	@bash scripts/browser.sh
 	@bash scripts/services.sh golang-go || echo "The test of the Go client will be skipped"
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not integration"
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "slow and not integration" \
+		$$(grep -rl --include='test_*.py' 'mark\.slow' tests)
 
 test-integration: setup build/docker-compose/.ready ## The production stack as local processes: a month's run, faults, alerts
 	@bash scripts/services.sh redis-server postgresql prometheus prometheus-alertmanager prometheus-pushgateway

@@ -29,10 +29,12 @@ export SCARF_ANALYTICS=false
 export DO_NOT_TRACK=1
 export GX_ANALYTICS_ENABLED=false
 
-# The metadata database at today's schema, with the pools that training and the trials of a search run in.
+# The metadata database at today's schema, with the pools that training and the trials of a search run in; then further
+# commands of Airflow, if there are any: prepare_airflow "dags reserialize".
 prepare_airflow() {
     mkdir -p "$AIRFLOW_HOME"
-    airflow db migrate
-    airflow pools set gpu 1 "Training: one run at a time for each GPU"
-    airflow pools set tune 1 "Trials of a search: as many at a time as GPUs may be spared from training"
+    printf '%s\n' 'db migrate' \
+        'pools set gpu 1 "Training: one run at a time for each GPU"' \
+        'pools set tune 1 "Trials of a search: as many at a time as GPUs may be spared from training"' "$@" |
+        python "$repository/scripts/airflow_commands.py"
 }

@@ -14,6 +14,8 @@ _FOLDERS = {
     "scripts": ("setup",),
     "docs": ("docs",),
     "monitoring": ("exporter",),
+    "benchmarks": ("benchmarks",),
+    "deploy": ("kubernetes",),
 }
 _TESTED_ELSEWHERE = {
     "config": ("gate", "pipeline"),

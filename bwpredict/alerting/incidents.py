@@ -69,11 +69,6 @@ def recover(store: Store, urls: Sequence[str], subject: str, what: str, *, now: 
     return taken
 
 
-def open_incident(store: Store, subject: str) -> OpenIncidents | None:
-    """The document of what is open about the subject (kind `incident`), or None."""
-    return _look_up(store, subject)[0]
-
-
 def _key(subject: str) -> str:
     return f"alerts/{subject}.json"
 

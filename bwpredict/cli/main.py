@@ -32,7 +32,7 @@ from bwpredict.errors import BwPredictError, Verdict
 _EXTRA_OF_MODULE = dict.fromkeys(
     (
         *("apprise", "great_expectations", "matplotlib", "onnxscript", "optuna", "psutil"),
-        *("scipy", "sklearn", "torch"),
+        *("scipy", "sklearn", "sqlalchemy", "torch"),
     ),
     "train",
 ) | {"mlflow": "mlflow"}

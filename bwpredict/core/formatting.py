@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, SupportsFloat
 
 from bwpredict import schema
 
@@ -70,3 +71,8 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def undefined_as_none(value: SupportsFloat) -> float | None:
+    """A figure for a document: None where it is undefined."""
+    return float(value) if math.isfinite(value) else None

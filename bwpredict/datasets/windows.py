@@ -68,11 +68,6 @@ class Starts:
         rows: Index = self.first[run] + which - np.append(0, self.past)[run]
         return rows
 
-    def run_of(self, which: Index) -> tuple[Index, Index]:
-        """[n] and [n], of the run of each of the chosen windows: its first row, and the row past its last."""
-        run = np.searchsorted(self.past, which, side="right")
-        return self.first[run], self.first[run] + np.diff(self.past, prepend=0)[run]
-
 
 @dataclass(frozen=True)
 class WindowIndex:
@@ -123,24 +118,6 @@ class WindowIndex:
         targets = self.frame.values[self.positions.rows(which) + self.steps_to_target, schema.TARGET_FEATURES]
         self.frame.release()
         return targets
-
-    def targets_around(self, which: Index, steps: int) -> npt.NDArray[np.float32]:
-        """[n, 2 * steps + 1, targets], raw units: the samples from `steps` before the chosen windows' targets to after.
-
-        All of them are targets of this index, without a gap between them; where some would not be, the window's own
-        target stands in their place.
-        """
-        targets = self.frame.values[self.target_rows_around(which, steps), schema.TARGET_FEATURES]
-        self.frame.release()
-        return targets
-
-    def target_rows_around(self, which: Index, steps: int) -> Index:
-        """[n, 2 * steps + 1], the rows of `targets_around`."""
-        rows, (first, past) = self.positions.rows(which), self.positions.run_of(which)
-        whole = (rows - steps >= first) & (rows + steps < past)
-        offsets = np.where(whole[:, None], np.arange(-steps, steps + 1), 0)
-        around: Index = rows[:, None] + offsets + self.steps_to_target
-        return around
 
     def windows_of_links(self) -> Index:
         """[links], number of windows of each link; they follow one another in this order."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
+from bwpredict.core.formatting import undefined_as_none
 from bwpredict.core.guide import meets_guide
 from bwpredict.datasets.windows import DAY_SECONDS
 from bwpredict.evaluation.baselines import BASELINES, PARTIAL, REFERENCES
@@ -128,12 +129,12 @@ def _figures(
     columns["skill"] = skill_over(reference[rows])(mine, own)
     per_target: Document = {target: dict.fromkeys((*columns, "baseline")) for target in schema.TARGETS}
     for place, target in enumerate(forecasts.targets):
-        per_target[target] = {metric: _json(column[place]) for metric, column in columns.items()}
+        per_target[target] = {metric: undefined_as_none(column[place]) for metric, column in columns.items()}
         per_target[target]["baseline"] = best[place]
     return {
         "overall": _overall(columns),
         "per_target": per_target,
-        "share_scored": _json(np.float64(rows.mean())) if len(rows) else None,
+        "share_scored": undefined_as_none(rows.mean()) if len(rows) else None,
         "non_finite_forecasts": int((~np.isfinite(own).all(axis=1)).sum()),
         "out_of_bounds_forecasts": _out_of_bounds(own, forecasts.targets),
     }
@@ -148,8 +149,8 @@ def _scored(name: str, values: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]
 
 def _overall(columns: Mapping[str, Floats]) -> Document:
     """The guide's overall figures: means over the targets, undefined if one of them is."""
-    average_correlation = _json(columns["correlation"].mean())
-    average_mape = _json(columns["mape"].mean())
+    average_correlation = undefined_as_none(columns["correlation"].mean())
+    average_mape = undefined_as_none(columns["mape"].mean())
     return {
         "average_correlation": average_correlation,
         "average_mape": average_mape,
@@ -178,7 +179,10 @@ def _skills(forecasts: Forecasts, truth: Truth, best: list[str | None], referenc
     return {
         target: {
             "best_baseline": best[place],
-            **{model: {name: _json(value[place]) for name, value in own.items()} for model, own in skills.items()},
+            **{
+                model: {name: undefined_as_none(value[place]) for name, value in own.items()}
+                for model, own in skills.items()
+            },
         }
         for place, target in enumerate(forecasts.targets)
     }
@@ -203,15 +207,10 @@ def _link_extremes(forecasts: Forecasts, truth: Truth, reference: npt.NDArray[np
             rank: {
                 **{key: int(forecasts.links[key].iloc[links[link]]) for key in schema.LINK_KEY},
                 "windows": int(counts[link]),
-                "mae": _json(errors[link]),
-                "baseline_mae": _json(base[link]),
-                "skill": _json(skill[link]),
+                "mae": undefined_as_none(errors[link]),
+                "baseline_mae": undefined_as_none(base[link]),
+                "skill": undefined_as_none(skill[link]),
             }
             for rank, link in ((rank, ranked[at]) for rank, at in places.items())
         }
     return found
-
-
-def _json(value: np.floating[Any]) -> float | None:
-    """A figure for a document: null where it is undefined."""
-    return float(value) if np.isfinite(value) else None

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from bwpredict import schema
+from bwpredict.core.formatting import undefined_as_none
 from bwpredict.datasets.windows import WindowIndex
 from bwpredict.evaluation.baselines import REFERENCES, baseline_forecasts
-from bwpredict.evaluation.relative import undefined_as_none
 
 
 def errors_by_minute(index: WindowIndex, targets: tuple[str, ...]) -> dict[str, Any]:

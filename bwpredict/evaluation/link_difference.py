@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from bwpredict import schema
+from bwpredict.core.formatting import undefined_as_none
 from bwpredict.evaluation.daily_errors import Daily, Floats
 from bwpredict.evaluation.forecasts import Forecasts
-from bwpredict.evaluation.relative import undefined_as_none
 from bwpredict.evaluation.student import FEWEST_DAYS, LEVEL, half_width, ratio_over_days
 
 Document = dict[str, Any]

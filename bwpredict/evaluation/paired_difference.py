@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
+from bwpredict.core.formatting import undefined_as_none
 from bwpredict.evaluation.daily_errors import Daily, Floats, daily_errors
 from bwpredict.evaluation.diebold_mariano import diebold_mariano
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.link_difference import links_apart
-from bwpredict.evaluation.relative import undefined_as_none
 from bwpredict.evaluation.student import (
     FEWEST_DAYS,
     LEVEL,

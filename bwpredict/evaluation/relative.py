@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -15,8 +13,3 @@ def percent_above(ours: Floats, theirs: Floats) -> Floats:
     both_perfect = (ours == 0) & (theirs == 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(both_perfect, 0.0, 100 * (ours / theirs - 1)), dtype=np.float64)
-
-
-def undefined_as_none(value: np.floating[Any] | float) -> float | None:
-    """A figure for a document: None where it is undefined."""
-    return float(value) if np.isfinite(value) else None

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from bwpredict import schema
+from bwpredict.core.formatting import undefined_as_none
 from bwpredict.datasets.windows import WindowIndex
 from bwpredict.evaluation.bootstrap import Blocks, Floats, blocks_of, interval_of
 from bwpredict.evaluation.forecasts import Forecasts
-from bwpredict.evaluation.relative import percent_above, undefined_as_none
+from bwpredict.evaluation.relative import percent_above
 from bwpredict.evaluation.student import LEVEL
 
 Document = dict[str, Any]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student_t
 
-from bwpredict.evaluation.relative import undefined_as_none
+from bwpredict.core.formatting import undefined_as_none
 
 Floats = npt.NDArray[np.float64]
 

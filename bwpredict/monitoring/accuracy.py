@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
+from bwpredict.core.formatting import undefined_as_none
 from bwpredict.evaluation.baselines import REFERENCES
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.metrics import (
@@ -50,7 +51,9 @@ def figures(forecasts: Forecasts, model: str, rows: Rows | None = None) -> Docum
     columns = {name: metric(truth, own) for name, metric in {**METRICS, "skill": skill_over(reference)}.items()}
     document: Document = {target: dict.fromkeys((*columns, "baseline")) for target in schema.TARGETS}
     for place, target in enumerate(forecasts.targets):
-        document[target] = {name: finite(column[place]) for name, column in columns.items()} | {"baseline": best[place]}
+        document[target] = {name: undefined_as_none(column[place]) for name, column in columns.items()} | {
+            "baseline": best[place]
+        }
     return document
 
 
@@ -69,12 +72,7 @@ def log_error_ratio(figures_of: Document, figures_against: Document) -> float | 
         for target in schema.TARGETS
         if figures_of[target]["mae"] and figures_against[target]["mae"]
     ]
-    return finite(np.mean(logs)) if logs else None
-
-
-def finite(value: Any) -> float | None:
-    """The value as JSON knows it: None where it is not finite."""
-    return float(value) if np.isfinite(value) else None
+    return undefined_as_none(np.mean(logs)) if logs else None
 
 
 def _best_references(forecasts: Forecasts, truth: Truth, rows: Rows) -> list[str]:

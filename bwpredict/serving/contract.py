@@ -41,11 +41,6 @@ class ServingContract:
         """Names of the input's columns, in order."""
         return tuple(name for name, _ in self.features)
 
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        """Names of the outputs' columns, in order."""
-        return tuple(name for name, _ in self.targets)
-
 
 def contract_of(metadata: Mapping[str, Any]) -> ServingContract:
     """The contract in a `model_metadata` document (checked against its schema before)."""

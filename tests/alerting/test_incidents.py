@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import json
 import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ import pytest
 from aiosmtpd.controller import Controller
 
 from bwpredict.alerting.alerts import Incident
-from bwpredict.alerting.incidents import REMIND_AFTER, open_incident, recover, report
+from bwpredict.alerting.incidents import REMIND_AFTER, recover, report
 from bwpredict.store.factory import open_store
 
 NOW = datetime(2026, 11, 1, 0, 14, tzinfo=UTC)
@@ -71,7 +72,7 @@ def test_what_was_never_ill_does_not_recover(local_store, receiver):
 def test_an_alert_that_nobody_took_is_sent_again_and_its_recovery_is_not(local_store, receiver):
     receiver.status = 500
     assert not report(local_store, [receiver.url()], INCIDENT, now=NOW)
-    assert open_incident(local_store, INCIDENT.subject)["notified_at"] is None
+    assert json.loads(local_store.read(f"alerts/{INCIDENT.subject}.json")[0])["notified_at"] is None
     receiver.status = 200
     assert report(local_store, [receiver.url()], INCIDENT, now=NOW)
     receiver.status = 500

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,21 +32,24 @@ class LocalAirflow:
     root: Path
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(**self._arguments(command, environment), capture_output=True, check=False)
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """A program that a test talks to over its standard input and output; its log is `<program>.log`."""
+        log = (self.root / f"{Path(command[-1]).name}.log").open("w")
+        with log:
+            return subprocess.Popen(
+                **self._arguments(command, {}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+            )
+
+    def _arguments(self, command: tuple[str, ...], environment: dict[str, str]) -> dict[str, Any]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "BWPREDICT"))}
-        return subprocess.run(
-            [
-                "bash",
-                "-c",
-                '. scripts/airflow-env.sh; [ "$(type -t "$1")" = function ] || exec "$@"; "$@"',
-                "bash",
-                *command,
-            ],
-            cwd=REPOSITORY,
-            env={**kept, "ROOT": str(self.root), **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return {
+            "args": ["bash", "-c", IN_ITS_ENVIRONMENT, "bash", *command],
+            "cwd": REPOSITORY,
+            "env": {**kept, "ROOT": str(self.root), **environment},
+            "text": True,
+        }
 
     def json_of(self, program: str, *arguments: str, **environment: str) -> Any:
         """What the Python program beside this file writes to the path in its first argument."""
@@ -66,9 +69,24 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> LocalAirflow:
 
 
 @pytest.fixture(scope="session")
-def facts(airflow: LocalAirflow) -> dict[str, Any]:
-    """What Airflow knows of the DAGs after it has read the DAG folder."""
-    return airflow.json_of("describe_dags.py")
+def describe_dags(airflow: LocalAirflow) -> Iterator[Callable[..., dict[str, Any]]]:
+    """What Airflow knows of the DAGs after it has read the DAG folder with the variables given."""
+    answer = airflow.root / "describe_dags.json"
+    with airflow.start(sys.executable, str(Path(__file__).with_name("describe_dags.py"))) as program:
+
+        def describe(**environment: str) -> dict[str, Any]:
+            print(json.dumps([str(answer), environment]), file=program.stdin, flush=True)
+            assert program.stdout.readline() == "0\n", (airflow.root / "describe_dags.py.log").read_text()[-3000:]
+            return json.loads(answer.read_text())
+
+        yield describe
+        program.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def facts(describe_dags: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """What Airflow knows of the DAGs as they are."""
+    return describe_dags()
 
 
 @dataclass(frozen=True)

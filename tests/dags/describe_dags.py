@@ -1,6 +1,11 @@
-"""Read the DAG folder as Airflow does, and write what it found as JSON to the given path."""
+"""Read the DAG folder as Airflow does, and write what it found as JSON.
+
+Each line of standard input is a JSON array of the file to write and the variables to set; a process forked for it does
+so, and its exit code is a line of standard output: importing Airflow takes longer than reading the DAGs.
+"""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,17 +19,29 @@ HEAVY = ("torch", "great_expectations", "matplotlib", "onnxruntime", "onnx", "sc
 
 
 def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # Airflow logs to the standard output
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            answer, environment = json.loads(line)
+            os.environ.update(environment)
+            Path(answer).write_text(json.dumps(facts()))
+            return
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
+
+
+def facts() -> dict:
     before = set(sys.modules)
     bag = DagBag(DAGS_FOLDER)
     loaded = sorted({name for name in HEAVY if name in sys.modules} - before)
     _, plugin_errors = plugins_manager._get_plugins()
-    facts = {
+    return {
         "heavy_modules": loaded,
         "import_errors": {**bag.import_errors, **plugin_errors},
         "warnings": bag.captured_warnings,
         "dags": {dag_id: describe(dag) for dag_id, dag in bag.dags.items()},
     }
-    Path(sys.argv[1]).write_text(json.dumps(facts))
 
 
 def describe(dag) -> dict:

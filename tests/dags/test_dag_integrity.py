@@ -96,10 +96,10 @@ def test_no_field_that_has_a_default_is_marked_as_required(dag):
     assert [name for name, kind in types.items() if "null" not in kind] == []
 
 
-def test_the_form_offers_the_months_that_are_there_the_latest_first(airflow, tmp_path):
+def test_the_form_offers_the_months_that_are_there_the_latest_first(describe_dags, tmp_path):
     for day in ("2026-08-31", "2026-10-01", "2026-10-02", "not-a-day"):
         (tmp_path / f"date={day}").mkdir()
-    facts = airflow.json_of("describe_dags.py", BWPREDICT_TELEMETRY=str(tmp_path))
+    facts = describe_dags(BWPREDICT_TELEMETRY=str(tmp_path))
     for dag_id in ("bandwidth_predictor_retrain", "bandwidth_predictor_tune"):
         month = facts["dags"][dag_id]["params"]["month"]
         assert month["value"] is None
@@ -108,8 +108,8 @@ def test_the_form_offers_the_months_that_are_there_the_latest_first(airflow, tmp
 
 
 @pytest.mark.parametrize("telemetry", ["s3://bucket/telemetry", "/no/such/folder"])
-def test_where_the_months_are_not_at_hand_the_form_takes_any_and_suggests_the_latest(airflow, telemetry):
-    facts = airflow.json_of("describe_dags.py", BWPREDICT_TELEMETRY=telemetry)
+def test_where_the_months_are_not_at_hand_the_form_takes_any_and_suggests_the_latest(describe_dags, telemetry):
+    facts = describe_dags(BWPREDICT_TELEMETRY=telemetry)
     assert facts["import_errors"] == {}
     assert facts["heavy_modules"] == []
     month = facts["dags"]["bandwidth_predictor_retrain"]["params"]["month"]
@@ -160,9 +160,9 @@ def test_the_form_offers_the_shipped_policies_by_name_the_guide_first(dag):
     assert policy["schema"]["enum"] == policy_names()
 
 
-def test_the_form_offers_the_policies_of_the_users_folder_too(airflow, tmp_path):
+def test_the_form_offers_the_policies_of_the_users_folder_too(describe_dags, tmp_path):
     (tmp_path / "radio.yaml").write_text("name: radio")
-    facts = airflow.json_of("describe_dags.py", BWPREDICT_POLICIES=str(tmp_path))
+    facts = describe_dags(BWPREDICT_POLICIES=str(tmp_path))
     offered = facts["dags"]["bandwidth_predictor_retrain"]["params"]["policy"]["schema"]["enum"]
     assert offered == ["guide", "relative", "radio"]
 
@@ -182,11 +182,11 @@ models:
 
 
 @pytest.fixture(scope="module")
-def several(airflow, tmp_path_factory) -> dict[str, Any]:
+def several(describe_dags, tmp_path_factory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("models") / "models.yaml"
     path.write_text(MODELS)
     mlflow = "http://mlflow:5000"
-    return airflow.json_of("describe_dags.py", BWPREDICT_MODELS=str(path), BWPREDICT_MLFLOW_TRACKING_URI=mlflow)
+    return describe_dags(BWPREDICT_MODELS=str(path), BWPREDICT_MLFLOW_TRACKING_URI=mlflow)
 
 
 def test_each_model_has_a_dag_of_its_own_and_the_default_keeps_its_id(several):
@@ -220,9 +220,9 @@ def test_a_model_without_a_schedule_is_run_by_hand(several):
     assert several["dags"]["bandwidth_predictor_retrain__by-hand"]["timetable"] == "NullTimetable"
 
 
-def test_a_file_of_models_that_cannot_be_used_is_an_import_error_that_says_why(airflow, tmp_path):
+def test_a_file_of_models_that_cannot_be_used_is_an_import_error_that_says_why(describe_dags, tmp_path):
     (tmp_path / "models.yaml").write_text("models: [{name: eu-west}]")
-    facts = airflow.json_of("describe_dags.py", BWPREDICT_MODELS=str(tmp_path / "models.yaml"))
+    facts = describe_dags(BWPREDICT_MODELS=str(tmp_path / "models.yaml"))
     assert len(facts["import_errors"]) == 3
     assert all("model 'eu-west': telemetry: missing" in error for error in facts["import_errors"].values())
 

@@ -38,30 +38,6 @@ def test_the_index_holds_every_window_without_gap_and_no_other(links, window_siz
     assert index_windows(frame, window_size, horizon_minutes).starts.tolist() == expected
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(minutes_of_a_link, min_size=1, max_size=3), st.integers(1, 6), st.integers(5, 8))
-def test_samples_around_a_target_are_targets_of_the_same_stretch_or_the_target_itself(links, steps, horizon_minutes):
-    frame = make_frame(links)
-    try:
-        index = index_windows(frame, 5, horizon_minutes)
-    except TelemetryError:
-        return
-    frame.values[:, 0] = np.arange(frame.rows)
-    around = index.targets_around(np.arange(len(index)), steps)[:, :, 0].astype(int)
-    assert around.shape == (len(index), 2 * steps + 1)
-    np.testing.assert_array_equal(around[:, steps], index.target_rows)
-    targets = set(index.target_rows.tolist())
-    for rows in around:
-        minute, link = frame.timestamps[rows] // 60, frame.link[rows]
-        expected = set(range(rows[steps] - steps, rows[steps] + steps + 1))
-        whole = (
-            expected <= targets
-            and len(set(frame.link[sorted(expected)])) == 1
-            and (np.diff(frame.timestamps[sorted(expected)]) == 60).all()
-        )
-        assert (np.ptp(link), np.ptp(minute)) == ((0, 2 * steps) if whole else (0, 0))
-
-
 def test_a_window_never_crosses_a_link():
     frame = make_frame([list(range(50)), list(range(50, 100))])
     index = index_windows(frame, 20, 15)

@@ -93,12 +93,13 @@ def running_airflow(
         "AIRFLOW__API__PORT": str(server.port),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,view:viewer",
         "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",  # the DAG files stay as they are
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
         **environment,
     }
     schedulers = "airflow scheduler --skip-serve-logs & " * further_schedulers
-    script = f". scripts/airflow-env.sh; prepare_airflow; airflow dags reserialize; {schedulers} exec airflow {command}"
+    script = f". scripts/airflow-env.sh; prepare_airflow 'dags reserialize'; {schedulers} exec airflow {command}"
     log = root / "airflow.log"
     with log.open("w") as output:
         process = subprocess.Popen(

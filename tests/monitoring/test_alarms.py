@@ -1,12 +1,12 @@
 """From judged days to the people on call."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from monitored import DAY, FIRST, NOW, publish_three
 
 from bwpredict.alerting.alerts import MAX_FINDINGS
-from bwpredict.alerting.incidents import open_incident
 from bwpredict.alerting.model_alarms import SUBJECT, incident, notify
 from bwpredict.monitoring.daily import monitor_day, summary
 from bwpredict.store.factory import open_store
@@ -53,7 +53,7 @@ def test_it_is_told_once_and_its_end_too(worse, receiver):
     url = [receiver.url()]
     told = [notify(store, url, day, link=LINK, now=datetime(2026, 11, 5, tzinfo=UTC)) for day in [*days, days[-1]]]
     assert told == [False] * 8 + [True, False]
-    assert open_incident(store, SUBJECT)["cause"].startswith("v20261102_000000: skill.")
+    assert json.loads(store.read(f"alerts/{SUBJECT}.json")[0])["cause"].startswith("v20261102_000000: skill.")
     well = days[0] | {"day": DAY.isoformat()}
     assert notify(store, url, well, link=LINK, now=datetime(2026, 11, 9, tzinfo=UTC))
     assert [note["type"] for note in receiver.received] == ["failure", "success"]

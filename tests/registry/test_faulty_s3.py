@@ -60,7 +60,19 @@ FAULTS = [fault if fault in QUICK else pytest.param(fault, marks=pytest.mark.slo
 def single_faults(requests: dict[str, Wanted]) -> list[tuple[str, str]]:
     """Every fault at the pointer, and one of each kind at the other requests."""
     faults = (*LOST, *LANDED)
-    return [(fault, what) for fault in faults for what in requests if fault in QUICK or "pointer" in what]
+    return [
+        (fault, what)
+        for fault in faults
+        for what in requests
+        if (fault in QUICK or "pointer" in what) and is_possible(fault, what)
+    ]
+
+
+def is_possible(fault: str, what: str) -> bool:
+    """Only a listing can be stale, and only a conditional write is refused with 409 or 412."""
+    if fault == "stale":
+        return what.startswith("listing")
+    return fault not in ("409", "412") or not what.startswith(("reading", "listing", "deleting"))
 
 
 def once(wanted: Wanted, fault: str) -> Callable[[Asked], str]:
@@ -115,13 +127,13 @@ def _publish_until_done(store: S3Store, challenger: Challenger, fault: str) -> N
     raise AssertionError("never done")
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "stale"])
 def test_a_promotion_and_a_rollback_outlive_a_fault_at_the_pointer(
     faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path, fault: str
 ) -> None:
     three_published(quick_store, tmp_path)
     for move, expected in ((partial(promote, version=V1), V1), (partial(rollback, expected_version=V1), V3)):
-        for what in ("the pointer", "reading the pointer"):
+        for what in filter(partial(is_possible, fault), ("the pointer", "reading the pointer")):
             faulty_s3.choose = once(REQUESTS[what], fault)
             try:
                 move(quick_store, promoted_by="me", now=NOW)

@@ -20,7 +20,7 @@ DATA = {
     *("bwpredict/reports/model_card.html", "bwpredict/reports/model_card.css", "bwpredict/serving/go_config.go.j2"),
     *("bwpredict/validation/data_docs.css", "bwpredict/py.typed"),
 }
-HEAVY = {"torch", "great-expectations", "apache-airflow", "matplotlib", "optuna", "onnxscript", "scipy"}
+HEAVY = {"torch", "great-expectations", "apache-airflow", "matplotlib", "optuna", "onnxscript", "scipy", "sqlalchemy"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

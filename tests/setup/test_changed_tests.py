@@ -17,6 +17,7 @@ SCRIPT = runpy.run_path(str(ROOT / "scripts" / "changed_tests.py"))
         ("tests/gate/test_gate.py", ["tests/gate/test_gate.py"]),
         ("tests/helpers/models.py", []),
         ("dags/bandwidth_predictor_tune.py", ["tests/dags"]),
+        ("benchmarks/year/candidates.py", ["tests/benchmarks"]),
         ("LICENSE", []),
     ],
 )

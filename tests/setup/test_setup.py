@@ -105,3 +105,9 @@ def test_a_supported_python_is_taken_and_a_failure_shows_the_end_of_the_log(tmp_
     done = setup_with_python(tmp_path, version)
     assert done.returncode == 1
     assert done.stderr == "nothing is installed here\nSetup failed; the whole log is build/setup.log.\n"
+
+
+def test_programs_that_make_starts_keep_their_compiled_modules() -> None:
+    command = ["make", "--eval", 'show: ; @echo "$$PYTHONDONTWRITEBYTECODE"', "show"]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    assert subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=True).stdout == b"\n"

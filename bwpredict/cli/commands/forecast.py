@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import typer
 
 from bwpredict import schema
 from bwpredict.cli.registry_option import Model, Registry, open_registry, settings_of
-from bwpredict.core.formatting import display_name, number, unit_of
+from bwpredict.core.formatting import display_name, number, undefined_as_none, unit_of
 from bwpredict.schema import Target
 
 if TYPE_CHECKING:
@@ -115,13 +114,12 @@ def _table(found: NextHour) -> Table:
     for name in schema.TARGETS:
         unit = unit_of(name)
         table.add_column(f"{display_name(name)}{f' ({unit})' if unit else ''}", justify="right")
-    table.add_row("newest sample", *(number(_value(value), 3) for value in found.recent[-1]))
+    table.add_row("newest sample", *(number(undefined_as_none(value), 3) for value in found.recent[-1]))
     for minutes, quantiles in zip(found.horizons_minutes, found.quantiles, strict=True):
         cells = []
         for lower, median, upper in quantiles[[0, len(found.levels) // 2, -1]].T.tolist():
-            cells.append(
-                f"{number(_value(median), 3)}\n[dim]{number(_value(lower), 3)} – {number(_value(upper), 3)}[/]"
-            )
+            low, middle, high = (number(undefined_as_none(value), 3) for value in (lower, median, upper))
+            cells.append(f"{middle}\n[dim]{low} – {high}[/]")
         table.add_row(f"{_at(found, minutes):%H:%M}\n[dim]+{minutes:g} min[/]", *cells)
     if found.confidence:
         table.add_row("confidence", *(f"{found.confidence[name]:.2f}" for name in schema.TARGETS))
@@ -133,15 +131,15 @@ def _document(found: NextHour) -> dict[str, Any]:
     targets = {
         name: {
             "unit": unit_of(name),
-            "newest_sample": _value(found.recent[-1, place]),
+            "newest_sample": undefined_as_none(found.recent[-1, place]),
             "confidence": found.confidence.get(name),
             "forecasts": [
                 {
                     "minutes_ahead": minutes,
                     "at": _at(found, minutes).isoformat(),
-                    "lower": _value(values[0, place]),
-                    "median": _value(values[middle, place]),
-                    "upper": _value(values[-1, place]),
+                    "lower": undefined_as_none(values[0, place]),
+                    "median": undefined_as_none(values[middle, place]),
+                    "upper": undefined_as_none(values[-1, place]),
                 }
                 for minutes, values in zip(found.horizons_minutes, found.quantiles, strict=True)
             ],
@@ -165,8 +163,3 @@ def _interval_level(found: NextHour) -> float:
 
 def _at(found: NextHour, minutes: float) -> datetime:
     return datetime.fromtimestamp(found.newest_at, UTC) + timedelta(minutes=minutes)
-
-
-def _value(value: float) -> float | None:
-    """A figure for JSON and people: None where it is missing."""
-    return float(value) if math.isfinite(value) else None
