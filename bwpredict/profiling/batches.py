@@ -19,7 +19,7 @@ from bwpredict.core.parts import ascending, whole_links
 from bwpredict.errors import TelemetryError
 from bwpredict.telemetry.description import Description
 
-ROWS_PER_BATCH = 3_000_000
+ROWS_PER_BATCH = 1_500_000
 """Days are put together up to this many rows, and a day of more is taken in parts of whole links."""
 
 SECONDS_OFF_CADENCE = "seconds_off_cadence"
@@ -42,10 +42,13 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive days of telemetry, or links of a day, and their name ("2026-10-01 to 2026-10-31")."""
+    """Consecutive days of telemetry, or links of a day, and their name ("2026-10-01 to 2026-10-31").
+
+    `frame` is a pandas DataFrame, or one of Spark.
+    """
 
     name: str
-    frame: pd.DataFrame
+    frame: Any
 
 
 def partitions(telemetry: Path) -> list[tuple[str, Path]]:
