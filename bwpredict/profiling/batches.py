@@ -189,7 +189,7 @@ def _column(values: pa.ChunkedArray) -> pd.Series[Any]:
 
 def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """The rows of all parts, which are emptied on the way: one column at a time is held twice."""
-    names = list(dict.fromkeys(name for part in parts for name in part))
+    names = [str(name) for name in dict.fromkeys(name for part in parts for name in part)]
     if len(parts) == 1 or any(list(part) != names for part in parts):
         return parts[0] if len(parts) == 1 else pd.concat([_as_text(part) for part in parts], ignore_index=True)
     return pd.DataFrame({name: _joined([part.pop(name) for part in parts]) for name in names}, copy=False)
@@ -198,7 +198,8 @@ def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
 def _joined(columns: list[pd.Series[Any]]) -> pd.Series[Any]:
     if all(isinstance(column.dtype, pd.CategoricalDtype) for column in columns):
         return pd.Series(pd.api.types.union_categoricals(columns))
-    return pd.concat([_as_text(column) for column in columns], ignore_index=True)
+    joined: pd.Series[Any] = pd.concat([_as_text(column) for column in columns], ignore_index=True)
+    return joined
 
 
 def _as_text(values: Any) -> Any:
@@ -244,7 +245,8 @@ def _steps_off(description: Description, node: Floats, peer: Floats, timestamps_
         step[np.diff(key, prepend=np.nan) != 0] = description.cadence_seconds
     step[step == 0] = description.cadence_seconds
     cadences = np.maximum(1, np.round(step / description.cadence_seconds))
-    return np.abs(step - cadences * description.cadence_seconds)
+    off: Floats = np.abs(step - cadences * description.cadence_seconds)
+    return off
 
 
 def _time_of_day_offset(description: Description, node: Floats, peer: Floats, time: Floats, hour: Floats) -> Floats:
