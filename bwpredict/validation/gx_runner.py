@@ -259,7 +259,8 @@ def _offending_rows(check: Check, frame: Any, found: dict[str, Any]) -> list[dic
     if not isinstance(frame, pd.DataFrame):
         return spark.offending_rows(check, frame, EXAMPLES)
     offends = _offends(check, frame, found.get("partial_unexpected_list", []))
-    return [dict(zip(frame, row, strict=True)) for row in frame.loc[offends].head(EXAMPLES).itertuples(index=False)]
+    rows = frame.loc[offends].head(EXAMPLES).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def _offends(check: Check, frame: pd.DataFrame, values: list[Any]) -> pd.Series[Any]:
