@@ -90,7 +90,7 @@ def _session() -> Any:
         spark = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
     except PySparkRuntimeError as error:
         raise ConfigError(f"validation_engine: Spark does not start ({error}); it needs Java 17 or 21.") from error
-    # As in pandas: hours of the calendar count in UTC, and a value that is no number is missing, not an error.
+    # As in pandas: hours of the calendar count in UTC, and a value that cannot be cast is missing instead of an error.
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     spark.conf.set("spark.sql.ansi.enabled", "false")
     return spark
