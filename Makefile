@@ -10,7 +10,7 @@ WITHOUT_TORCH_TESTS := core store registry gate alerting datasets inference inge
 	dags/test_dag_integrity.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration test-image test-chart check lint types docs tutorial-pictures format up down secrets lock audit sbom clean
+.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration test-image test-chart test-spark check lint types docs tutorial-pictures format up down secrets lock audit sbom clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z.%-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,16 @@ test-fresh: ## The README's two commands on a bare Debian 12 and 13, as root and
 test-chart: setup ## Render deploy/kubernetes/values.yaml with Airflow's chart and check every object (CHART=FOLDER: a checkout)
 	$(BIN)/python scripts/fetch_chart.py $(CHART)
 	$(BIN)/pytest -q -n 0 tests/kubernetes/test_chart.py
+
+test-spark: setup build/spark/.ready ## The schema suite on Spark in local mode, with the verdicts of pandas (Java 17 or 21; 490 MB of PySpark)
+	@command -v java >/dev/null || bash scripts/services.sh openjdk-17-jre-headless
+	build/spark/bin/python -m pytest -q -n 0 tests/validation/test_spark.py
+
+build/spark/.ready: Makefile pyproject.toml # PySpark beside .venv, whose packages it uses
+	$(BIN)/python -m venv build/spark
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' >$$(echo build/spark/lib/python3.*/site-packages)/product.pth
+	build/spark/bin/pip install --quiet --no-cache-dir py4j==0.10.9.9 pyspark==4.3.0
+	@touch $@
 
 check: setup ## Before a commit: style, types, and the tests of what changed since main
 	@$(MAKE) --no-print-directory lint types

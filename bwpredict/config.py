@@ -22,6 +22,9 @@ Cut = Literal["calendar", "link"]
 Pruner = Literal["median", "hyperband", "none"]
 """How a search ends trials early."""
 
+Engine = Literal["pandas", "spark"]
+"""What Great Expectations runs the schema suite on."""
+
 DEFAULT_MODEL = "default"
 """Name of the model of an installation that configures no others."""
 
@@ -81,6 +84,8 @@ class Settings(BaseSettings):
     """MLflow server that models in production are registered in; empty: none. May hold a password: never log it."""
     mlflow_python: str = ""
     """Python with `bwpredict[mlflow]` that does it; empty: the one that Airflow runs on."""
+    validation_engine: Engine = "pandas"
+    """What Great Expectations runs the schema suite on: `pandas` in shards, or `spark` (needs `bwpredict[spark]`)."""
     models: str = ""
     """YAML file that names several models; empty: the one model `default`."""
 

@@ -1,8 +1,9 @@
-"""Rows that are sorted by link, in parts of whole links."""
+"""Rows that are sorted by link: whether they are, and their parts of whole links."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,3 +19,16 @@ def whole_links(begins: npt.NDArray[np.int64], rows: int) -> Iterator[tuple[int,
         past = max(first + 1, int(np.searchsorted(begins, begins[first] + rows, side="right")) - 1)
         yield first, past
         first = past
+
+
+def ascending(columns: Sequence[npt.NDArray[Any]], *, strictly: bool = False) -> bool:
+    """Whether rows, given as columns of numbers, are sorted by the first column, then the second, and so on.
+
+    `strictly`: and no two rows are equal. NaN is never in order.
+    """
+    length = max(0, len(columns[0]) - 1)
+    later, equal = np.zeros(length, dtype=bool), np.ones(length, dtype=bool)
+    for column in columns:
+        later |= equal & (column[1:] > column[:-1])
+        equal &= column[1:] == column[:-1]
+    return bool((later if strictly else later | equal).all())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bwpredict import schema
+from bwpredict.core.parts import ascending
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.telemetry.days import DAY_SECONDS
 
@@ -86,7 +88,7 @@ class Repetition:
 def stretch_levels(start: int, node: Integers, peer: Integers, values: npt.NDArray[np.floating[Any]]) -> Levels:
     """The levels of one stretch from its rows, in any order; `values` [rows, targets], NaN where missing."""
     keys, code = _numbered(node, peer)
-    by_link = np.argsort(code, kind="stable")
+    by_link = slice(None) if ascending([code]) else np.argsort(code, kind="stable")
     code = code[by_link]
     samples = np.zeros((len(keys), _TARGETS), dtype=np.int64)
     minimum, maximum = np.full(samples.shape, np.inf), np.full(samples.shape, -np.inf)
@@ -188,9 +190,14 @@ def levels_of_rows(
 ) -> list[Levels]:
     """The levels of each stretch of `length_s` that has rows, ascending; rows as for `stretch_levels`."""
     stretch = timestamps_s // length_s
-    order = np.argsort(stretch, kind="stable")
-    numbers, first = np.unique(stretch[order], return_index=True)
-    parts: Sequence[Any] = np.split(order, first[1:]) if len(numbers) > 1 else [slice(None)] * len(numbers)
+    if ascending([stretch]):
+        edges = np.unique([0, *(np.flatnonzero(np.diff(stretch)) + 1), len(stretch)])
+        numbers = stretch[edges[:-1]]
+        parts: Sequence[Any] = [slice(*span) for span in pairwise(edges.tolist())]
+    else:
+        order = np.argsort(stretch, kind="stable")
+        numbers, first = np.unique(stretch[order], return_index=True)
+        parts = np.split(order, first[1:])
     return [
         stretch_levels(int(number) * length_s, node[rows], peer[rows], values[rows])
         for number, rows in zip(numbers, parts, strict=True)
@@ -242,6 +249,10 @@ def repetition_sentence(found: Sequence[Repetition]) -> str:
 
 def _numbered(node: Integers, peer: Integers) -> tuple[Integers, Integers]:
     """The distinct pairs [links, 2], ascending, and the number of each row's pair [rows]."""
+    if ascending([node, peer]):
+        begins = np.ones(len(node), dtype=bool)
+        begins[1:] = (node[1:] != node[:-1]) | (peer[1:] != peer[:-1])
+        return np.stack([node[begins], peer[begins]], axis=1), np.cumsum(begins) - 1
     (a, nodes), (b, peers) = (pd.factorize(each, sort=True) for each in (node, peer))
     code, pairs = pd.factorize(a * max(1, len(peers)) + b, sort=True)
     return np.stack([nodes[pairs // max(1, len(peers))], peers[pairs % max(1, len(peers))]], axis=1), code

@@ -91,7 +91,8 @@ def plan_shards(snapshot: Reference) -> list[list[str]]:
     from bwpredict.validation import shards
 
     with open_workspace(snapshot) as area:
-        return shards.plan_shards(area / TELEMETRY, read_document(area / SNAPSHOT, "snapshot"))
+        pinned, engine = read_document(area / SNAPSHOT, "snapshot"), Settings().validation_engine
+        return shards.plan_shards(area / TELEMETRY, pinned, engine=engine)
 
 
 def check_shard(snapshot: Reference, days: list[str]) -> Reference:
@@ -100,7 +101,8 @@ def check_shard(snapshot: Reference, days: list[str]) -> Reference:
 
     part = f"{VALIDATION_SHARDS}/{days[0] if days else 'no days'}"
     with open_workspace(snapshot, part=part) as area:
-        path = shards.check_shard(area / TELEMETRY, read_document(area / SNAPSHOT, "snapshot"), days, area / part)
+        pinned, engine = read_document(area / SNAPSHOT, "snapshot"), Settings().validation_engine
+        path = shards.check_shard(area / TELEMETRY, pinned, days, area / part, engine=engine)
         logger.info("%s", shards.shard_summary(path))
         return make_reference(path)
 

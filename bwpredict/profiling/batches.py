@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bwpredict import schema
-from bwpredict.core.parts import whole_links
+from bwpredict.core.parts import ascending, whole_links
 from bwpredict.errors import TelemetryError
 from bwpredict.telemetry.description import Description
 
@@ -42,10 +42,13 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive days of telemetry, or links of a day, and their name ("2026-10-01 to 2026-10-31")."""
+    """Consecutive days of telemetry, or links of a day, and their name ("2026-10-01 to 2026-10-31").
+
+    `frame` is a pandas DataFrame, or one of Spark.
+    """
 
     name: str
-    frame: pd.DataFrame
+    frame: Any
 
 
 def partitions(telemetry: Path) -> list[tuple[str, Path]]:
@@ -54,13 +57,13 @@ def partitions(telemetry: Path) -> list[tuple[str, Path]]:
 
 
 def read_day(folder: Path) -> pd.DataFrame:
-    """All rows of one partition. Text that is stored as a dictionary is text; whole numbers with nulls stay whole.
+    """All rows of one partition. Text is kept as categories; whole numbers with nulls stay whole.
 
     Raises:
         TelemetryError: a file cannot be read as Parquet.
     """
     frames = [_read(path) for path in sorted(folder.glob("*.parquet"))]
-    return pd.concat(frames, ignore_index=True) if frames else _empty_frame()
+    return _together(frames) if frames else _empty_frame()
 
 
 def parts_of_day(folder: Path, rows: int = ROWS_PER_BATCH) -> Iterator[pd.DataFrame]:
@@ -100,12 +103,13 @@ def batches(
             for number, part in enumerate(read(telemetry / f"date={group[0]}", rows), 1):
                 yield Batch(group[0] if number == 1 else f"{group[0]}, part {number}", derived(part))
             continue
-        frames = {day: list(read(telemetry / f"date={day}", rows)) for day in group}
-        there = [day for day, parts in frames.items() if parts]
-        if there:
-            name = there[0] if len(there) == 1 else f"{there[0]} to {there[-1]}"
-            parts = [derived(part) for day in there for part in frames[day]]
-            yield Batch(name, pd.concat(parts, ignore_index=True))
+        found = [(day, derived(part)) for day in group for part in read(telemetry / f"date={day}", rows)]
+        if found:
+            first, last = found[0][0], found[-1][0]
+            name = first if first == last else f"{first} to {last}"
+            parts = [part for _, part in found]
+            del found
+            yield Batch(name, _together(parts))
     if not days:
         yield Batch("no days", derived(_empty_frame()))
 
@@ -171,46 +175,93 @@ def _opened(read: Any, path: Path, **options: Any) -> Any:
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    table = table.unify_dictionaries()
     return pd.DataFrame({name: _column(table[name]) for name in table.column_names}, copy=False)
 
 
 def _column(values: pa.ChunkedArray) -> pd.Series[Any]:
-    if pa.types.is_dictionary(values.type):
+    if pa.types.is_dictionary(values.type) and not pa.types.is_string(values.type.value_type):
         values = values.cast(values.type.value_type)
     if pa.types.is_integer(values.type) and values.null_count:
         return values.to_pandas(types_mapper=lambda _: pd.Int64Dtype())  # type: ignore[no-any-return]
     return values.to_pandas()  # type: ignore[no-any-return]
 
 
+def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all parts, which are emptied on the way: one column at a time is held twice."""
+    names = [str(name) for name in dict.fromkeys(name for part in parts for name in part)]
+    if len(parts) == 1 or any(list(part) != names for part in parts):
+        return parts[0] if len(parts) == 1 else pd.concat([_as_text(part) for part in parts], ignore_index=True)
+    return pd.DataFrame({name: _joined([part.pop(name) for part in parts]) for name in names}, copy=False)
+
+
+def _joined(columns: list[pd.Series[Any]]) -> pd.Series[Any]:
+    if all(isinstance(column.dtype, pd.CategoricalDtype) for column in columns):
+        return pd.Series(pd.api.types.union_categoricals(columns))
+    joined: pd.Series[Any] = pd.concat([_as_text(column) for column in columns], ignore_index=True)
+    return joined
+
+
+def _as_text(values: Any) -> Any:
+    """A frame or a column with text instead of categories."""
+    frame = pd.DataFrame(values)
+    texts = {
+        name: kind.categories.dtype for name, kind in frame.dtypes.items() if isinstance(kind, pd.CategoricalDtype)
+    }
+    return values.astype(texts) if texts else values
+
+
 def _with_derived_columns(frame: pd.DataFrame, description: Description) -> pd.DataFrame:
     """The frame with each derived column whose sources are there as numbers; NaN where a source is null."""
+    needed = {source for sources, _ in _DERIVED.values() for source in sources}
+    numbers = {
+        source: frame[source].to_numpy("float64", na_value=np.nan)
+        for source in needed
+        if source in frame and pd.api.types.is_numeric_dtype(frame[source])
+    }
     return frame.assign(
         **{
-            name: derive(description, *(frame[source].to_numpy("float64", na_value=np.nan) for source in sources))
+            name: derive(description, *(numbers[source] for source in sources))
             for name, (sources, derive) in _DERIVED.items()
-            if all(source in frame and pd.api.types.is_numeric_dtype(frame[source]) for source in sources)
+            if numbers.keys() >= set(sources)
         }
     )
 
 
 def _seconds_off_cadence(description: Description, node: Floats, peer: Floats, timestamps_s: Floats) -> Floats:
-    order = np.lexsort((timestamps_s, peer, node))
-    step = np.diff(timestamps_s[order], prepend=np.nan)
+    columns = node, peer, timestamps_s
+    if not ascending(columns):
+        order = np.lexsort(columns[::-1])
+        off = np.empty_like(timestamps_s)
+        off[order] = _steps_off(description, *(column[order] for column in columns))
+        return off
+    return _steps_off(description, *columns)
+
+
+def _steps_off(description: Description, node: Floats, peer: Floats, timestamps_s: Floats) -> Floats:
+    """As `SECONDS_OFF_CADENCE`, of rows in order of link and time."""
+    step = np.diff(timestamps_s, prepend=np.nan)
     for key in (node, peer):
-        step[np.diff(key[order], prepend=np.nan) != 0] = description.cadence_seconds
+        step[np.diff(key, prepend=np.nan) != 0] = description.cadence_seconds
     step[step == 0] = description.cadence_seconds
     cadences = np.maximum(1, np.round(step / description.cadence_seconds))
-    off = np.empty_like(step)
-    off[order] = np.abs(step - cadences * description.cadence_seconds)
+    off: Floats = np.abs(step - cadences * description.cadence_seconds)
     return off
 
 
 def _time_of_day_offset(description: Description, node: Floats, peer: Floats, time: Floats, hour: Floats) -> Floats:
-    return (hour - _agreed(description.calendar, schema.Calendar.hours, node, peer, time)) % 24
+    return _modulo(hour - _agreed(description.calendar, schema.Calendar.hours, node, peer, time), 24)
 
 
 def _day_of_week_offset(description: Description, node: Floats, peer: Floats, time: Floats, day: Floats) -> Floats:
-    return (day - _agreed(description.calendar, schema.Calendar.days, node, peer, time)) % 7
+    return _modulo(day - _agreed(description.calendar, schema.Calendar.days, node, peer, time), 7)
+
+
+def _modulo(values: Floats, divisor: int) -> Floats:
+    """The values modulo the divisor, in place; nearly all are 0, and division is slow."""
+    other = values != 0
+    values[other] %= divisor
+    return values
 
 
 def _agreed(calendar: schema.Calendar, count: Any, node: Floats, peer: Floats, time: Floats) -> Floats:

@@ -39,6 +39,8 @@ _CELLS = 1 << (63 - _LOW_BITS)
 _BIN_OF_CELL = np.searchsorted(_EDGES[:-1], (np.arange(_CELLS) << _LOW_BITS).view(np.float64), side="right") - 1
 _DIVIDED = np.diff(_BIN_OF_CELL, append=-1) != 0
 """Cells that an edge divides: their values are compared with it."""
+_BLOCK = 1 << 16
+"""Values that are counted at a time, so that what is computed of them stays in the cache."""
 
 
 def count_bins(values: npt.NDArray[np.float64]) -> dict[int, int]:
@@ -49,12 +51,16 @@ def count_bins(values: npt.NDArray[np.float64]) -> dict[int, int]:
 
 def _counts_by_cell(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """As `np.histogram`, which sorts all values, counts them."""
-    positive = values[values > 0]
-    cells = positive.view(np.int64) >> _LOW_BITS
-    of_cell = np.where(_DIVIDED, 0, np.bincount(cells, minlength=_CELLS))
-    counts = np.bincount(_BIN_OF_CELL, of_cell, len(_EDGES) - 1).astype(np.int64)
+    of_cell, divided = np.zeros(_CELLS, dtype=np.int64), []
+    for first in range(0, len(values), _BLOCK):
+        block = values[first : first + _BLOCK]
+        positive = block[block > 0]
+        cells = positive.view(np.int64) >> _LOW_BITS
+        of_cell += np.bincount(cells, minlength=_CELLS)
+        divided.append(positive[_DIVIDED[cells]])
+    counts = np.bincount(_BIN_OF_CELL, np.where(_DIVIDED, 0, of_cell), len(_EDGES) - 1).astype(np.int64)
     counts[:2] += [np.count_nonzero(values < 0), np.count_nonzero(values == 0)]
-    counts += np.histogram(positive[_DIVIDED[cells]], _EDGES)[0]
+    counts += np.histogram(np.concatenate(divided), _EDGES)[0]
     return counts
 
 

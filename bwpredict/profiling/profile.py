@@ -106,11 +106,13 @@ def _is_numeric(frame: pd.DataFrame, name: str) -> bool:
 
 def _numeric(column: pd.Series[Any]) -> dict[str, Any]:
     values = column.to_numpy("float64", na_value=np.nan)
-    finite = values[np.isfinite(values)]
+    known = np.isfinite(values)
+    finite = values if known.all() else values[known]
+    nulls = 0 if len(finite) == len(values) else int(np.isnan(values).sum())
     return _described(
         count=len(finite),
-        nulls=int(np.isnan(values).sum()),
-        infinite=int(np.isinf(values).sum()),
+        nulls=nulls,
+        infinite=len(values) - len(finite) - nulls,
         mean=float(finite.mean()) if len(finite) else None,
         std=float(finite.std()) if len(finite) else None,
         minimum=float(finite.min()) if len(finite) else None,
@@ -130,9 +132,9 @@ def _described(*, counts: dict[int, int], minimum: float | None, maximum: float 
 
 
 def _categorical(column: pd.Series[Any]) -> dict[str, Any]:
-    counts = column.value_counts().sort_index()
-    values = {str(value): int(count) for value, count in counts.items()}
-    return {"count": sum(values.values()), "nulls": int(column.isna().sum()), "values": values}
+    values = {str(value): int(count) for value, count in column.value_counts().items() if count}
+    ordered = dict(sorted(values.items()))
+    return {"count": sum(values.values()), "nulls": int(column.isna().sum()), "values": ordered}
 
 
 def _merge_two(a: Profile, b: Profile) -> Profile:

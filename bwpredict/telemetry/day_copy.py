@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +26,8 @@ COLUMNS_READ: dict[str, pa.DataType] = {
     column.name: columns.TEXT if column.kind in ("category", "text") else column.arrow_type for column in schema.COLUMNS
 }
 """The columns to copy, with their types in memory."""
+DAYS_WRITTEN = 2
+"""Days that are written at a time: compression takes longer than reading."""
 logger = logging.getLogger(__name__)
 
 
@@ -73,15 +75,15 @@ def copy_days(
 
     `absent` are columns that the files need not have; the files that are written lack them.
 
-    One day is written while the next is read. Memory holds the rows of `DayBuckets`, and a part of the day that is
-    written, however many rows a day has.
+    Up to `DAYS_WRITTEN` days are written while the next is read. Memory holds the rows of `DayBuckets` and of these
+    days, in part in scratch files, however many rows a day has.
     """
     tally, buckets = CopyStatistics(), DayBuckets(scratch)
     span = int(window[0].timestamp()), int(window[1].timestamp())
     wanted = {name: kind for name, kind in COLUMNS_READ.items() if name not in absent}
     read = prefetch_tables(_opened(store, objects, wanted), wanted, span)
-    written: Future[WrittenDay] | None = None
-    with ThreadPoolExecutor(1) as writer:
+    written: deque[Future[WrittenDay]] = deque()
+    with ThreadPoolExecutor(DAYS_WRITTEN) as writer:
         pairs = zip(read, objects, [*objects[1:], None], strict=False)
         for (file, tables), item, following in track(pairs, "Reading telemetry", "files", len(objects)):
             tally.renamed |= {old: name for name, old in file.found.items() if old != name and name in wanted}
@@ -94,11 +96,11 @@ def copy_days(
                 if following is None or (
                     following.day and partition_date(day) + timedelta(sources.LATE_DAYS) < following.day
                 ):
-                    if written:
-                        tally.add(written.result())
-                    written = writer.submit(write_day, partition_date(day), buckets.take(day), folder, absent)
-        if written:
-            tally.add(written.result())
+                    if len(written) == DAYS_WRITTEN:
+                        tally.add(written.popleft().result())
+                    written.append(writer.submit(write_day, partition_date(day), buckets.take(day), folder, absent))
+        for each in written:
+            tally.add(each.result())
     for key, rows in tally.misplaced_of.items():
         logger.warning("%s: left out %d rows whose day does not belong to this partition", key, rows)
     return tally

@@ -17,10 +17,12 @@ from bwpredict.telemetry.sorted_runs import Run, make_run, merge_runs, spill
 Integers = npt.NDArray[np.int64]
 
 DAY_SECONDS = 86_400
-MEMORY_BYTES = 1 << 27
+MEMORY_BYTES = 1 << 28
 """Rows kept in memory while days are open. Beyond it, the largest day moves to a scratch file, sorted by link."""
 PART_ROWS = 1 << 18
 """A larger day is read in parts of at most this many rows; a link is never split."""
+DENSE_RANGE = 1 << 20
+"""Whole numbers that lie this close together are their own ranks, from the least one on."""
 
 
 @dataclass
@@ -104,13 +106,14 @@ def sort_and_deduplicate(table: pa.Table) -> SortedDay:
     step = np.diff(key)
     order = np.arange(len(key)) if (step >= 0).all() else np.argsort(key, kind="stable")
     key = key[order]
+    links = _links(table, order[np.diff(key // DAY_SECONDS, prepend=-1) != 0])
     same = key[1:] == key[:-1]
     conflicts = 0
     if same.any():
         order, conflicts = _settle(table, order, key, same)
     if len(order) < table.num_rows or not (step > 0).all():
         table = table.take(pa.array(order))
-    return SortedDay(table, _links(table), len(key) - len(order), conflicts)
+    return SortedDay(table, links, len(key) - len(order), conflicts)
 
 
 def _key(table: pa.Table) -> Integers:
@@ -141,7 +144,13 @@ def _settle(table: pa.Table, order: Integers, key: Integers, same: npt.NDArray[n
 
 
 def _ranks(column: pa.ChunkedArray) -> Integers:
-    """[rows], the place of each value among the column's distinct values, ascending; missing ones last."""
+    """[rows], numbers that are ordered as the column's values are; missing ones last."""
+    if pa.types.is_integer(column.type) and not column.null_count and len(column):
+        values = column.to_numpy()
+        least = int(values.min())
+        if int(values.max()) - least < DENSE_RANGE:
+            dense: Integers = values.astype(np.int64, copy=False) - least
+            return dense
     if pa.types.is_floating(column.type):
         # Compared as bits, so that equal rows have equal bytes: NaN equals NaN, and 0.0 differs from -0.0.
         column = pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], pa.int64())
@@ -156,6 +165,7 @@ def _ranks(column: pa.ChunkedArray) -> Integers:
     return ranks
 
 
-def _links(table: pa.Table) -> frozenset[tuple[int | None, int | None]]:
-    pairs = table.select(["node_id", "peer_id"]).group_by(["node_id", "peer_id"]).aggregate([])
+def _links(table: pa.Table, rows: Integers) -> frozenset[tuple[int | None, int | None]]:
+    """The links of these rows."""
+    pairs = table.select(["node_id", "peer_id"]).take(pa.array(rows))
     return frozenset(zip(pairs["node_id"].to_pylist(), pairs["peer_id"].to_pylist(), strict=True))

@@ -13,7 +13,10 @@ import numpy as np
 import pandas as pd
 
 from bwpredict import schema
+from bwpredict.config import Engine
+from bwpredict.core.parts import ascending
 from bwpredict.profiling.batches import Batch
+from bwpredict.validation import spark
 from bwpredict.validation.expectations import Check, Severity
 from bwpredict.validation.messages import format_number, format_timestamp
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 5
 _SITE = "data_docs"
+_TYPE_NAMES = {name: known for known, name in spark.TYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -64,18 +68,22 @@ class Outcome:
 class Session:
     """A Great Expectations project whose results lie in the folder `results`, where other sessions may add theirs."""
 
-    def __init__(self, results: Path, site: Path | None = None) -> None:
+    def __init__(self, results: Path, site: Path | None = None, engine: Engine = "pandas") -> None:
         """Make the project; `write_data_docs` writes to the folder `site`."""
         self._context = gx.get_context(mode="ephemeral", project_config=_project(results, site or results))
-        self._source = self._context.data_sources.add_pandas("telemetry")
+        sources, self._engine = self._context.data_sources, engine
+        self._source = (sources.add_spark if engine == "spark" else sources.add_pandas)("telemetry")
 
-    def run(self, suite: str, checks: Sequence[Check], batches: Iterable[Batch]) -> list[Outcome]:
-        """Evaluate the checks on each batch; one outcome for each check, over all batches."""
+    def run(
+        self, suite: str, checks: Sequence[Check], batches: Iterable[Batch], every: Sequence[Check] = ()
+    ) -> list[Outcome]:
+        """Evaluate the checks on each batch; one outcome for each check, or each of `every`, over all batches."""
         definition = self.declare(suite, checks)
         outcomes: list[Outcome] = []
         for batch in batches:
-            found = _outcomes(checks, _evaluate(definition, batch), batch.frame)
+            found = _outcomes(every or checks, _evaluate(definition, batch), batch.frame)
             outcomes = merge_outcomes(outcomes, found) if outcomes else found
+            del batch  # Not kept while the next one is made.
         return outcomes or not_evaluated(checks)
 
     def write_data_docs(self) -> None:
@@ -84,7 +92,7 @@ class Session:
 
     def declare(self, suite: str, checks: Sequence[Check]) -> Any:
         """Make the suite; returns Great Expectations' definition of its validation."""
-        expectations = [_expectation(check) for check in checks]
+        expectations = [_expectation(check, self._engine) for check in checks]
         stored = self._context.suites.add(gx.ExpectationSuite(name=suite, expectations=expectations))
         data = self._source.add_dataframe_asset(suite).add_batch_definition_whole_dataframe(suite)
         definition = gx.ValidationDefinition(name=suite, data=data, suite=stored)
@@ -120,19 +128,23 @@ def _project(results: Path, site: Path) -> DataContextConfig:
     )
 
 
-def _expectation(check: Check) -> Any:
+def _expectation(check: Check, engine: Engine) -> Any:
     severity = "critical" if check.severity == "error" else "warning"
     notes = f"Expected: {check.expected}."
+    arguments = dict(check.arguments)
+    if engine == "spark" and "type_" in arguments:
+        arguments["type_"] = spark.TYPES[arguments["type_"]]
     return getattr(gxe, check.expectation)(
-        **check.arguments, severity=severity, notes=notes, meta={"check": check.id, "severity": check.severity}
+        **arguments, severity=severity, notes=notes, meta={"check": check.id, "severity": check.severity}
     )
 
 
 class _Rows(pd.DataFrame):
-    """A DataFrame that a boolean mask copies only if it selects some rows and not others.
+    """A DataFrame that spares Great Expectations what is slow on good telemetry.
 
-    For every check, Great Expectations selects the rows with a value, and then those that offend, from all columns:
-    mostly all rows, and none.
+    A boolean mask copies only if it selects some rows and not others: for every check, Great Expectations selects the
+    rows with a value, and then those that offend, from all columns, mostly all rows, and none. Rows in strictly
+    ascending order are known to be unique. Text that is kept as categories has the type of text.
     """
 
     def __getitem__(self, key: Any) -> Any:
@@ -142,6 +154,21 @@ class _Rows(pd.DataFrame):
             if selected in (0, len(self)):
                 return self.iloc[:selected]
         return super().__getitem__(key)
+
+    def duplicated(self, subset: Any = None, keep: Any = "first") -> pd.Series[bool]:
+        """As of a DataFrame: whether another row has the same values."""
+        rows = self if subset is None else self[list(subset)]
+        numeric = all(isinstance(kind, np.dtype) and kind.kind in "iuf" for kind in rows.dtypes)
+        if numeric and ascending([rows[name].to_numpy() for name in rows], strictly=True):
+            return pd.Series(data=False, index=self.index)
+        return super().duplicated(subset, keep)
+
+    @property
+    def dtypes(self) -> Any:
+        """As of a DataFrame; the type of categories is that of their values."""
+        found = super().dtypes
+        kinds = [kind.categories.dtype if isinstance(kind, pd.CategoricalDtype) else kind for kind in found]
+        return pd.Series(kinds, found.index, dtype=object)
 
     @property
     def _constructor(self) -> Any:
@@ -155,28 +182,29 @@ def _evaluate(definition: Any, batch: Batch) -> dict[str, ExpectationValidationR
         "partial_unexpected_count": 20,
         "return_unexpected_index_query": False,
     }
-    rows = _Rows(batch.frame)
+    rows = _Rows(batch.frame) if isinstance(batch.frame, pd.DataFrame) else batch.frame
     run = definition.run(
         batch_parameters={"dataframe": rows}, result_format=result_format, run_id=RunIdentifier(run_name=batch.name)
     )
-    # Great Expectations keeps the frame in reference cycles, until Python collects them.
-    for name in batch.frame:
-        del rows[name]
+    if isinstance(rows, pd.DataFrame):
+        # Great Expectations keeps the frame in reference cycles, until Python collects them.
+        for name in batch.frame:
+            del rows[name]
+    else:
+        rows.unpersist()
     return {result.expectation_config.meta["check"]: result for result in run.results}
 
 
-def _outcomes(
-    checks: Sequence[Check], results: dict[str, ExpectationValidationResult], frame: pd.DataFrame
-) -> list[Outcome]:
+def _outcomes(checks: Sequence[Check], results: dict[str, ExpectationValidationResult], frame: Any) -> list[Outcome]:
     return [_outcome(check, results.get(check.id), frame) for check in checks]
 
 
-def _outcome(check: Check, result: ExpectationValidationResult | None, frame: pd.DataFrame) -> Outcome:
+def _outcome(check: Check, result: ExpectationValidationResult | None, frame: Any) -> Outcome:
     if result is None or result.exception_info.get("raised_exception") is not False:
         return Outcome(check, evaluated=False, passed=False, reason=_reason(check, frame))
     found = result.result
     unexpected = found.get("unexpected_count")
-    failed_rows = _offending_rows(check, frame, found) if not result.success and unexpected else frame[:0]
+    failed_rows = _offending_rows(check, frame, found) if not result.success and unexpected else []
     return Outcome(
         check,
         evaluated=True,
@@ -208,28 +236,31 @@ def _sum(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else a + b
 
 
-def _reason(check: Check, frame: pd.DataFrame) -> str:
+def _reason(check: Check, frame: Any) -> str:
     needed = [*check.arguments.get("column_list", ()), check.arguments.get("column", check.column)]
-    if any(name and name not in frame for name in needed):
+    if any(name and name not in frame.columns for name in needed):
         return "a column it needs is missing or holds no numbers"
     return "the values are of the wrong type"
 
 
-def _observed(check: Check, found: dict[str, Any], frame: pd.DataFrame) -> str | float | None:
+def _observed(check: Check, found: dict[str, Any], frame: Any) -> str | float | None:
     observed = found.get("observed_value")
     if check.expectation == "ExpectTableColumnsToMatchSet":
-        return ", ".join(name for name in check.arguments["column_set"] if name not in frame)
-    if check.expectation == "ExpectColumnValuesToBeOfType" and observed is None:
-        return "mixed"
+        return ", ".join(name for name in check.arguments["column_set"] if name not in frame.columns)
+    if check.expectation == "ExpectColumnValuesToBeOfType":
+        return "mixed" if observed is None else _TYPE_NAMES.get(observed, observed)
     if isinstance(observed, int | float | np.number):
         return observed.item() if isinstance(observed, np.number) else observed
     return None if observed is None else str(observed)
 
 
-def _offending_rows(check: Check, frame: pd.DataFrame, found: dict[str, Any]) -> pd.DataFrame:
+def _offending_rows(check: Check, frame: Any, found: dict[str, Any]) -> list[dict[str, Any]]:
     """Example rows: those with one of the unexpected values that Great Expectations lists."""
+    if not isinstance(frame, pd.DataFrame):
+        return spark.offending_rows(check, frame, EXAMPLES)
     offends = _offends(check, frame, found.get("partial_unexpected_list", []))
-    return frame.loc[offends].head(EXAMPLES)
+    rows = frame.loc[offends].head(EXAMPLES).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def _offends(check: Check, frame: pd.DataFrame, values: list[Any]) -> pd.Series[Any]:
@@ -241,11 +272,9 @@ def _offends(check: Check, frame: pd.DataFrame, values: list[Any]) -> pd.Series[
     return column.isin(values)
 
 
-def _examples(check: Check, rows: pd.DataFrame) -> Iterable[dict[str, Any]]:
-    if rows.empty:
-        return
+def _examples(check: Check, rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     shown = check.shows or check.arguments.get("column", "")
-    for row in rows.to_dict("records"):
+    for row in rows:
         key = {name: _plain(row.get(name)) for name in schema.LINK_KEY}
         yield {**key, "timestamp": _time(row.get("timestamp")), "value": _plain(row.get(shown))}
 

@@ -27,6 +27,7 @@ class LinkLevels:
         for batch in batches:
             measured = self._beside.submit(_measured, batch.frame)
             yield batch
+            del batch  # Not kept while the next one is made.
             self._days += measured.result()
 
     def levels(self) -> Levels:

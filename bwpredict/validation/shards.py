@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,16 +22,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from bwpredict import schema
+from bwpredict.config import Engine
 from bwpredict.datasets.anomalies import Levels, merge_levels
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import SnapshotError, TelemetryError
-from bwpredict.profiling.batches import ROWS_PER_BATCH, batches, group_batches, partitions, parts_of_day
+from bwpredict.profiling.batches import ROWS_PER_BATCH, Batch, batches, group_batches, partitions, parts_of_day
 from bwpredict.profiling.profile import Profile, measure_day, merge
 from bwpredict.store.files import sha256_of
 from bwpredict.telemetry.description import Description
 from bwpredict.validation.expectations import READABLE, SCHEMA_SUITE, Check, schema_checks
 from bwpredict.validation.gx_runner import EXAMPLES, Outcome, Session, merge_outcomes, not_evaluated
 from bwpredict.validation.link_levels import LinkLevels
+from bwpredict.validation.spark import checkable, spark_batches
 
 MAX_SHARDS = 400
 """At most this many tasks. With more days, a shard has several."""
@@ -48,9 +51,16 @@ class ShardResult:
     levels: Levels
 
 
-def plan_shards(telemetry: Path, snapshot: dict[str, Any], *, rows: int = ROWS_PER_BATCH) -> list[list[str]]:
-    """Days (YYYY-MM-DD) of each shard, in order: those on disk, and those that the snapshot lists."""
+def plan_shards(
+    telemetry: Path, snapshot: dict[str, Any], *, rows: int = ROWS_PER_BATCH, engine: Engine = "pandas"
+) -> list[list[str]]:
+    """Days (YYYY-MM-DD) of each shard, in order: those on disk, and those that the snapshot lists.
+
+    Spark, which shares out rows by itself, gets all days as one shard.
+    """
     days = sorted({day for day, _ in partitions(telemetry)} | {day["date"] for day in snapshot.get("days", ())})
+    if engine == "spark":
+        return [days]
     groups = group_batches(telemetry, days, rows=rows)
     several = max(1, -(-len(groups) // MAX_SHARDS))
     shards = [list(chain(*groups[first : first + several])) for first in range(0, len(groups), several)]
@@ -58,12 +68,21 @@ def plan_shards(telemetry: Path, snapshot: dict[str, Any], *, rows: int = ROWS_P
 
 
 def check_shard(
-    telemetry: Path, snapshot: dict[str, Any], days: Sequence[str], folder: Path, *, rows: int = ROWS_PER_BATCH
+    telemetry: Path,
+    snapshot: dict[str, Any],
+    days: Sequence[str],
+    folder: Path,
+    *,
+    rows: int = ROWS_PER_BATCH,
+    engine: Engine = "pandas",
 ) -> Path:
     """Run the schema suite on these days and measure them: writes `folder`, and returns the `shard.json` in it.
 
     A day that cannot be read, is missing or is not the one that the snapshot pins is named in the document, and the
-    others are checked.
+    others are checked. On Spark, days are read and measured here first, a batch at a time.
+
+    Raises:
+        ConfigError: the engine cannot be used here.
     """
     shutil.rmtree(folder, ignore_errors=True)
     pinned = {day["date"]: day["sha256"] for day in snapshot.get("days", ())}
@@ -86,7 +105,12 @@ def check_shard(
     with ThreadPoolExecutor(1) as beside:
         watched = LinkLevels(beside)
         frames = watched.watch(batches(telemetry, days, rows=rows, read=read, description=description))
-        outcomes = Session(folder / RESULTS).run(SCHEMA_SUITE, checks, frames)
+        if engine == "pandas":
+            outcomes = Session(folder / RESULTS).run(SCHEMA_SUITE, checks, frames)
+        else:
+            deque(frames, maxlen=0)
+            readable = [day for day in days if day not in unreadable]
+            outcomes = _on_spark(checks, spark_batches(telemetry, readable, description), folder / RESULTS)
     document = {
         "days": list(days),
         "unreadable": unreadable,
@@ -95,6 +119,16 @@ def check_shard(
         "levels": _levels_document(watched.levels()),
     }
     return write_document(folder / SHARD, "validation_shard", document)
+
+
+def _on_spark(checks: Sequence[Check], frames: Iterable[Batch], results: Path) -> list[Outcome]:
+    """The outcomes over all frames. Each has a suite of its own, without the checks that its columns cannot answer."""
+    outcomes: list[Outcome] = []
+    for batch in frames:
+        answered = [check for check in checks if checkable(check, batch.frame)]
+        found = Session(results, engine="spark").run(SCHEMA_SUITE, answered, [batch], every=checks)
+        outcomes = merge_outcomes(outcomes, found) if outcomes else found
+    return outcomes or not_evaluated(checks)
 
 
 def merge_shards(shards: Iterable[Path], snapshot: dict[str, Any], results: Path) -> ShardResult:
