@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.config import RunConfig, Settings
+from bwpredict.core.formatting import count_of
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.datasets.memmap import mapped_frame
 from bwpredict.datasets.sequences import Sequences
@@ -129,7 +130,7 @@ def make_split(frame: TelemetryFrame, run: RunConfig) -> Split:
     index = index_windows(frame, run.training.window_size, run.training.horizon_minutes)
     split = choose_split(index, run.split)
     counts = ", ".join(f"{len(part):,} {name}" for name, part in split.parts.items())
-    logger.info("%s windows of %s links: %s", f"{len(index):,}", len(frame.links), counts)
+    logger.info("%s windows of %s: %s", f"{len(index):,}", count_of(len(frame.links), "link"), counts)
     return drop_constant_targets(split, index if run.imported else split["train"])
 
 
