@@ -194,7 +194,8 @@ def index_windows(
     horizon_steps = round(horizon_minutes * 60 / frame.cadence_seconds)
     if horizon_steps < 1:
         raise ConfigError(
-            f"horizon_minutes={horizon_minutes} is less than one step of this telemetry ({frame.cadence_seconds} s)."
+            f"horizon_minutes={horizon_minutes} is less than one step of this telemetry ({frame.cadence_seconds} s);"
+            " give a larger one."
         )
     span = window_size + horizon_steps if with_target else window_size
     first, past = stretches(frame)
