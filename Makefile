@@ -63,7 +63,7 @@ test-integration: setup build/docker-compose/.ready ## The production stack as l
 	@bash scripts/services.sh redis-server postgresql prometheus prometheus-alertmanager prometheus-pushgateway
 	$(BIN)/pytest -n 0 -m integration tests/integration tests/exporter/test_telemetry_to_alert.py
 
-test-image: setup ## Build the image `serving` without Docker, print its size by layer, serve forecasts with it (as root)
+test-image: setup ## Build the image `serving` without Docker, print its size by layer, serve with it (as root; TARGETS="serving cuda": retrain too)
 	@bash scripts/test_image.sh $(TARGETS)
 
 lint: setup ## Style of the code and of the prose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from hypothesis import strategies as st
 
 from bwpredict import schema
@@ -20,9 +22,13 @@ from bwpredict.datasets.external import read_data_path
 from bwpredict.datasets.file_mapping import FileMapping
 from bwpredict.datasets.frame import TelemetryFrame, load_frame
 from bwpredict.errors import BwPredictError
+from bwpredict.evaluation.comparison import compare
+from bwpredict.evaluation.forecasts import collect
+from bwpredict.inference.onnx_model import Bounds
 from bwpredict.ingestion.files import import_files
-from bwpredict.pipeline.challenger import make_split
-from bwpredict.pipeline.standalone import train_on
+from bwpredict.models.checkpoint import load_checkpoint
+from bwpredict.pipeline import challenger
+from bwpredict.pipeline.standalone import prepare, train_on
 from bwpredict.store.local import LocalStore
 from bwpredict.telemetry.description import Description
 from bwpredict.telemetry.snapshot import pull
@@ -31,6 +37,8 @@ NOW = datetime(2026, 11, 28, tzinfo=UTC)
 START = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp())
 TINY = TrainingConfig(epochs=1, batch_size=32, windows_per_epoch=64, validation_windows=64)
 SHAPES = ("noise", "constant", "zero", "spikes", "idle", "tiny", "huge", "missing")
+TYPES = ("plain", "plain", "single", "text")
+MOST_ROWS = 60_000
 _OTHERS = ("congestion_window", "queue_depth", "retransmits", "bytes_tx")
 _TYPICAL = {"throughput_mbps": 100.0, "rtt_ms": 20.0, "packet_loss": 0.01, "jitter_ms": 2.0}
 
@@ -54,6 +62,8 @@ class Recipe:
     jitter_s: int
     form: str
     encoding: str
+    types: str
+    """Of the columns, one of `TYPES`: float64, float32 with dates for times in Parquet, or numbers as text."""
     whole_numbers_with_points: bool
 
 
@@ -63,10 +73,10 @@ def recipes() -> st.SearchStrategy[Recipe]:
         Recipe,
         seed=st.integers(0, 2**16),
         cadence_s=st.sampled_from([10, 60, 60, 300, 900]),
-        links=st.one_of(st.integers(1, 4), st.sampled_from([40])),
+        links=st.one_of(st.integers(1, 4), st.sampled_from([40, 1000])),
         naming=st.sampled_from(["numbers", "names", "link", "none"]),
         sessions=st.lists(
-            st.tuples(st.integers(0, 5000), st.integers(1, 700)), min_size=1, max_size=6
+            st.tuples(st.integers(0, 5000), st.integers(1, 700) | st.integers(200, 700)), min_size=1, max_size=6
         ).map(tuple),
         targets=st.lists(
             st.tuples(st.sampled_from(schema.TARGETS), st.sampled_from(SHAPES)),
@@ -79,13 +89,14 @@ def recipes() -> st.SearchStrategy[Recipe]:
         jitter_s=st.sampled_from([0, 0, 2]),
         form=st.sampled_from(["csv", "csv.gz", "parquet"]),
         encoding=st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "latin-1", "utf-16"]),
+        types=st.sampled_from(TYPES),
         whole_numbers_with_points=st.booleans(),
     )  # fmt: skip
 
 
 def write(recipe: Recipe, folder: Path) -> Path:
     """The file of a recipe."""
-    table, path = _table(recipe), folder / f"telemetry.{recipe.form}"
+    table, path = _typed(_table(recipe), recipe), folder / f"telemetry.{recipe.form}"
     if recipe.form == "parquet":
         table.to_parquet(path)
         return path
@@ -107,13 +118,32 @@ def read(recipe: Recipe) -> str:
             pinned = pull(store, "", start, end + timedelta(days=1), folder / "work")
             imported = load_frame(folder / "work/telemetry", description=Description.of_snapshot(pinned))
             _same(frame, imported)
-            split = make_split(imported, _run())
+            split = challenger.make_split(imported, _run())
         except BwPredictError as error:
             return _sentence(error)
         for part in split.parts.values():
             if not np.isfinite(part.inputs()).all():
                 raise AssertionError("a window holds a missing value")
         return "read"
+
+
+def fit(recipe: Recipe) -> str:
+    """Train on the file, calibrate and score, without ONNX and pictures; "trained", or the sentence of the refusal."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = write(recipe, folder)
+        try:
+            prepared = prepare(path, TINY, split_by="calendar", now=NOW, code_version="fuzz")
+            model = load_checkpoint(challenger.fit(folder, prepared.split, prepared.run))
+        except BwPredictError as error:
+            return _sentence(error)
+    index = prepared.split["test"].spread(2000)
+    with torch.inference_mode():
+        forecast = model.eval()(torch.from_numpy(index.inputs()), model.empty_state(len(index)))
+    bounds = Bounds(forecast.lower.numpy(), forecast.upper.numpy(), schema.INTERVAL_LEVEL)
+    forecasts = collect(index, {"challenger": forecast.output.numpy()})
+    _check(compare(forecasts, challenger_version="fuzz", challenger_sha256="", bounds=bounds))
+    return "trained"
 
 
 def train(recipe: Recipe) -> str:
@@ -125,10 +155,16 @@ def train(recipe: Recipe) -> str:
             comparison = train_on(path, folder / "out", TINY, split_by="calendar", now=NOW, code_version="fuzz")
         except BwPredictError as error:
             return _sentence(error)
-        figures = comparison["models"]["challenger"]
-        if figures["non_finite_forecasts"] or figures["out_of_bounds_forecasts"]:
-            raise AssertionError("a forecast is not finite, or out of bounds")
+        _check(comparison)
         return "trained"
+
+
+def _check(comparison: dict[str, Any]) -> None:
+    """No forecast of the comparison is missing, or where no value can be."""
+    figures = comparison["models"]["challenger"]
+    if figures["non_finite_forecasts"] or figures["out_of_bounds_forecasts"]:
+        raise AssertionError("a forecast is not finite, or out of bounds")
+    json.dumps(comparison, allow_nan=False)
 
 
 def _run() -> RunConfig:
@@ -167,12 +203,24 @@ def _table(recipe: Recipe) -> pd.DataFrame:
     return table
 
 
+def _typed(table: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
+    """The same values in other types."""
+    numbers = [name for name in table if name in schema.TARGETS]
+    if recipe.types == "text":
+        written = {name: [None if np.isnan(value) else f"{value:g}" for value in table[name]] for name in numbers}
+        return table.assign(**written)
+    if recipe.types == "single" and recipe.form == "parquet":
+        times = pd.to_datetime(table["timestamp"], unit="s", utc=True)
+        return table.astype(dict.fromkeys(numbers, np.float32)).assign(timestamp=times)
+    return table
+
+
 def _link(recipe: Recipe, number: int, rng: np.random.Generator) -> pd.DataFrame:
     steps, at = [], 0
     for pause, length in recipe.sessions:
         steps.append(np.arange(at + pause, at + pause + length))
         at += pause + length + 1
-    step = np.concatenate(steps)[: 40_000 // recipe.links]
+    step = np.concatenate(steps)[: MOST_ROWS // recipe.links]
     made: dict[str, Any] = {
         "timestamp": START + step * recipe.cadence_s + rng.integers(0, recipe.jitter_s + 1, len(step))
     }

@@ -403,12 +403,12 @@ def load(model: type[Model], values: dict[str, Any], *, origin: str) -> Model:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
+        key, unknown = ".".join(str(part) for part in first["loc"]), first["type"] == "extra_forbidden"
+        message = "no such key; check its spelling" if unknown else first["msg"].removeprefix("Value error, ")
         if not key:  # a rule about several fields at once: its sentence names them
             raise ConfigError(f"{origin}: {message}.") from error
         what = "Expected YYYY-MM, such as 2026-10" if key == "month" else message
-        given = "" if first["type"] in ("missing", "extra_forbidden") else f" (given: {first['input']!r})"
+        given = "" if unknown or first["type"] == "missing" else f" (given: {first['input']!r})"
         raise ConfigError(f"{origin}: {key}: {what}{given}.") from error
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build targets of the Dockerfile without Docker, print their size by layer, and run `serving`. Run as root.
+# Build targets of the Dockerfile without Docker, print their size by layer, and run them: `serving` serves forecasts, `cpu`
+# and `cuda` retrain. Run as root.
 #   scripts/test_image.sh                  serving
 #   scripts/test_image.sh serving cuda     others too: cpu needs PyTorch's own index
 # buildah builds in a chroot on a Debian that debootstrap makes, under the name of the Dockerfile's FROM: its Python is
@@ -96,11 +97,33 @@ print(len(forecasts), \"forecasts served\")"
     "${buildah[@]}" rm "$container" >/dev/null
 }
 
+# A dry retraining as in compose: nothing is written but to /tmp and to Airflow's folder, which are in memory there.
+retrain() { # target
+    local container
+    container="$("${buildah[@]}" from --pull=never "bwpredict-$1")"
+    "${buildah[@]}" run --user 50000 "$container" -- bash -euc '
+        ! touch /opt/bwpredict/x /opt/venv/bin/x 2>/dev/null || exit 1
+        grep --quiet CycloneDX /opt/venv/sbom.cdx.json
+        touch /tmp/began
+        airflow version
+        bwpredict generate --links 3 --days 8 --start 2026-10-24 --output /tmp/telemetry
+        status=0
+        bwpredict retrain --telemetry /tmp/telemetry --month 2026-10 --registry /tmp/registry --work /opt/airflow/work \
+            --dry-run --epochs 1 --windows-per-epoch 64 --validation-windows 64 || status=$?
+        [ "$status" -le 1 ] # 1: the gate rejects so short a training
+        ls /opt/airflow/work/*/decision.json
+        [ ! -e /tmp/registry/production.json ]
+        written="$(find / -xdev -newer /tmp/began -type f -not -path "/proc/*" -not -path "/sys/*" -not -path "/tmp/*" \
+            -not -path "/opt/airflow/*" 2>/dev/null)"
+        [ -z "$written" ] || { echo "Written outside the scratch folders: $written"; exit 1; }'
+    "${buildah[@]}" rm "$container" >/dev/null
+}
+
 targets=("$@")
 [ $# -gt 0 ] || targets=(serving)
 make_base
 adopt_network
 for target in "${targets[@]}"; do
     build "$target"
-    [ "$target" != serving ] || serve
+    if [ "$target" = serving ]; then serve; else retrain "$target"; fi
 done

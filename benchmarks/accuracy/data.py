@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from accuracy.task import Array
 from bwpredict import schema
-from bwpredict.config import SplitConfig, TrainingConfig
+from bwpredict.config import SplitConfig
 from bwpredict.datasets.external import read_data_path
 from bwpredict.datasets.splitting import choose_split
 from bwpredict.datasets.windows import Split, WindowIndex, days_of_parts, index_windows, split_windows
@@ -99,15 +99,14 @@ def synthetic(regime: RegimeName, shape: Shape) -> Dataset:
 
 
 def recording(path: Path, shape: Shape) -> Dataset:
-    """A recording, cut as `bwpredict train` cuts it. Targets that it lacks, or that are always 0, are left out.
+    """A recording, cut as `bwpredict train` cuts it. Targets that training never sees change are left out.
 
     Raises:
         TelemetryError: the file cannot be read, or is too short to be split.
     """
-    training = TrainingConfig(window_size=shape.window_size, horizon_minutes=shape.horizon_minutes)
-    frame = drop_constant_targets(read_data_path(path), training)
-    index = index_windows(frame, shape.window_size, shape.horizon_minutes)
-    split = choose_split(index, SplitConfig())
+    frame = read_data_path(path)
+    cut = choose_split(index_windows(frame, shape.window_size, shape.horizon_minutes), SplitConfig())
+    split = drop_constant_targets(cut, cut["train"])
     return Dataset(recording_name(path), digest(frame), split, {TEST: split[TEST].spread(shape.test_windows)})
 
 

@@ -56,7 +56,8 @@ def count_of(how_many: int, noun: str) -> str:
     """A number and its noun: "1 version", "2 versions", "1,204 entries"."""
     if how_many == 1:
         return f"1 {noun}"
-    return f"{how_many:,} {noun[:-1]}ies" if noun.endswith("ry") else f"{how_many:,} {noun}s"
+    plural = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{how_many:,} {plural}"
 
 
 def link_name(link: Mapping[str, Any]) -> str:

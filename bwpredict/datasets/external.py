@@ -25,9 +25,6 @@ from bwpredict.documents import read_document
 from bwpredict.telemetry import description
 from bwpredict.telemetry.description import Description
 
-RELATIVE_BEFORE_S = 1e8
-"""A first timestamp before 1973 is the start of a recording, not a date."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -61,8 +58,6 @@ def _frame(recording: Recording, known: Description | None) -> TelemetryFrame:
     samples, calendar = recording.samples, known.calendar if known else schema.CALENDAR
     timestamps = np.round(samples.time).astype(np.int64)
     derived = {"time_of_day": calendar.hours(timestamps), "day_of_week": calendar.days(timestamps)}
-    if timestamps[0] < RELATIVE_BEFORE_S:
-        logger.warning("timestamps count from the start of a recording: hour and weekday mean nothing here")
     values = np.empty((len(timestamps), len(schema.FEATURES)), dtype=np.float32)
     filled = {}
     for number, name in enumerate(schema.FEATURES):

@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.fs
 
 from bwpredict import schema
+from bwpredict.core.formatting import count_of
 from bwpredict.datasets.file_mapping import LINK, ZONE, FileMapping
 from bwpredict.datasets.resampling import (
     Floats,
@@ -46,6 +47,8 @@ from bwpredict.telemetry import columns, sources
 
 LATEST_S = 1e11
 """Beyond the year 5138: such a timestamp is in milliseconds."""
+RELATIVE_BEFORE_S = 1e8
+"""A first timestamp before 1973 is the start of a recording, not a date."""
 _DIVISORS = {"unix": 1.0, "unix_ms": 1e3, "unix_us": 1e6}
 _NUMERIC = tuple(
     column.name
@@ -99,6 +102,11 @@ def read_recording(
     found = _common_columns(files, mapping, wanted)
     _report_columns(origin, files[0], found)
     samples, known = _gather(files, found, mapping, numbers or {}, dtype)
+    if samples.time.min() < RELATIVE_BEFORE_S:
+        logger.warning(
+            "%s: times begin in the 1970s: hour and weekday mean nothing. If they count from the start of a recording,"
+            " say `start` in a mapping for `bwpredict import`; if not, check its `time_format`.", origin,
+        )  # fmt: skip
     samples = sort_samples(_without_empty_columns(samples, origin), origin)
     cadence_s = float(mapping.cadence_seconds or estimate_cadence(samples))
     become_minutes = cadence_s < schema.CADENCE_SECONDS and aggregate
@@ -223,7 +231,9 @@ def _tables(file: sources.TelemetryFile, names: list[str], mapping: FileMapping)
     row = 0
     for table in sources.read_tables(file, wanted):
         made: dict[str, pa.Array] = {name: table[name] for name in there if name not in _NUMERIC}
-        made["timestamp"] = _checked(file, "timestamp", _seconds(file, table["timestamp"], mapping, row), row)
+        seconds = _seconds(file, table["timestamp"], mapping, row)
+        kept = np.isfinite(seconds) if as_text else np.ones(len(seconds), dtype=np.bool_)
+        made["timestamp"] = _checked(file, "timestamp", np.where(kept, seconds, 0), row)
         for name in (name for name in there if name in _NUMERIC):
             values, counted = table[name].to_numpy(), name in mapping.columns
             function = mapping.columns[name].function if counted else "none"
@@ -233,7 +243,7 @@ def _tables(file: sources.TelemetryFile, names: list[str], mapping: FileMapping)
         for name in (name for name in names if name in mapping.constants):
             made[name] = _repeated(mapping.constants[name], table.num_rows, is_number=name in _NUMERIC)
         row += table.num_rows
-        yield pa.table(made)
+        yield pa.table(made).filter(pa.array(kept))
 
 
 def _repeated(constant: str | float, rows: int, *, is_number: bool) -> pa.Array:
@@ -250,7 +260,7 @@ def _time_is_text(file: sources.TelemetryFile, mapping: FileMapping) -> bool:
 
 
 def _seconds(file: sources.TelemetryFile, times: pa.ChunkedArray, mapping: FileMapping, row: int) -> Floats:
-    """Unix seconds; NaN where a time is missing."""
+    """Unix seconds; NaN where a time is missing, or the clock shows it twice."""
     if times.type == pa.float64():
         stored = file.types[file.found["timestamp"]]
         divisor = 1.0 if pa.types.is_temporal(stored) else _DIVISORS[mapping.time_format]
@@ -259,16 +269,30 @@ def _seconds(file: sources.TelemetryFile, times: pa.ChunkedArray, mapping: FileM
     written = times.to_pandas()
     form = "ISO8601" if mapping.time_format in ("iso", *_DIVISORS) else mapping.time_format
     parsed = pd.to_datetime(written, format=form, errors="coerce", utc=_has_offset(written, form))
+    twice = np.zeros(len(parsed), dtype=np.bool_)
     if parsed.dt.tz is None:
-        parsed = parsed.dt.tz_localize(mapping.times_in, ambiguous="NaT", nonexistent="NaT")
-    if (bad := parsed.isna().to_numpy()).any():
+        parsed, twice = _localized(parsed, mapping.times_in)
+    if (bad := parsed.isna().to_numpy() & ~twice).any():
         at = int(np.argmax(bad))
         raise TelemetryError(
             f"{file.name}: column {file.found['timestamp']!r} holds {written.iloc[at]!r} in {_where(file, row + at)};"
-            f" expected a time as {mapping.time_format!r} that {mapping.times_in} has once."
+            f" expected a time as {mapping.time_format!r} in {mapping.times_in}."
         )
+    if twice.any():
+        logger.warning(
+            "%s: %s left out, from %s on: the clock of %s shows this hour twice; write times with their offset to keep"
+            " them.",
+            file.name, count_of(int(twice.sum()), "row"), written[twice].iloc[0], mapping.times_in,
+        )  # fmt: skip
     since: pd.Series[pd.Timedelta] = parsed - pd.Timestamp(0, tz="UTC")
     return np.asarray(since.dt.total_seconds(), dtype=np.float64)
+
+
+def _localized(local: pd.Series[pd.Timestamp], zone: str) -> tuple[pd.Series[pd.Timestamp], npt.NDArray[np.bool_]]:
+    """The moments of a zone's clock times, and which are missing because the clock shows the time twice."""
+    moments = local.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+    first = local.dt.tz_localize(zone, ambiguous=np.ones(len(local), dtype=np.bool_), nonexistent="NaT")
+    return moments, (moments.isna() & first.notna()).to_numpy()
 
 
 def _has_offset(written: pd.Series[str], form: str) -> bool:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bwpredict import schema
+from bwpredict.core.formatting import count_of
 from bwpredict.datasets.file_mapping import FileMapping
 from bwpredict.errors import TelemetryError
 
@@ -45,7 +46,7 @@ def sort_samples(samples: Samples, origin: str) -> Samples:
     repeats = same & ~differ
     if not repeats.any():
         return samples
-    logger.info("%s: removed %d rows that repeat another", origin, int(repeats.sum()))
+    logger.info("%s: removed %s that repeat another", origin, count_of(int(repeats.sum()), "row"))
     return _take(samples, np.flatnonzero(~np.concatenate(([False], repeats))))
 
 
@@ -93,12 +94,22 @@ def apply_functions(samples: Samples, mapping: FileMapping, cadence_s: float) ->
         if function in ("rate", "increase"):
             steps = np.diff(samples.time, prepend=np.nan)
             grown = np.diff(values[:, number], prepend=np.nan)
-            whole = (np.diff(samples.link, prepend=-1) == 0) & (steps < _LONGEST_STEP * cadence_s) & (grown >= 0)
+            same_link = np.diff(samples.link, prepend=-1) == 0
+            whole = same_link & (steps < _LONGEST_STEP * cadence_s) & (grown >= 0)
+            _tell_falls(name, int((same_link & (grown < 0)).sum()), int(same_link.sum()))
             growth = np.divide(grown, steps) if function == "rate" else grown
             values[:, number] = np.where(whole, growth, np.nan) * mapping.factor(name)
         elif function == "per_second":
             values[:, number] *= mapping.factor(name) / cadence_s
     return replace(samples, values=values)
+
+
+def _tell_falls(name: str, falls: int, steps: int) -> None:
+    if falls:
+        logger.warning(
+            "%s: its counter goes down in %s of %s, which have no value then; if it starts again at 2^32, read the"
+            " 64-bit counter, such as ifHCInOctets.", name, f"{falls:,}", count_of(steps, "step"),
+        )  # fmt: skip
 
 
 def at_cadence(samples: Samples, cadence_s: float, origin: str) -> Samples:
@@ -115,8 +126,9 @@ def at_cadence(samples: Samples, cadence_s: float, origin: str) -> Samples:
     kept = _spaced(there, cadence_s / 2)
     if left_out := len(samples.time) - int(kept.sum()):
         logger.info(
-            "%s: left out %d rows without a value, or less than half of %g s after another", origin, left_out, cadence_s
-        )
+            "%s: left out %s without a value, or less than half of %g s after another",
+            origin, count_of(left_out, "row"), cadence_s,
+        )  # fmt: skip
     return _take(there, np.flatnonzero(kept))
 
 

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from bwpredict.config import SplitConfig
 from bwpredict.datasets.windows import (
@@ -30,7 +29,7 @@ from bwpredict.datasets.windows import (
     edges_of,
     shares_before,
     split_windows,
-    stretches,
+    what_there_is,
 )
 from bwpredict.errors import TelemetryError
 
@@ -61,7 +60,10 @@ def choose_split(index: WindowIndex, config: SplitConfig) -> Split:
         if _is_usable(split, index, shares):
             logger.warning("%s. Cut instead: %s.", why.rpartition(";")[0], split.sentence)
             return split
-    raise TelemetryError(f"{why.partition(':')[0]}: {_found(index)}.")
+    found = what_there_is(index.frame, index.steps_to_target + 1)
+    raise TelemetryError(
+        f"{why.partition(':')[0]}: {found}; give more telemetry, or a smaller --window-size or --horizon-minutes."
+    )
 
 
 def _ways(config: SplitConfig) -> Iterator[tuple[Cut, SplitConfig]]:
@@ -146,17 +148,3 @@ def _is_usable(split: Split, index: WindowIndex, config: SplitConfig) -> bool:
         return True
     tested, known = (np.count_nonzero(each.windows_of_links()) for each in (split["test"], index))
     return bool(tested >= FEWEST_LINKS * known)
-
-
-def _found(index: WindowIndex) -> str:
-    """What there is, what is needed, and what to change."""
-    frame, needed = index.frame, index.steps_to_target + 1
-    first, past = stretches(frame)
-    lengths: npt.NDArray[np.int64] = past - first
-    enough = int((lengths >= needed).sum())
-    return (
-        f"{frame.rows:,} samples of {len(frame.links):,} links in {len(lengths):,} stretches without a gap, the longest"
-        f" of {int(lengths.max()):,} samples; {enough:,} of them have the {needed} samples"
-        f" ({needed * frame.cadence_seconds / 60:g} minutes) of a window with its horizon, and 3 such are needed;"
-        " give more telemetry, or a smaller --window-size or --horizon-minutes"
-    )

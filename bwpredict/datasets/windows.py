@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
+from bwpredict.core.formatting import count_of
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.errors import ConfigError, TelemetryError
 
@@ -170,17 +171,16 @@ def index_windows(
     horizon_steps = round(horizon_minutes * 60 / frame.cadence_seconds)
     if horizon_steps < 1:
         raise ConfigError(
-            f"horizon_minutes={horizon_minutes} is less than one step of this telemetry ({frame.cadence_seconds} s)."
+            f"horizon_minutes={horizon_minutes} is less than one step of this telemetry ({frame.cadence_seconds} s);"
+            " give a larger one."
         )
     span = window_size + horizon_steps if with_target else window_size
     first, past = stretches(frame)
     positions = Starts.of_runs(first, past - span + 1)
     if len(positions) == 0 and with_target:
         raise TelemetryError(
-            f"no link has {span} consecutive samples {frame.cadence_seconds} s apart (window of {window_size}"
-            f" + horizon of {horizon_steps}): all {len(frame.links)} links are too short or too full of gaps;"
-            f" the longest of {len(first):,} stretches has {int((past - first).max(initial=0)):,} samples"
-            f"{_emptiest(frame)}."
+            f"no link has a window: {what_there_is(frame, span)}{_emptiest(frame)}; give more telemetry, or a"
+            " smaller --window-size or --horizon-minutes."
         )
     return WindowIndex(frame, positions, window_size, horizon_steps)
 
@@ -190,6 +190,20 @@ def index_samples(frame: TelemetryFrame, horizon_minutes: int) -> WindowIndex:
     edges = frame.link_rows()
     horizon_steps = round(horizon_minutes * 60 / frame.cadence_seconds)
     return WindowIndex(frame, Starts.of_runs(edges[:-1], edges[1:]), 1, horizon_steps)
+
+
+def what_there_is(frame: TelemetryFrame, needed: int) -> str:
+    """In words, the frame's stretches, and how many of them have the `needed` samples."""
+    first, past = stretches(frame)
+    lengths = past - first
+    enough = int((lengths >= needed).sum())
+    return (
+        f"{count_of(frame.rows, 'sample')} of {count_of(len(frame.links), 'link')} in"
+        f" {count_of(len(lengths), 'stretch')} without a gap, the longest of"
+        f" {count_of(int(lengths.max(initial=0)), 'sample')}; {count_of(enough, 'stretch')}"
+        f" {'has' if enough == 1 else 'have'} the {needed} samples ({needed * frame.cadence_seconds / 60:g} minutes) of"
+        " a window with its horizon, 3 are needed"
+    )
 
 
 def _emptiest(frame: TelemetryFrame) -> str:

@@ -109,7 +109,7 @@ def _considerations(metadata: Mapping[str, Any]) -> Document:
     minutes = metadata["contract"]["horizon_minutes"]
     targets = ", ".join(display_name(target) for target in metadata["targets"])
     absent = [
-        f"{display_name(target)} is not forecast: the telemetry lacks it."
+        f"{display_name(target)} is not forecast: the telemetry lacks it, or training never saw it change."
         for target in metadata["performance_metrics"]["absent_targets"]
     ]
     return {

@@ -277,12 +277,13 @@ def _absent_checks(comparison: Document, case: str, absent: list[str]) -> Iterat
     """Targets that the telemetry lacks are not judged, but no champion that forecasts them gives way."""
     known = nested_value(comparison, "champion_absent_targets")
     for target in absent:
+        why = f"{display_name(target)}: the telemetry lacks it, or training never saw it change"
         kept = case == "no_champion" or (isinstance(known, list) and target in known)
-        sentence = f"{display_name(target)}: the telemetry lacks it, so it is neither forecast nor judged."
         if kept or case == "forced_bootstrap":
+            sentence = f"{why}; it is neither forecast nor judged."
             yield info_check("absent", sentence, None, "==", None, verdict="not_applicable", target=target)
         else:
-            sentence = f"{display_name(target)}: the telemetry lacks it, but the champion forecasts it; collect it."
+            sentence = f"{why}, but the champion forecasts it; check its collector."
             yield check_flag(f"absent.{target}", sentence, fact=False)
 
 

@@ -291,14 +291,15 @@ class Forecaster(nn.Module):
         for place, steps in enumerate(self.contract.horizons_steps):
             ahead = levels[:, min(steps, levels.shape[1] - 1) :]
             count = ahead.shape[1]
-            change = ((ahead - anchor[:, :count]) / scale[:, :count]).reshape(-1, TARGETS)
-            if not np.isfinite(change).any(axis=0).all():  # too short for so far a horizon
+            moved = ahead - levels[:, :count]
+            if not np.isfinite(moved).any(axis=(0, 1)).all():  # too short for so far a horizon
                 for values in (self.change_bounds[0], self.change_bounds[1], self.change_width, self.typical_change):
                     values[place] = values[place - 1]
                 continue
+            change = ((ahead - anchor[:, :count]) / scale[:, :count]).reshape(-1, TARGETS)
             self.change_bounds[:, place] = torch.from_numpy(np.nanquantile(change, _CHANGE_QUANTILES, axis=0))
             self.change_width[place] = _mean(np.abs(change), (0,))
-            self.typical_change[place] = _mean(np.abs(ahead - levels[:, :count]), (0, 1))
+            self.typical_change[place] = _mean(np.abs(moved), (0, 1))
         self.typical_level.copy_(_mean(np.exp(levels), (0, 1)))
         deviations = daily_levels - np.nanmean(daily_levels, axis=1, keepdims=True)
         self.level_drift.copy_(_mean(np.square(deviations), (0, 1)).sqrt() / self.features.level_spread)

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
-from bwpredict.config import RunConfig, Settings, TrainingConfig
+from bwpredict.config import RunConfig, Settings
+from bwpredict.core.formatting import count_of
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.datasets.memmap import mapped_frame
 from bwpredict.datasets.sequences import Sequences
@@ -120,36 +121,41 @@ def read_split(area: Path, run: RunConfig) -> Split:
 
 
 def make_split(frame: TelemetryFrame, run: RunConfig) -> Split:
-    """The run's windows of this telemetry, split; a target that never leaves its bound counts as missing.
+    """The run's windows of this telemetry, split; a target that training never sees change counts as missing.
 
     Raises:
-        TelemetryError, ConfigError: as `index_windows` and `choose_split`; or no target is left.
+        TelemetryError, ConfigError: as `index_windows`, `choose_split` and `drop_constant_targets`.
     """
-    frame = drop_constant_targets(frame, run.training)
     index = index_windows(frame, run.training.window_size, run.training.horizon_minutes)
     split = choose_split(index, run.split)
     counts = ", ".join(f"{len(part):,} {name}" for name, part in split.parts.items())
-    logger.info("%s windows of %s links: %s", f"{len(index):,}", len(frame.links), counts)
-    return split
+    logger.info("%s windows of %s: %s", f"{len(index):,}", count_of(len(frame.links), "link"), counts)
+    return drop_constant_targets(split, index if run.imported else split["train"])
 
 
-def drop_constant_targets(frame: TelemetryFrame, training: TrainingConfig) -> TelemetryFrame:
-    """Targets at one bound (0, or all packets lost) in every window count as missing: nothing to learn or score."""
-    index = index_windows(frame, training.window_size, training.horizon_minutes)
-    first = index.targets(slice(0, 1))[0].tolist()
+def drop_constant_targets(split: Split, learnt: WindowIndex) -> Split:
+    """Targets with one value in all of the windows that a model learns from count as missing.
+
+    Raises:
+        TelemetryError: no target is left.
+    """
+    frame, first = learnt.frame, learnt.targets(slice(0, 1))[0]
     filled = dict(frame.filled or {})
-    bounds = [(schema.COLUMN[name].minimum, schema.COLUMN[name].maximum) for name in schema.TARGETS]
-    constant = [name not in filled and at in pair for name, at, pair in zip(schema.TARGETS, first, bounds, strict=True)]
-    for begin in range(0, len(index), TARGETS_AT_ONCE):
-        if not any(constant):
+    constant = np.array([name not in filled for name in schema.TARGETS])
+    for begin in range(0, len(learnt), TARGETS_AT_ONCE):
+        if not constant.any():
             break
-        constant = (constant & (index.targets(slice(begin, begin + TARGETS_AT_ONCE)) == first).all(axis=0)).tolist()
-    for name, at in zip(np.array(schema.TARGETS)[constant], np.array(first)[constant], strict=True):
-        filled[str(name)] = float(at)
-        logger.warning("%s is %g in every window; it is left out and not forecast.", name, at)
+        constant &= (learnt.targets(slice(begin, begin + TARGETS_AT_ONCE)) == first).all(axis=0)
+    for name, at in zip(np.array(schema.TARGETS)[constant].tolist(), first[constant].tolist(), strict=True):
+        filled[name] = at
+        logger.warning("%s is %g in every training window; it is left out and not forecast.", name, at)
     if set(schema.TARGETS) <= set(filled):
-        raise TelemetryError("no column to forecast ever leaves its bound in a window; check the collector.")
-    return replace(frame, filled=filled)
+        raise TelemetryError(
+            "no column to forecast changes in the training windows, so there is nothing to learn; check the collector,"
+            " or give more telemetry."
+        )
+    frame = replace(frame, filled=filled)
+    return replace(split, parts={name: replace(part, frame=frame) for name, part in split.parts.items()})
 
 
 def fit(folder: Path, split: Split, run: RunConfig, champion: Path | None = None) -> Path:

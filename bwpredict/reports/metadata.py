@@ -66,7 +66,7 @@ def model_metadata(
         split: as `windows.Split.describe` gives it.
         history: of the training; None for a model trained elsewhere.
         environment: as `measure_environment` gives it.
-        filled: features that the telemetry lacks, with the constant each was filled with.
+        filled: features that the telemetry lacks, or targets that training never sees change, with their constant.
         calendar: what its calendar columns follow.
         profile: name of the reference profile beside this document.
         compression: the document of that kind; None: not quantised.

@@ -193,7 +193,7 @@ def _scored_on(share: float | None) -> str:
 def _target_note(target: str, comparison: Document) -> str:
     """What the pooled figures of one target hide: its baseline, samples without MAPE, and how links differ."""
     if target in comparison["absent_targets"]:
-        return "The telemetry lacks this target: nothing was measured."
+        return "The telemetry lacks this target, or training never saw it change: nothing was measured."
     figures = comparison["models"]["challenger"]["per_target"][target]
     notes = [f"Best baseline: {model_label(figures['baseline']).lower()}."]
     if figures["mape_share_left_out"]:
@@ -336,7 +336,7 @@ def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
         )
     if metadata["filled_features"]:
         names = ", ".join(metadata["filled_features"])
-        yield f"The telemetry lacks {names}: constants replaced them, so the model learnt nothing from them."
+        yield f"The telemetry lacks {names}, or training never saw them change: the model learnt nothing from them."
     yield from unforecastable(comparison)
     if metadata["intervals"]["made"]:
         yield (

@@ -138,7 +138,8 @@ def unforecastable(comparison: Mapping[str, Any]) -> list[str]:
             skill, baseline = figures.get("skill"), figures.get("baseline")
             if skill is not None and skill <= 0:
                 simple = baseline_in_words(baseline) if baseline else "its baseline"
-                told.append(f"{display_name(target)}{mode}: not better than {simple} (skill {number(skill, 3)}).")
+                gained = number(round(skill, 3) + 0.0, 3)  # never -0
+                told.append(f"{display_name(target)}{mode}: not better than {simple} (skill {gained}).")
     return told
 
 

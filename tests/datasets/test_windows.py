@@ -32,7 +32,7 @@ def test_the_index_holds_every_window_without_gap_and_no_other(links, window_siz
                 expected.append(first_row + position)
         first_row += len(minutes)
     if not expected:
-        with pytest.raises(TelemetryError, match="consecutive samples"):
+        with pytest.raises(TelemetryError, match="no link has a window"):
             index_windows(frame, window_size, horizon_minutes)
         return
     assert index_windows(frame, window_size, horizon_minutes).starts.tolist() == expected

@@ -27,14 +27,21 @@ def test_what_is_left_is_judged_and_the_decision_names_what_is_not():
     assert decision["outcome"] == "bootstrap"
     told = [check for check in decision["checks"] if check["target"] in ABSENT]
     assert [check["verdict"] for check in told] == ["not_applicable"] * 2
-    assert told[0]["sentence"] == "Throughput: the telemetry lacks it, so it is neither forecast nor judged."
+    assert told[0]["sentence"] == (
+        "Throughput: the telemetry lacks it, or training never saw it change; it is neither forecast nor judged."
+    )
 
 
 def test_a_champion_that_forecasts_the_target_stays():
     decision = without(Judgement()).set("comparison/champion_absent_targets", ["jitter_ms"]).decide()
     assert decision["outcome"] == "reject"
     failed = [check["sentence"] for check in decision["checks"] if check["verdict"] == "fail"]
-    assert failed == ["Throughput: the telemetry lacks it, but the champion forecasts it; collect it."]
+    assert failed == [
+        (
+            "Throughput: the telemetry lacks it, or training never saw it change, but the champion forecasts it;"
+            " check its collector."
+        )
+    ]
 
 
 def test_a_champion_of_unknown_targets_stays():

@@ -139,7 +139,7 @@ def test_a_point_in_a_number_with_a_decimal_comma_is_refused_as_it_is_written(tm
         imported(tmp_path, text, separator=";", decimal=",")
 
 
-def test_counters_become_rates_and_a_counter_that_falls_or_pauses_is_missing(tmp_path):
+def test_counters_become_rates_and_a_counter_that_falls_or_pauses_is_missing(tmp_path, caplog):
     octets = [10**15 + 7_500_000 * step for step in range(6)]
     octets[4] = 5  # a device was restarted
     text = "timestamp,link,octets,resent,rtt_ms\n" + "".join(
@@ -154,6 +154,8 @@ def test_counters_become_rates_and_a_counter_that_falls_or_pauses_is_missing(tmp
     assert rows["throughput_mbps"].isna().tolist() == [True, False, False, True, True, False]
     assert rows["throughput_mbps"].iloc[1] == 1.0
     assert rows["retransmits"].iloc[[1, 2, 4, 5]].tolist() == [3, 3, 3, 3]
+    assert "throughput_mbps: its counter goes down in 1 of 5 steps" in caplog.text
+    assert "retransmits: its counter" not in caplog.text
 
 
 def test_amounts_of_a_sample_become_rates_by_the_cadence(tmp_path):
@@ -233,7 +235,7 @@ def test_telemetry_of_another_kind_is_not_mixed_in(tmp_path):
         ({"constants": {"link_type": "fibre"}}, "'fibre' of link_type is none of dc, metro"),
         ({"columns": {"region": "x"}, "constants": {"region": "eu"}}, "region is mapped twice"),
         ({"time_zone": "Berlin"}, "'Berlin' is not a time zone"),
-        ({"times": "ts"}, "times: Extra inputs are not permitted"),
+        ({"times": "ts"}, "times: no such key; check its spelling"),
     ],
 )
 def test_a_mapping_that_cannot_be_meant_is_refused(tmp_path, mapping, complaint):
@@ -258,9 +260,9 @@ def test_a_mapping_that_cannot_be_meant_is_refused(tmp_path, mapping, complaint)
             "holds 'yesterday' in line 2; expected a time as 'iso'",
         ),
         (
-            "timestamp,rtt_ms\n2026-10-25 02:30:00,2\n",
+            "timestamp,rtt_ms\n2026-03-29 02:30:00,2\n",
             {"time_format": "iso", "times_in": "Europe/Berlin"},
-            "expected a time as 'iso' that Europe/Berlin has once",
+            "holds '2026-03-29 02:30:00' in line 2; expected a time as 'iso' in Europe/Berlin",
         ),
         ("timestamp,loss,rtt_ms\n1,35,2\n", {"columns": {"packet_loss": "loss"}}, "expected a finite number, 0 to 1"),
         ("timestamp,link_type,rtt_ms\n1,fibre,2\n", {}, "'link_type' holds 'fibre'; expected one of dc"),
@@ -274,6 +276,20 @@ def test_a_file_that_does_not_fit_is_refused_before_anything_is_written(tmp_path
         imported(tmp_path, text, **mapping)
     assert complaint in str(caught.value)
     assert not (tmp_path / "store").exists() or not list((tmp_path / "store").rglob("*.parquet"))
+
+
+def test_the_hour_that_a_clock_shows_twice_is_left_out_and_the_day_kept(tmp_path, caplog):
+    times = pd.date_range("2026-10-25", "2026-10-26", freq="10min", tz="Europe/Berlin", inclusive="left")
+    lines = [f"{time:%d.%m.%Y %H:%M},{place}" for place, time in enumerate(times)]
+    text = "\n".join(["timestamp,rtt_ms", *lines])
+    rows = imported(tmp_path, text, time_format="%d.%m.%Y %H:%M", times_in="Europe/Berlin", time_zone="Europe/Berlin")
+    kept = times[(times.hour != 2)]
+    assert rows["timestamp"].tolist() == [int(time.timestamp()) for time in kept]
+    assert rows["time_of_day"].tolist() == kept.hour.tolist()
+    assert (
+        "telemetry.csv: 12 rows left out, from 25.10.2026 02:00 on: the clock of Europe/Berlin shows this hour twice;"
+        " write times with their offset to keep them." in caplog.text
+    )
 
 
 def test_a_link_may_be_a_constant(tmp_path):
@@ -290,10 +306,13 @@ def test_a_column_without_any_value_is_one_that_the_file_lacks(tmp_path):
         imported(tmp_path / "none", "timestamp,rtt_ms,jitter_ms\n1,,\n2,,\n")
 
 
-def test_times_from_the_start_of_a_recording_get_a_date(tmp_path):
+def test_times_from_the_start_of_a_recording_get_a_date(tmp_path, caplog):
     text = "timestamp,rtt_ms\n" + "".join(f"{60 * step},{step}\n" for step in range(5))
     rows = imported(tmp_path, text, start="2026-10-24T00:00:00Z")
     assert rows["timestamp"].iloc[0] == OCTOBER
+    assert "1970s" not in caplog.text
+    imported(tmp_path / "undated", text)
+    assert "times begin in the 1970s: hour and weekday mean nothing" in caplog.text
 
 
 def test_the_command_says_what_was_made_and_what_is_missing(tmp_path, caplog):

@@ -83,7 +83,7 @@ def test_a_run_of_a_model_is_configured_by_its_entry_unless_asked_otherwise(tmp_
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [
-        ([{**EU, "polcy": "guide"}], "model 'eu-west': polcy: Extra inputs are not permitted"),
+        ([{**EU, "polcy": "guide"}], "model 'eu-west': polcy: no such key; check its spelling"),
         ([{"name": "eu-west"}], "model 'eu-west': telemetry: missing"),
         ([{"telemetry": "x"}], "model number 1: name: Field required"),
         (["eu-west"], "model number 1: expected a mapping of keys to values, not 'eu-west'"),

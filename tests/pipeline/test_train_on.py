@@ -12,8 +12,9 @@ import pytest
 from bwpredict import schema
 from bwpredict.config import TrainingConfig
 from bwpredict.documents import read_document
+from bwpredict.errors import TelemetryError
 from bwpredict.evaluation.forecasts import read_forecasts
-from bwpredict.pipeline.standalone import train_on
+from bwpredict.pipeline.standalone import prepare, train_on
 from bwpredict.simulation.writer import write_csv
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -22,6 +23,10 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 def trained(data, folder, **training):
     config = TrainingConfig(epochs=1, windows_per_epoch=64, validation_windows=64, **training)
     return train_on(data, folder, config, split_by="calendar", now=NOW, code_version="test")
+
+
+def prepared(data):
+    return prepare(data, TrainingConfig(), split_by="calendar", now=NOW, code_version="test")
 
 
 def odd(table):
@@ -66,10 +71,26 @@ def test_odd_links_are_named_and_every_forecast_is_finite(made, tmp_path, caplog
 def test_a_target_at_its_bound_everywhere_is_left_out_and_said(made, tmp_path, caplog):
     pd.read_csv(made).assign(packet_loss=1.0, jitter_ms=0.0).to_csv(tmp_path / "down.csv", index=False)
     comparison = trained(tmp_path / "down.csv", tmp_path / "out")
-    assert "packet_loss is 1 in every window; it is left out and not forecast." in caplog.text
-    assert "jitter_ms is 0 in every window; it is left out and not forecast." in caplog.text
+    assert "packet_loss is 1 in every training window; it is left out and not forecast." in caplog.text
+    assert "jitter_ms is 0 in every training window; it is left out and not forecast." in caplog.text
     assert comparison["absent_targets"] == ["packet_loss", "jitter_ms"]
     assert comparison["models"]["challenger"]["non_finite_forecasts"] == 0
+
+
+def test_a_target_that_changes_only_after_the_training_part_is_left_out_and_not_refused(made, tmp_path):
+    table = pd.read_csv(made)
+    late = table["timestamp"] > table["timestamp"].quantile(0.95)
+    table.assign(packet_loss=0.01 * late, rtt_ms=7.5).to_csv(tmp_path / "rare.csv", index=False)
+    split = prepared(tmp_path / "rare.csv").split
+    for part in split.parts.values():
+        assert part.frame.filled == {"packet_loss": 0.0, "rtt_ms": 7.5}
+
+
+def test_telemetry_that_never_changes_is_refused_in_a_sentence(made, tmp_path):
+    still = dict(zip(schema.TARGETS, (50.0, 5.0, 0.0, 0.5), strict=True))
+    pd.read_csv(made).assign(**still).to_csv(tmp_path / "still.csv", index=False)
+    with pytest.raises(TelemetryError, match=r"no column to forecast changes in the training windows.*collector"):
+        prepared(tmp_path / "still.csv")
 
 
 @pytest.mark.parametrize(("window_size", "horizon_minutes"), [(5, 1), pytest.param(60, 60, marks=pytest.mark.slow)])

@@ -3,7 +3,7 @@ import io
 from rich.console import Console
 from sample_documents import sample_comparison
 
-from bwpredict.reports.tables import tables
+from bwpredict.reports.tables import tables, unforecastable
 
 
 def printed(comparison):
@@ -43,3 +43,9 @@ def test_the_intervals_have_a_table_where_there_are_some():
     assert line.strip().startswith("Jitter ")
     assert "n/a" in line
     assert len(tables(sample_comparison(half_width=None))) == 2
+
+
+def test_a_target_that_is_as_good_as_the_last_value_has_a_skill_of_0():
+    figures = {"rtt_ms": {"skill": -2.95e-8, "baseline": "last_value"}}
+    comparison = {"models": {"challenger": {"per_target": figures}}}
+    assert unforecastable(comparison) == ["RTT: not better than the last value (skill 0)."]

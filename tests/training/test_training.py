@@ -3,10 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from frames import whole_days
+from frames import make_frame, whole_days
 
 from bwpredict import schema
 from bwpredict.config import SplitConfig, TrainingConfig
+from bwpredict.datasets.splitting import choose_split
 from bwpredict.datasets.windows import index_windows, split_windows
 from bwpredict.errors import ConfigError, TelemetryError
 from bwpredict.models.checkpoint import load_checkpoint
@@ -70,6 +71,14 @@ def test_what_validation_does_not_confirm_is_left_to_the_simple_forecast(tmp_pat
     frame.values[:, :4] = (walk * [100, 20, 0.002, 2]).astype(np.float32)
     model = train(split_of(frame), SMALL, tmp_path / "best_model.pth").model
     assert (model.network_share.numpy() == 0).mean() > 0.5
+
+
+def test_sessions_shorter_than_the_farthest_horizon_leave_no_figure_of_the_model_undefined(tmp_path):
+    frame = make_frame([list(range(356, 416))] * 8)
+    model = train(choose_split(index_windows(frame, 20, 15), SplitConfig()), SMALL, tmp_path / "best_model.pth").model
+    assert all(np.isfinite(value).all() for value in weights_of(model).values())
+    samples = torch.from_numpy(frame.values[None, :60])
+    assert torch.isfinite(model(samples, model.empty_state(1)).quantiles).all()
 
 
 def test_progress_is_told_for_each_epoch(split, tmp_path):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bwpredict.core.formatting import count_of
+
 if TYPE_CHECKING:
     from bwpredict.ingestion.files import Imported
 
@@ -39,9 +41,9 @@ def import_files(
 def _report(done: Imported, output: str) -> None:
     description = done.description
     logger.info(
-        "%s: %s rows of %s links, %s to %s (%d days), a sample each %d s.",
-        output, f"{done.rows:,}", f"{done.links:,}", done.days[0], done.days[-1], len(done.days),
-        description.cadence_seconds,
+        "%s: %s of %s, %s to %s (%s), a sample each %d s.",
+        output, count_of(done.rows, "row"), count_of(done.links, "link"), done.days[0], done.days[-1],
+        count_of(len(done.days), "day"), description.cadence_seconds,
     )  # fmt: skip
     logger.info("Calendar: %s.", description.calendar.sentence)
     if description.absent:
