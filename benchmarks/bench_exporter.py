@@ -24,7 +24,7 @@ import pyarrow as pa
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 VERSIONS = ("v20261101_000000", "v20261102_000000")
-BEGIN, HISTORY_MINUTES = 1_788_220_800, 40
+BEGIN = 1_788_220_800
 WARMING_MINUTES = 5
 THRESHOLDS = {"rtt_ms": [100.0], "throughput_mbps": [10.0]}
 
@@ -33,12 +33,13 @@ def main() -> None:
     """Publish an untrained model twice (its speed does not depend on its weights), and measure each fleet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--links", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--history", type=int, default=40, help="minutes before those that are measured")
     parser.add_argument("--minutes", type=int, default=10, help="measured, after the history")
     parser.add_argument("--reloads", type=int, nargs="+", default=[200, 0], help="of each fleet")
     parser.add_argument("--models", type=Path, help="measure in this process: for the benchmark's own use")
     arguments = parser.parse_args()
     if arguments.models:
-        print(json.dumps(measure(arguments.models, arguments.links[0], arguments.minutes, arguments.reloads[0])))
+        print(json.dumps(measure(arguments, arguments.links[0], arguments.reloads[0])))
         return
     from common import report
 
@@ -47,7 +48,7 @@ def main() -> None:
         publish(Path(folder))
         for links, reloads in zip(arguments.links, arguments.reloads, strict=True):
             command = [sys.executable, __file__, "--models", Path(folder, "dest"), "--links", links]
-            command += ["--minutes", arguments.minutes, "--reloads", reloads]
+            command += ["--history", arguments.history, "--minutes", arguments.minutes, "--reloads", reloads]
             done = subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True)
             rows.append(json.loads(done.stdout.splitlines()[-1]))
     report("exporter", rows)
@@ -97,17 +98,18 @@ class Fleet:
         return pa.concat_tables(parts) if parts else pa.table(empty)
 
 
-def measure(models: Path, links: int, minutes: int, reloads: int) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace, links: int, reloads: int) -> dict[str, Any]:
     """One fleet, on one core."""
+    models = arguments.models
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     from bwpredict.exporter.exporter import Exporter
     from bwpredict.exporter.server import serving
 
     exporter = Exporter(models, Fleet(links))
-    now = BEGIN + 60 * HISTORY_MINUTES
+    now = BEGIN + 60 * arguments.history
     exporter.tick(now)
     seconds = []
-    for _ in range(minutes):
+    for _ in range(arguments.minutes):
         now += 60
         began = time.process_time()
         exporter.tick(now)
