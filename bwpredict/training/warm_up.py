@@ -70,7 +70,7 @@ def _skill_lost(model: Forecaster, index: WindowIndex) -> npt.NDArray[np.float64
         raw = model.follow(samples.repeat(1 + STARTS, 1, 1), state)
         state, wanted = raw.state, model.to_raw(actual[:, :, model.contract.place])
         last = (model.to_raw(raw.features.recent[:links, ..., -1, :]) - wanted).abs().cpu().numpy()
-        warm, *cold = (_median(model, raw).unflatten(0, (1 + STARTS, links)) - wanted).abs().cpu().numpy()
+        warm, *cold = (_median(model, raw).reshape(-1, *wanted.shape) - wanted).abs().cpu().numpy()
         here = np.isfinite(last) & (times < ends[:, None])[..., None]
         for error, minute in zip(cold, since, strict=True):
             known = here & (minute >= 0)[..., None]
