@@ -1,8 +1,8 @@
-"""The exporter on one core: seconds of a minute and of a scrape, peak memory, and growth over many model reloads.
+"""The exporter on one core: CPU seconds of a minute and of a scrape, peak memory, and growth over many model reloads.
 
 Each fleet is measured in a separate process, without torch, as the exporter runs. Its source answers from memory:
 what a server takes to answer is not the exporter's. A minute is read, stepped and published; a scrape is whole and
-compressed.
+compressed. Then a new model warms up beside the one that serves, while each minute is scraped.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ import pyarrow as pa
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 VERSIONS = ("v20261101_000000", "v20261102_000000")
-BEGIN, HISTORY_MINUTES = 1_788_220_800, 40
+BEGIN = 1_788_220_800
+WARMING_MINUTES = 5
 THRESHOLDS = {"rtt_ms": [100.0], "throughput_mbps": [10.0]}
 
 
@@ -31,12 +33,13 @@ def main() -> None:
     """Publish an untrained model twice (its speed does not depend on its weights), and measure each fleet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--links", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--history", type=int, default=40, help="minutes before those that are measured")
     parser.add_argument("--minutes", type=int, default=10, help="measured, after the history")
     parser.add_argument("--reloads", type=int, nargs="+", default=[200, 0], help="of each fleet")
     parser.add_argument("--models", type=Path, help="measure in this process: for the benchmark's own use")
     arguments = parser.parse_args()
     if arguments.models:
-        print(json.dumps(measure(arguments.models, arguments.links[0], arguments.minutes, arguments.reloads[0])))
+        print(json.dumps(measure(arguments, arguments.links[0], arguments.reloads[0])))
         return
     from common import report
 
@@ -45,7 +48,7 @@ def main() -> None:
         publish(Path(folder))
         for links, reloads in zip(arguments.links, arguments.reloads, strict=True):
             command = [sys.executable, __file__, "--models", Path(folder, "dest"), "--links", links]
-            command += ["--minutes", arguments.minutes, "--reloads", reloads]
+            command += ["--history", arguments.history, "--minutes", arguments.minutes, "--reloads", reloads]
             done = subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True)
             rows.append(json.loads(done.stdout.splitlines()[-1]))
     report("exporter", rows)
@@ -95,41 +98,57 @@ class Fleet:
         return pa.concat_tables(parts) if parts else pa.table(empty)
 
 
-def measure(models: Path, links: int, minutes: int, reloads: int) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace, links: int, reloads: int) -> dict[str, Any]:
     """One fleet, on one core."""
+    models = arguments.models
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     from bwpredict.exporter.exporter import Exporter
     from bwpredict.exporter.server import serving
 
     exporter = Exporter(models, Fleet(links))
-    now = BEGIN + 60 * HISTORY_MINUTES
+    now = BEGIN + 60 * arguments.history
     exporter.tick(now)
     seconds = []
-    for _ in range(minutes):
+    for _ in range(arguments.minutes):
         now += 60
-        began = time.perf_counter()
+        began = time.process_time()
         exporter.tick(now)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.process_time() - began)
     with serving(exporter, THRESHOLDS, "127.0.0.1:0") as port:
         scrape_seconds, megabytes = scrape(port)
         row = {
             "links": links,
-            "median_minute_s": float(np.median(seconds)),
-            "longest_minute_s": max(seconds),
-            "scrape_s": scrape_seconds,
+            "median_minute_cpu_s": float(np.median(seconds)),
+            "longest_minute_cpu_s": max(seconds),
+            "scrape_cpu_s": scrape_seconds,
             "scrape_compressed_mb": megabytes,
             "peak_mb": peak_mb(),
         }
+        row |= warming(exporter, models, port, now)
+        now += 60 * WARMING_MINUTES
         return row | {"reloads": reloads} | (growth(exporter, models, now, reloads) if reloads else {})
+
+
+def warming(exporter: Any, models: Path, port: int, now: float) -> dict[str, float]:
+    """Some minutes in which a new model follows all links beside the one that serves, and each of which is scraped."""
+    point_to(models, VERSIONS[0])
+    seconds = []
+    with ThreadPoolExecutor(1) as scraper:
+        for _ in range(WARMING_MINUTES):
+            scraped = scraper.submit(scrape, port)
+            now += 60
+            began = time.process_time()
+            exporter.tick(now)
+            seconds.append(time.process_time() - began)
+            scraped.result()
+    return {"warming_minute_with_scrape_cpu_s": float(np.median(seconds)), "peak_warming_mb": peak_mb()}
 
 
 def growth(exporter: Any, models: Path, now: float, reloads: int) -> dict[str, float]:
     """Resident memory before and after so many models, each warming beside the one that serves for a minute."""
     before = 0.0
     for number in range(reloads + 5):  # the first ones bring the arrays of a second fleet
-        temporary = models / ".current"
-        temporary.symlink_to(f"versions/{VERSIONS[number % 2]}")
-        temporary.replace(models / "current")
+        point_to(models, VERSIONS[(number + 1) % 2])
         now += 60
         exporter.tick(now)
         if number == 4:
@@ -137,14 +156,21 @@ def growth(exporter: Any, models: Path, now: float, reloads: int) -> dict[str, f
     return {"resident_before_mb": before, "growth_mb": resident_mb() - before, "peak_with_reloads_mb": peak_mb()}
 
 
+def point_to(models: Path, version: str) -> None:
+    """As `pull` does when production has moved."""
+    temporary = models / ".current"
+    temporary.symlink_to(f"versions/{version}")
+    temporary.replace(models / "current")
+
+
 def scrape(port: int) -> tuple[float, float]:
-    """Seconds and megabytes, as Prometheus asks."""
+    """CPU seconds of server and client, and megabytes, as Prometheus asks."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept-Encoding": "gzip"})
-    began, size = time.perf_counter(), 0
+    began, size = time.process_time(), 0
     with urllib.request.urlopen(request, timeout=600) as answer:  # noqa: S310 - our own server
         while piece := answer.read(1 << 20):
             size += len(piece)
-    return time.perf_counter() - began, size / 1e6
+    return time.process_time() - began, size / 1e6
 
 
 def peak_mb() -> float:

@@ -258,9 +258,13 @@ def complain(console: Console) -> int:
     wrong = []
     for run in RUNS:
         path = run.area / DECISION_NAME
-        outcome = read_document(path, "decision")["outcome"] if path.exists() else ""
+        decision = read_document(path, "decision") if path.exists() else {"outcome": "", "reason": ""}
+        outcome = decision["outcome"]
         if outcome and outcome != run.outcome and run.outcome in CLOSE_CALLS:
-            console.print(f"{run.month} ended as {outcome}, not as {run.outcome}: training differs between processors.")
+            console.print(
+                f"{run.month} ended as {outcome}, not as {run.outcome}, which may differ between processors:"
+                f" {escape(decision['reason'])}"
+            )
         elif outcome != run.outcome:
             wrong.append(
                 f"{run.month} must end as {run.outcome or 'stopped by validation'}, not as {outcome or 'none'}"

@@ -342,8 +342,8 @@ def _latency_check(latency: Document, policy: GatePolicy, case: str) -> Check:
     """
     value, limit = nested_value(latency, "p99_ms"), policy.maximum_latency_p99_ms
     sentence = (
-        f"99 of 100 single-window forecasts must take at most {limit:g} ms (in the best of several rounds, since other"
-        " processes may use the machine)."
+        f"99 of 100 single-window forecasts must take at most {limit:g} ms (each in the best of several rounds, since"
+        " other processes may use the machine)."
     )
     check = check_threshold("latency_p99", sentence, value, "<=", limit, low=0, unit="ms")
     if check.verdict == "pass" or check.value is None or nested_value(latency, "busy") is not True:

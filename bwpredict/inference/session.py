@@ -24,14 +24,14 @@ BATCH_SIZES = (1, 3)
 LATENCY_RUNS = 500
 LATENCY_ROUNDS = 5
 BUSY_PATIENCE_SECONDS = 60.0
-"""How long more rounds than these follow while the machine is busy."""
+"""For how long more rounds follow while the machine is too busy to tell."""
 ROUND_PAUSE_SECONDS = 0.2
 """Between two rounds, so that one moment in which others use the machine does not fall on all of them."""
 WARM_UP_RUNS = 50
 REFERENCE_SIZE = 192
 """Rows and columns of the matrices that the reference graph multiplies."""
 BUSY_FACTOR = 3.0
-"""A round is disturbed where the reference's p99 is this many times its best median."""
+"""The machine was busy where the reference's p99 is this many times its median."""
 
 
 def open_session(model: Path | bytes, *, threads: int) -> ort.InferenceSession:
@@ -79,8 +79,8 @@ def measure_rounds(
 ) -> npt.NDArray[np.float64]:
     """[2, rounds, LATENCY_RUNS], rounds of `measure_beside`: at least `LATENCY_ROUNDS`.
 
-    Where the model seems slower than the guide allows and the machine is busy, more rounds follow, until one is
-    undisturbed or `BUSY_PATIENCE_SECONDS` have passed.
+    Where the model seems slower than the guide allows and the machine is busy, more rounds follow, until each run was
+    undisturbed once or `BUSY_PATIENCE_SECONDS` have passed.
     """
     rounds: list[npt.NDArray[np.float64]] = []
     deadline = time.monotonic() + BUSY_PATIENCE_SECONDS
@@ -91,14 +91,20 @@ def measure_rounds(
 
 
 def _is_undecided(durations_ms: npt.NDArray[np.float64], reference_ms: npt.NDArray[np.float64]) -> bool:
-    seems_slow = np.percentile(durations_ms, 99, axis=1).min() > GUIDE_LATENCY_MS
+    seems_slow = np.percentile(best_of_rounds(durations_ms), 99) > GUIDE_LATENCY_MS
     return bool(seems_slow) and was_busy(reference_ms)
 
 
+def best_of_rounds(durations: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """[runs] of [rounds, runs]: each window in the round in which it took least; what others do can only slow it."""
+    best: npt.NDArray[np.float64] = durations.min(axis=0)
+    return best
+
+
 def was_busy(reference_ms: npt.NDArray[np.float64]) -> bool:
-    """Whether others disturbed every round of the reference, whose durations are `reference_ms` [rounds, runs]."""
-    best, p99 = np.median(reference_ms, axis=1).min(), np.percentile(reference_ms, 99, axis=1)
-    return bool(p99.min() > BUSY_FACTOR * best)
+    """Whether others disturbed runs of the reference, whose durations are `reference_ms` [rounds, runs], every time."""
+    median, p99 = np.percentile(best_of_rounds(reference_ms), (50, 99))
+    return bool(p99 > BUSY_FACTOR * median)
 
 
 def main(model: str, reference: str, inputs: str, outputs: str) -> None:

@@ -49,6 +49,11 @@ class Step(NamedTuple):
     next_state: Floats
     """[n, state size]"""
 
+    @classmethod
+    def joined(cls, parts: list[Step]) -> Step:
+        """Of the links of all parts, one or more, in their order."""
+        return parts[0] if len(parts) == 1 else cls(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
 
 @dataclass(frozen=True)
 class StreamModel:
@@ -84,7 +89,7 @@ class StreamModel:
             return Step(nothing, nothing, nothing, quantiles, self.empty_state(0))
         parts = [self._run(samples[begin : begin + LINKS_AT_A_TIME], state[begin : begin + LINKS_AT_A_TIME])
                  for begin in range(0, len(samples), LINKS_AT_A_TIME)]  # fmt: skip
-        return parts[0] if len(parts) == 1 else Step(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+        return Step.joined(parts)
 
     def follow(self, samples: Floats, state: Floats) -> Floats:
         """The state after samples [n, t, features] of any length t."""

@@ -11,7 +11,7 @@ import onnx
 import onnx.parser
 
 from bwpredict.core.guide import GUIDE_LATENCY_MS
-from bwpredict.inference.session import REFERENCE_SIZE, was_busy
+from bwpredict.inference.session import REFERENCE_SIZE, best_of_rounds, was_busy
 
 
 def reference_graph(path: Path) -> Path:
@@ -24,23 +24,21 @@ def reference_graph(path: Path) -> Path:
 
 
 def latency_document(durations_ms: npt.NDArray[np.float64], reference_ms: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """The `latency` document, of the best round: what others do on the machine can only make a round slower.
+    """The `latency` document, of the best of all rounds for each run: what others do on the machine can only slow it.
 
     Args:
         durations_ms: of the model's single-window runs [rounds, runs].
         reference_ms: of the reference's runs between them, [rounds, runs].
     """
-    of_rounds, of_reference = (np.percentile(each, (50, 99), axis=1).T for each in (durations_ms, reference_ms))
-    p50, p99 = of_rounds[of_rounds[:, 1].argmin()]
-    best, quietest = of_reference[:, 0].min(), of_reference[:, 1].min()
+    figures = (np.percentile(best_of_rounds(each), (50, 99)) for each in (durations_ms, reference_ms))
+    model, reference = ({"p50_ms": round(float(p50), 4), "p99_ms": round(float(p99), 4)} for p50, p99 in figures)
     return {
         "batch": 1,
         "threads": 1,
         "runs": durations_ms.shape[1],
         "rounds": len(durations_ms),
-        "p50_ms": round(float(p50), 4),
-        "p99_ms": round(float(p99), 4),
+        **model,
         "guide_ms": GUIDE_LATENCY_MS,
-        "reference": {"p50_ms": round(float(best), 4), "p99_ms": round(float(quietest), 4)},
+        "reference": reference,
         "busy": was_busy(reference_ms),
     }

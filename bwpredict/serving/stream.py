@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bwpredict import schema
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.errors import InputError, ModelError
-from bwpredict.inference.stream_model import Step, StreamModel, open_stream, positions_by_value
+from bwpredict.inference.stream_model import LINKS_AT_A_TIME, Step, StreamModel, open_stream, positions_by_value
 from bwpredict.provenance.signing import TrustedKeys
 from bwpredict.serving.adaptive_intervals import AdaptiveIntervals, Link, keep_rows, rows_of
 from bwpredict.serving.contract import ServingContract, contract_of, require_same
@@ -94,7 +94,14 @@ class _Fleet:
         return forgotten
 
     def step(self, rows: npt.NDArray[np.int64], samples: Floats, at: int) -> Step:
-        """Samples [n, features] of one moment to forecasts, with intervals that follow each link."""
+        """Samples [n, features] of one moment to forecasts, with intervals that follow each link; no `next_state`.
+
+        Some links at a time: what is in between takes more memory for each link than what is remembered of it.
+        """
+        parts = [slice(begin, begin + LINKS_AT_A_TIME) for begin in range(0, max(len(rows), 1), LINKS_AT_A_TIME)]
+        return Step.joined([self._step(rows[part], samples[part], at) for part in parts])
+
+    def _step(self, rows: npt.NDArray[np.int64], samples: Floats, at: int) -> Step:
         self._skip_to(rows, at)
         self.intervals.learn(rows, at, samples[:, : len(schema.TARGETS)])
         answer = self._forecast(rows, samples, at)
@@ -107,7 +114,7 @@ class _Fleet:
         self.state[rows] = answer.next_state
         lower, upper = self.intervals.widen(rows, answer.output, answer.lower, answer.upper)
         self.intervals.remember(rows, at, lower, upper)
-        return answer._replace(lower=lower, upper=upper)
+        return answer._replace(lower=lower, upper=upper, next_state=self.model.empty_state(0))
 
     def _skip_to(self, rows: npt.NDArray[np.int64], at: int) -> None:
         """Feed the minutes that are missing between the links' last samples and `at`: a gap is an input too.

@@ -48,7 +48,7 @@ def measure_warm_up(model: Forecaster, validation: WindowIndex, learnt: Tensor) 
 def _skill_lost(model: Forecaster, index: WindowIndex) -> npt.NDArray[np.float64]:
     """[bins of time since an empty state, targets], warm skill minus skill; NaN where there is no forecast.
 
-    Warm streams begin a day before the others.
+    Warm streams begin a day before the others, and all are followed side by side.
     """
     sequences = Sequences.of(index, history_seconds=DAY_SECONDS).spread(LINKS)
     cadence, after = model.contract.cadence_seconds, model.contract.horizons_steps[-1]
@@ -58,25 +58,24 @@ def _skill_lost(model: Forecaster, index: WindowIndex) -> npt.NDArray[np.float64
     worse, simple = np.zeros((bins, TARGETS)), np.zeros((bins, TARGETS))
     apart = LONGEST_MINUTES * 60 // cadence // STARTS
     chunk = math.gcd(apart, CHUNK)
-    warm_state, states = model.empty_state(len(sequences)), [model.empty_state(len(sequences)) for _ in range(STARTS)]
+    links = len(sequences)
+    state = model.empty_state((1 + STARTS) * links)  # the warm streams first
     for step in range(0, int((ends - starts).max()) // cadence, chunk):
         times = starts[:, None] + (step + np.arange(chunk)) * cadence
-        samples, actual = as_tensors(model, sequences.cut(np.arange(len(sequences)), times[:, 0], chunk + after), chunk)
-        wanted = model.to_raw(actual[:, :, model.contract.place])
-        warm = model.follow(samples, warm_state)
-        warm_state, warm_error = warm.state, (_median(model, warm) - wanted).abs()
-        last = (model.to_raw(warm.features.recent[..., -1, :]) - wanted).abs().cpu().numpy()
+        samples, actual = as_tensors(model, sequences.cut(np.arange(links), times[:, 0], chunk + after), chunk)
+        since = (times - begins[:, None]) // cadence - apart * np.arange(STARTS)[:, None, None]
+        since = np.where(since >= 0, since % (STARTS * apart), -1)
+        begun = ((since[..., 0] >= 0) & (since[..., 0] < chunk)).reshape(-1)
+        state[links:][torch.from_numpy(begun).to(samples.device)] = 0
+        raw = model.follow(samples.repeat(1 + STARTS, 1, 1), state)
+        state, wanted = raw.state, model.to_raw(actual[:, :, model.contract.place])
+        last = (model.to_raw(raw.features.recent[:links, ..., -1, :]) - wanted).abs().cpu().numpy()
+        warm, *cold = (_median(model, raw).reshape(-1, *wanted.shape) - wanted).abs().cpu().numpy()
         here = np.isfinite(last) & (times < ends[:, None])[..., None]
-        for number in range(STARTS):
-            since = (times - begins[:, None]) // cadence - number * apart
-            since = np.where(since >= 0, since % (STARTS * apart), -1)
-            states[number][torch.from_numpy((since[:, 0] >= 0) & (since[:, 0] < chunk)).to(samples.device)] = 0
-            cold = model.follow(samples, states[number])
-            states[number] = cold.state
-            difference = ((_median(model, cold) - wanted).abs() - warm_error).cpu().numpy()
-            known = here & (since >= 0)[..., None]
-            place = (since * cadence // 60 // BIN_MINUTES)[..., None] * TARGETS + np.arange(TARGETS)
-            np.add.at(worse.reshape(-1), place[known], difference[known])
+        for error, minute in zip(cold, since, strict=True):
+            known = here & (minute >= 0)[..., None]
+            place = (minute * cadence // 60 // BIN_MINUTES)[..., None] * TARGETS + np.arange(TARGETS)
+            np.add.at(worse.reshape(-1), place[known], (error - warm)[known])
             np.add.at(simple.reshape(-1), place[known], last[known])
     return np.divide(worse, simple, out=np.full_like(worse, np.nan), where=simple > 0)
 

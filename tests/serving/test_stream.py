@@ -370,6 +370,16 @@ def test_triton_gets_both_models_with_the_tensors_that_they_have(registry, cli, 
     assert {path: path.stat().st_mtime_ns for path in repository.rglob("*")} == before
 
 
+def test_a_repository_that_cannot_be_written_leaves_the_usual_files_as_pulled(registry, cli, tmp_path):
+    dest = tmp_path / "dest"
+    dest.mkdir()
+    (dest / "triton").write_text("a file where the folder belongs")
+    code, _, told = cli("pull", "--registry", registry[0].uri, "--dest", dest, "--layout", "triton")
+    assert code == 2
+    assert len(told.strip().splitlines()) == 1
+    assert Stream(dest).version == V1
+
+
 def test_what_triton_keeps_of_a_sequence_gives_the_forecasts_of_a_stream(pulled, frame, tmp_path):
     """The sequence batcher hands the state output of a request to the next one, and zeros to the first."""
     triton.write_repository(tmp_path, resolve_current(pulled))
