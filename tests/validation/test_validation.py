@@ -265,8 +265,8 @@ def test_a_day_that_a_source_sends_again_under_the_next_date_is_a_warning(teleme
     rewrite(telemetry, SECOND, restamped)
     result = validate(telemetry, snapshot_of(telemetry), None, tmp_path / "result")
     assert failures(result) == {
-        "distributions.repeated_days": f"timestamp: 1 day repeats the values of the day before: {SECOND} (on 3 of 3"
-        " links); expected values of its own on every day."
+        "distributions.repeated_days": f"timestamp: 1 day repeats the values of the previous recorded day: {SECOND}"
+        " (on 3 of 3 links); expected new values every day."
     }
     assert result["passed"]
 
