@@ -1,8 +1,8 @@
-"""The exporter on one core: seconds of a minute and of a scrape, peak memory, and growth over many model reloads.
+"""The exporter on one core: seconds for a minute and for a scrape, peak memory, and growth over many model reloads.
 
-Each fleet is measured in a separate process, without torch, as the exporter runs. Its source answers from memory:
-what a server takes to answer is not the exporter's. A minute is read, stepped and published; a scrape is whole and
-compressed.
+Each fleet runs in a separate process without torch, as the exporter does. Its source answers from memory, so the
+figures exclude the time that a server takes to answer. A minute is read, forecast and published; a scrape is complete
+and compressed.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def main() -> None:
     """Publish an untrained model twice (its speed does not depend on its weights), and measure each fleet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--links", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--minutes", type=int, default=10, help="measured, after the history")
-    parser.add_argument("--reloads", type=int, nargs="+", default=[200, 0], help="of each fleet")
-    parser.add_argument("--models", type=Path, help="measure in this process: for the benchmark's own use")
+    parser.add_argument("--minutes", type=int, default=10, help="minutes to measure, after the history")
+    parser.add_argument("--reloads", type=int, nargs="+", default=[200, 0], help="model reloads for each fleet")
+    parser.add_argument("--models", type=Path, help="internal: measure in this process")
     arguments = parser.parse_args()
     if arguments.models:
         print(json.dumps(measure(arguments.models, arguments.links[0], arguments.minutes, arguments.reloads[0])))

@@ -21,8 +21,10 @@ def main() -> None:
     """Run the examples; ends with an error at the first that breaks a promise, with its recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=500)
-    parser.add_argument("--minutes", type=float, default=1e9, help="no further example after so long")
-    parser.add_argument("--read-only", action="store_true", help="import and cut the files, without training")
+    parser.add_argument("--minutes", type=float, default=1e9, help="start no example after this time")
+    parser.add_argument(
+        "--read-only", action="store_true", help="only import the files and cut windows, without training"
+    )
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     outcomes: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""How often the gate is right about a challenger whose true quality is known: coverage, promotions, refusals.
+"""How often the gate is right about a challenger whose true quality is known: coverage, promotions, rejections.
 
 make bench-gate ARGS="--pairs 1000"
 """

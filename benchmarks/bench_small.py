@@ -1,4 +1,4 @@
-"""Smaller models: what L1 pruning with fine-tuning and int8 quantisation cost and gain, on a calm fleet."""
+"""Smaller models: the cost and the gain of L1 pruning with fine-tuning, and of int8 quantisation, on a calm fleet."""
 
 from __future__ import annotations
 

@@ -108,6 +108,8 @@ def test_a_run_prints_its_decision_and_the_commands_after_it_what_they_made(plac
     assert (made[1]["mode"], made[1]["days"], made[1]["forecasts"]) == ("windows", 1, 24)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_rejected_run_prints_its_decision_too(place):
     (place / "strict.yaml").write_text(POLICY.replace("-0.5", "0.99"))
     strict = ("--policy", "strict.yaml", "--registry", "another")
