@@ -1,8 +1,8 @@
 """Alerts 15 minutes ahead from the forecasts, from `predict_linear` and from a plain threshold, all tuned the same way.
 
 A model trained on the first part of the telemetry replays the last days. The limit of a link is the value that 5 % of
-its earlier five-minute means lie beyond. For each rule, the days before the test days choose its variant and how long the condition
-must hold; the test days then measure it over all thresholds:
+its earlier five-minute means are beyond. For each rule, the days before the test days choose its variant and how long
+the condition must hold; the test days then measure it over all thresholds:
 
     make bench-alerts ARGS="--recordings path/to/recordings"
 """

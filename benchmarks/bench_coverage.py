@@ -1,4 +1,4 @@
-"""Coverage of the 90 % prediction intervals: how often the actual value lies between `lower` and `upper`.
+"""Coverage of the 90 % prediction intervals: how often the actual value is between `lower` and `upper`.
 
     make bench-coverage
     make bench-coverage ARGS="--architecture guide --seeds 1,2,3"

@@ -74,7 +74,7 @@ def forecasts_with(champion: Floats, challenger: Floats) -> Forecasts:
 
 
 def intervals(forecasts: Forecasts, model: str) -> Bounds:
-    """Intervals as wide as each link's own errors ask for: nine tenths of the errors lie within."""
+    """Intervals as wide as each link's own errors ask for: nine tenths of the errors are within."""
     values = forecasts.models[model]
     links = len(forecasts.links)
     half = np.quantile(values.reshape(links, -1, values.shape[1]), schema.INTERVAL_LEVEL, axis=1)[forecasts.link]
@@ -146,7 +146,7 @@ def refused_by_parts(links: int, common: float, pairs: int, seed: int = 23) -> f
 def after_change(links: int, common: float, pairs: int, *, seed: int = 29) -> dict[str, Any]:
     """Of challengers that differ by 5 % before a change of the network: what the gate decides on which days.
 
-    Four test days lie after the change. The challenger is better before and at the margin after, or worse before and
+    Four test days are after the change. The challenger is better before and at the margin after, or worse before and
     equal after.
     """
     generator, policy = np.random.default_rng(seed), GatePolicy()

@@ -187,7 +187,7 @@ class GatePolicy(_Strict):
     minimum_skill_by_target: dict[Target, Annotated[float, Field(ge=-1, lt=1)]] = {}
     """Targets with a minimum skill of their own."""
     within_link_correlation_margin: float | None = Field(0.02, ge=0, le=2)
-    """How far the median within-link correlation may lie under the best baseline's."""
+    """How far the median within-link correlation may be under the best baseline's."""
     champion_rule: Literal["non-inferior", "superior", "expected"] = "non-inferior"
     """`non-inferior`: the weighted mean over the targets, each target, and each target's MAE over all windows within
     their margins above the champion's, at the upper end of the 95 % interval. `superior`: the same, with the whole
@@ -231,7 +231,7 @@ class GatePolicy(_Strict):
     mape_excluded_targets: list[Target] = []
     """Targets that idle near zero, whose MAPE does not count towards the average: the decision says so."""
     minimum_coverage: float | None = Field(None, ge=0, le=1)
-    """Least share of the test windows whose actual value lies within the interval, per target; None: not judged."""
+    """Least share of the test windows whose actual value is within the interval, per target; None: not judged."""
     maximum_coverage: float | None = Field(None, ge=0, le=1)
     """Largest such share: intervals that cover nearly everything tell nothing. None: not judged."""
 
@@ -263,7 +263,7 @@ class GatePolicy(_Strict):
         """A decision by "guide" must mean the guide's thresholds, not somebody's of the same name."""
         changed = [name for name, value in GUIDE_THRESHOLDS.items() if getattr(self, name) != value]
         if self.name == "guide" and changed:
-            raise ValueError(f"a policy with another {changed[0]} than the guide's needs a name of its own")
+            raise ValueError(f"a policy whose {changed[0]} differs from the guide's needs another name")
         return self
 
 
@@ -302,7 +302,7 @@ class ImportedModel(_Strict):
     name: str
     """File name."""
     path: str | None = None
-    """Where the file lies; None: `challengers/<name>` in the registry's store."""
+    """Path of the file; None: `challengers/<name>` in the registry's store."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size_bytes: int = Field(ge=1)
     trained_through: str | None = None

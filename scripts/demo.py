@@ -151,7 +151,7 @@ def write_note(number: int) -> None:
 
 
 def report(console: Console, generated: float, total: float) -> None:
-    """The decisions with their checks, production, where everything lies, the time it took, what to type next."""
+    """The decisions with their checks, production, where everything is, the time it took, and what to type next."""
     for number, run in enumerate(RUNS, 1):
         report_run(console, number, run)
     report_production(console)

@@ -51,7 +51,7 @@ class TelemetryFrame:
     filled: dict[str, float] | None = None
     """Features that the source lacks, with the constant that fills them (None or empty: none)."""
     mapped: tuple[mmap.mmap, ...] = ()
-    """The files that the arrays lie in; empty where they lie in memory."""
+    """The files that the arrays are in; empty where they are in memory."""
 
     @property
     def rows(self) -> int:

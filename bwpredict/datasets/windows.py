@@ -110,7 +110,7 @@ class WindowIndex:
     def inputs(self, which: Index | slice = slice(None)) -> npt.NDArray[np.float32]:
         """[n, window_size, features] of the chosen windows, raw units.
 
-        Consecutive samples lie side by side in memory, so a window is one run of bytes to copy.
+        Consecutive samples are adjacent in memory, so a window is one run of bytes to copy.
         """
         features = self.frame.values.shape[1]
         view = np.lib.stride_tricks.sliding_window_view(self.frame.values.reshape(-1), self.window_size * features)
@@ -296,7 +296,7 @@ def split_windows(index: WindowIndex, config: SplitConfig) -> Split:
     """Cut the windows into train, validation, calibration and test, the test part the latest.
 
     A window belongs to a part when all its samples, the target included, do, so no sample is in two
-    parts; between two parts lies an embargo of one window and horizon more (Lopez de Prado, Advances in
+    parts; between two parts there is also an embargo of one window and horizon (Lopez de Prado, Advances in
     Financial Machine Learning, 7.4). Spans of a week and more are cut at midnight UTC.
 
     Raises:
@@ -334,7 +334,7 @@ def cut_at(index: WindowIndex, edges: Index, config: SplitConfig, by: str, embar
 
 
 def shares_before(config: SplitConfig) -> npt.NDArray[np.float64]:
-    """[5], the share that lies before each part, and 1.
+    """[5], the share that is before each part, and 1.
 
     Raises:
         ConfigError: nothing is left for training.
@@ -347,7 +347,7 @@ def shares_before(config: SplitConfig) -> npt.NDArray[np.float64]:
 
 
 def _between(index: WindowIndex, begin: Index, end: Index) -> WindowIndex:
-    """The windows whose samples, the target included, all lie in [begin, end) of their link, unix seconds [links]."""
+    """The windows whose samples, the target included, all are in [begin, end) of their link, unix seconds [links]."""
     frame, edges = index.frame, index.frame.link_rows()
     times = [frame.timestamps[first:past] for first, past in pairwise(edges)]
     first_row, past_row = (

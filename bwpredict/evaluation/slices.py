@@ -151,7 +151,7 @@ def _figures(
 
 
 def _drawn(chosen: list[npt.NDArray[np.bool_]], blocks: Blocks, errors: Mapping[str, Floats]) -> Floats:
-    """[draws, slices, t], percent that the challenger's MAE lies above the champion's."""
+    """[draws, slices, t], percent that the challenger's MAE is above the champion's."""
     sums = [blocks.sums(errors[model], rows) for model in ("challenger", "champion") for rows in chosen]
     drawn = blocks.draw(np.concatenate(sums, axis=1))
     ours, theirs = np.split(drawn.reshape(len(drawn), 2 * len(chosen), -1), 2, axis=1)

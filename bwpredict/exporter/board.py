@@ -160,7 +160,9 @@ class Board:
                 shape, {link: row for row, link in enumerate(links)}, **{name: arrays[name] for name in _ARRAYS}
             )
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise ModelError(f"{path}: holds no figures of an exporter, or not whole; they come anew.") from error
+            raise ModelError(
+                f"{path}: is not a complete file of exporter figures; the exporter starts with new ones."
+            ) from error
         return board
 
     def _rows_of(self, links: Sequence[Link]) -> Rows:

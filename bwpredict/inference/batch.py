@@ -75,7 +75,7 @@ def predict(
     `timestamp_utc` and `forecast_for_utc`, in a form that people read; and for each target
     the forecast and, if the model has intervals, `<target>_lower` and `<target>_upper`. A day is that of the last
     sample; it is written whole or not at all, and left as it is where the same model and telemetry have made it.
-    Memory holds `PART_ROWS` of telemetry; two days of it lie in scratch files in `output`.
+    Memory holds `PART_ROWS` of telemetry; two days of it are in scratch files in `output`.
 
     Args:
         store: the telemetry, as `snapshot.pull` reads it.

@@ -55,7 +55,7 @@ _PARTS = {
     "recent": (RECENT_SAMPLES - 1, TARGETS),
     "age": (1, TARGETS),
 }
-"""The memory's parts and their shapes, in the order in which they lie in the state."""
+"""The memory's parts and their shapes, in the order in which they are in the state."""
 MEMORY_SIZE = sum(math.prod(shape) for shape in _PARTS.values())
 SEQUENCE_INPUTS = LEVELS * (_MEMORIES + 1) + TARGETS + 2 * len(CALENDAR) + LEVELS + _MEMORIES
 """Columns that the LSTM sees: changes, scale, calendar, mask, weights of the averages. No levels: they mislead about

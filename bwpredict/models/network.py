@@ -181,7 +181,7 @@ class Forecaster(nn.Module):
     def forward(self, samples: Tensor, state: Tensor) -> Forecast:
         """[batch, t, features] raw, NaN where a value is missing, and [batch, state size], to the forecasts.
 
-        They are made from the last sample on. lower <= output <= upper holds whatever the samples; loss lies within
+        They are made from the last sample on. lower <= output <= upper holds whatever the samples; loss is within
         [0, 1], the other targets at 0 or above.
         """
         followed = self.follow(samples, state, last_only=True)

@@ -139,7 +139,7 @@ def _skill_thresholds(findings: Findings) -> Iterator[Threshold]:
     if hard:
         reason = (
             "On these targets nothing measured beats the best baseline by more than chance, so a good model is as good"
-            " as it, and chance alone puts its skill above or below 0: it may lie under 0 by two standard errors."
+            " as it, and chance alone puts its skill above or below 0: it may be under 0 by two standard errors."
         )
     if hard and len(hard) == len(findings.targets):
         reason += " That is every target: this policy also passes a model that only repeats the best baseline."

@@ -66,7 +66,7 @@ def read_day(folder: Path) -> pd.DataFrame:
 def parts_of_day(folder: Path, rows: int = ROWS_PER_BATCH) -> Iterator[pd.DataFrame]:
     """The rows of one partition, as `read_day` gives them, in parts of at most `rows` rows but of whole links.
 
-    A day whose rows do not lie link by link, or in several files, is one part. Memory follows the part.
+    A day whose rows are not sorted by link, or in several files, is one part. Memory follows the part.
 
     Raises:
         TelemetryError: a file cannot be read as Parquet.
@@ -137,7 +137,7 @@ def _rows_in(folder: Path) -> int:
 
 
 def _link_begins(path: Path) -> Integers:
-    """The row at which each link begins, and the end; [0, end] where the rows do not lie link by link."""
+    """The row at which each link begins, and the end; [0, end] where the rows are not sorted by link."""
     keys = _opened(pq.read_table, path, partitioning=None, columns=list(schema.LINK_KEY))
     whole = np.array([0, keys.num_rows])
     if [field.type for field in keys.schema] != [pa.int64(), pa.int64()]:

@@ -127,5 +127,7 @@ def decode(store: Store, key: str, content: bytes, etag: str = "") -> Production
         raise ObjectCorruptError(f"{name}: its keys are not those of {made.version}; restore it from a copy.")
     candidate = made.candidate
     if candidate and candidate.onnx_key != model_key(candidate.version, onnx_name(candidate.version)):
-        raise ObjectCorruptError(f"{name}: the key of its canary is not that of {candidate.version}; restore it.")
+        raise ObjectCorruptError(
+            f"{name}: the key of its canary is not that of {candidate.version}; restore it from a copy."
+        )
     return made

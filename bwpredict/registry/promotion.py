@@ -225,4 +225,6 @@ def require_expected(store: Store, current: Production | None, expected_version:
     """Refuse where another version serves than the caller believes; None believes nothing. Raises ConflictError."""
     if expected_version is not None and (current is None or current.version != expected_version):
         found = current.version if current else "nothing"
-        raise ConflictError(f"{store.uri}: {found} is in production, not {expected_version}; look again and decide.")
+        raise ConflictError(
+            f"{store.uri}: {found} is in production, not {expected_version}; check what it is, and decide again."
+        )

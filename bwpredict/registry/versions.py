@@ -53,7 +53,7 @@ def find_manifest(store: Store, version: str) -> Manifest | None:
         return None
     document = delete_manifest("manifest", content, name=f"{store.uri}/{key}")
     if document["version"] != version:
-        raise ObjectCorruptError(f"{store.uri}/{key}: is the manifest of {document['version']}, not of {version}.")
+        raise ObjectCorruptError(f"{store.uri}/{key}: is the manifest of {document['version']}, not that of {version}.")
     files = {file["name"]: file["sha256"] for file in document["files"]}
     return Manifest(version, document["month"], files)
 

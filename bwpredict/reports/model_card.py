@@ -1,6 +1,6 @@
 """The model card: one self-contained HTML page for a run, rejected ones included, and its Markdown summary.
 
-Everything shown comes from the run's documents. Whatever stands in them is escaped: a region or a
+Everything shown comes from the run's documents. Their texts are escaped: a region or a
 version is somebody else's text.
 """
 
@@ -197,7 +197,7 @@ def _target_note(target: str, comparison: Document) -> str:
     figures = comparison["models"]["challenger"]["per_target"][target]
     notes = [f"Best baseline: {model_label(figures['baseline']).lower()}."]
     if figures["mape_share_left_out"]:
-        notes.append(f"{100 * figures['mape_share_left_out']:.1f} % of the samples lie below the floor of MAPE.")
+        notes.append(f"{100 * figures['mape_share_left_out']:.1f} % of the samples are below the floor of MAPE.")
     links = comparison["links"].get(target, {})
     if links:
         skills = (f"{rank} {number(link['skill'], 3)} ({link_name(link)})" for rank, link in links.items())

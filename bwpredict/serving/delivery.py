@@ -51,7 +51,7 @@ KEPT_VERSIONS = 3
 
 @dataclass(frozen=True)
 class Delivery:
-    """The model that lies in the folder now; `changed`: this delivery brought it."""
+    """The model that is in the folder now; `changed`: this delivery brought it."""
 
     version: str
     folder: Path

@@ -92,7 +92,7 @@ class LocalStore:
             sha256 = sha256_of(path)
             if target.exists():
                 if sha256_of(target) != sha256:
-                    raise ConflictError(f"{self.uri}/{key}: exists with other bytes than {path}; left as it is.")
+                    raise ConflictError(f"{self.uri}/{key}: exists with other bytes than {path}; it was not changed.")
                 return sha256
             with atomic_path(target) as temporary:
                 shutil.copyfile(path, temporary)

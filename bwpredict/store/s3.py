@@ -139,7 +139,7 @@ class S3Store:
         except ConflictError as error:
             if self._sha256_after_conflict(key, error) == sha256:
                 return sha256
-            sentence = f"{self.uri}/{key}: exists with other bytes than {path}; left as it is."
+            sentence = f"{self.uri}/{key}: exists with other bytes than {path}; it was not changed."
             raise ConflictError(sentence) from error
         if self._stored(key)[0] != sha256:
             raise ObjectCorruptError(f"{self.uri}/{key}: what was stored differs from {path}; upload again.")
@@ -212,7 +212,7 @@ class S3Store:
         return self._asked(key, ask)
 
     def _sha256_after_conflict(self, key: str, conflict: ConflictError) -> str:
-        """What lies there instead; if it has gone meanwhile, the conflict stands."""
+        """What is there instead; if it has gone meanwhile, the conflict stands."""
         try:
             return self._stored(key)[0]
         except ObjectMissingError as error:

@@ -103,7 +103,7 @@ class Trial:
 
 
 def open_study(folder: Path, spec: StudySpec) -> Study:
-    """Make the study in `folder`, or resume the one that lies there.
+    """Make the study in `folder`, or resume the one that is there.
 
     Raises:
         StudyError: the study there is about something else; names what differs.

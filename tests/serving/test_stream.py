@@ -207,7 +207,7 @@ def test_the_clock_tells_the_future_where_no_time_is_given(stream, frame):
 
 def test_a_history_with_samples_from_the_future_is_refused(stream, frame):
     newest = int(frame.timestamps.max())
-    with pytest.raises(InputError, match="the history's newest sample lies 61 s in the future; expected unix seconds"):
+    with pytest.raises(InputError, match="the history's newest sample is 61 s in the future; expected unix seconds"):
         stream.warm_up(frame, now=newest - 61)
     assert stream.links == []
 

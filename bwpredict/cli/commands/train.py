@@ -41,7 +41,7 @@ def train(
     """Train on a file or folder and write the guide's artifacts. Exit code 1 if the guide's target is not met.
 
     Columns have the schema's names, or: bandwidth_mbps and latency_ms (throughput_mbps, rtt_ms), time and unix_time
-    (timestamp), link, link_id or node_id alone (the link). What is missing is said and filled with a constant.
+    (timestamp), link, link_id or node_id alone (the link). The log names missing columns; a constant takes their place.
     """
     from bwpredict.pipeline import standalone
     from bwpredict.tuning import config_files

@@ -67,7 +67,7 @@ from bwpredict_airflow.webapp.runs import Step, as_csv, run_rows, steps_of
 logger = logging.getLogger(__name__)
 
 ANSWER_WITHIN_SECONDS = 1.5
-"""A registry that has not told by then what is in production counts as down."""
+"""A registry that has not answered by then counts as down."""
 READ_WITHIN_SECONDS = 20.0
 _RUNS = 12
 _ALL_RUNS = 60
@@ -464,7 +464,7 @@ async def _steps(here: ModelContext, runs: Sequence[RunSummary]) -> dict[str, St
 
 
 async def _answering_store(here: ModelContext) -> Store:
-    """The registry, if it tells within a moment what is in production. Raises StoreUnreachableError."""
+    """The registry, if it answers within a moment. Raises StoreUnreachableError."""
     uri = here.settings.registry
     store = await _soon(partial(_store, uri), READ_WITHIN_SECONDS, uri)
     await _soon(partial(read_production, store), ANSWER_WITHIN_SECONDS, uri)
@@ -482,7 +482,7 @@ async def _soon(read: Callable[[], _Result], seconds: float, what: str) -> _Resu
         return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(_readers, read), seconds)
     except TimeoutError:
         raise StoreUnreachableError(
-            f"{what}: did not answer within {seconds:g} s; try again, and look whether it is up."
+            f"{what}: did not answer within {seconds:g} s; check that it is up, and try again."
         ) from None
 
 
