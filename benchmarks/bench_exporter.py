@@ -72,7 +72,7 @@ class Fleet:
     where = "memory"
 
     def __init__(self, links: int) -> None:
-        """Levels of so many links."""
+        """Levels of this many links."""
         self._columns: dict[str, Any] = {"node_id": np.arange(links), "peer_id": np.arange(links) + 1}
         generator = np.random.default_rng(0)
         levels = {"throughput_mbps": 100, "rtt_ms": 20, "packet_loss": 0.01, "jitter_ms": 2}
@@ -124,7 +124,7 @@ def measure(models: Path, links: int, minutes: int, reloads: int) -> dict[str, A
 
 
 def growth(exporter: Any, models: Path, now: float, reloads: int) -> dict[str, float]:
-    """Resident memory before and after so many models, each warming beside the one that serves for a minute."""
+    """Resident memory before and after this many models, each warming beside the one that serves for a minute."""
     before = 0.0
     for number in range(reloads + 5):  # the first ones bring the arrays of a second fleet
         temporary = models / ".current"

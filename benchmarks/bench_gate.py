@@ -106,7 +106,7 @@ def judged(forecasts: Forecasts, policy: GatePolicy, *, slices: bool = False) ->
 
 
 def measure(links: int, common: float, pairs: int, *, days: int = DAYS, seed: int = 11) -> dict[str, Any]:
-    """Of so many pairs of models: how often the intervals hold the truth, and what the gate decides."""
+    """Of this many pairs of models: how often the intervals hold the truth, and what the gate decides."""
     generator, policy = np.random.default_rng(seed), GatePolicy()
     held: list[bool] = []
     outcomes: dict[str, list[str]] = {"equal": [], "margin": []}

@@ -233,7 +233,7 @@ class GatePolicy(_Strict):
     minimum_coverage: float | None = Field(None, ge=0, le=1)
     """Least share of the test windows whose actual value is within the interval, per target; None: not judged."""
     maximum_coverage: float | None = Field(None, ge=0, le=1)
-    """Largest such share: intervals that cover nearly everything tell nothing. None: not judged."""
+    """Largest such share: intervals that cover nearly everything say nothing. None: not judged."""
 
     @property
     def champion_margins_percent(self) -> dict[str, float]:

@@ -64,7 +64,7 @@ class TelemetryFrame:
         return np.searchsorted(self.link, np.arange(len(self.links) + 1, dtype=self.link.dtype))
 
     def parts(self, rows: int) -> Iterator[TelemetryFrame]:
-        """The frame in parts of whole links, of at most so many rows each, more only where one link has more."""
+        """The frame in parts of whole links, of at most this many rows each, more only where one link has more."""
         for first, past in whole_links(self.link_rows(), rows):
             yield self.of_links(first, past)
 
@@ -90,7 +90,7 @@ class Arrays:
 
 
 def in_memory(rows: int) -> Arrays:
-    """Arrays for a frame of so many rows."""
+    """Arrays for a frame of this many rows."""
     values = np.empty((rows, len(schema.FEATURES)), dtype=np.float32)
     return Arrays(values, np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int32))
 

@@ -89,12 +89,12 @@ class WindowIndex:
 
     @property
     def starts(self) -> Index:
-        """[windows], row of each window's first sample; made anew each time, 8 bytes a window."""
+        """[windows], row of each window's first sample; computed at each access, 8 bytes a window."""
         return self.positions.rows()
 
     @property
     def target_rows(self) -> Index:
-        """[windows], row of each window's target; made anew each time, 8 bytes a window."""
+        """[windows], row of each window's target; computed at each access, 8 bytes a window."""
         return self.starts + self.steps_to_target
 
     @property
@@ -266,7 +266,7 @@ class Split:
         return split_sentence(self.by, self.embargo_minutes)
 
     def describe(self) -> dict[str, object]:
-        """The split as it stands in documents."""
+        """The split as it appears in documents."""
         return {
             "by": self.by,
             "whole_days": self.whole_days,
@@ -393,7 +393,7 @@ def edges_of(frame: TelemetryFrame, config: SplitConfig) -> tuple[Index, bool]:
 
 
 def days_of_parts(config: SplitConfig, days: int) -> Index:
-    """[3], the whole days of validation, calibration and test in a span of so many days."""
+    """[3], the whole days of validation, calibration and test in a span of this many days."""
     shares = np.array([config.validation, config.calibration, config.test])
     lengths = np.maximum(1, np.round(shares * days)).astype(np.int64) * (shares > 0)
     lengths[-1] = max(lengths[-1], min(config.test_days, int(LARGEST_TEST_SHARE * days)))

@@ -1,4 +1,4 @@
-"""JSON documents: written whole or not at all, and checked against their schema on both sides.
+"""JSON documents: written atomically, and checked against their schema on both sides.
 
 The schemas are beside this file, one `<name>.schema.json` for each kind of document.
 """

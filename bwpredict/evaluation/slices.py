@@ -163,6 +163,6 @@ def _left_out(forecasts: Forecasts, found: list[Slice]) -> Iterator[str]:
     known, sliced = _labels(forecasts), {one.attribute for one in found}
     for attribute in (*SLICED_BY, CONGESTED, NEW_LINK, HOUR_BAND):
         if attribute not in known:
-            yield f"{attribute}: the telemetry does not tell."
+            yield f"{attribute}: the telemetry does not say."
         elif attribute not in sliced:
             yield f"{attribute}: the same for all test windows, or unknown."

@@ -48,7 +48,7 @@ class Check:
     """What was found, in a sentence for people; empty: the sentence and the value say it."""
 
     def document(self) -> dict[str, Any]:
-        """The check as it stands in the decision document."""
+        """The check as it appears in the decision document."""
         document = asdict(self)
         return document | {"interval": None if self.interval is None else list(self.interval)}
 

@@ -28,7 +28,7 @@ CASES = {
     "forced_bootstrap": "A champion is in production, but a bootstrap was forced: it does not decide.",
     "unusable_champion": "The champion in production cannot be run on these windows, so nothing shows that the"
     " challenger is no worse; only a forced bootstrap can pass.",
-    "unknown_champion": "The comparison does not tell whether there is a champion in production.",
+    "unknown_champion": "The comparison does not say whether there is a champion in production.",
 }
 """How the challenger relates to what is in production, by name."""
 

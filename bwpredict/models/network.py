@@ -333,7 +333,7 @@ def last_of(features: Features) -> Features:
 
 
 def _parted(change: Tensor, parts: int) -> tuple[Tensor, ...]:
-    """[batch, t, outputs] of a head to so many [batch, t, horizons, targets]."""
+    """[batch, t, outputs] of a head to this many [batch, t, horizons, targets]."""
     return change.reshape(*change.shape[:2], -1, parts, TARGETS).unbind(-2)
 
 

@@ -42,7 +42,7 @@ Document = dict[str, Any]
 MAX_WINDOWS = 100_000
 """Windows that are scored, evenly spread over links and time."""
 LOOK_BACK_DAYS = 31
-"""The evidence of a version goes on from its latest document within this many days."""
+"""The evidence of a version continues from its latest document within this many days."""
 
 
 def monitor_day(store: Store, telemetry: Store, day: date, work: Path, *, now: datetime) -> Document:
@@ -172,7 +172,7 @@ def _load(telemetry: Store, day: date, scratch: Path) -> tuple[TelemetryFrame, s
 
 
 def _pulled(telemetry: Store, last: date, days: int, folder: Path) -> tuple[TelemetryFrame, str]:
-    """So many days, the last one included, by way of `folder`, and their snapshot's id."""
+    """This many days, the last one included, by way of `folder`, and their snapshot's id."""
     pinned = snapshot.pull(telemetry, "", _end(last) - timedelta(days=days), _end(last), folder)
     frame = load_frame(folder / snapshot.TELEMETRY_FOLDER, description=Description.of_snapshot(pinned))
     return frame, pinned["snapshot_id"]

@@ -40,7 +40,7 @@ def clip_score(z: float) -> float:
 
 
 def update_evidence(before: Evidence, z: float | None, threshold: float) -> tuple[float, ...]:
-    """The detector's evidence after another day; `z` None or not finite: a day that tells nothing."""
+    """The detector's evidence after another day; `z` None or not finite: a day that says nothing."""
     if z is None or not math.isfinite(z):
         return tuple(before)
     return tuple(

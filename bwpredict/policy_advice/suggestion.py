@@ -191,7 +191,7 @@ def _calibration() -> Iterator[Threshold]:
     low, high = COVERAGE
     reason = f"Calibration: the 90 % intervals hold the actual value in {low:.0%} to {high:.0%} of the windows."
     yield Threshold("minimum_coverage", low, reason)
-    yield Threshold("maximum_coverage", high, "Intervals that hold nearly everything tell nothing.")
+    yield Threshold("maximum_coverage", high, "Intervals that hold nearly everything say nothing.")
 
 
 def _constants(findings: Findings) -> Iterator[Threshold]:

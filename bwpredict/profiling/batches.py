@@ -111,7 +111,7 @@ def batches(
 
 
 def group_batches(telemetry: Path, days: Sequence[str], *, rows: int = ROWS_PER_BATCH) -> list[list[str]]:
-    """The days in the groups that make up one batch each: as many as have at most so many rows, but at least one."""
+    """The days in the groups that make up one batch each: as many as have at most this many rows, but at least one."""
     groups: list[list[str]] = []
     room = 0
     for day in days:

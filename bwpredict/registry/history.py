@@ -108,7 +108,7 @@ def champion_of_month(history: list[Production], month: str) -> str | None:
 
 
 def earlier_champions(history: Sequence[Production], version: str, most: int) -> list[str]:
-    """At most so many versions that served before `version` did, the latest last.
+    """At most this many versions that served before `version` did, the latest last.
 
     Versions that were rolled back, and those that a cleanup deleted, do not count.
     """

@@ -87,7 +87,7 @@ class Production:
 
     @property
     def document(self) -> dict[str, Any]:
-        """This move as it stands in `production.json` and in the history."""
+        """This move as it appears in `production.json` and in the history."""
         values = asdict(self)
         del values["etag"]
         return {name: value for name, value in values.items() if value or name not in ("cleanup", "canary")}

@@ -118,7 +118,7 @@ def move_pointer(
 
     Raises:
         ConflictError: the pointer is no longer `current`.
-        UnknownOutcomeError: the answer was lost and the pointer does not tell either; run again.
+        UnknownOutcomeError: the answer was lost and the pointer does not settle it; run again.
     """
     version = manifest.version
     moved = Production(
@@ -178,8 +178,8 @@ def swap_pointer(store: Store, current: Production | None, moved: Production) ->
 
     Raises:
         ConflictError: the pointer is no longer `current`.
-        ObjectCorruptError: the history goes on beyond `current`, so the pointer was put back.
-        UnknownOutcomeError: the answer was lost and the pointer does not tell either; run again.
+        ObjectCorruptError: the history continues beyond `current`, so the pointer was put back.
+        UnknownOutcomeError: the answer was lost and the pointer does not settle it; run again.
     """
     if current:
         complete_history(store, current)

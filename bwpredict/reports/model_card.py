@@ -73,7 +73,7 @@ def model_card(
     pictures: Path | None = None,
     links: pd.DataFrame | None = None,
 ) -> Path:
-    """Write the model card of one run to `path`, whole or not at all.
+    """Write the model card of one run to `path`, atomically.
 
     Args:
         run: the run configuration (`run.json`); the others are the documents of the same names.
@@ -319,7 +319,7 @@ def _validation(validation: Document) -> dict[str, Any]:
 
 
 def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
-    """What the model must not be used for, as far as the run's own documents tell."""
+    """What the model must not be used for, as far as the run's own documents say."""
     contract, data = metadata["contract"], metadata["data"]
     yield (
         f"It forecasts {contract['horizon_minutes']} minutes ahead from {contract['window_size']} samples of one link,"

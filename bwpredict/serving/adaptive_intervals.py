@@ -78,7 +78,7 @@ class AdaptiveIntervals:
         self.bounds = np.zeros((0, pending, 2, targets), np.float32)
 
     def grow(self, links: int) -> None:
-        """Have rows for so many links."""
+        """Have rows for this many links."""
         for name, values in self.arrays().items():
             more = np.zeros((links - len(values), *values.shape[1:]), values.dtype)
             setattr(self, name, np.concatenate((values, more)))

@@ -72,7 +72,7 @@ def deliver(store: Store, dest: Path, *, accept_contract: bool = False, trusted:
         ConfigError: nothing is in production.
         ContractChangedError: the model was made for another contract than the consumer in `dest` was built for.
         SignatureError: `trusted` is given and no such key signed the version.
-        ObjectCorruptError, DocumentError, ModelError, StoreError: the version is not whole, or fails verification.
+        ObjectCorruptError, DocumentError, ModelError, StoreError: the version is incomplete, or fails verification.
     """
     production = read_production(store)
     if production is None:

@@ -142,7 +142,7 @@ class Stream:
     """Forecasts of all links, minute by minute, with the model in a folder that `bwpredict pull` keeps.
 
     Many threads may use one; steps are taken one after another. `reload` warms a new model beside the old one, which
-    goes on until the new one has followed the links for its warm-up time.
+    stays in use until the new one has followed the links for its warm-up time.
 
     After a gap of at most `LONGEST_GAP_MINUTES`, forecasts and intervals are those of a stream that received every
     missing minute; after a swap, they are those of a stream that began with the new model at the reload.
@@ -233,7 +233,7 @@ class Stream:
         return _named(fleet, answer, taken, at, warm=warm, late=late, early=early)
 
     def warm_up(self, history: TelemetryFrame, *, now: float | None = None) -> None:
-        """Follow the links through telemetry of the past, forecasting nothing; a link goes on from its last sample.
+        """Follow the links through telemetry of the past, forecasting nothing; a link continues from its last sample.
 
         Args:
             history: its samples have the model's cadence.
@@ -269,7 +269,7 @@ class Stream:
         """Begin to warm the model that the folder holds now, if it is another one; whether it is.
 
         Raises:
-            BwPredictError: it cannot be served; the one that serves goes on.
+            BwPredictError: it cannot be served; the one that serves stays in use.
         """
         folder = resolve_current(self._folder)
         with self._lock:
@@ -282,7 +282,7 @@ class Stream:
             return True
 
     def snapshot(self, path: Path) -> Path:
-        """Write what is remembered of all links to a file (`.npz`), whole or not at all."""
+        """Write what is remembered of all links to a file (`.npz`), atomically."""
         with self._lock:
             fleet = self._fleet
             told = {"format": _FORMAT, "version": fleet.model.version, "state_version": fleet.model.state_version}

@@ -51,7 +51,7 @@ def write_partitioned(
 
     Rows are sorted by link and time, except for late rows and second copies, which come at the end of each group of
     links; late rows of the next day's delivery are in that day's partition as `late-0.parquet`, also
-    for the last day. Each file is written whole or not at all; the same config gives the same bytes.
+    for the last day. Each file is written atomically; the same config gives the same bytes.
 
     With `oracle`, `oracle_folder` (default: `oracle` beside `folder`) gets files of the same names:
     node_id, peer_id, timestamp (of the last sample that is known) and oracle_<target>, the conditional

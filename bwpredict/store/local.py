@@ -80,7 +80,7 @@ class LocalStore:
         return content, hashlib.sha256(content).hexdigest()
 
     def download(self, key: str, path: Path, max_bytes: int = OBJECT_BYTES) -> None:
-        """Copy one object to `path`, whole or not at all."""
+        """Copy one object to `path`, atomically."""
         with translate_os_errors(self.root), self._opened(key) as source, atomic_path(path) as temporary:
             check_size(key, self.uri, source.stat().st_size, max_bytes)
             shutil.copyfile(source, temporary)

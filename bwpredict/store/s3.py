@@ -74,7 +74,7 @@ class S3Store:
         return (info.key for info in self.list(prefix))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
-        """The names that keys under `prefix` go on from with `/`: one request for each 1,000."""
+        """The names of the folders right under `prefix`: one request for each 1,000."""
         start = len(self._full_key(prefix))
         names = (
             item["Prefix"][start:-1]
@@ -115,7 +115,7 @@ class S3Store:
         return self._asked(key, ask)
 
     def download(self, key: str, path: Path, max_bytes: int = OBJECT_BYTES) -> None:
-        """Write one object to `path`, whole or not at all."""
+        """Write one object to `path`, atomically."""
         check_key(key, self.uri)
 
         def ask() -> None:

@@ -61,7 +61,7 @@ def fetch(area: Path, *names: str) -> None:
 
 
 def share(path: Path) -> None:
-    """Send one file of a step that is still on, so that another machine can go on from it.
+    """Send one file of a step that is still on, so that another machine can continue from it.
 
     A store that fails is named in the log, and costs the step nothing.
     """

@@ -115,7 +115,7 @@ def external(location: str) -> onnx.ModelProto:
 
 
 def trees(branches: int, **changes: object) -> onnx.ModelProto:
-    """One tree that branches so many times, each time below the branch before: depth is what recursion dies of."""
+    """One tree that branches this many times, each time below the branch before: depth is what recursion dies of."""
     numbers = list(range(2 * branches + 1))
     branch = [number % 2 == 0 and number < 2 * branches for number in numbers]
     leaves = [number for number in numbers if not branch[number]]

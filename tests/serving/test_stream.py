@@ -70,7 +70,7 @@ def links_of(frame):
 
 
 def minutes(frame, begin, count):
-    """(unix second, [links, features]) of so many minutes."""
+    """(unix second, [links, features]) of this many minutes."""
     of_each = len(frame.timestamps) // len(frame.links)
     values = np.asarray(frame.values).reshape(len(frame.links), of_each, -1)
     times = frame.timestamps[:of_each]

@@ -70,10 +70,10 @@ class Job:
 
 
 def write(folder: Path, job: Job, start: Forecaster, split: Split) -> None:
-    """Write the whole folder.
+    """Write the folder.
 
     Raises:
-        ConfigError: the links cannot be shared out between so many machines.
+        ConfigError: the links cannot be shared out between this many machines.
     """
     train, validation = split["train"], split["validation"]
     edges = partition_links(train.windows_of_links(), job.machines)

@@ -449,7 +449,7 @@ def _newest_versions(store: Store) -> list[str]:
 
 
 async def _latest_runs(here: ModelContext, most: int) -> tuple[list[RunSummary], str]:
-    """The latest runs; or none and why, if the store of the work areas does not tell within a moment what it has."""
+    """The latest runs; or none and why, if the store of the work areas does not say within a moment what it has."""
     work = here.settings.work
     try:
         await _soon(partial(newest_areas, work, 1), ANSWER_WITHIN_SECONDS, "the store of the work areas")
