@@ -145,7 +145,7 @@ class SplitConfig(_Strict):
     test_days: int = Field(7, ge=1)
     """Whole days that the test part holds at least, where they are at most two fifths of the span's days.
 
-    Intervals count days, so few days cannot tell two models apart. A shorter span has the largest number that fits."""
+    Intervals count days, so few days do not distinguish two models. A shorter span has the largest number that fits."""
     by: Cut = "calendar"
     """`calendar`: one cut for all links. `link`: each link's own span is cut (for links that never overlap)."""
     embargo: bool = True

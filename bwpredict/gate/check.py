@@ -38,7 +38,7 @@ class Check:
     comparison: Comparison
     threshold: Figure
     verdict: Verdict
-    """`open`: the test days cannot tell. `not_applicable` and `info` do not decide."""
+    """`open`: the test days do not settle it. `not_applicable` and `info` do not decide."""
     severity: Literal["error", "warning"] = "error"
     target: str | None = None
     unit: str = ""

@@ -192,7 +192,7 @@ def test_two_versions_are_set_side_by_side(site, three_versions):
     assert page.status == 200
     assert "were never compared on the same test days" in page.text
     page = site.server.get(f"{PAGES}/diff?left={three_versions[1]}&right={three_versions[2]}", "admin")
-    assert "Both on the test days of 2026-09" in page.text
+    assert "Both are measured on the test days of 2026-09" in page.text
     assert "−42 %" in page.text
 
 
