@@ -1,4 +1,4 @@
-"""Local files: checksums, and writes that are seen whole or not at all."""
+"""Local files: checksums and atomic writes."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def predict(
     output: Annotated[
         Path,
         typer.Option(
-            help="Folder for date=YYYY-MM-DD/part-0.parquet; with --link, take another one.",
+            help="Folder for date=YYYY-MM-DD/part-0.parquet; use a separate one with --link.",
             callback=require_local_path,
         ),
     ],
