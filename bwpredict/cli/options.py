@@ -45,7 +45,7 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same result, bi
 WindowsPerEpoch = Annotated[int, typer.Option(help="Windows drawn for each epoch.")]
 
 _NAMES = {"prune_share": "--prune"}
-"""Options that are not called as their field."""
+"""Options whose name differs from that of their field."""
 
 
 def training_options(*, leave_out: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -80,5 +80,5 @@ def _training_option(name: str) -> inspect.Parameter:
 
 
 def is_given(context: typer.Context, option: str) -> bool:
-    """Whether the user gave the option, be it with its default value."""
+    """Whether the user gave the option, even with its default value."""
     return (source := context.get_parameter_source(option)) is not None and source.name == "COMMANDLINE"

@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 @options.training_options(leave_out=("warm_start",))
 def backtest(
     training: dict[str, Any],
-    month: Annotated[str, typer.Option(help="Last month that is forecast, YYYY-MM (UTC).")],
+    month: Annotated[str, typer.Option(help="Last month to forecast, YYYY-MM (UTC).")],
     output: Annotated[
         Path,
-        typer.Option(help="Folder for document, plot and the months' models.", callback=require_local_path),
+        typer.Option(help="Folder for the document, the plot and each month's model.", callback=require_local_path),
     ],
-    months: Annotated[int, typer.Option(help="Months that are forecast; the one before them is read, too.")] = 3,
+    months: Annotated[int, typer.Option(help="Number of months to forecast; the month before them is read too.")] = 3,
     telemetry: Annotated[str, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")] = "",
     as_json: AsJson = False,
 ) -> None:

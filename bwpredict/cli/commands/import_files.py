@@ -1,4 +1,4 @@
-"""The command line's `bwpredict import`: files as users have them, into the days that everything else reads."""
+"""The command line's `bwpredict import`: convert files into the daily partitions that other commands read."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def judge(
     file: Annotated[Path, typer.Argument(help="The model: ONNX, with the inputs and outputs of docs/judge.md.")],
     month: options.Month,
     stream: Annotated[
-        Path | None, typer.Option(help="The same model for consumers that keep a state for each link: ONNX, too.")
+        Path | None, typer.Option(help="The same model for consumers that keep a state for each link, also ONNX.")
     ] = None,
     trained_through: Annotated[
         str,

@@ -1,4 +1,4 @@
-"""The command line's `bwpredict train`: a model of a file or folder, as the training guide has it."""
+"""The command line's `bwpredict train`: train a model on a file or folder, as in the training guide."""
 
 from __future__ import annotations
 

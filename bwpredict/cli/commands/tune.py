@@ -1,4 +1,4 @@
-"""`bwpredict tune`: search for hyperparameters, and approve what a search proposed."""
+"""`bwpredict tune`: search for hyperparameters, and approve the result of a search."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def approve(
     name: Annotated[str, typer.Argument(help="A proposal's name, such as tune_20261101_093000.")],
     registry: Annotated[str, typer.Option(help="Registry with the proposal (default: $BWPREDICT_REGISTRY).")] = "",
     by: Annotated[
-        str, typer.Option(help="Who approves it (default: you; where that is not known, the command asks).")
+        str, typer.Option(help="Who approves it (default: your user name; root and unknown users are asked).")
     ] = "",
 ) -> None:
     """Approve a proposed configuration, so that it can be used by name; records who approved it and when."""
@@ -125,7 +125,7 @@ def _start_workers(count: int, work: partial[None]) -> list[BaseProcess]:
 
 
 def _work(prepare: partial[tuple[Study, Split]], trials: int, jobs: int) -> None:
-    """What such a process does. The cores are shared out between the jobs."""
+    """Run trials in one of these processes; the jobs share the cores."""
     import torch
 
     os.environ[DISABLE] = "1"
