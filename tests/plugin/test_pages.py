@@ -346,7 +346,7 @@ def test_the_links_of_production_are_listed_and_each_has_a_page_with_the_data_of
 
 def test_a_version_that_was_published_without_its_links_says_so(site, three_versions):
     page = site.server.get(f"{PAGES}/versions/{three_versions[0]}/links", "view")
-    assert (page.status, "published without its test days link by link" in page.text) == (404, True)
+    assert (page.status, "has no test days link by link" in page.text) == (404, True)
 
 
 def versions_with_all_pages(site, folder: Path) -> list[str]:
