@@ -130,7 +130,7 @@ def _verdict(decision: Document) -> dict[str, str]:
         "reason": decision["reason"],
         "attempt": attempt_sentence(decision),
         "basis": f"Policy {policy['name']}, version {policy['version']}{origin}."
-        f" In production then: {champion or 'nothing'}.",
+        f" In production at the time: {champion or 'nothing'}.",
     }
 
 
