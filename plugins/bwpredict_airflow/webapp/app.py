@@ -503,7 +503,7 @@ async def _explained(request: Request, error: Exception) -> Response:
         return _sign_in(request)
     if isinstance(error, HTTPException):
         missing = error.detail == HTTPStatus.NOT_FOUND.phrase  # Starlette's own, for an address without a page
-        status, sentence = error.status_code, "There is no page at this address." if missing else str(error.detail)
+        status, sentence = error.status_code, "This address leads nowhere." if missing else str(error.detail)
     elif isinstance(error, RequestValidationError):
         first = error.errors()[0]
         status, sentence = 422, f"{first['loc'][-1]}: {first['msg']}."
