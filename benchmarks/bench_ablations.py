@@ -1,12 +1,12 @@
-"""Ablations: what each choice of ours brings, over seeds, by validation and by test skill.
+"""Ablations: what each design choice contributes, over seeds, by validation and test skill.
 
     make bench-ablations ARGS="--dataset calm --seeds 1,2,3"
     make bench-ablations ARGS="--variants 'learning rate 1e-3' --seeds 1"
 
-Prints a table with two rows for each variant, of windows and of streams, and keeps `ablations.json`. Rows of other
-data sets and variants stay in the document as they are; each names its own machine, code and terms. The first variant
-is always run: gains are over it, seed by seed. Networks are scored in torch: exports of all variants would take as long
-as their training.
+Prints a table with two rows for each variant, one for windows and one for streams, and writes `ablations.json`. Rows of
+other data sets and variants in that file do not change; each row names its machine, code and terms. The first variant
+always runs: gains are relative to it, seed by seed. The networks are scored in torch, since exporting every variant
+would take as long as training it.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def _keep(folder: Path, row: dict[str, Any]) -> None:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command's options."""
     parser = options.parser(__doc__)
-    parser.add_argument("--dataset", default="calm", help="a regime, or a recording by name")
+    parser.add_argument("--dataset", default="calm", help="a regime of the generator, or the name of a recording")
     parser.add_argument("--recordings", type=Path, help="folder with real recordings, CSV or Parquet")
     parser.add_argument("--variants", help="comma-separated (default: all)")
     return parser.parse_args(arguments)

@@ -1,10 +1,10 @@
-"""Accuracy: every model on the same windows, splits and horizon, and whether ours is first.
+"""Accuracy: every model on the same windows, splits and horizon, and which one is the most accurate.
 
     make bench-accuracy ARGS="--recordings path/to/recordings --seeds 1,2,3"
     make bench-accuracy ARGS="--datasets calm --models ridge,lightgbm,bwpredict --seeds 1,2,3 --rival-seeds 1"
 
-Prints a table for each data set, and keeps `accuracy.json` and `accuracy.png`. Results of data sets that are
-not run this time stay in the document as they are; each names its own machine, code and terms.
+Prints a table for each data set, and writes `accuracy.json` and `accuracy.png`. Results of data sets that do not run
+this time do not change in the file; each names its machine, code and terms.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--recordings", type=Path, help="folder with real recordings, CSV or Parquet")
     parser.add_argument("--datasets", help="comma-separated: regimes, or recordings by name (default: all)")
     parser.add_argument("--models", help="comma-separated rows of the table (default: all)")
-    parser.add_argument("--window-size", type=int, default=20, help="samples a model sees")
+    parser.add_argument("--window-size", type=int, default=20, help="samples in the input window")
     parser.add_argument("--horizon-minutes", type=int, default=15)
     return parser.parse_args(arguments)
 

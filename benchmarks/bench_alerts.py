@@ -1,8 +1,8 @@
-"""Alerts 15 minutes ahead, by the forecasts, by `predict_linear` and by a plain threshold, tuned alike.
+"""Alerts 15 minutes ahead from the forecasts, from `predict_linear` and from a plain threshold, all tuned the same way.
 
-A product trained on the first part of the telemetry replays the last days. A link's limit is passed by a twentieth of
-its earlier days. Every rule may choose its variant and how long it has to hold on the days before the test days, and is
-then swept over its thresholds on the test days:
+A model trained on the first part of the telemetry replays the last days. The limit of a link is the value that 5 % of
+its earlier five-minute means are beyond. For each rule, the days before the test days choose its variant and how long
+the condition must hold; the test days then measure it over all thresholds:
 
     make bench-alerts ARGS="--recordings path/to/recordings"
 """
@@ -65,11 +65,11 @@ def main() -> None:
     """Measure each data set; print a row for each target and rule, and draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--regimes", nargs="*", choices=REGIMES, default=["calm", "congested"])
-    parser.add_argument("--recordings", type=Path, help="folder with real telemetry, all of whose files are measured")
+    parser.add_argument("--recordings", type=Path, help="folder with real telemetry; every file in it is measured")
     parser.add_argument("--links", type=int, default=Shape.links)
     parser.add_argument("--days", type=int, default=Shape.days)
     parser.add_argument("--epochs", type=int, default=Budget.epochs)
-    parser.add_argument("--windows", type=int, default=Budget.windows, help="of each epoch")
+    parser.add_argument("--windows", type=int, default=Budget.windows, help="training windows for each epoch")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "benchmarks" / "results" / "alerts.json")
     parser.add_argument("--picture", type=Path, default=REPOSITORY / "docs" / "images" / "alerts.png")
     arguments = parser.parse_args()

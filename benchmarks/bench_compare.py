@@ -1,4 +1,4 @@
-"""How long the comparison of two models takes: intervals over days, and the slices with 10,000 resamples.
+"""How long it takes to compare two models: intervals over days, and slices with 10,000 resamples.
 
 make bench-compare ARGS="--windows 1000000"
 """

@@ -1,11 +1,11 @@
-"""Coverage of the prediction intervals: how often the actual value lies between `lower` and `upper` (90 % intended).
+"""Coverage of the 90 % prediction intervals: how often the actual value is between `lower` and `upper`.
 
     make bench-coverage
     make bench-coverage ARGS="--architecture guide --seeds 1,2,3"
 
-One model for each regime of the generator and seed, trained and calibrated as the product does; coverage on the test
-span, on links of the training and on links that it never saw. In "drifting", all of the test span, and nothing that the
-intervals were calibrated on, has drifted. Prints a table and keeps `coverage.json`.
+Trains and calibrates one model for each regime of the generator and each seed, as the product does. Measures coverage
+on the test days, on links of the training and on unseen links. In "drifting", all test days have drifted and no
+calibration day has. Prints a table and writes `coverage.json`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The exporter on one core: CPU seconds of a minute and of a scrape, peak memory, and growth over many model reloads.
 
-Each fleet is measured in a separate process, without torch, as the exporter runs. Its source answers from memory:
-what a server takes to answer is not the exporter's. A minute is read, stepped and published; a scrape is whole and
-compressed. Then a new model warms up beside the one that serves, while each minute is scraped.
+Each fleet runs in a separate process without torch, as the exporter does. Its source answers from memory, so the
+figures exclude the time that a server takes to answer. A minute is read, forecast and published; a scrape is complete
+and compressed. Then a new model warms up beside the one that serves, while each minute is scraped.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--links", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--history", type=int, default=40, help="minutes before those that are measured")
-    parser.add_argument("--minutes", type=int, default=10, help="measured, after the history")
-    parser.add_argument("--reloads", type=int, nargs="+", default=[200, 0], help="of each fleet")
-    parser.add_argument("--models", type=Path, help="measure in this process: for the benchmark's own use")
+    parser.add_argument("--minutes", type=int, default=10, help="minutes to measure, after the history")
+    parser.add_argument("--reloads", type=int, nargs="+", default=[200, 0], help="model reloads for each fleet")
+    parser.add_argument("--models", type=Path, help="internal: measure in this process")
     arguments = parser.parse_args()
     if arguments.models:
         print(json.dumps(measure(arguments, arguments.links[0], arguments.reloads[0])))
@@ -75,7 +75,7 @@ class Fleet:
     where = "memory"
 
     def __init__(self, links: int) -> None:
-        """Levels of so many links."""
+        """Levels of this many links."""
         self._columns: dict[str, Any] = {"node_id": np.arange(links), "peer_id": np.arange(links) + 1}
         generator = np.random.default_rng(0)
         levels = {"throughput_mbps": 100, "rtt_ms": 20, "packet_loss": 0.01, "jitter_ms": 2}
@@ -145,7 +145,7 @@ def warming(exporter: Any, models: Path, port: int, now: float) -> dict[str, flo
 
 
 def growth(exporter: Any, models: Path, now: float, reloads: int) -> dict[str, float]:
-    """Resident memory before and after so many models, each warming beside the one that serves for a minute."""
+    """Resident memory before and after this many models, each warming beside the one that serves for a minute."""
     before = 0.0
     for number in range(reloads + 5):  # the first ones bring the arrays of a second fleet
         point_to(models, VERSIONS[(number + 1) % 2])

@@ -1,4 +1,4 @@
-"""How often the gate is right about a challenger whose true quality is known: coverage, promotions, refusals.
+"""How often the gate is right about a challenger whose true quality is known: coverage, promotions, rejections.
 
 make bench-gate ARGS="--pairs 1000"
 """
@@ -74,7 +74,7 @@ def forecasts_with(champion: Floats, challenger: Floats) -> Forecasts:
 
 
 def intervals(forecasts: Forecasts, model: str) -> Bounds:
-    """Intervals as wide as each link's own errors ask for: nine tenths of the errors lie within."""
+    """Intervals as wide as each link's own errors ask for: nine tenths of the errors are within."""
     values = forecasts.models[model]
     links = len(forecasts.links)
     half = np.quantile(values.reshape(links, -1, values.shape[1]), schema.INTERVAL_LEVEL, axis=1)[forecasts.link]
@@ -106,7 +106,7 @@ def judged(forecasts: Forecasts, policy: GatePolicy, *, slices: bool = False) ->
 
 
 def measure(links: int, common: float, pairs: int, *, days: int = DAYS, seed: int = 11) -> dict[str, Any]:
-    """Of so many pairs of models: how often the intervals hold the truth, and what the gate decides."""
+    """Of this many pairs of models: how often the intervals hold the truth, and what the gate decides."""
     generator, policy = np.random.default_rng(seed), GatePolicy()
     held: list[bool] = []
     outcomes: dict[str, list[str]] = {"equal": [], "margin": []}
@@ -146,7 +146,7 @@ def refused_by_parts(links: int, common: float, pairs: int, seed: int = 23) -> f
 def after_change(links: int, common: float, pairs: int, *, seed: int = 29) -> dict[str, Any]:
     """Of challengers that differ by 5 % before a change of the network: what the gate decides on which days.
 
-    Four test days lie after the change. The challenger is better before and at the margin after, or worse before and
+    Four test days are after the change. The challenger is better before and at the margin after, or worse before and
     equal after.
     """
     generator, policy = np.random.default_rng(seed), GatePolicy()

@@ -1,8 +1,8 @@
-"""Telemetry generator: rows per second, peak memory, and what is reachable in each regime.
+"""Telemetry generator: rows per second, peak memory, and the accuracy that is possible in each regime.
 
-Reachable: MAPE, pooled correlation and median within-link correlation, 15 minutes ahead, of the last value, of the
-mean of the last 15 minutes and of the oracle; skill is the oracle's, over the better of the two.
-The full form is `--links 1000 --days 30`.
+Measures MAPE, pooled correlation and median within-link correlation, 15 minutes ahead, of the last value, the mean of
+the last 15 minutes, and the oracle. The skill is the oracle's, over the better of the two simple forecasts.
+The full run is `--links 1000 --days 30`.
 """
 
 from __future__ import annotations

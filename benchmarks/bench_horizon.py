@@ -1,8 +1,8 @@
-"""Accuracy over horizon and window: ours beside simple and tabular rivals, on the calm regime.
+"""Accuracy over horizon and window size: bwpredict, simple forecasts and tabular models, on the regime `calm`.
 
     make bench-horizon ARGS="--seeds 1 --epochs 10"
 
-Horizons are run with the default window, windows with the default horizon. Prints a table, and keeps
+Varies the horizon with the default window, and the window with the default horizon. Prints a table, and writes
 `horizon.json` and `horizon.png`.
 """
 
@@ -74,8 +74,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = options.parser(__doc__)
     parser.set_defaults(seeds=(1,))
     parser.add_argument("--models", default=MODELS, help="comma-separated rows of the accuracy table")
-    parser.add_argument("--horizons", type=options.numbers, default=HORIZONS_MINUTES, help="minutes, comma-separated")
-    parser.add_argument("--windows", type=options.numbers, default=WINDOW_SIZES, help="samples, comma-separated")
+    parser.add_argument(
+        "--horizons", type=options.numbers, default=HORIZONS_MINUTES, help="horizons in minutes, comma-separated"
+    )
+    parser.add_argument(
+        "--windows", type=options.numbers, default=WINDOW_SIZES, help="window sizes in samples, comma-separated"
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,7 +1,7 @@
-"""Inference on one thread: latency and throughput over batch sizes, of ONNX Runtime, eager and compiled torch.
+"""Inference on one thread: latency and throughput over batch sizes, for ONNX Runtime, eager and compiled torch.
 
-Rows are measured in turns, so that a busy machine hits all of them alike; the share is of the float32 matrix
-product rate measured in the same run, for the operations of the whole network.
+The rows take turns, so that other load on the machine affects all of them equally. The share is that of the float32
+matrix product rate, measured in the same run, for the operations of the whole network.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ def main() -> None:
     """Export an untrained model (its speed does not depend on its weights) and time it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 64, 256, 512, 1024, 4096])
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each row")
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds to measure each row")
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--links", type=int, default=100_000, help="of a step of a stream")
+    parser.add_argument("--links", type=int, default=100_000, help="links in one step of a stream")
     parser.add_argument(
         "--compile-sizes",
         type=int,
         nargs="*",
         default=[1, 64],
-        help="batch sizes to measure torch.compile at; each takes a minute or more to compile, with a C++ compiler",
+        help="batch sizes to measure torch.compile at (needs a C++ compiler; each takes a minute or more to compile)",
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)

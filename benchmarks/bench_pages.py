@@ -1,9 +1,9 @@
 """The first view of a registry with many versions, and how long each DAG file takes to parse.
 
-The view is what the page "Bandwidth models" reads and draws, on a local folder, without HTTP. With `--server` it is
-also asked for from a real API server, with the registry in the folder, then on an S3 server (moto, one process), which
-at the end stops answering: `cold` is the first request that the server process gets for these pages, `warm` the median
-of the next five.
+The view is what the page "Bandwidth models" reads and renders, from a local folder, without HTTP. With `--server`, the
+benchmark also requests the page from a real API server, with the registry in a folder, and then on an S3 server (moto,
+one process) that stops answering at the end. `cold` is the server process's first request for these pages, `warm` the
+median of the next five.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
     """Make the registry, then measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--versions", type=int, default=500)
-    parser.add_argument("--server", action="store_true", help="also over HTTP, from a real API server")
+    parser.add_argument("--server", action="store_true", help="also measure over HTTP, with a real API server")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder, versions = Path(name), arguments.versions

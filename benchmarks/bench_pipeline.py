@@ -1,11 +1,10 @@
-"""The pipeline by size of the fleet: rows/s, MB/s, peak memory and share of the machine's limit for each step.
+"""The pipeline by fleet size: rows/s, MB/s, peak memory and share of the machine's limit for each step.
 
-Each step runs in a process of its own, so that its peaks are its own alone: `peak MB` is all that was resident (the
-kernel's VmHWM), with pages of mapped files, which the kernel takes back when memory is short; `own MB` is without them
-(RssAnon, looked at every 5 ms).
-The limits are measured beside each size: reading a file from the page cache, copying memory, a float32 matrix product.
-Results of other sizes and steps that were measured before are kept, so that a large size can be measured by itself, or
-step by step with `--folder`; cost over size is drawn, log-log, into `results/pipeline.png`.
+Each step runs in a separate process. `peak MB` is the process's largest resident memory (the kernel's VmHWM), including
+pages of mapped files, which the kernel reclaims when memory is short. `own MB` excludes them (RssAnon, sampled every
+5 ms). The machine's limits are measured with each size: reading a file from the page cache, copying memory, a float32
+matrix product. Results of other sizes and steps in the file do not change, so you can measure a large size alone, or
+step by step with `--folder`. `results/pipeline.png` shows cost over size, log-log.
 """
 
 from __future__ import annotations
@@ -248,9 +247,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--links", type=int, nargs="+", default=[1, 10, 100, 1000])
     parser.add_argument("--days", type=int, default=30)
-    parser.add_argument("--windows", type=int, default=20_000, help="budget of the training epoch")
-    parser.add_argument("--folder", type=Path, help="where what is made stays, for further steps")
-    parser.add_argument("--steps", nargs="+", choices=list(STEPS), default=list(STEPS), help="in this order")
+    parser.add_argument("--windows", type=int, default=20_000, help="windows of the training epoch")
+    parser.add_argument("--folder", type=Path, help="folder that keeps the files, so that further steps can use them")
+    parser.add_argument(
+        "--steps", nargs="+", choices=list(STEPS), default=list(STEPS), help="steps to run, in this order"
+    )
     parser.add_argument("--step", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:

@@ -1,13 +1,13 @@
-"""How much of the way from the last value to the oracle can be gone at all: from one window, and from the whole past.
+"""How much of the oracle's lead over the last value is reachable at all: from one window, and from the whole past.
 
     make bench-reachable
 
 The oracle of generated telemetry knows the hidden states: the fluctuations, the swing, the medium's quality, the slow
-drift of the day. A model sees a window of noisy samples. In between stands a forecaster that knows everything about
-each link (capacity, path, buffers, noise, daily and weekly cycle), the laws of the generator, and every burst and
-incident, but has to estimate those states from the window, as an optimal filter does. No model that learns from the
-same window can be expected to pass it. "drift known" gives it the slow drift too. "whole past" follows each link from
-the first day on, as a stream does: that is the bound for streams.
+drift of the day. A model sees a window of noisy samples. The bound between them is a forecaster that knows everything
+about each link (capacity, path, buffers, noise, daily and weekly cycle), the generator's equations, and every burst and
+incident, but has to estimate the hidden states from the window, as an optimal filter does. No model that learns from
+the same window can be expected to do better. With "drift known" it also knows the slow drift. "whole past" follows each
+link from the first day, as a stream does: this is the bound for streams.
 
 The filter is Kalman's (R. E. Kalman, J. Basic Engineering 82, 1960), with the physics made linear at the true state,
 which helps it. Prints a table and keeps `reachable.json`.
@@ -294,7 +294,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--links", type=int, default=20)
     parser.add_argument("--days", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=42, help="of the generator")
+    parser.add_argument("--seed", type=int, default=42, help="seed of the generator")
     return parser.parse_args()
 
 

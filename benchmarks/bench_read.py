@@ -1,9 +1,9 @@
-"""Reading telemetry: our reader, `pull` and `load_frame` beside plain PyArrow on the same files, in the same run.
+"""Reading telemetry: our reader, `pull` and `load_frame` compared with plain PyArrow on the same files in one run.
 
-Reading only fills memory; ours also checks names, types, texts and times. `pull` also drops exact duplicates,
-brings late rows to their day, sorts per link, writes and pins; "PyArrow, same work" does the sorting, dropping and
-writing on the whole table. Each case runs in processes of its own, the cases in turns: seconds are the median of all
-but each process's first run, memory is what it adds. The share is PyArrow's seconds for the same, divided by ours.
+Plain reading only fills memory; our reader also checks names, types, texts and times. `pull` also drops exact
+duplicates, moves late rows to their day, sorts by link, writes and pins; "PyArrow, same work" sorts, drops and writes
+the whole table. Each case runs in separate processes, and the cases take turns. Seconds are the median of all runs but
+each process's first; memory is what the case adds. The share is PyArrow's seconds for the same work divided by ours.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main() -> None:
     """Write the files, then measure each case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--links", type=int, default=50)
-    parser.add_argument("--days", type=int, default=14, help="at most 31")
+    parser.add_argument("--days", type=int, default=14, help="days of telemetry, at most 31")
     arguments = parser.parse_args()
     cases: dict[str, Callable[[Path, Path], int]] = {
         "PyArrow, read only": plain,

@@ -1,7 +1,7 @@
-"""Real telemetry: what `bwpredict train` reaches on each file of a folder, beside the simple baselines.
+"""Real telemetry: the accuracy of `bwpredict train` on each file of a folder, and that of the simple baselines.
 
-Give the folder with the recordings (CSV or Parquet, any columns of the schema; or folders that `bwpredict import`
-made of them):
+Give the folder with the recordings: CSV or Parquet files with any columns of the schema, or folders that `bwpredict
+import` wrote:
 
     make bench-real ARGS=path/to/recordings
 """

@@ -1,7 +1,7 @@
-"""A registry with many versions on a local folder, each promoted once: how long it takes to look at it.
+"""A registry with many versions in a local folder, each promoted once: how long `status`, listing and `gc` take.
 
-The files of the versions are empty, since none of these looks inside one; a version has as many as a real one.
-The pointer and the history are real. `verify` reads everything, so its time goes with the bytes: it is not here.
+The files of the versions are empty, since none of these commands opens one; each version has as many as a real one.
+Pointer and history are real. `verify` is left out: it reads every byte, so its time depends on their number.
 """
 
 from __future__ import annotations

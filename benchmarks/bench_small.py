@@ -1,4 +1,4 @@
-"""Smaller models: what int8 weights cost and gain, on a calm fleet."""
+"""Smaller models: the cost and the gain of int8 quantisation, on a calm fleet."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     make bench-training ARGS="--threads 1"
 
-Prints a table, keeps `training.json`, and says after how many seconds streams and windows have the skill of the network
-that the streaming LSTM replaced (`FORMER_SKILL`). Seconds are those of training alone, without validation and scoring.
+Prints a table, writes `training.json`, and says after how many seconds streams and windows reach the skill of the
+network that the streaming LSTM replaced (`FORMER_SKILL`). Seconds exclude validation and scoring.
 """
 
 from __future__ import annotations

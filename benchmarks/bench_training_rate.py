@@ -1,6 +1,6 @@
-"""Training the layers: windows per second and the share of the machine's float32 matrix product rate.
+"""Training rate of the layers: windows per second, and the share of the machine's float32 matrix product rate.
 
-The rate is measured before each batch size and after it; operations are those of the whole network's products.
+The rate is measured before and after each batch size; the operations are those of all matrix products of the network.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The schema suite on one shard (a day of telemetry), by engine: pandas, as the product has it, DuckDB and Spark.
+"""The schema suite on one shard (a day of telemetry) by engine: pandas, as in the product, DuckDB and Spark.
 
-The same expectations run on Great Expectations' own backends; columns that the suite derives are computed by the
-engine. Seconds are of reading the day's Parquet, deriving and checking, the median of several runs in one process
-after a first one; the first run, which starts the engine, stands beside it. An engine whose package is missing
-(`pip install duckdb duckdb-engine`, or `pyspark`, which needs Java) or that cannot run is reported, not left out.
+The same expectations run on Great Expectations' own backends; the engine computes the columns that the suite derives.
+Seconds cover reading the day's Parquet, deriving and checking: the median of several runs in one process. The first
+run, which starts the engine, is listed separately. The table also lists engines that cannot run, or whose package is
+missing (`pip install duckdb duckdb-engine`, or `pyspark`, which needs Java).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A warm start from the champion, a month later on the same fleet: steps to the loss that training from scratch gets.
+"""A warm start from the champion, a month later on the same fleet: steps to the loss of training from scratch.
 
-The champion is trained on a first stretch of telemetry. On a stretch that begins a month later, the model from scratch
-and the champion's weights are trained as `--warm-start` does, on the same windows. The loss is that of the forecasts as
-they are served, on the later stretch's validation windows, in typical changes of the model from scratch; steps count
-from the start of each training, its stages together. Goals: the champion's own loss at the end of its training, its
-loss a month later, and the best loss from scratch.
+The champion is trained on a first period of telemetry. For a period that begins a month later, `--warm-start` trains a
+model from scratch and the champion's weights on the same windows. The loss is that of the served forecasts on the later
+period's validation windows, in typical changes of the model from scratch. Steps count from the start of each training,
+over all its stages. The goals are the champion's loss at the end of its training, its loss a month later, and the best
+loss from scratch.
 """
 
 from __future__ import annotations

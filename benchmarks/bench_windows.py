@@ -1,4 +1,4 @@
-"""Windows: rows per second against a loop that slices a data frame for each window, and the memory they take."""
+"""Windows: rows per second compared with a loop that slices a data frame for each window, and memory."""
 
 from __future__ import annotations
 

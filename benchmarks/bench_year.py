@@ -1,11 +1,11 @@
-"""24 months of a changing network: the gate beside always publish, never retrain and the point estimate.
+"""24 months of a changing network: the gate compared with always publish, never retrain and the point estimate.
 
 make bench-year ARGS="--months 24 --links 8"
 
-Every month has one challenger, trained once; each way of deciding gets the same ones. What a way suffers in a month is
-the error of the model that serves then, on what truly happened, above that of the earlier candidate that turned out
-best in that month. What is made stays in `--folder`, so that a benchmark that was cut off goes on; another set of
-options needs another folder.
+Each month has one challenger, trained once and shared by all four strategies. The loss of a strategy in a month is how
+far the error of its model in production, on the actual values, is above that of the earlier challenger that turns out
+best in that month. Results stay in `--folder`: run the same command again to continue an interrupted benchmark. Other
+options need another folder.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ARMS = (arms.GATE, arms.ALWAYS, arms.NEVER, arms.ESTIMATE)
 
 
 def require_same(terms: Terms, links: int) -> None:
-    """End, if what the folder holds was made with other options."""
+    """End if the folder's files were written with other options."""
     path = terms.folder / "options.json"
     options = {"links": links, "days": terms.days, "training": terms.training.model_dump(mode="json")}
     if path.is_file() and json.loads(path.read_bytes()) != options:
@@ -126,12 +126,16 @@ def main() -> None:
     """Measure the months."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--months", type=int, default=24)
-    parser.add_argument("--links", type=int, default=8, help="of the first month")
-    parser.add_argument("--days", type=int, default=18, help="of telemetry in a month")
+    parser.add_argument("--links", type=int, default=8, help="links in the first month")
+    parser.add_argument("--days", type=int, default=18, help="days of telemetry in each month")
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--windows", type=int, default=6000, help="of an epoch")
-    parser.add_argument("--processes", type=int, default=2, help="that train, beside the one that decides")
-    parser.add_argument("--folder", type=Path, default=Path("build/year"), help="where what is made stays")
+    parser.add_argument("--windows", type=int, default=6000, help="training windows for each epoch")
+    parser.add_argument(
+        "--processes", type=int, default=2, help="processes that train, in addition to the one that decides"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path("build/year"), help="folder for results; continues an interrupted benchmark"
+    )
     arguments = parser.parse_args()
     logging.getLogger("bwpredict").setLevel(logging.ERROR)
     training = TrainingConfig(epochs=arguments.epochs, windows_per_epoch=arguments.windows, validation_windows=2000)

@@ -101,7 +101,7 @@ def machine() -> dict[str, Any]:
 
 
 def write(path: Path, document: dict[str, Any]) -> Path:
-    """Keep a document of results, whole or not at all; makes the folder."""
+    """Keep a document of results, atomically; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")

@@ -53,19 +53,19 @@ class Settings(BaseSettings):
     work: Path = Path("data/work")
     """Folder for the runs' work areas; without `work_store`, every machine must see the same one."""
     work_store: str = ""
-    """Store that the work areas are shared by, a folder or `s3://bucket/prefix`; then `work` is each machine's own."""
+    """Store through which machines share work areas, a folder or `s3://bucket/prefix`; `work` is then local to each."""
     alert_urls: str = ""
     """Apprise URLs, separated by blanks, that alerts go to. May hold secrets: never log it."""
     base_url: str = "http://localhost:8080"
-    """Where people open the Airflow UI, for links in alerts."""
+    """Address of the Airflow UI, for links in alerts."""
     checkpoint_seconds: float = Field(30.0, ge=0)
-    """How often a training leaves what another process can continue it from."""
+    """Seconds between two saves of a training's state, from which another process can continue it."""
     rank_nodes: int = Field(1, ge=1)
-    """Machines that a training of several ranks runs on."""
+    """Number of machines that share a training of several ranks."""
     rank_rendezvous: str = ""
     """host:port at which these machines meet; empty: one machine."""
     policies: str = ""
-    """Folder with further gate policies, offered by name beside the shipped ones; empty: none."""
+    """Folder with your own gate policies, in addition to the built-in ones; empty: none."""
     consumer_rules: str = ""
     """YAML file with what consumers do with a forecast; empty: the rules that come with bwpredict."""
     signing_key: str = ""
@@ -83,11 +83,11 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = ""
     """MLflow server that models in production are registered in; empty: none. May hold a password: never log it."""
     mlflow_python: str = ""
-    """Python with `bwpredict[mlflow]` that does it; empty: the one that Airflow runs on."""
+    """Python that has `bwpredict[mlflow]`, for the DAG that registers models; empty: the one that Airflow runs on."""
     validation_engine: Engine = "pandas"
     """What Great Expectations runs the schema suite on: `pandas` in shards, or `spark` (needs `bwpredict[spark]`)."""
     models: str = ""
-    """YAML file that names several models; empty: the one model `default`."""
+    """YAML file that defines several models; empty: only the model `default`."""
 
 
 class _Strict(BaseModel):
@@ -97,16 +97,18 @@ class _Strict(BaseModel):
 
 
 class TrainingConfig(_Strict):
-    """Everything that decides the weights, beside the snapshot and the code."""
+    """Everything that decides the weights, in addition to snapshot and code."""
 
-    epochs: int = Field(9, ge=1, le=1000, description="most passes over the window budget")
+    epochs: int = Field(
+        9, ge=1, le=1000, description="maximum number of epochs; each draws `windows_per_epoch` windows"
+    )
     batch_size: int = Field(
-        512, ge=8, le=65536, description="windows for each step; a chunk of a stream comes with every sixteenth"
+        512, ge=8, le=65536, description="windows in each update, and for every 16 of them a chunk of one stream"
     )
     learning_rate: float = Field(3e-3, gt=0, le=1)
     """highest learning rate of the schedule"""
     window_size: int = Field(schema.WINDOW_SIZE, ge=schema.MINIMUM_WINDOW_SIZE, le=schema.MAXIMUM_WINDOW_SIZE)
-    """samples that the model sees"""
+    """samples in the input window"""
     horizon_minutes: int = Field(schema.HORIZON_MINUTES, ge=1, le=60)
     """how far ahead the model forecasts"""
     seed: int = Field(42, ge=0, lt=2**31)
@@ -115,16 +117,21 @@ class TrainingConfig(_Strict):
     validation_windows: int = Field(4_000, ge=64, description="validation windows, evenly spread")
     patience_epochs: int = Field(4, ge=1, description="epochs without a better validation loss before training stops")
     gradient_clip_norm: float = Field(1.0, gt=0)
-    """largest norm of the gradient; a larger one is scaled down"""
+    """maximum norm of the gradient; larger gradients are scaled down"""
     weight_decay: float = Field(1e-4, ge=0)
-    """decay of the weights in AdamW"""
+    """weight decay of AdamW"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """of the dense layers' products in training; what is published computes in float32"""
+    """precision of the dense layers' products in training; the published model computes in float32"""
     architecture: Literal["compact", "guide"] = "compact"
     """`compact`: one LSTM layer; `guide`: the training guide's layers"""
-    raw_error_share: float = Field(0.4, ge=0, le=1, description="of the loss in raw units; the rest is relative")
+    raw_error_share: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="share of the loss that counts errors in raw units; the rest counts relative errors",
+    )
     target_smoothing: int = Field(
-        2, ge=0, le=30, description="minutes around a target that training learns the mean of"
+        2, ge=0, le=30, description="training learns the mean over this many minutes on each side of the target"
     )
     ranks: int = Field(1, ge=1, le=1024, description="processes that train together, each on its share of a batch")
     warm_start: bool = Field(default=False, description="also train the champion further, and keep the better model")
@@ -154,9 +161,9 @@ class SplitConfig(_Strict):
     test: float = Field(0.15, gt=0, lt=0.5)
     """Share on which the gate judges."""
     test_days: int = Field(7, ge=1)
-    """Whole days that the test part holds at least, where they are at most two fifths of the span's days.
+    """Minimum number of whole days in the test part, if they are at most two fifths of the span's days.
 
-    Intervals count days, so few days cannot tell two models apart. A shorter span has the largest number that fits."""
+    Intervals count days, so few days do not distinguish two models. A shorter span has as many as fit."""
     by: Cut = "calendar"
     """`calendar`: one cut for all links. `link`: each link's own span is cut (for links that never overlap)."""
     embargo: bool = True
@@ -169,7 +176,7 @@ _RENAMED_POLICY_FIELDS = {"mape_left_out": "mape_excluded_targets", "minimum_ski
 class GatePolicy(_Strict):
     """What a challenger must reach. A named, versioned document; `guide` holds the defaults.
 
-    Where a threshold may be None (`null` in YAML), None demands nothing: the decision shows the figure and says so.
+    A threshold of None (`null` in YAML) is not checked: the decision only shows the figure.
     """
 
     # Without it "0.9" and `yes` would be taken for numbers.
@@ -188,17 +195,17 @@ class GatePolicy(_Strict):
     version: int = Field(1, ge=1)
     """Version of the policy; raise it with every change."""
     minimum_average_correlation: float | None = Field(GUIDE_CORRELATION, ge=-1, le=1)
-    """Least correlation of forecast and actual value, averaged over the targets."""
+    """Minimum correlation of forecast and actual value, averaged over the targets."""
     maximum_average_mape_percent: float | None = Field(GUIDE_MAPE_PERCENT, gt=0)
     """The average MAPE must be below this."""
     minimum_accuracy_percent: float | None = Field(GUIDE_ACCURACY_PERCENT, ge=-100, le=100)
-    """Least accuracy: 100 times the average correlation."""
+    """Minimum accuracy: 100 times the average correlation."""
     minimum_skill: float = Field(0.0, ge=-1, lt=1)
     """Each target's skill (1 - MAE / MAE of its best baseline) must be above this."""
     minimum_skill_by_target: dict[Target, Annotated[float, Field(ge=-1, lt=1)]] = {}
-    """Targets with a minimum skill of their own."""
+    """Minimum skill of single targets, in place of `minimum_skill`."""
     within_link_correlation_margin: float | None = Field(0.02, ge=0, le=2)
-    """How far the median within-link correlation may lie under the best baseline's."""
+    """How far the median within-link correlation may be below the best baseline's."""
     champion_rule: Literal["non-inferior", "superior", "expected"] = "non-inferior"
     """`non-inferior`: the weighted mean over the targets, each target, and each target's MAE over all windows within
     their margins above the champion's, at the upper end of the 95 % interval. `superior`: the same, with the whole
@@ -209,7 +216,7 @@ class GatePolicy(_Strict):
     champion_margin_percent: float = Field(3.0, ge=0, le=100)
     """How much larger than the champion's each target's error may be, in units of each link's champion error."""
     champion_margin_percent_of: dict[Target, Annotated[float, Field(ge=0, le=100)]] = {}
-    """Targets with a margin of their own."""
+    """Margins of single targets, in place of `champion_margin_percent`."""
     pooled_margin_percent: float = Field(3.0, ge=0, le=100)
     """How much larger than the champion's each target's MAE over all windows may be."""
     winkler_margin_percent: float | None = Field(5.0, ge=0, le=1000)
@@ -218,7 +225,7 @@ class GatePolicy(_Strict):
     """How much larger than that of the best of the last twelve champions the error may be, in the weighted mean; None:
     not judged."""
     target_weights: dict[Target, Annotated[float, Field(ge=0)]] = {}
-    """Of the targets in the weighted mean; 1 for those not named."""
+    """Weights of the targets in the weighted mean; 1 for targets that are not named."""
     slice_margin_percent: float | None = Field(3.0, ge=0, le=100)
     """How much larger than the champion's each target's MAE may be within a slice, before it blocks if that is
     significant; None: not judged."""
@@ -230,21 +237,21 @@ class GatePolicy(_Strict):
     keeps_before_notice: int = Field(3, ge=1)
     """Number of runs in a row that keep production before an alert is sent."""
     minimum_test_windows: int = Field(500, ge=1)
-    """Fewest windows of the test part."""
+    """Minimum number of windows in the test part."""
     maximum_latency_p99_ms: float = Field(10.0, gt=0)
-    """Longest time of 99 of 100 single forecasts."""
+    """Limit for the 99th percentile of the time of a single forecast."""
     maximum_parity_error: float = Field(1e-3, gt=0)
     """Largest difference between ONNX Runtime and torch, relative to max(|torch|, the target's MAPE floor)."""
     maximum_parity_error_quantized: float = Field(0.05, gt=0)
-    """The same of a model with int8 weights, which cannot agree to float32's digits; its accuracy is judged besides."""
+    """The same for a model with int8 weights, which cannot match float32 to that precision."""
     maximum_regret_percent: float | None = Field(None, ge=0, le=1000)
-    """What the consumer's settings by the forecasts may cost more than those by perfect knowledge; None: not judged."""
+    """Limit for the extra cost of a consumer's settings over those of perfect knowledge; None: not judged."""
     mape_excluded_targets: list[Target] = []
-    """Targets that idle near zero, whose MAPE does not count towards the average: the decision says so."""
+    """Targets that idle near zero: the average MAPE leaves them out, and the decision says so."""
     minimum_coverage: float | None = Field(None, ge=0, le=1)
-    """Least share of the test windows whose actual value lies within the interval, per target; None: not judged."""
+    """Minimum share of the test windows whose actual value is within the interval, per target; None: not judged."""
     maximum_coverage: float | None = Field(None, ge=0, le=1)
-    """Largest such share: intervals that cover nearly everything tell nothing. None: not judged."""
+    """Maximum of the same share, since intervals that cover nearly everything say little; None: not judged."""
 
     @property
     def champion_margins_percent(self) -> dict[str, float]:
@@ -274,7 +281,7 @@ class GatePolicy(_Strict):
         """A decision by "guide" must mean the guide's thresholds, not somebody's of the same name."""
         changed = [name for name, value in GUIDE_THRESHOLDS.items() if getattr(self, name) != value]
         if self.name == "guide" and changed:
-            raise ValueError(f"a policy with another {changed[0]} than the guide's needs a name of its own")
+            raise ValueError(f"a policy whose {changed[0]} differs from the guide's needs another name")
         return self
 
 
@@ -313,7 +320,7 @@ class ImportedModel(_Strict):
     name: str
     """File name."""
     path: str | None = None
-    """Where the file lies; None: `challengers/<name>` in the registry's store."""
+    """Path of the file; None: `challengers/<name>` in the registry's store."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size_bytes: int = Field(ge=1)
     trained_through: str | None = None

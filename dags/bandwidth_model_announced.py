@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
     tags=["bandwidth", "example"],
 )
 def bandwidth_model_announced() -> None:
-    """One task, which tells what came."""
+    """One task, which logs the new model."""
 
     @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
     def tell() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-import reference_pages  # noqa: E402 - lies in scripts/
+import reference_pages  # noqa: E402 - it is in scripts/
 
 from bwpredict import __version__  # noqa: E402
 

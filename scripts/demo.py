@@ -78,7 +78,7 @@ RUNS = (
 
 
 def main() -> int:
-    """Generate, run the months, report; the exit code is 0 if each run ended as it must."""
+    """Generate, run the months, report; the exit code is 0 if each run ended as expected."""
     started = time.monotonic()
     with terminal(AIRFLOW / "demo.log") as console:
         progress = Progress(console, AIRFLOW / "logs")
@@ -151,7 +151,7 @@ def write_note(number: int) -> None:
 
 
 def report(console: Console, generated: float, total: float) -> None:
-    """The decisions with their checks, production, where everything lies, the time it took, what to type next."""
+    """The decisions with their checks, production, where everything is, the time it took, and what to type next."""
     for number, run in enumerate(RUNS, 1):
         report_run(console, number, run)
     report_production(console)
@@ -254,27 +254,23 @@ def report_forecasts(console: Console) -> None:
 
 
 def complain(console: Console) -> int:
-    """Report each run that ended otherwise than it must; 0 if there is none."""
+    """Report each run with an unexpected outcome; 0 if there is none."""
     wrong = []
     for run in RUNS:
         path = run.area / DECISION_NAME
         decision = read_document(path, "decision") if path.exists() else {"outcome": "", "reason": ""}
-        outcome = decision["outcome"]
+        outcome, expected = decision["outcome"], run.outcome or "stopped by validation"
+        ended = f"{run.month}: expected {expected}, but the outcome is {outcome or 'missing'}. {decision['reason']}"
         if outcome and outcome != run.outcome and run.outcome in CLOSE_CALLS:
-            console.print(
-                f"{run.month} ended as {outcome}, not as {run.outcome}, which may differ between processors:"
-                f" {escape(decision['reason'])}"
-            )
+            console.print(f"{ended} Training may differ slightly between processors.")
         elif outcome != run.outcome:
-            wrong.append(
-                f"{run.month} must end as {run.outcome or 'stopped by validation'}, not as {outcome or 'none'}"
-            )
+            wrong.append(ended)
         elif outcome and "failed" in run.states.values():
-            wrong.append(f"{run.month} has failed tasks: {run.states}")
+            wrong.append(f"{run.month}: tasks failed: {run.states}")
         elif not outcome and run.states.get("validate") != "failed":
-            wrong.append(f"{run.month} must be stopped by validation: {run.states}")
+            wrong.append(f"{run.month}: expected a run stopped by validation, but the tasks are {run.states}")
     for sentence in wrong:
-        console.print(f"[red]Not as it must be:[/] {sentence}")
+        console.print(f"[red]Unexpected:[/] {sentence}")
     return 1 if wrong else 0
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole product once, on telemetry of its own, in the folder demo/: see scripts/demo.py.
+# Run the whole product once on simulated telemetry, in the folder demo/: see scripts/demo.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec 9<scripts/demo.py

@@ -557,7 +557,7 @@ def _train_resumably(folder: Path, device: torch.device, states: type[Resume] = 
 
 
 def _ranks(check: Check, count: int) -> str | None:
-    """Have so many ranks average gradients; what went wrong, in a line."""
+    """Let this many ranks average gradients; return what went wrong, in a line."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# An environment of its own with MLflow's server and what `bwpredict push mlflow` needs: build/mlflow. The tests use it.
+# A separate environment with MLflow's server and what `bwpredict push mlflow` needs: build/mlflow. The tests use it.
 # Exit code 2 if it cannot be installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -18,7 +18,7 @@ fail() {
     exit 2
 }
 [ "$(id -u)" = 0 ] || fail "test-fresh makes a Debian root and enters it: run it as root."
-# In a mount namespace of its own: however this run ends, no mount of the machine's /dev stays behind in a root.
+# In a separate mount namespace: however this run ends, no mount of the machine's /dev stays behind in a root.
 [ -n "${FRESH_NAMESPACE:-}" ] || FRESH_NAMESPACE=1 exec unshare --mount --propagation private bash scripts/test_fresh.sh "$@"
 mkdir -p "$roots"
 exec 9>"$roots/.lock"

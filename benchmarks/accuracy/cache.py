@@ -75,7 +75,7 @@ def read(path: Path) -> Made:
 
 
 def write(path: Path, made: Made) -> None:
-    """Keep a fit's outcome, whole or not at all; makes the folder."""
+    """Keep a fit's outcome, atomically; makes the folder."""
     facts = {key: value for key, value in asdict(made).items() if key != "forecasts"}
     forecasts = {f"test {name}": values for name, values in made.forecasts.items()}
     with atomic_path(path) as temporary:

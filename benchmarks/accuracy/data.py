@@ -43,7 +43,7 @@ class Shape:
     window_size: int = schema.WINDOW_SIZE
     horizon_minutes: int = schema.HORIZON_MINUTES
     test_windows: int = 20_000
-    """At most so many test windows, evenly spread; the same for all models."""
+    """At most this many test windows, evenly spread; the same for all models."""
     links: int = 20
     days: int = 30
     test_days: int = SplitConfig().test_days

@@ -40,7 +40,7 @@ def table(index: WindowIndex, make: Make, *, memory: bool = False) -> Array:
 def memory_of(index: WindowIndex) -> Array:
     """[windows, columns]: moving averages, and the target's minute a day and a week before, relative to the last value.
 
-    Everything lies in the past of the last sample; 0 where there is no such minute.
+    Everything is in the past of the last sample; 0 where there is no such minute.
     """
     last = index.starts + index.window_size - 1
     base = last_logs(index)

@@ -150,7 +150,7 @@ def raw_windows(index: WindowIndex, which: Index) -> Tensor:
 def fit_network(network: nn.Module, loss: Loss, task: Task, *, epochs: int | None = None) -> int:
     """Adam, halving the rate when validation stops getting better; the best epoch's weights are kept. Returns it.
 
-    `epochs`: at most so many, instead of the budget's.
+    `epochs`: at most this many, instead of the budget's.
     """
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2)

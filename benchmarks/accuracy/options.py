@@ -24,15 +24,17 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--links", type=int, default=shape.links, help="links of a generated data set")
     made.add_argument("--days", type=int, default=shape.days, help="days of a generated data set")
     made.add_argument("--data-seed", type=int, default=shape.seed, help="seed of the generator")
-    made.add_argument("--test-windows", type=int, default=shape.test_windows, help="most test windows, evenly spread")
+    made.add_argument(
+        "--test-windows", type=int, default=shape.test_windows, help="maximum number of test windows, evenly spread"
+    )
     made.add_argument("--budget-windows", type=int, default=budget.windows, help="training windows for each epoch")
-    made.add_argument("--epochs", type=int, default=budget.epochs, help="most epochs; rivals get budget-windows x"
-                      " epochs windows of the training part at most")  # fmt: skip
+    made.add_argument("--epochs", type=int, default=budget.epochs, help="maximum number of epochs; rivals get at"
+                      " most budget-windows x epochs windows of the training part")  # fmt: skip
     made.add_argument("--seeds", type=numbers, default=(1, 2, 3), help="comma-separated seeds of the models")
-    made.add_argument("--rival-seeds", type=numbers, default=(), help="those of the rivals (default: the same)")
+    made.add_argument("--rival-seeds", type=numbers, default=(), help="seeds of the rivals (default: those of --seeds)")
     made.add_argument("--threads", type=int, default=None, help="torch threads (default: torch's own choice)")
-    made.add_argument("--cache", type=Path, default=None, help="folder that keeps the rivals' forecasts:"
-                      " a change of ours then trains ours alone (times are those of the first run)")  # fmt: skip
+    made.add_argument("--cache", type=Path, default=None, help="folder that keeps the rivals' forecasts,"
+                      " so that another run trains only bwpredict (times are those of the first run)")  # fmt: skip
     made.add_argument("--output", type=Path, default=None, help="folder for results (default: benchmarks/results)")
     return made
 

@@ -18,7 +18,7 @@ ALPHAS = (1.0, 30.0, 1e3, 3e4, 1e6)
 LEAVES = (31, 127)
 ROUNDS, PATIENCE_ROUNDS = 500, 30
 WINDOWS_TO_TUNE = 40_000
-"""So many windows of the sample choose label and leaves."""
+"""This many windows of the sample choose label and leaves."""
 LIGHTGBM: dict[str, Any] = {
     "objective": "l1",
     "metric": "l1",

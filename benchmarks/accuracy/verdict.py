@@ -25,7 +25,7 @@ class Verdict:
 def judge(differences: Mapping[str, Interval]) -> Verdict:
     """Our place among rivals, from the paired differences of errors (ours less theirs).
 
-    "beaten" when a rival's interval lies above 0 as a whole, else "tied" when one includes 0, else "first".
+    "beaten" when a rival's interval is above 0 as a whole, else "tied" when one includes 0, else "first".
     A difference that is not finite, or no rival at all, makes it "undefined": never a win.
     """
     if not differences or not all(difference.finite for difference in differences.values()):

@@ -12,8 +12,8 @@ Floats = npt.NDArray[np.floating]
 Flags = npt.NDArray[np.bool_]
 
 WARNED_MINUTES = (5, 30)
-"""An alert warns of an incident if it starts so many minutes before: later ones leave no time to act, earlier ones are
-about something else."""
+"""An alert warns of an incident if it starts this many minutes before: later ones leave no time to act, and earlier
+ones are about something else."""
 QUIET_MINUTES = 15
 """Firings and incidents that are closer together are one."""
 
@@ -64,7 +64,7 @@ def episodes(flags: Flags, quiet_steps: int) -> list[npt.NDArray[np.int64]]:
 
 
 def held(flags: Flags, steps: int) -> Flags:
-    """Where a condition has held for so many steps without a break, as `for` in a rule."""
+    """Where a condition has held for this many steps without a break, as `for` in a rule."""
     counted = np.cumsum(np.pad(flags, ((0, 0), (1, 0))), axis=1)
     result = np.zeros_like(flags)
     result[:, steps - 1 :] = counted[:, steps:] - counted[:, :-steps] == steps

@@ -59,7 +59,7 @@ def scores(watched: Watched, probability: Floats) -> Mapping[str, Mapping[str, F
 
 
 def probability(medians: Floats, bounds: Bounds, limits: Floats, target: str, *, above: bool) -> Floats:
-    """[n], how probable it is that the target lies beyond the limit of its link, from forecasts [n, targets]."""
+    """[n], how probable it is that the target is beyond the limit of its link, from forecasts [n, targets]."""
     place, outer = schema.TARGETS.index(target), (1 - bounds.level) / 2
     quantiles = np.stack([part[:, place] for part in (bounds.lower, medians, bounds.upper)], axis=-1)
     more = exceedance(quantiles, (outer, 0.5, 1 - outer), limits, schema.MAPE_FLOORS[target])

@@ -175,7 +175,7 @@ def _error(scores: Scores, version: str) -> float:
 
 
 def keep_notices(moves: Sequence[Move]) -> int:
-    """Number of alerts about kept champions: one whenever so many runs in a row have kept production."""
+    """Number of alerts about kept champions: one whenever this many runs in a row have kept production."""
     row, told = 0, 0
     for move in moves:
         row = row + 1 if move.outcome == "keep" else 0

@@ -1,4 +1,4 @@
-"""How far each candidate's forecasts lie from what happened, in the months after it and on the test days of others."""
+"""How far each candidate's forecasts are from what happened, in the months after it and on the test days of others."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def published_skill(candidate: Candidate, terms: Terms) -> dict[str, float | Non
 
 
 def estimate(challenger_of: Candidate, champion: Candidate, terms: Terms) -> float:
-    """Percent by which the challenger's error lies above the champion's on the challenger's test days; no interval."""
+    """Percent by which the challenger's error is above the champion's on the challenger's test days; no interval."""
     path = terms.folder / "estimates" / f"{challenger_of.month} {champion.month}.json"
     if not path.is_file():
         index = _test_windows(challenger_of)

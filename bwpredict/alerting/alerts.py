@@ -34,7 +34,7 @@ class Alert:
 
     @property
     def text(self) -> str:
-        """Title and body, as they stand in a log."""
+        """Title and body, as a log shows them."""
         return f"{self.title}\n{self.body}"
 
 
@@ -45,7 +45,7 @@ class Incident:
     subject: str
     """What is ill now and can be well again, such as a DAG's id. Letters, digits and `_ . -`."""
     cause: str
-    """Equal for the same trouble on another try, run or day: then it is not told again."""
+    """Equal for the same problem on another try, run or day; it is then not reported again."""
     title: str
     what: str
     since: datetime

@@ -25,10 +25,10 @@ OpenIncidents = dict[str, Any]
 
 
 def report(store: Store, urls: Sequence[str], incident: Incident, *, now: datetime) -> bool:
-    """Tell of the incident unless the same was told lately; True if an alert was sent and taken.
+    """Report the incident unless the same was reported lately; True if an alert was sent and accepted.
 
     Nothing is raised: where the store fails, the alert is sent all the same, twice rather than never. An alert
-    that no target took counts as not told.
+    that no target accepted counts as not sent.
     """
     before, etag = _look_up(store, incident.subject)
     same = before is not None and before["cause"] == incident.cause

@@ -1,4 +1,4 @@
-"""The command line: its entry point, and which commands there are. `commands` has a module for each."""
+"""Entry point and commands of the command line; `commands` has a module for each."""
 
 from __future__ import annotations
 

@@ -77,5 +77,5 @@ def _training_option(name: str) -> inspect.Parameter:
 
 
 def is_given(context: typer.Context, option: str) -> bool:
-    """Whether the user gave the option, be it with its default value."""
+    """Whether the user gave the option, even with its default value."""
     return (source := context.get_parameter_source(option)) is not None and source.name == "COMMANDLINE"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ from bwpredict.pipeline.model_catalog import find_model
 
 if TYPE_CHECKING:
     from bwpredict.store.base import Store
+
+logger = logging.getLogger(__name__)
 
 Registry = Annotated[
     str,
@@ -33,8 +36,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 
 
 def print_json(document: Any) -> None:
-    """Write the document to stdout, for scripts."""
-    print(json.dumps(document, indent=2))
+    """Write the document to stdout, for scripts; dates and paths become text."""
+    print(json.dumps(document, indent=2, default=str))
+
+
+def report(document: Any, sentence: str, *, as_json: bool) -> None:
+    """Give the result of a command: the document for a script, or the sentence for a person."""
+    if as_json:
+        print_json(document)
+    else:
+        logger.info("%s", sentence)
 
 
 def open_registry(registry: str, model: str) -> Store:

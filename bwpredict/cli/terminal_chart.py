@@ -22,7 +22,7 @@ def fan_chart(recent: Values, minutes: Sequence[float], lower: Values, median: V
 
     Args:
         recent: [n], a sample a minute up to now, NaN where one is missing.
-        minutes: [h], ascending, how far ahead the forecasts lie; so many are `lower`, `median` and `upper`.
+        minutes: [h], ascending: the horizons of `lower`, `median` and `upper`, which have the same length.
     """
     past = _column_means(recent)
     ahead = np.arange(MINUTES_PER_COLUMN, minutes[-1] + 1, MINUTES_PER_COLUMN)

@@ -9,7 +9,7 @@ from pathlib import Path
 from bwpredict import __version__
 
 CODE = ("bwpredict", "dags", "plugins", "requirements.txt")
-"""What a model follows from; telemetry and results of one's own may lie beside it."""
+"""What a model follows from; telemetry and results of one's own may be beside it."""
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 

@@ -75,7 +75,7 @@ class ConsumerRules(_Rules):
         return self
 
     def cost(self, apart: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """What settings cost that lie `apart` above (below: negative) the ideal ones, in their unit."""
+        """The cost of settings that are `apart` above (below: negative) the ideal ones, in their unit."""
         return np.where(apart > 0, self.surplus_cost * apart, -self.shortfall_cost * apart)
 
     @property

@@ -1,4 +1,4 @@
-"""How much of anything from outside is taken: one place for each limit, told in docs/security.md.
+"""Size limits for everything from outside, in one place; docs/security.md describes them.
 
 They are far above what the product writes itself, and low enough that no file can fill memory or run for hours.
 """

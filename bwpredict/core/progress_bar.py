@@ -28,7 +28,7 @@ class NoBar:
         """Leave nothing behind."""
 
     def update(self, count: int = 1) -> None:
-        """Move by so many units."""
+        """Move by this many units."""
         self.n += count
 
     def set_postfix_str(self, text: str) -> None:

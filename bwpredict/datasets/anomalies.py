@@ -240,11 +240,11 @@ def unit_change_sentence(
 
 
 def repetition_sentence(found: Sequence[Repetition]) -> str:
-    """ "1 day repeats the values of the day before: 2026-10-12 (on 40 of 40 links)"."""
+    """ "1 day repeats the values of the previous recorded day: 2026-10-12 (on 40 of 40 links)"."""
     shown = [f"{_moment(each.timestamp_s)[:10]} (on {each.links:,} of {each.of:,} links)" for each in found]
     more = f" … and {len(found) - NAMED_LINKS:,} more" if len(found) > NAMED_LINKS else ""
     words = "day repeats" if len(found) == 1 else "days repeat"
-    return f"{len(found):,} {words} the values of the day before: {', '.join(shown[:NAMED_LINKS])}{more}"
+    return f"{len(found):,} {words} the values of the previous recorded day: {', '.join(shown[:NAMED_LINKS])}{more}"
 
 
 def _numbered(node: Integers, peer: Integers) -> tuple[Integers, Integers]:

@@ -1,4 +1,4 @@
-"""Telemetry from anywhere, for `bwpredict train --telemetry`: files as users have them, or an imported folder.
+"""Telemetry in other formats, for `bwpredict train --telemetry`: files as users have them, or an imported folder.
 
 What is missing:
 

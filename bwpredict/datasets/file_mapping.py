@@ -148,7 +148,9 @@ class FileMapping(_Strict):
             if name in DERIVED:
                 raise ValueError(f"{name} follows from the time: map it with `time` and `time_zone`")
             if name not in schema.COLUMN and name != LINK:
-                raise ValueError(f"{name}: no such column of telemetry; there are {', '.join(schema.COLUMN_NAMES)}")
+                raise ValueError(
+                    f"{name}: unknown column of telemetry; expected one of {', '.join(schema.COLUMN_NAMES)}"
+                )
         if both := sorted(self.columns.keys() & self.constants.keys()):
             raise ValueError(f"{both[0]} is mapped twice; keep the column or the constant")
         sources = [source.column for source in self.columns.values()]

@@ -51,7 +51,7 @@ class TelemetryFrame:
     filled: dict[str, float] | None = None
     """Features that the source lacks, with the constant that fills them (None or empty: none)."""
     mapped: tuple[mmap.mmap, ...] = ()
-    """The files that the arrays lie in; empty where they lie in memory."""
+    """The files that the arrays are in; empty where they are in memory."""
 
     @property
     def rows(self) -> int:
@@ -64,7 +64,7 @@ class TelemetryFrame:
         return np.searchsorted(self.link, np.arange(len(self.links) + 1, dtype=self.link.dtype))
 
     def parts(self, rows: int) -> Iterator[TelemetryFrame]:
-        """The frame in parts of whole links, of at most so many rows each, more only where one link has more."""
+        """The frame in parts of whole links, of at most this many rows each, more only where one link has more."""
         for first, past in whole_links(self.link_rows(), rows):
             yield self.of_links(first, past)
 
@@ -90,7 +90,7 @@ class Arrays:
 
 
 def in_memory(rows: int) -> Arrays:
-    """Arrays for a frame of so many rows."""
+    """Arrays for a frame of this many rows."""
     values = np.empty((rows, len(schema.FEATURES)), dtype=np.float32)
     return Arrays(values, np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int32))
 

@@ -96,7 +96,7 @@ def _open(folder: Path, description: Description) -> TelemetryFrame:
 
 
 def mapped_arrays(folder: Path, rows: int, *, create: bool = True) -> Arrays:
-    """Arrays for a frame of so many rows, in files of the folder; `create` False: those that are there, read-only."""
+    """Arrays for a frame of this many rows, in files of the folder; `create` False: those that are there, read-only."""
     row_bytes = {VALUES: 4 * len(schema.FEATURES), TIMESTAMPS: 8, LINK: 4}
     values, timestamps, link = (_map(folder / name, rows * size, create=create) for name, size in row_bytes.items())
     return Arrays(

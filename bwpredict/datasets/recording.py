@@ -69,7 +69,7 @@ class Recording:
     numbers: Mapping[str, int]
     """Number of each node that the files name by a text; empty: they have numbers."""
     zones: npt.NDArray[np.object_] | None
-    """[rows], text that stands for the link's time zone; None: the files do not tell."""
+    """[rows], text that stands for the link's time zone; None: the files do not say."""
 
 
 def read_recording(

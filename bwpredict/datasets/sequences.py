@@ -50,7 +50,7 @@ class Sequences:
         return len(self.links)
 
     def spread(self, most: int) -> Sequences:
-        """At most so many of the links, evenly spread."""
+        """At most this many of the links, evenly spread."""
         if len(self) <= most:
             return self
         chosen = np.linspace(0, len(self) - 1, most).astype(np.int64)

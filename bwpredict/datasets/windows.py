@@ -85,12 +85,12 @@ class WindowIndex:
 
     @property
     def starts(self) -> Index:
-        """[windows], row of each window's first sample; made anew each time, 8 bytes a window."""
+        """[windows], row of each window's first sample; computed at each access, 8 bytes a window."""
         return self.positions.rows()
 
     @property
     def target_rows(self) -> Index:
-        """[windows], row of each window's target; made anew each time, 8 bytes a window."""
+        """[windows], row of each window's target; computed at each access, 8 bytes a window."""
         return self.starts + self.steps_to_target
 
     @property
@@ -106,7 +106,7 @@ class WindowIndex:
     def inputs(self, which: Index | slice = slice(None)) -> npt.NDArray[np.float32]:
         """[n, window_size, features] of the chosen windows, raw units.
 
-        Consecutive samples lie side by side in memory, so a window is one run of bytes to copy.
+        Consecutive samples are adjacent in memory, so a window is one run of bytes to copy.
         """
         features = self.frame.values.shape[1]
         view = np.lib.stride_tricks.sliding_window_view(self.frame.values.reshape(-1), self.window_size * features)
@@ -257,7 +257,7 @@ class Split:
         return split_sentence(self.by, self.embargo_minutes)
 
     def describe(self) -> dict[str, object]:
-        """The split as it stands in documents."""
+        """The split as it appears in documents."""
         return {
             "by": self.by,
             "whole_days": self.whole_days,
@@ -287,7 +287,7 @@ def split_windows(index: WindowIndex, config: SplitConfig) -> Split:
     """Cut the windows into train, validation, calibration and test, the test part the latest.
 
     A window belongs to a part when all its samples, the target included, do, so no sample is in two
-    parts; between two parts lies an embargo of one window and horizon more (Lopez de Prado, Advances in
+    parts; between two parts there is also an embargo of one window and horizon (Lopez de Prado, Advances in
     Financial Machine Learning, 7.4). Spans of a week and more are cut at midnight UTC.
 
     Raises:
@@ -325,7 +325,7 @@ def cut_at(index: WindowIndex, edges: Index, config: SplitConfig, by: str, embar
 
 
 def shares_before(config: SplitConfig) -> npt.NDArray[np.float64]:
-    """[5], the share that lies before each part, and 1.
+    """[5], the share that is before each part, and 1.
 
     Raises:
         ConfigError: nothing is left for training.
@@ -338,7 +338,7 @@ def shares_before(config: SplitConfig) -> npt.NDArray[np.float64]:
 
 
 def _between(index: WindowIndex, begin: Index, end: Index) -> WindowIndex:
-    """The windows whose samples, the target included, all lie in [begin, end) of their link, unix seconds [links]."""
+    """The windows whose samples, the target included, all are in [begin, end) of their link, unix seconds [links]."""
     frame, edges = index.frame, index.frame.link_rows()
     times = [frame.timestamps[first:past] for first, past in pairwise(edges)]
     first_row, past_row = (
@@ -384,7 +384,7 @@ def edges_of(frame: TelemetryFrame, config: SplitConfig) -> tuple[Index, bool]:
 
 
 def days_of_parts(config: SplitConfig, days: int) -> Index:
-    """[3], the whole days of validation, calibration and test in a span of so many days."""
+    """[3], the whole days of validation, calibration and test in a span of this many days."""
     shares = np.array([config.validation, config.calibration, config.test])
     lengths = np.maximum(1, np.round(shares * days)).astype(np.int64) * (shares > 0)
     lengths[-1] = max(lengths[-1], min(config.test_days, int(LARGEST_TEST_SHARE * days)))

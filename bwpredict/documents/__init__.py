@@ -1,6 +1,6 @@
-"""JSON documents: written whole or not at all, and checked against their schema on both sides.
+"""JSON documents: written atomically, and checked against their schema on both sides.
 
-The schemas lie beside this file, one `<name>.schema.json` for each kind of document.
+The schemas are beside this file, one `<name>.schema.json` for each kind of document.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def read_document(path: Path, kind: str) -> dict[str, Any]:
 
 
 def encode_document(kind: str, document: dict[str, Any], *, name: str) -> bytes:
-    """The checked document as UTF-8 JSON; `name` stands in error messages."""
+    """The checked document as UTF-8 JSON; error messages show `name`."""
     try:
         content = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)
     except ValueError as error:
@@ -59,7 +59,7 @@ def encode_document(kind: str, document: dict[str, Any], *, name: str) -> bytes:
 
 
 def decode_document(kind: str, content: bytes, *, name: str) -> dict[str, Any]:
-    """The checked document in `content`; `name` stands in error messages."""
+    """The checked document in `content`; error messages show `name`."""
     if len(content) > DOCUMENT_BYTES:
         raise DocumentError(
             f"{name}: has {len(content):,} bytes; expected a {kind} document of {DOCUMENT_BYTES:,} at most."
@@ -88,7 +88,7 @@ def _finite(text: str) -> float:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Of two values under one name, readers in other languages may take the other one."""
     if len(document := dict(pairs)) != len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("a key appears twice in one object")
     return document
 
 

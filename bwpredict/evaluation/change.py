@@ -1,4 +1,4 @@
-"""The day on which the level of the telemetry changed, and the test days that lie after it.
+"""The day on which the level of the telemetry changed, and the test days that are after it.
 
 Models are compared on today's network. The day is found in the telemetry alone, without any model's forecast or error,
 so the intervals over the remaining days keep their error rates.
@@ -26,7 +26,7 @@ Days = npt.NDArray[np.int64]
 FEWEST_BEFORE, MOST_BEFORE = 14, 28
 """Days that a day is compared with: at least two weeks, since weekends differ, and at most four."""
 GAP = 0.5
-"""Days after a change lie beyond all days before it by at least this share of the range of those."""
+"""Days after a change are beyond all days before it by at least this share of the range of those."""
 SMALLEST = np.log(1.02)
 """Smaller changes of a level do not count."""
 ROWS = 1 << 22
@@ -91,7 +91,7 @@ def _above_own_mean(part: TelemetryFrame, first_day: int, days: int) -> Floats:
 def last_change(levels: Floats) -> tuple[int, float] | None:
     """Of log levels [d]: the position of the first day after the clearest change, and the change in percent.
 
-    From that day on every level lies above, or every one below, all levels of the four weeks before. For days in
+    From that day on every level is above, or every one below, all levels of the four weeks before. For days in
     random order this happens in 1 of 13,700 cases with 4 days after 26; the gap guards against levels that drift
     slowly.
     """

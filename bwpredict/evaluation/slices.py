@@ -152,7 +152,7 @@ def _figures(
 
 
 def _drawn(chosen: list[npt.NDArray[np.bool_]], blocks: Blocks, errors: Mapping[str, Floats]) -> Floats:
-    """[draws, slices, t], percent that the challenger's MAE lies above the champion's."""
+    """[draws, slices, t], percent that the challenger's MAE is above the champion's."""
     sums = [blocks.sums(errors[model], rows) for model in ("challenger", "champion") for rows in chosen]
     drawn = blocks.draw(np.concatenate(sums, axis=1))
     ours, theirs = np.split(drawn.reshape(len(drawn), 2 * len(chosen), -1), 2, axis=1)
@@ -164,6 +164,6 @@ def _left_out(forecasts: Forecasts, found: list[Slice]) -> Iterator[str]:
     known, sliced = _labels(forecasts), {one.attribute for one in found}
     for attribute in (*SLICED_BY, CONGESTED, NEW_LINK, HOUR_BAND):
         if attribute not in known:
-            yield f"{attribute}: the telemetry does not tell."
+            yield f"{attribute}: the telemetry does not say."
         elif attribute not in sliced:
             yield f"{attribute}: the same for all test windows, or unknown."

@@ -39,7 +39,7 @@ def deviation(influence: Floats) -> Floats:
 
 
 def half_width(influence: Floats, whole_days: Any, probability: Any) -> Floats:
-    """[...], how far the bound of this one-sided probability lies from the ratio; NaN for too few whole days."""
+    """[...], how far the bound of this one-sided probability is from the ratio; NaN for too few whole days."""
     enough = np.asarray(whole_days) >= FEWEST_DAYS
     quantile = student_t.ppf(probability, np.where(enough, whole_days, FEWEST_DAYS) - 1)
     return np.asarray(np.where(enough, quantile * deviation(influence), np.nan))

@@ -32,7 +32,7 @@ def winkler_score(lower: Floats, upper: Floats, actual: Floats, level: float) ->
 
 
 def interval_difference(forecasts: Forecasts, bounds: Bounds | None, champion_bounds: Bounds | None) -> Document:
-    """The `interval_difference` part of a comparison: how far the challenger's score lies above the champion's.
+    """The `interval_difference` part of a comparison: how far the challenger's score is above the champion's.
 
     In percent, per target, in units of each link's champion score, so links weigh the same. Both are scored at the
     champion's level, as consumers know it. A figure is None where it is undefined, as for a model without intervals.

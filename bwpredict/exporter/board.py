@@ -142,7 +142,7 @@ class Board:
                 setattr(self, name, getattr(self, name)[kept])
 
     def save(self, path: Path) -> None:
-        """Write everything to a file (`.npz`), whole or not at all."""
+        """Write everything to a file (`.npz`), atomically."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         links = np.array(list(self.row), np.int64).reshape(-1, 2)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -150,7 +150,7 @@ class Board:
 
     @classmethod
     def load(cls, path: Path) -> Board:
-        """What `save` wrote. Raises ModelError: the file is none of these, or not whole."""
+        """What `save` wrote. Raises ModelError: the file is none of these, or incomplete."""
         try:
             with path.open("rb") as stored, np.load(stored, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
@@ -160,7 +160,9 @@ class Board:
                 shape, {link: row for row, link in enumerate(links)}, **{name: arrays[name] for name in _ARRAYS}
             )
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise ModelError(f"{path}: holds no figures of an exporter, or not whole; they come anew.") from error
+            raise ModelError(
+                f"{path}: is not a complete file of exporter figures; the exporter starts with new ones."
+            ) from error
         return board
 
     def _rows_of(self, links: Sequence[Link]) -> Rows:

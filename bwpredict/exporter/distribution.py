@@ -24,7 +24,7 @@ _NARROWEST = 1e-6
 
 
 def exceedance(quantiles: Floats, levels: Sequence[float], threshold: float | Floats, floor: float) -> Floats:
-    """[...], the probability that the value lies above `threshold`, from quantiles [..., levels], ascending.
+    """[...], the probability that the value is above `threshold`, from quantiles [..., levels], ascending.
 
     `threshold`: one for all, or [...].
     """
@@ -32,7 +32,7 @@ def exceedance(quantiles: Floats, levels: Sequence[float], threshold: float | Fl
     knots = np.log(np.asarray(quantiles, np.float64) + floor)
     scores = np.array([_NORMAL.inv_cdf(level) for level in levels])
     begin, slope = knots[..., :-1], np.diff(scores) / np.maximum(np.diff(knots, axis=-1), _NARROWEST)
-    # The piece that the threshold lies in; the first and the last one go on outwards.
+    # The piece that the threshold is in; the first and the last one go on outwards.
     piece = np.clip((knots <= at).sum(axis=-1) - 1, 0, len(levels) - 2)[..., None]
     here = np.take_along_axis(slope, piece, -1) * (at - np.take_along_axis(begin, piece, -1)) + scores[piece]
     below: Floats = np.interp(here[..., 0], _GRID, _CUMULATIVE)
@@ -40,7 +40,7 @@ def exceedance(quantiles: Floats, levels: Sequence[float], threshold: float | Fl
 
 
 def anomaly_score(actual: Floats, lower: Floats, median: Floats, upper: Floats, floors: Floats) -> Floats:
-    """How far a sample lies from the forecast for it, signed: 0 at the median, 1 at `upper`, -1 at `lower`.
+    """How far a sample is from the forecast for it, signed: 0 at the median, 1 at `upper`, -1 at `lower`.
 
     A distance between quantiles counts as `floors` at least. NaN: no sample, or no forecast for it.
     """

@@ -25,7 +25,7 @@ HELP = {
     FORECAST: "Forecast of a link's target, in the target's unit.",
     ACTUAL: "Newest sample of a link's target, in the target's unit.",
     ANOMALY: "Distance of the newest sample from its forecast: 0 at the median, 1 and -1 at the interval's bounds.",
-    EXCEEDANCE: "Probability that a link's target lies above the threshold at the horizon.",
+    EXCEEDANCE: "Probability that a link's target is above the threshold at the horizon.",
 }
 """Name → help of the links' metrics."""
 

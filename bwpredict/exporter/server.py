@@ -50,7 +50,7 @@ def serving(exporter: Exporter, thresholds: Thresholds, listen: str) -> Iterator
 
         server = make_server(host, port, application(exporter, thresholds), Server, handler_class=_QuietHandler)
     except OSError as error:
-        raise ConfigError(f"--listen {listen}: cannot be listened on ({error.strerror or error}).") from error
+        raise ConfigError(f"--listen {listen}: cannot listen on this address ({error.strerror or error}).") from error
     thread = threading.Thread(target=server.serve_forever, args=(_POLL_S,), name="http", daemon=True)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""Where the samples come from: a mapping of `bwpredict collect`, or a telemetry folder that is read anew."""
+"""Where the samples come from: a mapping of `bwpredict collect`, or a telemetry folder that is polled."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class ThresholdFile(BaseModel):
     @classmethod
     def _are_values_of_targets(cls, given: Thresholds) -> Thresholds:
         if unknown := sorted(set(given) - set(schema.TARGETS)):
-            raise ValueError(f"{', '.join(unknown)}: no such target; there are {', '.join(schema.TARGETS)}")
+            raise ValueError(f"{', '.join(unknown)}: unknown target; expected one of {', '.join(schema.TARGETS)}")
         for target, values in given.items():
             high = schema.COLUMN[target].maximum
             if not values or not all(math.isfinite(value) and 0 <= value <= (high or math.inf) for value in values):

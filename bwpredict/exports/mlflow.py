@@ -63,7 +63,7 @@ def push(store: Store, version: str, folder: Path, *, tracking_uri: str, name: s
         folder: an empty one, for the version's files.
 
     Raises:
-        ObjectMissingError, ObjectCorruptError, DocumentError, ModelError: the version is not whole.
+        ObjectMissingError, ObjectCorruptError, DocumentError, ModelError: the version is incomplete.
         PushError: MLflow did not answer, or refused.
     """
     with _explained(tracking_uri):
@@ -90,7 +90,7 @@ def _find(name: str, version: str) -> str | None:
 
 
 def _register(store: Store, version: str, folder: Path, name: str) -> str:
-    """The run first; only a run that is whole is registered."""
+    """The run first; only a complete run is registered."""
     fetch(store, version, list(read_manifest(store, version).sha256), folder)
     metadata = read_document(folder / metadata_name(version), "model_metadata")
     content = check_onnx(folder / onnx_name(version), name=onnx_name(version))

@@ -2,7 +2,7 @@
 
 Each looks at an interval. Its upper end within the limit: the challenger is shown to be as good, and the check passes.
 Its lower end above what counts as worse: the challenger is shown to be worse, and the check fails. Neither: the test
-days cannot tell, and the check stays open.
+days do not settle it, and the check stays open.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def link_check(comparison: Document, policy: GatePolicy) -> Check:
 
 
 def _worse_links(rows: Any, margin: float) -> list[str] | None:
-    """In words, each link that is worse than the margin on some target; None where a row does not tell."""
+    """In words, each link that is worse than the margin on some target; None where a row does not say."""
     if not isinstance(rows, list):
         return None
     worse = []

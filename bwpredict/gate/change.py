@@ -19,7 +19,7 @@ def change_note(comparison: Document) -> Iterator[Check]:
 
 
 def change_headline(comparison: Document) -> str:
-    """The sentence if the change lies within the test days; else empty."""
+    """The sentence if the change is within the test days; else empty."""
     return change_sentence(comparison) if nested_value(comparison, "change", "days_before") else ""
 
 
@@ -35,11 +35,11 @@ def change_sentence(comparison: Document) -> str:
     told = f"The network changed on {change['day']} ({', '.join(moved)}, on average over the links)."
     before, after = (len(change[name]) for name in ("days_before", "days_after"))
     if not before:
-        return f"{told} All {after} test days lie after it."
+        return f"{told} All {after} test days are after it."
     if change["judged_on"] == "after":
         return f"{told} The {after} test days from then on decide; {_days(before)} before it {_are(before)} left out."
     return (
-        f"{told} Only {after} of the {before + after} test days {'lies' if after == 1 else 'lie'} after it, too few to"
+        f"{told} Only {after} of the {before + after} test days {'is' if after == 1 else 'are'} after it, too few to"
         " judge on alone, so all of them decide: take a pass with caution."
     )
 

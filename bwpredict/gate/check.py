@@ -38,7 +38,7 @@ class Check:
     comparison: Comparison
     threshold: Figure
     verdict: Verdict
-    """`open`: the test days cannot tell. `not_applicable` and `info` do not decide."""
+    """`open`: the test days do not settle it. `not_applicable` and `info` do not decide."""
     severity: Literal["error", "warning"] = "error"
     target: str | None = None
     unit: str = ""
@@ -48,7 +48,7 @@ class Check:
     """What was found, in a sentence for people; empty: the sentence and the value say it."""
 
     def document(self) -> dict[str, Any]:
-        """The check as it stands in the decision document."""
+        """The check as it appears in the decision document."""
         document = asdict(self)
         return document | {"interval": None if self.interval is None else list(self.interval)}
 

@@ -28,11 +28,11 @@ CASES = {
     "forced_bootstrap": "A champion is in production, but a bootstrap was forced: it does not decide.",
     "unusable_champion": "The champion in production cannot be run on these windows, so nothing shows that the"
     " challenger is no worse; only a forced bootstrap can pass.",
-    "unknown_champion": "The comparison does not tell whether there is a champion in production.",
+    "unknown_champion": "The comparison does not say whether there is a champion in production.",
 }
 """How the challenger relates to what is in production, by name."""
 
-_VERDICTS = {"not_applicable": "not applicable", "open": "cannot tell"}
+_VERDICTS = {"not_applicable": "not applicable", "open": "undecided"}
 _ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth", "Tenth")
 _SIGNS = {">=": "≥", "<=": "≤", "==": "="}
 
@@ -230,7 +230,7 @@ def _reason(outcome: str, checks: list[Check], case: str, champion: Any) -> str:
     if outcome == "reject":
         return f"Rejected: {failed[0]}{_more(failed, counted, 'failed')}"
     if outcome == "keep":
-        return f"Production stays: {undecided[0]}{_more(undecided, counted, 'cannot tell')}"
+        return f"Production stays: {undecided[0]}{_more(undecided, counted, 'are undecided')}"
     if outcome == "promote":
         return f"Promote: all {passed} checks passed, those against champion {champion} among them."
     return f"Bootstrap: all {passed} checks that apply passed. {CASES[case]}"

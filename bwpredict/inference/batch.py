@@ -75,15 +75,15 @@ def predict(
     A row has the link, `timestamp` of the last sample seen and `forecast_for`, both in unix seconds and, as
     `timestamp_utc` and `forecast_for_utc`, in a form that people read; and for each target
     the forecast and, if the model has intervals, `<target>_lower` and `<target>_upper`. A day is that of the last
-    sample; it is written whole or not at all, and left as it is where the same model and telemetry have made it.
-    Memory holds `PART_ROWS` of telemetry; two days of it lie in scratch files in `output`.
+    sample; it is written atomically, and left as it is where the same model and telemetry have made it.
+    Memory holds `PART_ROWS` of telemetry; two days of it are in scratch files in `output`.
 
     Args:
         store: the telemetry, as `snapshot.pull` reads it.
         model: an ONNX file of the contract, for streams or for windows.
         output: folder for the partitions.
         days: the first and the last day to forecast from; all that are there if it is None.
-        every_minutes: forecast from samples of every so many minutes of the clock only.
+        every_minutes: minutes of the clock between two samples to forecast from.
         link: node_id and peer_id of the only link to forecast; None: all. Days without it are left out.
 
     Raises:
@@ -131,7 +131,7 @@ class _Task:
 
 
 def _task(path: Path, every_minutes: int, link: tuple[int, int] | None) -> _Task:
-    """How the model in a file forecasts: told by the file itself."""
+    """How the model in a file forecasts: according to the file itself."""
     session = open_model(path, 0)
     if takes_state(session):
         stream = stream_of(session, str(path))
@@ -233,7 +233,7 @@ def _table(index: WindowIndex, forecast: Forecast) -> pa.Table:
 
 
 def _made_from(path: Path) -> bytes | None:
-    """What the forecasts of a partition follow from; None if it is not one of ours, or not whole."""
+    """What the forecasts of a partition follow from; None if it is not one of ours, or incomplete."""
     try:
         metadata: dict[bytes, bytes] | None = pq.read_schema(path).metadata
     except (pa.ArrowException, OSError):

@@ -95,11 +95,11 @@ def _check_node(node: Any, name: str) -> None:
     trees = (node.op_type, node.domain) == (TREES, "ai.onnx.ml")
     if not trees and (node.op_type not in OPERATORS or node.domain not in _DOMAINS):
         operator = f"{_shown(node.op_type)} ({_shown(node.domain) or 'ai.onnx'})"
-        raise ModelError(f"{name}: uses the operator {operator}, which is not among those that a model may use.")
+        raise ModelError(f"{name}: uses the operator {operator}, which is not allowed in a model.")
     if trees:
         _check_trees(node, name)
     if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-        raise ModelError(f"{name}: has a graph within its graph ({_shown(node.op_type)}); expected a plain graph.")
+        raise ModelError(f"{name}: contains a nested graph ({_shown(node.op_type)}); expected a plain graph.")
 
 
 def _check_length(node: Any, stored: dict[str, Any], name: str) -> None:
@@ -137,7 +137,7 @@ def _check_sizes(model: Any, name: str) -> None:
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception as error:  # C++ errors of several types
-        raise ModelError(f"{name}: the shapes in it do not fit together ({type(error).__name__}).") from error
+        raise ModelError(f"{name}: its shapes are inconsistent ({type(error).__name__}).") from error
     for value in inferred.graph.value_info:
         elements = math.prod(max(size.dim_value, 1) for size in value.type.tensor_type.shape.dim)
         if elements > ONNX_ELEMENTS:

@@ -78,7 +78,7 @@ def input_contract(path: Path) -> tuple[int, int]:
     """Window size and horizon in minutes that the model's file was made for.
 
     Raises:
-        ModelError: the file is missing, corrupt or does not tell.
+        ModelError: the file is missing, corrupt or does not say.
     """
     session = open_model(path, 1)
     shape = session.get_inputs()[0].shape

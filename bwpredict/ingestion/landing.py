@@ -50,7 +50,7 @@ def days_between(start: date, end: date, now: datetime) -> list[date]:
     if end < start:
         raise ConfigError(f"--end {end} comes before --start {start}.")
     if datetime(end.year, end.month, end.day, tzinfo=UTC) + timedelta(days=1) > now:
-        raise ConfigError(f"{end}: is not over yet (UTC), and a day is collected once; end with an earlier day.")
+        raise ConfigError(f"{end}: is not over yet (UTC); a day is collected once, so end with an earlier day.")
     return [start + timedelta(days=number) for number in range((end - start).days + 1)]
 
 

@@ -29,7 +29,7 @@ def check_mapped(mapped: Iterable[str], origin: str) -> None:
     missing = [name for name in schema.COLUMN_NAMES if name not in {*names, *_DERIVED}]
     if unknown:
         known = ", ".join(schema.COLUMN_NAMES)
-        raise ConfigError(f"{origin}: {', '.join(unknown)}: no such column of telemetry; there are {known}.")
+        raise ConfigError(f"{origin}: {', '.join(unknown)}: unknown column of telemetry; expected one of {known}.")
     if twice:
         raise ConfigError(f"{origin}: {', '.join(twice)}: mapped twice; keep one of them.")
     if missing:

@@ -212,7 +212,7 @@ class PrometheusSource:
             document = answer.json()
         except ValueError as error:
             raise TelemetryError(
-                f"{self.where}: answers {answer.status_code} and no JSON; is it Prometheus?"
+                f"{self.where}: answers with status {answer.status_code} and no JSON; is it Prometheus?"
             ) from error
         if document.get("status") != "success":
             raise TelemetryError(f"{self.where}: refuses the query: {document.get('error', answer.status_code)}.")

@@ -16,7 +16,7 @@ from bwpredict.store.files import atomic_path
 
 
 def save_checkpoint(model: Forecaster, path: Path, extra: dict[str, Any]) -> None:
-    """Write weights, contract, architecture and `extra` (plain values) to `path`, whole or not at all."""
+    """Write weights, contract, architecture and `extra` (plain values) to `path`, atomically."""
     described = {"contract": asdict(model.contract), "architecture": model.architecture}
     with atomic_path(path) as temporary:
         torch.save({**described, "state": model.state_dict(), **extra}, temporary)

@@ -84,7 +84,7 @@ def _in_float32(model: onnx.ModelProto) -> list[str]:
 
 
 def is_quantized(path: Path) -> bool:
-    """Whether the ONNX file holds 8-bit weights: told by the file itself, not by what was asked for."""
+    """Whether the ONNX file holds 8-bit weights: according to the file itself, not by what was asked for."""
     return any(one.data_type in _EIGHT_BITS for one in onnx.load(path).graph.initializer)
 
 

@@ -31,9 +31,9 @@ _OF_DEVIATION = slice(_DEVIATION_MEMORY, _DEVIATION_MEMORY + 1)
 _MATURITY_MEMORY = 3
 """Of 120 minutes."""
 _PRIOR_SAMPLES = 20
-"""The fleet's usual deviation weighs as much as that of so many samples of the link."""
+"""The fleet's usual deviation weighs as much as that of this many samples of the link."""
 _QUIET_SHARE = 0.05
-"""A link whose own deviation is far below this share of its scale stands still, and so does its forecast."""
+"""A link whose own deviation is far below this share of its scale counts as constant, and so does its forecast."""
 _LARGEST_DEVIATION, _LARGEST_PLACE = 10.0, 6.0
 _SMALLEST_SCALE = 1e-3
 _SMALLEST_SPREAD, _LARGEST_OWN = 2e-3, 6.0
@@ -57,7 +57,7 @@ _PARTS = {
     "recent": (RECENT_SAMPLES - 1, TARGETS),
     "age": (1, TARGETS),
 }
-"""The memory's parts and their shapes, in the order in which they lie in the state."""
+"""The memory's parts and their shapes, in the order in which they are in the state."""
 MEMORY_SIZE = sum(math.prod(shape) for shape in _PARTS.values())
 SEQUENCE_INPUTS = LEVELS * (_MEMORIES + 1) + TARGETS + 2 * len(CALENDAR) + LEVELS + _MEMORIES
 """Columns that the LSTM sees: changes, scale, calendar, mask, weights of the averages. No levels: they mislead about
@@ -198,7 +198,7 @@ class FeatureLayer(nn.Module):
         [batch, 1], 1 or 0, says that they are known; without it, `familiarity` does.
         """
         last = features.recent[..., -1:, :]
-        change = features.recent - last  # exactly 0 in a window that stands still, whatever rounds how
+        change = features.recent - last  # exactly 0 in a window that does not change, whatever rounds how
         mean = change[..., -self.mean_samples :, :].mean(dim=-2, keepdim=True)
         anchor = (last + mean).squeeze(-2)
         relative = (change - mean) / self.usual_deviation[:TARGETS]

@@ -185,7 +185,7 @@ class Forecaster(nn.Module):
     def forward(self, samples: Tensor, state: Tensor) -> Forecast:
         """[batch, t, features] raw, NaN where a value is missing, and [batch, state size], to the forecasts.
 
-        They are made from the last sample on. lower <= output <= upper holds whatever the samples; loss lies within
+        They are made from the last sample on. lower <= output <= upper holds whatever the samples; loss is within
         [0, 1], the other targets at 0 or above.
         """
         followed = self.follow(samples, state, last_only=True)
@@ -337,7 +337,7 @@ def last_of(features: Features) -> Features:
 
 
 def _parted(change: Tensor, parts: int) -> tuple[Tensor, ...]:
-    """[batch, t, outputs] of a head to so many [batch, t, horizons, targets]."""
+    """[batch, t, outputs] of a head to this many [batch, t, horizons, targets]."""
     return change.reshape(*change.shape[:2], -1, parts, TARGETS).unbind(-2)
 
 

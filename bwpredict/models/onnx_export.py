@@ -404,7 +404,7 @@ def _stream_steps(count: int) -> Iterator[int]:
 
 
 def _keeps_bounds(values: Array) -> bool:
-    """Whether [..., targets] lie within the targets' physical bounds."""
+    """Whether [..., targets] are within the targets' physical bounds."""
     minimum, maximum = schema.physical_bounds(schema.TARGETS)
     return bool(((values >= minimum) & (values <= maximum)).all())
 

@@ -42,7 +42,7 @@ Document = dict[str, Any]
 MAX_WINDOWS = 100_000
 """Windows that are scored, evenly spread over links and time."""
 LOOK_BACK_DAYS = 31
-"""The evidence of a version goes on from its latest document within this many days."""
+"""The evidence of a version continues from its latest document within this many days."""
 
 
 def monitor_day(store: Store, telemetry: Store, day: date, work: Path, *, now: datetime) -> Document:
@@ -62,7 +62,7 @@ def monitor_day(store: Store, telemetry: Store, day: date, work: Path, *, now: d
         logger.info("%s was scored on %s; it stays as it is.", day, known["scored_at"])
         return known
     if _end(day) > now:
-        raise ConfigError(f"{day}: is not over yet (UTC); monitor a day that is.")
+        raise ConfigError(f"{day}: is not over yet (UTC); choose an earlier day.")
     production = read_production(store)
     if production is None:
         raise ConfigError(f"{store.uri}: nothing is in production, so there is nothing to monitor.")
@@ -158,7 +158,7 @@ def _windows_of(index: WindowIndex, day: date) -> WindowIndex:
     first, past = _span(day)
     index = index.take((times >= first) & (times < past))
     if len(index) == 0:
-        raise TelemetryError(f"{day}: no link has a window whose target lies in this day; look for gaps.")
+        raise TelemetryError(f"{day}: no link has a window with a target on this day; check the telemetry for gaps.")
     return index.spread(MAX_WINDOWS)
 
 
@@ -172,7 +172,7 @@ def _load(telemetry: Store, day: date, scratch: Path) -> tuple[TelemetryFrame, s
 
 
 def _pulled(telemetry: Store, last: date, days: int, folder: Path) -> tuple[TelemetryFrame, str]:
-    """So many days, the last one included, by way of `folder`, and their snapshot's id."""
+    """This many days, the last one included, by way of `folder`, and their snapshot's id."""
     pinned = snapshot.pull(telemetry, "", _end(last) - timedelta(days=days), _end(last), folder)
     frame = load_frame(folder / snapshot.TELEMETRY_FOLDER, description=Description.of_snapshot(pinned))
     return frame, pinned["snapshot_id"]

@@ -20,7 +20,7 @@ _READERS = 8
 
 
 def day_key(day: date) -> str:
-    """Where the document of a day lies in the store."""
+    """Where the document of a day is in the store."""
     return f"{FOLDER}{day.isoformat()}.json"
 
 

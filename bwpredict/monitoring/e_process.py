@@ -1,6 +1,6 @@
 """Sequential tests by betting: evidence that grows while something is wrong, with a stated rate of false alarms.
 
-Each day gives one number z ("shortfall"): 0 where the tolerated limit lies, negative when all is well. The claim
+Each day gives one number z ("shortfall"): 0 at the tolerated limit, negative when all is well. The claim
 under test is "the mean of z, given all days before, is at most 0". Against it we bet a share `lam` of our wealth each
 day: the wealth is multiplied by 1 + lam z, which under the claim cannot be expected to grow, whatever the distribution
 of z, as long as z >= -1 and lam < 1. The claim is about each day given all days before. Where only the long-run mean
@@ -40,7 +40,7 @@ def clip_score(z: float) -> float:
 
 
 def update_evidence(before: Evidence, z: float | None, threshold: float) -> tuple[float, ...]:
-    """The detector's evidence after another day; `z` None or not finite: a day that tells nothing."""
+    """The detector's evidence after another day; `z` None or not finite: a day that says nothing."""
     if z is None or not math.isfinite(z):
         return tuple(before)
     return tuple(

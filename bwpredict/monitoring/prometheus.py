@@ -77,7 +77,7 @@ def text(document: Mapping[str, Any], *, model: str = DEFAULT_MODEL) -> str:
 
 
 def write_textfile(document: Mapping[str, Any], path: Path, *, model: str = DEFAULT_MODEL) -> None:
-    """Write the metrics to a file (`*.prom` for node_exporter's textfile collector), whole or not at all."""
+    """Write the metrics to a file (`*.prom` for node_exporter's textfile collector), atomically."""
     write_atomically(path, text(document, model=model).encode())
 
 

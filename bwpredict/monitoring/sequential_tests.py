@@ -26,7 +26,7 @@ CALM = 0.1
 RESTING = 2.0
 """Evidence stays below this while all is well."""
 MIN_WINDOWS = 500
-"""A day with fewer windows tells nothing."""
+"""A day with fewer windows says nothing."""
 
 CANARY_MARGIN = 0.01
 """A canary whose mean log error ratio is above this is worse; below 0 it is better."""
@@ -34,7 +34,7 @@ CANARY_SCALE = 0.015
 CANARY_ALPHA = 0.05
 """The chance of a wrong verdict over the whole trial, of each kind, where weeks are independent."""
 CANARY_DAYS = 7
-"""The bets are on the means of so many days: good days follow good days, but a week hardly follows the one before."""
+"""The bets are on the means of this many days: good days follow good days, but a week hardly follows the one before."""
 
 
 def evaluate_production(

@@ -21,7 +21,7 @@ Document = dict[str, Any]
 
 MOST_CHAMPIONS = 12
 RANKING_WINDOWS = 10_000
-"""The best one is found on so many of the test windows, and compared on all."""
+"""Number of test windows on which the best one is found; it is then compared on all."""
 _ANCHOR = "anchor"
 
 

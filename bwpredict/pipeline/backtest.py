@@ -65,7 +65,7 @@ def version_of(month: str) -> str:
 
 
 def backtest(run: RunConfig, months: int, folder: Path) -> Document:
-    """Train and score; writes `backtest.json`, `backtest.png`, and each month's model into a folder of its own.
+    """Train and score; writes `backtest.json`, `backtest.png`, and each month's model into a separate folder.
 
     Args:
         run: telemetry, training and split; its month is the last that is forecast. One month is read for each

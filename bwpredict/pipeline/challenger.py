@@ -91,7 +91,7 @@ LOCK = Path(__file__).parents[2] / "requirements.txt"
 
 @dataclass(frozen=True)
 class Champion:
-    """The model in production, as it was fetched: `onnx` lies on this machine."""
+    """The model in production, as it was fetched: `onnx` is on this machine."""
 
     version: str
     onnx: Path
@@ -287,7 +287,7 @@ def evaluate(
 
     Each model is run as consumers run it: over windows from an empty state, and as a stream that is followed from the
     days before the test span on. Test days that the champion has seen are left out; if it has seen all of them, it is
-    not compared. So are the days before a change of the network, if enough days lie after it. Writes
+    not compared. So are the days before a change of the network, if enough days are after it. Writes
     `comparison.json`, `forecasts.parquet`, `link_accuracy.parquet`, `link_series.parquet`,
     `model_metadata_<version>.json`, `bandwidth_predictor_report.json`, `predictions_scatter.png` and the pictures of
     the model card.

@@ -53,7 +53,7 @@ def from_path(
 def from_registry(
     store: Store, name: str, contract: TrainingConfig, stated: Mapping[str, str], *, by: str, stream: str = ""
 ) -> ImportedModel:
-    """The model that lies as `challengers/<name>` in the store, and its file for streams; see `_looked_at`."""
+    """The model `challengers/<name>` of the store, and its file for streams; see `_looked_at`."""
     found = _looked_at(_read_stored(store, name), name, contract, stated, by=by)
     return _with_stream(found, _read_stored(store, stream), stream, contract) if stream else found
 
@@ -65,7 +65,7 @@ def _looked_at(
 
     Args:
         contract: window size and horizon that consumers have.
-        stated: `trained_through` and `trained_on`, as far as a person gives them; the file's properties stand in.
+        stated: `trained_through` and `trained_on`, as far as a person gives them; else the file's properties.
         by: the person.
 
     Raises:
@@ -225,8 +225,8 @@ def read_imported(folder: Path) -> Document | None:
 
 def _none_left(imported: ImportedModel, last: str) -> ModelError:
     return ModelError(
-        f"{imported.name}: was trained through {imported.trained_through}, and the test days end on {last}: no day is"
-        " left to judge it on; judge it on a later month."
+        f"{imported.name}: was trained through {imported.trained_through}, and the test days end on {last}, so no day"
+        " is left to judge it on; judge it on a later month."
     )
 
 

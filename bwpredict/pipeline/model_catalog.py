@@ -23,7 +23,7 @@ from bwpredict.gate.policies import unknown_policy
 MONTHLY = "0 0 1 * *"
 _SEPARATOR = "__"
 _NOT_A_NAME = ("alerts", "history", "models", "monitoring", "training")
-"""Folders of a registry: a model of that name would lie inside the registry of `default`."""
+"""Folders of a registry: a model of that name would be inside the registry of `default`."""
 _MAX_CHARACTERS = 1_000_000
 
 
@@ -56,7 +56,7 @@ class NamedModel(BaseModel):
     @classmethod
     def _comes(cls, value: str | None) -> str | None:
         if value is not None and not _is_cron(value):
-            raise ValueError(f"expected a cron expression of five fields that comes, such as '{MONTHLY}', or null")
+            raise ValueError(f"expected a cron expression of five fields that fires, such as '{MONTHLY}', or null")
         return value
 
     @field_validator("training")
@@ -72,7 +72,7 @@ class NamedModel(BaseModel):
     @model_validator(mode="after")
     def _says_what_it_is_trained_on(self) -> Self:
         if self.name != DEFAULT_MODEL and self.telemetry is None:
-            raise ValueError("telemetry: missing; every model but 'default' says where its telemetry lies")
+            raise ValueError("telemetry: missing; every model except 'default' needs the place of its telemetry")
         return self
 
     def settings(self, installation: Settings) -> Settings:

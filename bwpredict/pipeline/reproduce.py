@@ -39,7 +39,7 @@ def reproduce(
 
     Args:
         code_version: of the code that runs.
-        other_code: go on although the version was made by other code.
+        other_code: continue even if other code made the version.
         telemetry: store with the telemetry; empty: the one that the version was trained on.
 
     Returns:
@@ -79,7 +79,7 @@ def _require_reproducible(metadata: Mapping[str, Any], code_version: str, *, oth
         raise ConfigError(f"{version}: was trained elsewhere, so it cannot be trained again here.")
     if made_by != code_version and not other_code:
         raise ConfigError(
-            f"{version}: was made by the code {made_by}, and this is {code_version}; run that, or give --other-code."
+            f"{version}: was trained by code {made_by}, and this is {code_version}; run that code, or add --other-code."
         )
 
 

@@ -135,14 +135,14 @@ def require_known(params: Mapping[str, Any], *others: str) -> None:
     known = KNOWN_PARAMS.union(others)
     for name in sorted(set(params) - known):
         close = difflib.get_close_matches(name, known, n=1)
-        raise ConfigError(f"params: {name}: no such param." + (f" Did you mean {close[0]}?" if close else ""))
+        raise ConfigError(f"params: {name}: unknown param." + (f" Did you mean {close[0]}?" if close else ""))
 
 
 def _override_reason(params: Mapping[str, Any]) -> str:
     reason = " ".join(str(params.get(REASON_PARAM) or "").split())
     overrides = [name for name in OVERRIDE_PARAMS if params.get(name)]
     if overrides and not reason:
-        raise ConfigError(f"params: {overrides[0]} needs a reason: give it as {REASON_PARAM}, for the record.")
+        raise ConfigError(f"params: {overrides[0]} needs a reason for the record: give it as {REASON_PARAM}.")
     return reason
 
 

@@ -94,7 +94,7 @@ class RunSummary:
 
 
 def recent_runs(work: Path, limit: int) -> list[RunSummary]:
-    """The latest runs, newest first; what is no run's work area, or no longer whole, is left out.
+    """The latest runs, newest first; what is no run's work area, or incomplete, is left out.
 
     Raises:
         StoreUnreachableError: of the store that shares the work areas.

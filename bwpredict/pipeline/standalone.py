@@ -92,7 +92,7 @@ def prepare(
 
 
 def _describe(frame: TelemetryFrame, data_path: Path) -> Document:
-    """What the metadata says of the data: a digest of what was read stands for the snapshot."""
+    """What the metadata says about the data: a digest of what was read takes the place of the snapshot."""
     return {
         "snapshot_id": digest(frame),
         "telemetry_uri": str(data_path),

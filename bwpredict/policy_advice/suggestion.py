@@ -139,7 +139,7 @@ def _skill_thresholds(findings: Findings) -> Iterator[Threshold]:
     if hard:
         reason = (
             "On these targets nothing measured beats the best baseline by more than chance, so a good model is as good"
-            " as it, and chance alone puts its skill above or below 0: it may lie under 0 by two standard errors."
+            " as it, and chance alone puts its skill above or below 0: it may be under 0 by two standard errors."
         )
     if hard and len(hard) == len(findings.targets):
         reason += " That is every target: this policy also passes a model that only repeats the best baseline."
@@ -191,7 +191,7 @@ def _calibration() -> Iterator[Threshold]:
     low, high = COVERAGE
     reason = f"Calibration: the 90 % intervals hold the actual value in {low:.0%} to {high:.0%} of the windows."
     yield Threshold("minimum_coverage", low, reason)
-    yield Threshold("maximum_coverage", high, "Intervals that hold nearly everything tell nothing.")
+    yield Threshold("maximum_coverage", high, "Intervals that hold nearly everything say nothing.")
 
 
 def _constants(findings: Findings) -> Iterator[Threshold]:

@@ -69,7 +69,7 @@ def read_day(folder: Path) -> pd.DataFrame:
 def parts_of_day(folder: Path, rows: int = ROWS_PER_BATCH) -> Iterator[pd.DataFrame]:
     """The rows of one partition, as `read_day` gives them, in parts of at most `rows` rows but of whole links.
 
-    A day whose rows do not lie link by link, or in several files, is one part. Memory follows the part.
+    A day whose rows are not sorted by link, or in several files, is one part. Memory follows the part.
 
     Raises:
         TelemetryError: a file cannot be read as Parquet.
@@ -115,7 +115,7 @@ def batches(
 
 
 def group_batches(telemetry: Path, days: Sequence[str], *, rows: int = ROWS_PER_BATCH) -> list[list[str]]:
-    """The days in the groups that make up one batch each: as many as have at most so many rows, but at least one."""
+    """The days in the groups that make up one batch each: as many as have at most this many rows, but at least one."""
     groups: list[list[str]] = []
     room = 0
     for day in days:
@@ -141,7 +141,7 @@ def _rows_in(folder: Path) -> int:
 
 
 def _link_begins(path: Path) -> Integers:
-    """The row at which each link begins, and the end; [0, end] where the rows do not lie link by link."""
+    """The row at which each link begins, and the end; [0, end] where the rows are not sorted by link."""
     keys = _opened(pq.read_table, path, partitioning=None, columns=list(schema.LINK_KEY))
     whole = np.array([0, keys.num_rows])
     if [field.type for field in keys.schema] != [pa.int64(), pa.int64()]:

@@ -48,7 +48,7 @@ LIMITS: dict[str, Limit] = {
 
 MIN_DAYS = 7
 SHORT_SPAN_FACTOR = 3
-"""In less than a week one span has the weekend and the other has not: only what lies this far out is drift."""
+"""In less than a week one span has the weekend and the other has not, so only a larger distance counts as drift."""
 
 
 def limit_of(column: str, days: int) -> Limit:

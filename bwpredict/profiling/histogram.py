@@ -1,6 +1,6 @@
 """Histograms on one fixed set of bins for every column and month, so that counts add up exactly.
 
-A positive value x lies in bin floor(BINS_PER_DECADE * log10 x); zero and negative values have bins of
+A positive value x is in bin floor(BINS_PER_DECADE * log10 x); zero and negative values have bins of
 their own below those. Only bins that hold something are kept.
 """
 
@@ -65,7 +65,7 @@ def _counts_by_cell(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 
 def quantile(counts: dict[int, int], share: float) -> float:
-    """The value below which `share` (0 to 1) of the values lie, to the width of a bin."""
+    """The quantile at `share` (0 to 1), to the width of a bin."""
     bins = np.array(sorted(counts))
     cumulative = np.cumsum([counts[index] for index in bins])
     rank = share * cumulative[-1]

@@ -1,4 +1,4 @@
-"""Provenance of a version that lies in a registry already."""
+"""Provenance of a version that is in a registry already."""
 
 from __future__ import annotations
 

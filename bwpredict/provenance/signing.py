@@ -76,11 +76,11 @@ class TrustedKeys:
         except (SigningLibraryError, KeyError, ValueError, TypeError) as error:
             raise SignatureError(f"{where}: {version} is not signed by a trusted key; do not use it.") from error
         if signed.payload_type != PAYLOAD_TYPE:
-            raise SignatureError(f"{where}: what was signed is not an in-toto statement; do not use {version}.")
+            raise SignatureError(f"{where}: the signed content is not an in-toto statement; do not use {version}.")
         try:
             statement = decode_document("provenance", signed.payload, name=where)
         except DocumentError as error:
-            raise SignatureError(f"{where}: what was signed is no statement about a model: {error}") from error
+            raise SignatureError(f"{where}: the signed content is not a statement about a model: {error}") from error
         _require_about(statement, version, files, where)
         return statement
 

@@ -96,7 +96,7 @@ def _what_differs(store: Store, made: Production, key: str, manifest: Manifest |
     """Where a move's checksums are not those of the version that it names."""
     where = f"{store.uri}/{key}"
     if manifest is None:
-        yield f"{where}: {made.version} is not published whole; restore it, or promote another version."
+        yield f"{where}: {made.version} is not completely published; restore it, or promote another version."
         return
     decision = made.decision["key"].rpartition("/")[2]
     for name, sha256 in {onnx_name(made.version): made.sha256, decision: made.decision["sha256"]}.items():

@@ -45,7 +45,9 @@ def begin_canary(
         raise ConfigError(f"{store.uri}: {version} is in production; only another version can be its canary.")
     tried = current.candidate
     if tried and tried.version != version:
-        raise GateRejected(f"{store.uri}: {tried.version} is being tried; end that canary before {version} begins.")
+        raise GateRejected(
+            f"{store.uri}: {tried.version} is the canary; end its trial before you start that of {version}."
+        )
     if tried and tried.share == share:
         return complete_history(store, current)
     require_not_deleted(store, current, version)

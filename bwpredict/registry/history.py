@@ -50,7 +50,7 @@ def record_names(store: Store, production: Production | None) -> list[RecordName
     """The names of all records up to `production` (as read just before), in order: one listing, nothing read.
 
     Raises:
-        ObjectCorruptError: a record is gone, something else lies among them, or the pointer was put back.
+        ObjectCorruptError: a record is missing, another file is among them, or the pointer was reset.
     """
     keys = set(store.keys("history/"))
     if production:
@@ -108,7 +108,7 @@ def champion_of_month(history: list[Production], month: str) -> str | None:
 
 
 def earlier_champions(history: Sequence[Production], version: str, most: int) -> list[str]:
-    """At most so many versions that served before `version` did, the latest last.
+    """At most this many versions that served before `version` did, the latest last.
 
     Versions that were rolled back, and those that a cleanup deleted, do not count.
     """
@@ -129,7 +129,7 @@ def require_not_reverted(store: Store, production: Production | None, recorded: 
         production = read_production(store)
         if production is None or production.sequence < recorded:
             raise ObjectCorruptError(
-                f"{store.uri}/production.json: is move {sequence}, but the history goes on to move {recorded}; "
+                f"{store.uri}/production.json: is move {sequence}, but the history continues to move {recorded}; "
                 "restore it from the last record."
             )
 

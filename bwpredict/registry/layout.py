@@ -1,4 +1,4 @@
-"""Names in the registry: which files a version has, and under which keys they lie."""
+"""Names in the registry: the files of a version, and their keys."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Production:
 
     @property
     def document(self) -> dict[str, Any]:
-        """This move as it stands in `production.json` and in the history."""
+        """This move as it appears in `production.json` and in the history."""
         values = asdict(self)
         del values["etag"]
         return {name: value for name, value in values.items() if value or name not in ("cleanup", "canary")}
@@ -127,5 +127,7 @@ def decode(store: Store, key: str, content: bytes, etag: str = "") -> Production
         raise ObjectCorruptError(f"{name}: its keys are not those of {made.version}; restore it from a copy.")
     candidate = made.candidate
     if candidate and candidate.onnx_key != model_key(candidate.version, onnx_name(candidate.version)):
-        raise ObjectCorruptError(f"{name}: the key of its canary is not that of {candidate.version}; restore it.")
+        raise ObjectCorruptError(
+            f"{name}: the key of its canary is not that of {candidate.version}; restore it from a copy."
+        )
     return made

@@ -118,7 +118,7 @@ def move_pointer(
 
     Raises:
         ConflictError: the pointer is no longer `current`.
-        UnknownOutcomeError: the answer was lost and the pointer does not tell either; run again.
+        UnknownOutcomeError: the answer was lost and the pointer does not settle it; run again.
     """
     version = manifest.version
     moved = Production(
@@ -178,8 +178,8 @@ def swap_pointer(store: Store, current: Production | None, moved: Production) ->
 
     Raises:
         ConflictError: the pointer is no longer `current`.
-        ObjectCorruptError: the history goes on beyond `current`, so the pointer was put back.
-        UnknownOutcomeError: the answer was lost and the pointer does not tell either; run again.
+        ObjectCorruptError: the history continues beyond `current`, so the pointer was put back.
+        UnknownOutcomeError: the answer was lost and the pointer does not settle it; run again.
     """
     if current:
         complete_history(store, current)
@@ -225,4 +225,6 @@ def require_expected(store: Store, current: Production | None, expected_version:
     """Refuse where another version serves than the caller believes; None believes nothing. Raises ConflictError."""
     if expected_version is not None and (current is None or current.version != expected_version):
         found = current.version if current else "nothing"
-        raise ConflictError(f"{store.uri}: {found} is in production, not {expected_version}; look again and decide.")
+        raise ConflictError(
+            f"{store.uri}: {found} is in production, not {expected_version}; check what it is, and decide again."
+        )

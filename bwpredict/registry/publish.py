@@ -140,7 +140,7 @@ def _require_not_older(current: Production | None, version: str, month: str, *, 
     if current and month < current.month and not allow_older:
         raise GateRejected(
             f"{version} was trained for {month}, but production serves {current.version} of {current.month}; "
-            "production does not go back in time unless that is asked for."
+            "production moves to an earlier month only if the run asks for it (publish_past_months)."
         )
 
 
@@ -159,7 +159,7 @@ def _earlier_move(store: Store, current: Production | None, version: str) -> Pro
 def _require_same_bytes(store: Store, production: Production, sha256: Mapping[str, str]) -> Production:
     if production.sha256 != sha256[onnx_name(production.version)]:
         raise ConflictError(
-            f"{store.uri}: {production.version} was published before, with another model; left as it is."
+            f"{store.uri}: {production.version} was already published with another model; it was not changed."
         )
     return production
 

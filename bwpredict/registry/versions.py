@@ -27,7 +27,7 @@ class Manifest:
 
 
 def list_versions(store: Store) -> list[str]:
-    """Versions that are published whole, oldest first; one without MANIFEST.json is not there yet."""
+    """Versions that are completely published, oldest first; one without MANIFEST.json is not there yet."""
     keys = (key.split("/") for key in store.keys("models/"))
     return sorted(parts[1] for parts in keys if len(parts) == 3 and parts[2] == MANIFEST_NAME)
 
@@ -41,7 +41,7 @@ def version_folders(store: Store) -> tuple[str, ...]:
 
 
 def find_manifest(store: Store, version: str) -> Manifest | None:
-    """The manifest of a version; None: there is no such version that is published whole.
+    """The manifest of a version; None: there is no such version that is completely published.
 
     Raises:
         ConfigError, ObjectCorruptError, DocumentError: as `read_manifest`.
@@ -53,7 +53,7 @@ def find_manifest(store: Store, version: str) -> Manifest | None:
         return None
     document = delete_manifest("manifest", content, name=f"{store.uri}/{key}")
     if document["version"] != version:
-        raise ObjectCorruptError(f"{store.uri}/{key}: is the manifest of {document['version']}, not of {version}.")
+        raise ObjectCorruptError(f"{store.uri}/{key}: is the manifest of {document['version']}, not that of {version}.")
     files = {file["name"]: file["sha256"] for file in document["files"]}
     return Manifest(version, document["month"], files)
 

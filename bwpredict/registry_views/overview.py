@@ -51,7 +51,7 @@ class Overview:
     production: Production | None
     moves: list[Production]
     count: int
-    """Of all versions. One that is not published whole is left out if it would be on this page, and else counted."""
+    """Number of all versions, incomplete ones included unless they would be on this page."""
     versions: list[VersionSummary]
     older: str | None
     """The version that the next page begins below; None: this is the last page."""
@@ -117,7 +117,7 @@ def version_documents(store: Store, version: str) -> VersionDocuments:
 def _summary(store: Store, version: str) -> VersionSummary | None:
     """The summary, or the sentence that says why there is none: one bad version must not hide the others.
 
-    None: the version is not published whole.
+    None: the version is not completely published.
     """
     if not is_version(version):
         return VersionSummary(version, problem="is not a version name; the product never writes such a folder.")

@@ -1,4 +1,4 @@
-"""The difference of two versions: settings, data, code and gate, as far as their documents tell."""
+"""The difference of two versions: settings, data, code and gate, as their documents describe them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def plain_words(decision: Document, comparison: Document, metadata: Document) ->
     """Question and answer: typical error, gain over no change, what changed since production, where, and trust."""
     return [
         ("Typical error", _typical_error(comparison, metadata)),
-        ("Against assuming no change", _gain(comparison)),
+        ("Compared with assuming no change", _gain(comparison)),
         ("Change since production", _since_production(comparison)),
         ("Where it is weakest", " ".join(_weak_spots(comparison)) or "The test days show no weak spot."),
         ("Can you trust it?", " ".join(_trust(decision, comparison))),
@@ -73,7 +73,9 @@ def _gain(comparison: Document) -> str:
         if simple and own.get("mae") is not None:
             percent = 100 * (1 - own["mae"] / simple)
             told.append(f"{abs(percent):.0f} % {'lower' if percent >= 0 else 'higher'} for {_word(target)}")
-    return f"The error is {_joined(told)} than that of the last value as forecast." if told else "Not known."
+    return (
+        f"The error is {_joined(told)} than that of a forecast that repeats the last value." if told else "Not known."
+    )
 
 
 def _since_production(comparison: Document) -> str:

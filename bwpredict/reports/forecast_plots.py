@@ -150,7 +150,7 @@ def _distribution(axes: Axes, errors: Mapping[str, Values]) -> None:
 
 
 def horizon(path: Path, comparison: Mapping[str, Any], horizon_minutes: float) -> Path:
-    """Draw the simple forecasts' MAE by how far ahead the target lies, and the models' at their one horizon."""
+    """Draw the simple forecasts' MAE over the horizon, and the models' at their one horizon."""
     minutes = comparison["horizon"]["minutes"]
     with figure_file(path, 10.5, 7.2) as figure:
         for target, axes in target_panels(figure):

@@ -1,6 +1,6 @@
 """The model card: one self-contained HTML page for a run, rejected ones included, and its Markdown summary.
 
-Everything shown comes from the run's documents. Whatever stands in them is escaped: a region or a
+Everything shown comes from the run's documents. Their texts are escaped: a region or a
 version is somebody else's text.
 """
 
@@ -73,7 +73,7 @@ def model_card(
     pictures: Path | None = None,
     links: pd.DataFrame | None = None,
 ) -> Path:
-    """Write the model card of one run to `path`, whole or not at all.
+    """Write the model card of one run to `path`, atomically.
 
     Args:
         run: the run configuration (`run.json`); the others are the documents of the same names.
@@ -130,7 +130,7 @@ def _verdict(decision: Document) -> dict[str, str]:
         "reason": decision["reason"],
         "attempt": attempt_sentence(decision),
         "basis": f"Policy {policy['name']}, version {policy['version']}{origin}."
-        f" In production then: {champion or 'nothing'}.",
+        f" In production at the time: {champion or 'nothing'}.",
     }
 
 
@@ -197,7 +197,7 @@ def _target_note(target: str, comparison: Document) -> str:
     figures = comparison["models"]["challenger"]["per_target"][target]
     notes = [f"Best baseline: {model_label(figures['baseline']).lower()}."]
     if figures["mape_share_left_out"]:
-        notes.append(f"{100 * figures['mape_share_left_out']:.1f} % of the samples lie below the floor of MAPE.")
+        notes.append(f"{100 * figures['mape_share_left_out']:.1f} % of the samples are below the floor of MAPE.")
     links = comparison["links"].get(target, {})
     if links:
         skills = (f"{rank} {number(link['skill'], 3)} ({link_name(link)})" for rank, link in links.items())
@@ -319,7 +319,7 @@ def _validation(validation: Document) -> dict[str, Any]:
 
 
 def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
-    """What the model must not be used for, as far as the run's own documents tell."""
+    """What the model must not be used for, as far as the run's own documents say."""
     contract, data = metadata["contract"], metadata["data"]
     yield (
         f"It forecasts {contract['horizon_minutes']} minutes ahead from {contract['window_size']} samples of one link,"

@@ -78,7 +78,7 @@ def readable_figures(figures: Mapping[str, Any], target: str) -> dict[str, Any]:
 
 
 def _left_out(per_target: Mapping[str, Any]) -> str:
-    """In words, the share of each target's samples that lie below the floor of the MAPE; nothing if none does."""
+    """In words, the share of each target's samples that are below the floor of the MAPE; nothing if none does."""
     shares = {name: row.get("mape_share_left_out") for name, row in per_target.items()}
     told = [f"{display_name(name)} {100 * share:.3g} %" for name, share in shares.items() if share]
     return f" Below the floor and not in the MAPE: {', '.join(told)}." if told else ""

@@ -2,7 +2,7 @@
 
 Adaptive conformal inference (Gibbs and Candès, "Adaptive Conformal Inference Under Distribution Shift", NeurIPS 2021),
 here on the half-width in log space: a factor for each link and target goes up by `step * level` with each miss, and
-down by `step * (1 - level)` with each hit, so that in the long run the level's share of the samples lies inside. The
+down by `step * (1 - level)` with each hit, so that in the long run the level's share of the samples is inside. The
 step decays from a large one (Angelopoulos, Barber and Bates, "Online conformal prediction with decaying step sizes",
 ICML 2024), so that a link on which the calibrated width is wrong reaches its own within hours. It stays above
 `LEAST_STEP`, so that the factor goes on following the link.
@@ -78,7 +78,7 @@ class AdaptiveIntervals:
         self.bounds = np.zeros((0, pending, 2, targets), np.float32)
 
     def grow(self, links: int) -> None:
-        """Have rows for so many links."""
+        """Have rows for this many links."""
         for name, values in self.arrays().items():
             more = np.zeros((links - len(values), *values.shape[1:]), values.dtype)
             setattr(self, name, np.concatenate((values, more)))
@@ -100,7 +100,7 @@ class AdaptiveIntervals:
     def learn(self, rows: Rows, at: int | Rows, actual: Floats) -> None:
         """Compare targets [n, targets] of a moment with the intervals that were made for it; NaN: nothing is learnt.
 
-        An interval is for a moment if no more than half a cadence lies between: samples do not come to the second.
+        An interval is for a moment if no more than half a cadence is between: samples do not come to the second.
         `at` is one moment for all rows, or [n].
         """
         apart = np.abs(self.due_at[rows] - np.expand_dims(at, -1))

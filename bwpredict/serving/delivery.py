@@ -51,7 +51,7 @@ KEPT_VERSIONS = 3
 
 @dataclass(frozen=True)
 class Delivery:
-    """The model that lies in the folder now; `changed`: this delivery brought it."""
+    """The model that is in the folder now; `changed`: this delivery brought it."""
 
     version: str
     folder: Path
@@ -72,7 +72,7 @@ def deliver(store: Store, dest: Path, *, accept_contract: bool = False, trusted:
         ConfigError: nothing is in production.
         ContractChangedError: the model was made for another contract than the consumer in `dest` was built for.
         SignatureError: `trusted` is given and no such key signed the version.
-        ObjectCorruptError, DocumentError, ModelError, StoreError: the version is not whole, or fails verification.
+        ObjectCorruptError, DocumentError, ModelError, StoreError: the version is incomplete, or fails verification.
     """
     production = read_production(store)
     if production is None:

@@ -14,7 +14,7 @@ from bwpredict.errors import InputError
 from bwpredict.serving.contract import ServingContract
 
 CLOCK_SKEW_SECONDS = 60
-"""How far in the future a newest sample may lie: clocks differ."""
+"""How far in the future a newest sample may be, since clocks differ."""
 
 
 def check_windows(
@@ -64,19 +64,22 @@ def _check_shape(windows: npt.NDArray[Any], columns: Sequence[str], contract: Se
 def _check_age(newest_at: npt.ArrayLike, count: int, now: float, maximum_age: float) -> npt.NDArray[np.int64]:
     given = np.asarray(newest_at)
     if given.shape not in ((), (count,)) or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
-        raise InputError(f"newest_at is {list(given.shape)} {given.dtype}; expected unix seconds, one or {count}.")
+        raise InputError(
+            f"newest_at has the shape {list(given.shape)} and the type {given.dtype}; expected unix seconds, one"
+            f" or {count}."
+        )
     newest = np.broadcast_to(given.astype(np.int64), (count,))
     age = now - newest
     if (age > maximum_age).any():
         first = int(np.argmax(age > maximum_age))
         raise InputError(
             f"window {first}: its newest sample is {age[first]:.0f} s old; expected at most {maximum_age:.0f} s:"
-            " a forecast from it would be for a time that is nearer or past."
+            " its forecast would be for a moment that is nearly here or past."
         )
     if (age < -CLOCK_SKEW_SECONDS).any():
         first = int(np.argmax(age < -CLOCK_SKEW_SECONDS))
         raise InputError(
-            f"window {first}: its newest sample lies {-age[first]:.0f} s in the future; expected unix seconds, UTC."
+            f"window {first}: its newest sample is {-age[first]:.0f} s in the future; expected unix seconds, UTC."
         )
     return newest
 

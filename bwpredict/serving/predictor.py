@@ -191,7 +191,7 @@ class Predictor:
         """Take the model that the folder holds now, if it is another one; whether it was.
 
         Raises:
-            BwPredictError: it cannot be served; the one that served goes on.
+            BwPredictError: it cannot be served; the one that served stays in use.
         """
         with self._reloading:
             folder = resolve_current(self._folder)

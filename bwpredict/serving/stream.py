@@ -52,7 +52,7 @@ class StreamForecasts:
     late: list[Link]
     """Links whose sample was not newer than their last one; it was left out."""
     early: list[Link]
-    """Links whose sample lies more than one cadence in the future; it was left out."""
+    """Links whose sample is more than one cadence in the future; it was left out."""
 
 
 @dataclass
@@ -136,7 +136,7 @@ class _Fleet:
             self._forecast(which, nothing, at - before * cadence)
 
     def is_early(self, at: int, now: float) -> bool:
-        """Whether samples of `at` lie in the future at `now`; clocks may differ by one cadence."""
+        """Whether samples of `at` are in the future at `now`; clocks may differ by one cadence."""
         return at > now + self.model.cadence_seconds
 
     def warm(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -149,7 +149,7 @@ class Stream:
     """Forecasts of all links, minute by minute, with the model in a folder that `bwpredict pull` keeps.
 
     Many threads may use one; steps are taken one after another. `reload` warms a new model beside the old one, which
-    goes on until the new one has followed the links for its warm-up time.
+    stays in use until the new one has followed the links for its warm-up time.
 
     After a gap of at most `LONGEST_GAP_MINUTES`, forecasts and intervals are those of a stream that received every
     missing minute; after a swap, they are those of a stream that began with the new model at the reload.
@@ -208,7 +208,7 @@ class Stream:
         """Take the samples of one minute, and forecast from them.
 
         Links may be left out, and new ones may appear. A sample that is not newer than its link's last one is left
-        out (`late`), and so is one that lies more than one cadence in the future (`early`): it would make the link's
+        out (`late`), and so is one that is more than one cadence in the future (`early`): it would make the link's
         real samples late. Minutes that were skipped count as missing.
 
         Args:
@@ -240,7 +240,7 @@ class Stream:
         return _named(fleet, answer, taken, at, warm=warm, late=late, early=early)
 
     def warm_up(self, history: TelemetryFrame, *, now: float | None = None) -> None:
-        """Follow the links through telemetry of the past, forecasting nothing; a link goes on from its last sample.
+        """Follow the links through telemetry of the past, forecasting nothing; a link continues from its last sample.
 
         Args:
             history: its samples have the model's cadence.
@@ -254,7 +254,7 @@ class Stream:
         with self._lock:
             if self._fleet.is_early(newest, moment):
                 raise InputError(
-                    f"the history's newest sample lies {newest - moment:.0f} s in the future;"
+                    f"the history's newest sample is {newest - moment:.0f} s in the future;"
                     " expected unix seconds (UTC) of the past."
                 )
             for fleet in (self._fleet, *([self._next] if self._next else [])):
@@ -276,7 +276,7 @@ class Stream:
         """Begin to warm the model that the folder holds now, if it is another one; whether it is.
 
         Raises:
-            BwPredictError: it cannot be served; the one that serves goes on.
+            BwPredictError: it cannot be served; the one that serves stays in use.
         """
         folder = resolve_current(self._folder)
         with self._lock:
@@ -289,7 +289,7 @@ class Stream:
             return True
 
     def snapshot(self, path: Path) -> Path:
-        """Write what is remembered of all links to a file (`.npz`), whole or not at all."""
+        """Write what is remembered of all links to a file (`.npz`), atomically."""
         with self._lock:
             fleet = self._fleet
             told = {"format": _FORMAT, "version": fleet.model.version, "state_version": fleet.model.state_version}
@@ -349,7 +349,7 @@ def _checked(links: Sequence[Link], samples: npt.NDArray[np.floating[Any]], colu
         )
     if samples.shape != (len(links), len(schema.FEATURES)) or not len(links):
         raise InputError(
-            f"the samples are {list(samples.shape)} for {len(links)} links;"
+            f"the samples have the shape {list(samples.shape)} for {len(links)} links;"
             f" expected [links, {len(schema.FEATURES)}], one link or more."
         )
     require_distinct(links, len(samples))
@@ -412,7 +412,7 @@ def _read_snapshot(path: Path, model: StreamModel) -> dict[str, npt.NDArray[Any]
             arrays = {name: file[name] for name in file.files}
         told = json.loads(str(arrays.pop("told")))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise ModelError(f"{path}: is no snapshot of a stream, or not a whole one; warm up from history.") from error
+        raise ModelError(f"{path}: is not a complete snapshot of a stream; warm up from history.") from error
     if told.get("format") != _FORMAT:
         raise ModelError(f"{path}: was written by another version of bwpredict; warm up from history.")
     expected = {"format": _FORMAT, "version": model.version, "state_version": model.state_version}

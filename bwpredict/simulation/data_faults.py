@@ -19,7 +19,7 @@ from bwpredict.store.files import atomic_path
 Fault = Callable[[pd.DataFrame], pd.DataFrame]
 
 _EVERY_ROWS = 200
-"""Faults of single rows meet one row in so many: 0.5 %."""
+"""Faults of single rows affect one row in 200: 0.5 %."""
 
 
 def impossible_values(rows: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +60,7 @@ FAULTS: dict[str, Fault] = {
 def inject(folder: Path, fault: str, days: Sequence[str] | None = None) -> list[Path]:
     """Rewrite the partitions of `days` (YYYY-MM-DD; None: all) in `folder` with a fault.
 
-    Returns the files that changed. Each file is rewritten whole or not at all.
+    Returns the files that changed. Each file is rewritten atomically.
 
     Raises:
         ConfigError: the fault is unknown, or a day is not given as YYYY-MM-DD.

@@ -211,7 +211,7 @@ def daily_cycles(links: Links) -> Floats:
 
 def weekly_cycle(days: Floats) -> Floats:
     """Log factor of the weekend at a time in days since 1970: 0 in the week, down to -1 at the weekend."""
-    # 1970-01-01 was a Thursday, so Sunday's midnight (the weekend's middle) lies at 3 + 7 k.
+    # 1970-01-01 was a Thursday, so Sunday's midnight (the weekend's middle) is at 3 + 7 k.
     distance = np.abs((days - 3 + 3.5) % 7 - 3.5)
     return np.asarray(-1 / (1 + np.exp((distance - 1) * 8)))
 

@@ -228,7 +228,7 @@ _CAPACITIES_MBPS = ([10_000, 25_000, 40_000], [1_000, 10_000], [1_000, 2_500, 10
 def _ends(rng: np.random.Generator, index: int, kind: int) -> tuple[int, int, int]:
     """Numbers of the two nodes, and the peer's region.
 
-    Four links leave each node. Node i lies in region i mod 6, zone i / 6 mod 3, so the peer's number
+    Four links leave each node. Node i is in region i mod 6, zone i / 6 mod 3, so the peer's number
     follows from the wanted kind; the slot's share of the offset keeps a node's four peers apart.
     """
     regions, nodes_per_turn = len(REGIONS), len(REGIONS) * len(_ZONES)

@@ -49,9 +49,9 @@ def write_partitioned(
 ) -> Path:
     """Write `folder/date=YYYY-MM-DD/part-0.parquet` for each day, and return `folder`.
 
-    Rows lie by link and time, but for late rows and second copies, which come at the end of each group of
-    links; late rows of the next day's delivery lie in that day's partition as `late-0.parquet`, also
-    for the last day. Each file is written whole or not at all; the same config gives the same bytes.
+    Rows are sorted by link and time, except for late rows and second copies, which come at the end of each group of
+    links; late rows of the next day's delivery are in that day's partition as `late-0.parquet`, also
+    for the last day. Each file is written atomically; the same config gives the same bytes.
 
     With `oracle`, `oracle_folder` (default: `oracle` beside `folder`) gets files of the same names:
     node_id, peer_id, timestamp (of the last sample that is known) and oracle_<target>, the conditional
@@ -93,7 +93,7 @@ def write_csv(samples: int, seed: int, output: Path, *, start: date = _CSV_START
         pyarrow.csv.CSVWriter(sink, _PLAIN_SCHEMA, write_options=_CSV_OPTIONS) as writer,
     ):
         for day in range(config.first_day, config.first_day + days):
-            # At most 20 links: one chunk. Transposed, the rows lie by time, then link.
+            # At most 20 links: one chunk. Transposed, the rows are sorted by time, then link.
             (chunk,) = simulation.chunks(day)
             flat = {name: values.T.ravel()[:left] for name, values in chunk.columns.items()}
             writer.write_table(to_table(flat).cast(_PLAIN_SCHEMA))

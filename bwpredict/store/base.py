@@ -42,7 +42,7 @@ class Store(Protocol):
         """The keys that `list` gives, in the same order, without looking at the objects: fast on a big store."""
 
     def folders(self, prefix: str) -> tuple[str, ...]:
-        """The names right under `prefix` (it ends with `/`) that keys go on from with `/`, in order: never reads on."""
+        """The sorted names of the folders right under `prefix` (it ends with `/`); does not read below them."""
 
     def times(self, prefix: str = "") -> Iterator[tuple[str, datetime]]:
         """The keys that `list` gives, in the same order, each with its last change by the store's own clock."""
@@ -54,7 +54,7 @@ class Store(Protocol):
         """The bytes and the ETag of one object, from one version of it. Raises ObjectMissingError."""
 
     def download(self, key: str, path: Path, max_bytes: int = OBJECT_BYTES) -> None:
-        """Write one object to `path`, whole or not at all.
+        """Write one object to `path`, atomically.
 
         Raises ObjectMissingError; ObjectCorruptError if it has more than `max_bytes`.
         """

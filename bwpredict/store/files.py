@@ -1,4 +1,4 @@
-"""Local files: checksums, and writes that are seen whole or not at all."""
+"""Local files: checksums and atomic writes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ def require_local_path(path: Path) -> Path:
     """
     if path.parts and path.parts[0].endswith(":"):
         address = f"{path.parts[0]}//{'/'.join(path.parts[1:])}"
-        raise ConfigError(
-            f"{address}: is not on this machine; give a file or folder here, and copy between the two yourself."
-        )
+        raise ConfigError(f"{address}: is not on this machine; give a local file or folder, and copy it yourself.")
     return path
 
 

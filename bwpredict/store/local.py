@@ -80,7 +80,7 @@ class LocalStore:
         return content, hashlib.sha256(content).hexdigest()
 
     def download(self, key: str, path: Path, max_bytes: int = OBJECT_BYTES) -> None:
-        """Copy one object to `path`, whole or not at all."""
+        """Copy one object to `path`, atomically."""
         with translate_os_errors(self.root), self._opened(key) as source, atomic_path(path) as temporary:
             check_size(key, self.uri, source.stat().st_size, max_bytes)
             shutil.copyfile(source, temporary)
@@ -92,7 +92,7 @@ class LocalStore:
             sha256 = sha256_of(path)
             if target.exists():
                 if sha256_of(target) != sha256:
-                    raise ConflictError(f"{self.uri}/{key}: exists with other bytes than {path}; left as it is.")
+                    raise ConflictError(f"{self.uri}/{key}: exists with other bytes than {path}; it was not changed.")
                 return sha256
             with atomic_path(target) as temporary:
                 shutil.copyfile(path, temporary)

@@ -74,7 +74,7 @@ class S3Store:
         return (info.key for info in self.list(prefix))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
-        """The names that keys under `prefix` go on from with `/`: one request for each 1,000."""
+        """The names of the folders right under `prefix`: one request for each 1,000."""
         start = len(self._full_key(prefix))
         names = (
             item["Prefix"][start:-1]
@@ -115,7 +115,7 @@ class S3Store:
         return self._asked(key, ask)
 
     def download(self, key: str, path: Path, max_bytes: int = OBJECT_BYTES) -> None:
-        """Write one object to `path`, whole or not at all."""
+        """Write one object to `path`, atomically."""
         check_key(key, self.uri)
 
         def ask() -> None:
@@ -139,7 +139,7 @@ class S3Store:
         except ConflictError as error:
             if self._sha256_after_conflict(key, error) == sha256:
                 return sha256
-            sentence = f"{self.uri}/{key}: exists with other bytes than {path}; left as it is."
+            sentence = f"{self.uri}/{key}: exists with other bytes than {path}; it was not changed."
             raise ConflictError(sentence) from error
         if self._stored(key)[0] != sha256:
             raise ObjectCorruptError(f"{self.uri}/{key}: what was stored differs from {path}; upload again.")
@@ -212,7 +212,7 @@ class S3Store:
         return self._asked(key, ask)
 
     def _sha256_after_conflict(self, key: str, conflict: ConflictError) -> str:
-        """What lies there instead; if it has gone meanwhile, the conflict stands."""
+        """What is there instead; if it has gone meanwhile, the conflict stands."""
         try:
             return self._stored(key)[0]
         except ObjectMissingError as error:

@@ -55,7 +55,7 @@ def translate_error(error: Exception, *, where: str, bucket: str, endpoint: str)
     if isinstance(error, FlexibleChecksumError):
         return ObjectCorruptError(f"{where}: the bytes do not match the stored checksum; restore the object.")
     if isinstance(error, IncompleteReadError):
-        return ObjectCorruptError(f"{where}: the server sent only a part of it, again and again; restore the object.")
+        return ObjectCorruptError(f"{where}: the server repeatedly sent only a part of it; restore the object.")
     return StoreUnreachableError(f"s3 bucket {bucket!r} at {endpoint}: {error_reason(error)}.")
 
 

@@ -54,7 +54,7 @@ class ConditionalWrites:
 
         Raises:
             ConflictError: it surely lost; no earlier attempt can have landed.
-            UnknownOutcomeError: the answer was lost, and reading does not tell.
+            UnknownOutcomeError: the answer was lost, and reading does not settle it.
             StoreUnreachableError: nothing was written.
         """
         self._require_conditions()

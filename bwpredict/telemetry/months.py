@@ -26,7 +26,7 @@ def month_window(month: str, history_months: int = 1) -> tuple[datetime, datetim
     first = past_the_last - history_months
     if not EARLIEST_YEAR * 12 <= first < past_the_last <= LATEST_YEAR * 12:
         raise ConfigError(
-            f"month={month!r} with history_months={history_months}: lies outside the years"
+            f"month={month!r} with history_months={history_months}: is outside the years"
             f" {EARLIEST_YEAR} to {LATEST_YEAR}."
         )
     return _first_day(first), _first_day(past_the_last)

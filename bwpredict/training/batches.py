@@ -45,7 +45,7 @@ class Batch(NamedTuple):
     """[batch, t, targets] in log space: by how much the levels were moved."""
 
     def chunk(self, number: int) -> Batch:
-        """The part of so many samples that comes after `number` others."""
+        """The part of this many samples that comes after `number` others."""
         part = slice(number * CHUNK, (number + 1) * CHUNK)
         of_time = (self.samples[:, part], self.smoothed[:, part], self.actual[:, part])
         return Batch(*of_time, self.jumps[:, part])
@@ -85,13 +85,13 @@ class Sampler:
         """Of a stream."""
 
     def streams(self, count: int, seed: tuple[int, ...]) -> Batch:
-        """So many sequences, which are trained on chunk by chunk."""
+        """This many sequences, which are trained on chunk by chunk."""
         rng = np.random.default_rng(seed)
         batch = self._draw(rng, count, self.chunks * CHUNK)
         return self._batch(_with_gaps(rng, batch), self._jumps(rng, count, self.chunks * CHUNK))
 
     def windows(self, count: int, seed: tuple[int, ...]) -> Windows:
-        """So many windows: what a consumer without a memory knows."""
+        """This many windows: what a consumer without a memory knows."""
         rng = np.random.default_rng(seed)
         length = self.contract.window_size
         cut, _ = self._draw(rng, count, length)

@@ -67,7 +67,7 @@ class Resume:
         return self._found["stage"] if self._found and "stage" in self._found else None
 
     def finished(self, checkpoint: Path) -> Training | None:
-        """The result, if the training was over when its process was killed; its checkpoint is written anew."""
+        """The result, if the training was over when its process was killed; its checkpoint is written again."""
         if not self._found or "history" not in self._found:
             return None
         _restore_best(self._found, checkpoint)
@@ -157,10 +157,14 @@ def _read(path: Path, identity: dict[str, str]) -> State | None:
     except FileNotFoundError:
         return None
     except Exception as error:  # noqa: BLE001 - torch raises whatever a damaged file makes it raise
-        logger.warning("%s: is no state of a training (%s); training begins anew.", path, type(error).__name__)
+        logger.warning(
+            "%s: is no state of a training (%s); training starts again from the beginning.", path, type(error).__name__
+        )
         return None
     if differs:
-        logger.warning("%s: is of a training with other %s; training begins anew.", path, " and ".join(differs))
+        logger.warning(
+            "%s: is of a training with other %s; training starts again from the beginning.", path, " and ".join(differs)
+        )
         return None
     return state
 

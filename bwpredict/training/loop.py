@@ -1,6 +1,6 @@
 """One stage of training: truncated back-propagation through time over streams, and windows beside each chunk.
 
-An update takes the next chunk of its streams, whose state goes on from chunk to chunk without a gradient, and a batch
+An update takes the next chunk of its streams, whose state continues from chunk to chunk without a gradient, and a batch
 of windows; both weigh the same. What is drawn follows from the seed and the number of the update alone, so that a
 training that was killed goes on as if it had not been.
 """
@@ -202,7 +202,7 @@ def _update(learning: _Learning, progress: Progress) -> None:
 
 
 def _stream_loss(learning: _Learning, progress: Progress, count: int, numbers: tuple[int, ...]) -> Tensor:
-    """The loss of the next chunk; the state goes on."""
+    """The loss of the next chunk; the state continues."""
     model = learning.model
     device = model.change_width.device
     number, chunk = divmod(learning.update, learning.sampler.chunks)

@@ -35,7 +35,7 @@ class Record(TypedDict):
     stage: str
     stage_epoch: int
     stage_epochs: int
-    """At most so many in this stage."""
+    """At most this many in this stage."""
     train_loss: float
     validation_loss: float
     skill: float

@@ -21,7 +21,7 @@ from bwpredict.training.batches import CHUNK, targets_ahead
 from bwpredict.training.loss import forecast_loss
 
 STREAM_LINKS = 64
-"""At most so many links are followed."""
+"""At most this many links are followed."""
 BLOCK_SECONDS = 2 * 3600
 """Errors of a link within a block are correlated."""
 _WINDOWS_AT_A_TIME = 1000
@@ -59,7 +59,7 @@ class Sums(NamedTuple):
 def observations(
     model: Forecaster, index: WindowIndex, most_windows: int, modes: tuple[int, ...] = (0, 1)
 ) -> Iterator[Observation]:
-    """Cold: at most so many windows, evenly spread. Warm: each minute of some links, after a day of history."""
+    """Cold: at most this many windows, evenly spread. Warm: each minute of some links, after a day of history."""
     model.eval()
     with torch.inference_mode():
         if 0 in modes:

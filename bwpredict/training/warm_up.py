@@ -17,7 +17,7 @@ from bwpredict.training.batches import CHUNK
 from bwpredict.training.validation import as_tensors
 
 LINKS = 24
-"""At most so many are followed."""
+"""At most this many are followed."""
 LONGEST_MINUTES = 1440
 """A stream is followed for so long from an empty state, then anew."""
 STARTS = 4

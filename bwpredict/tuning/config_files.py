@@ -130,7 +130,7 @@ def propose(store: Store, path: Path) -> str:
         store.upload(path, _PROPOSED + f"{file.name}.yaml")
     except ConflictError as error:
         raise ConfigError(
-            f"{file.name}: the registry has another proposal of this name, which stays; give the study another name."
+            f"{file.name}: the registry has another proposal with this name; give the study another name."
         ) from error
     return file.name
 
@@ -157,7 +157,7 @@ def approve(store: Store, name: str, *, by: str, now: datetime) -> TrainingFile:
     except ConflictError as error:
         _, before = _read_approved(store, name)
         assert before.approval is not None  # noqa: S101 - _read_approved saw to it
-        raise ConfigError(f"{name}: was approved by {before.approval.by} at {before.approval.at} already.") from error
+        raise ConfigError(f"{name}: was already approved by {before.approval.by} at {before.approval.at}.") from error
     return parse(content, origin=name)
 
 
@@ -181,7 +181,7 @@ def _read_approved(store: Store, name: str) -> tuple[bytes, TrainingFile]:
         or file.approval is None
         or file.approval.proposal_sha256 != hashlib.sha256(reviewed).hexdigest()
     ):
-        raise ConfigError(f"{origin}: is not what was approved under this name; someone changed it. Approve it anew.")
+        raise ConfigError(f"{origin}: differs from what was approved under this name; approve it again.")
     return content, file
 
 

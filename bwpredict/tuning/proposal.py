@@ -26,7 +26,10 @@ def write_proposal(study: Study, trials: int, folder: Path) -> Path:
     """
     finished = finished_trials(study)
     if len(finished) < trials:
-        raise StudyError(f"{study.spec.name}: {len(finished)} of {trials} trials are finished; run the study on.")
+        raise StudyError(
+            f"{study.spec.name}: {len(finished)} of {trials} trials are finished; run the same command"
+            " again to finish the rest."
+        )
     best, defaults = best_and_defaults(study)
     file = TrainingFile(
         format=1,

@@ -60,7 +60,7 @@ STARTUP_TRIALS = 6
 TRIALS_BEFORE_PRUNING = 4
 FIRST_EPOCH_TO_PRUNE = 2
 DEFAULT_SEEDS, TRIALS_FOR_SEEDS = 3, 10
-"""A study of so many trials trains the default with so many seeds; the spread of the losses shows what is chance."""
+"""A study of this many trials trains the default with that many seeds; the losses' spread shows what is chance."""
 _DEFAULT, _SEED, _ATTEMPT, _RETRY_OF, _DIVERGED = "default", "seed", "attempt", "retry_of", "diverged"
 
 
@@ -103,7 +103,7 @@ class Trial:
 
 
 def open_study(folder: Path, spec: StudySpec) -> Study:
-    """Make the study in `folder`, or resume the one that lies there.
+    """Make the study in `folder`, or resume the one that is there.
 
     Raises:
         StudyError: the study there is about something else; names what differs.
@@ -313,7 +313,7 @@ def _optuna_study(study: Study) -> optuna.Study:
 
 
 def _sampler(seed: int, taken: int) -> optuna.samplers.BaseSampler:
-    """A fresh sampler for each trial, seeded by how many came before: a resumed study goes on as if never stopped."""
+    """A fresh sampler for each trial, seeded by how many came before: a resumed study continues as if never stopped."""
     (state,) = np.random.SeedSequence([seed, taken]).generate_state(1)
     return optuna.samplers.TPESampler(seed=int(state), n_startup_trials=STARTUP_TRIALS)
 

@@ -69,7 +69,7 @@ READABLE = Check(
 
 
 def schema_checks(start: datetime, end: datetime, description: Description | None = None) -> tuple[Check, ...]:
-    """The checks that every row, and every column, must pass; rows lie in [start, end).
+    """The checks that every row, and every column, must pass; rows are in [start, end).
 
     Columns that the description calls absent are not checked. Empty cells and jittery clocks of imported telemetry are
     warnings: windows leave them out, and take a step that is off by less than half of the cadence.
@@ -164,10 +164,10 @@ def _column_checks(column: schema.Column) -> list[Check]:
 def _range_check(column: schema.Column) -> Check:
     unit = unit_of(column)
     bounds = {"min_value": column.minimum}
-    finding, expected = f"lie below {column.minimum:g}{unit}", f"{column.minimum:g}{unit} or more"
+    finding, expected = f"are below {column.minimum:g}{unit}", f"{column.minimum:g}{unit} or more"
     if column.maximum is not None:
         bounds["max_value"] = column.maximum
-        finding, expected = (f"{words} {column.minimum:g} to {column.maximum:g}{unit}" for words in ("lie outside", ""))
+        finding, expected = (f"{words} {column.minimum:g} to {column.maximum:g}{unit}" for words in ("are outside", ""))
     finding = f"{{count}} of {{total}} values {finding}"
     return _of(column, "range", "ExpectColumnValuesToBeBetween", bounds, finding, expected.strip(), unit=unit)
 
@@ -179,7 +179,7 @@ def _period_check(start: datetime, end: datetime) -> Check:
         "period",
         "ExpectColumnValuesToBeBetween",
         {"min_value": first, "max_value": past - 1},
-        "{count} of {total} rows lie outside the snapshot's period",
+        "{count} of {total} rows are outside the snapshot's period",
         f"from {start:%Y-%m-%dT%H:%MZ} to before {end:%Y-%m-%dT%H:%MZ}",
     )
 

@@ -66,7 +66,7 @@ class Outcome:
 
 
 class Session:
-    """A Great Expectations project whose results lie in the folder `results`, where other sessions may add theirs."""
+    """A Great Expectations project whose results are in the folder `results`, where other sessions may add theirs."""
 
     def __init__(self, results: Path, site: Path | None = None, engine: Engine = "pandas") -> None:
         """Make the project; `write_data_docs` writes to the folder `site`."""

@@ -96,7 +96,7 @@ def link_checks(levels: Levels, description: Description | None = None) -> Itera
             continue
         finding = tell(find(levels, target), len(levels.links))
         yield _check(name, name, "warning", (None, 0), finding, expected, target)
-    finding, expected = repetition_sentence(repetitions(levels)), "values of its own on every day"
+    finding, expected = repetition_sentence(repetitions(levels)), "new values every day"
     yield _check(REPEATED_DAYS, REPEATED_DAYS, "warning", (None, 0), finding, expected, "timestamp")
 
 

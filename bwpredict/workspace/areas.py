@@ -61,7 +61,7 @@ def fetch(area: Path, *names: str) -> None:
 
 
 def share(path: Path) -> None:
-    """Send one file of a step that is still on, so that another machine can go on from it.
+    """Send one file of a step that is still on, so that another machine can continue from it.
 
     A store that fails is named in the log, and costs the step nothing.
     """
@@ -102,7 +102,7 @@ def local_path(path: str) -> Path:
 
 
 def _is_shared(path: Path) -> bool:
-    """Whether what lies at this path is to be found in the store."""
+    """Whether what is at this path is to be found in the store."""
     settings = Settings()
     return (
         bool(settings.work_store)

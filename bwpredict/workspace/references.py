@@ -27,7 +27,7 @@ def make_reference(path: Path) -> Reference:
 
 
 def local_file(reference: Reference, name: str = "") -> Path:
-    """Where the file lies on this machine, or the one called `name` beside it, brought here if need be.
+    """Where the file is on this machine, or the one called `name` beside it, brought here if need be.
 
     For files of the work area itself, not of folders in it.
     """
@@ -39,7 +39,7 @@ def local_file(reference: Reference, name: str = "") -> Path:
 
 @contextmanager
 def open_workspace(*before: Reference, depth: int = 1, part: str = "", exclusive: bool = False) -> Iterator[Path]:
-    """The work area of references that lie `depth` levels down in it, for a step that may write into its `part`.
+    """The work area of references that are `depth` levels down in it, for a step that may write into its `part`.
 
     Raises:
         WorkAreaError: a file is not the one that was written.

@@ -78,7 +78,9 @@ class AreaCopy:
         except ObjectMissingError as error:
             if self._read()[1] != etag:  # the file was replaced since the document was read
                 return self.fetch(names)
-            raise ObjectMissingError(f"{self._where}: names a file that is gone; run again. {error}") from error
+            raise ObjectMissingError(
+                f"{self._where}: names a file that no longer exists; run again. {error}"
+            ) from error
         return None if etag is None else files
 
     def send(self, before: Known, part: str, *, exclusive: bool) -> None:
@@ -113,7 +115,7 @@ class AreaCopy:
                 continue
             self._delete(entry["object"] for name, entry in files.items() if wanted.get(name) != entry)
             return
-        raise OvertakenError(f"{self._where}: other workers replace it all the time; run the step again.")
+        raise OvertakenError(f"{self._where}: other workers keep replacing it; run the step again.")
 
     def _read(self) -> tuple[dict[str, Entry], str | None]:
         try:

@@ -1,4 +1,4 @@
-"""The alert for a month whose model is late: Airflow's deadline, told to the URLs of `BWPREDICT_ALERT_URLS`."""
+"""The alert for a month whose model is late: Airflow's deadline, sent to the URLs of `BWPREDICT_ALERT_URLS`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from bwpredict.config import Settings
 from bwpredict.pipeline.model_catalog import model_of_dag
 
 PREFIX = "/bandwidth-models"
-"""Where the plugin's pages lie, below Airflow's own address."""
+"""Path of the plugin's pages, below Airflow's own address."""
 
 
 def model_page(model: str) -> str:

@@ -42,7 +42,7 @@ class AlertNotifier(_Notifier):
     """
 
     def notify(self, context: Context) -> None:
-        """Compose the alert from the run's work area and send it, unless the same was told lately."""
+        """Compose the alert from the run's work area and send it, unless the same alert was sent lately."""
         if context.get("reason") == "task_failure":
             return
         settings, now = settings_of(context), datetime.now(UTC)
@@ -53,7 +53,7 @@ class AlertNotifier(_Notifier):
 class RecoveryNotifier(_Notifier):
     """Tells the people on call that a DAG they were alerted about is well again, or that production stays and stays.
 
-    Put it on the DAG. A dry run shows nothing about publishing, so it is no recovery, nor is a run that was skipped.
+    Put it on the DAG. A dry run shows nothing about publishing, so it is not a recovery; neither is a skipped run.
     """
 
     def notify(self, context: Context) -> None:

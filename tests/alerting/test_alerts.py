@@ -46,7 +46,7 @@ def test_a_failed_validation_lists_each_error_and_no_warning(validation):
     alert = told(failed_step="validate", validation=validation)
     assert alert.title == "bandwidth_predictor_retrain: telemetry failed validation"
     assert "1 of 3 checks of the telemetry failed." in alert.body
-    assert "Measured: packet_loss: 12 of 400 values lie outside 0 to 1; expected 0 to 1\n" in alert.body
+    assert "Measured: packet_loss: 12 of 400 values are outside 0 to 1; expected 0 to 1\n" in alert.body
     assert "drift" not in alert.body
 
 

@@ -1,4 +1,4 @@
-"""How much can be had: the filter of one window and that of the whole past lie between last value and oracle."""
+"""How much can be had: the filter of one window and that of the whole past are between last value and oracle."""
 
 import bench_reachable
 import pytest

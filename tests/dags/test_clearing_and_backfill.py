@@ -113,5 +113,5 @@ def task_of(whole, run, step):
 
 
 def published(whole):
-    """Everything that consumers may read; what was alerted about lies in the registry too, and comes and goes."""
+    """Everything that consumers may read; what was alerted about is in the registry too, and comes and goes."""
     return {name: content for name, content in contents(whole.root / "registry").items() if "alerts/" not in name}

@@ -25,7 +25,7 @@ def client():
 @pytest.mark.parametrize(
     ("conf", "sentence"),
     [
-        ({"polcy": "guide"}, "params: polcy: no such param. Did you mean policy?"),
+        ({"polcy": "guide"}, "params: polcy: unknown param. Did you mean policy?"),
         ({"month": "2026-13"}, "month='2026-13': not a month; expected YYYY-MM, for example 2026-10."),
     ],
 )

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import textwrap
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import yaml
 
 from bwpredict.cli.main import app
 from bwpredict.config import GatePolicy, Settings, TrainingConfig
+from bwpredict.datasets.file_mapping import FileMapping
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
@@ -55,6 +57,19 @@ def test_every_setting_exists(name: str):
     )
     known = {f"BWPREDICT_{field.upper()}" for field in Settings.model_fields} | set(re.findall(SETTING, source))
     assert set(re.findall(SETTING, (REPOSITORY / name).read_text())) <= known | IN_THE_COMPOSE_FILE_ALONE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_block_of_yaml_can_be_read(name: str):
+    for block in re.findall(r"^ *```yaml\n(.*?)^ *```", (REPOSITORY / name).read_text(), re.MULTILINE | re.DOTALL):
+        assert yaml.safe_load(textwrap.dedent(block)), block
+
+
+def test_the_mapping_of_your_data_is_one_that_import_takes():
+    (block,) = re.findall(
+        r"^```yaml\n(time: .*?)^```", (REPOSITORY / "docs/your-data.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert FileMapping.model_validate(yaml.safe_load(block)).columns["node_id"]
 
 
 def test_the_services_of_the_production_page_are_those_of_the_compose_file():

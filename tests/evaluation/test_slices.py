@@ -84,7 +84,7 @@ def test_missing_attributes_make_no_slices_and_are_named():
     document = compared(forecasts_with(region=["one"] * LINKS), drawn_errors(np.random.default_rng(4)))["document"]
     assert {row["attribute"] for row in document["rows"]} == {"hour_band"}
     told = " ".join(document["left_out"])
-    assert "link_type: the telemetry does not tell." in told
+    assert "link_type: the telemetry does not say." in told
     assert "region: the same for all test windows" in told
 
 

@@ -160,9 +160,9 @@ def arguments(models, write):
         ({"--source": "a.yaml"}, {"a.yaml": "hello: 1"}, "a.yaml: has neither `metrics`"),
         ({"--listen": "here"}, {}, "--listen here: expected HOST:PORT, for example 127.0.0.1:9108."),
         ({"--listen": "127.0.0.1:99999"}, {}, "--listen 127.0.0.1:99999: expected HOST:PORT"),
-        ({"--listen": "192.0.2.1:9108"}, {}, "--listen 192.0.2.1:9108: cannot be listened on"),
+        ({"--listen": "192.0.2.1:9108"}, {}, "--listen 192.0.2.1:9108: cannot listen on this address"),
         ({"--thresholds": "t.yaml"}, {}, "t.yaml: cannot be read as a YAML thresholds file"),
-        ({"--thresholds": "t.yaml"}, {"t.yaml": "thresholds: {rtt: [5]}"}, "rtt: no such target; there are"),
+        ({"--thresholds": "t.yaml"}, {"t.yaml": "thresholds: {rtt: [5]}"}, "rtt: unknown target; expected one of"),
         ({"--thresholds": "t.yaml"}, {"t.yaml": "thresholds: {rtt_ms: [-5]}"}, "rtt_ms: expected a list of values"),
         ({"--thresholds": "t.yaml"}, {"t.yaml": "thresholds: {packet_loss: [2]}"}, "values from 0 to 1"),
         ({"--thresholds": "t.yaml"}, {"t.yaml": "thresholds: {}"}, "t.yaml: thresholds"),
@@ -207,7 +207,7 @@ def test_a_port_in_use_is_one_sentence(cli, arguments):
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         words = [str(each) for pair in {**arguments, "--listen": listen}.items() for each in pair]
         code, _, err = cli("exporter", *words)
-    assert (code, err) == (2, f"error: --listen {listen}: cannot be listened on (Address already in use).\n")
+    assert (code, err) == (2, f"error: --listen {listen}: cannot listen on this address (Address already in use).\n")
 
 
 def test_a_metric_that_the_prometheus_lacks_is_one_sentence(cli, models, prometheus, tmp_path):

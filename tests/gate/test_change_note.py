@@ -22,9 +22,9 @@ MOVED = "RTT rose by 12 %, Packet loss fell by 40 %, on average over the links"
     [
         (change(3, 4), "The 4 test days from then on decide; the 3 before it are left out.", True),
         (change(1, 6), "The 6 test days from then on decide; the day before it is left out.", True),
-        (change(5, 2, "all"), "Only 2 of the 7 test days lie after it, too few to judge on alone", True),
-        (change(6, 1, "all"), "Only 1 of the 7 test days lies after it, too few to judge on alone", True),
-        (change(0, 7), "All 7 test days lie after it.", False),
+        (change(5, 2, "all"), "Only 2 of the 7 test days are after it, too few to judge on alone", True),
+        (change(6, 1, "all"), "Only 1 of the 7 test days is after it, too few to judge on alone", True),
+        (change(0, 7), "All 7 test days are after it.", False),
     ],
 )
 def test_the_decision_says_which_test_days_lie_after_a_change(judged, found, told, in_headline):

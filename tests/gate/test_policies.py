@@ -48,7 +48,7 @@ def test_a_policy_of_another_name_may_ask_for_other_figures(tmp_path):
 
 def test_the_guide_may_be_made_stricter_only_in_what_it_does_not_say():
     assert GatePolicy(minimum_skill=0.05, minimum_test_windows=100).name == "guide"
-    with pytest.raises(ConfigError, match="needs a name of its own"):
+    with pytest.raises(ConfigError, match="needs another name"):
         load(GatePolicy, {"maximum_average_mape_percent": 4.0}, origin="mine.yaml")
 
 

@@ -160,7 +160,7 @@ def test_a_keep_that_contradicts_itself_is_no_document(judged, change):
 
 def test_an_open_check_says_in_the_table_that_it_cannot_tell(judged):
     decision = mean_is(judged, 0.0, 3.0).decide()
-    assert [row[0] for row in check_rows(decision)].count("cannot tell") == 1
+    assert [row[0] for row in check_rows(decision)].count("undecided") == 1
 
 
 def test_a_decision_of_before_there_were_three_verdicts_is_still_read(judged):

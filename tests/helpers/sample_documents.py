@@ -286,7 +286,7 @@ def sample_validation(*, broken: bool = False) -> dict:
         _validation_check("throughput_mbps.drift", "throughput_mbps: has drifted by 0.23; expected 0.2.", "warning"),
     ]
     if broken:
-        sentence = "packet_loss: 12 of 400 values lie outside 0 to 1; expected 0 to 1."
+        sentence = "packet_loss: 12 of 400 values are outside 0 to 1; expected 0 to 1."
         checks.append(_validation_check("packet_loss.range", sentence, "error"))
     counts = {"declared": len(checks), "evaluated": len(checks), "errors": int(broken), "warnings": 1}
     return {

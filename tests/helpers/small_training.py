@@ -31,7 +31,7 @@ CONFIG = TrainingConfig(
 
 
 def small_split(config=CONFIG, seed=0, minutes=(900,)):
-    """Of links that were measured for so many minutes each."""
+    """Of links that were measured for this many minutes each."""
     frame = make_frame([list(range(one)) for one in minutes], seed=seed)
     return split_windows(index_windows(frame, config.window_size, config.horizon_minutes), SplitConfig())
 

@@ -115,7 +115,7 @@ def external(location: str) -> onnx.ModelProto:
 
 
 def trees(branches: int, **changes: object) -> onnx.ModelProto:
-    """One tree that branches so many times, each time below the branch before: depth is what recursion dies of."""
+    """One tree that branches this many times, each time below the branch before: depth is what recursion dies of."""
     numbers = list(range(2 * branches + 1))
     branch = [number % 2 == 0 and number < 2 * branches for number in numbers]
     leaves = [number for number in numbers if not branch[number]]
@@ -274,7 +274,7 @@ class TestJson:
             (b'{"a": NaN}', "NaN is not JSON"),
             (b'{"a": -Infinity}', "-Infinity is not JSON"),
             (b'{"a": 1e999}', "1e999 is too large"),
-            (b'{"a": 1, "a": 2}', "a name stands twice"),
+            (b'{"a": 1, "a": 2}', "a key appears twice"),
             (b"\xff\xfe", "not a JSON document"),
             (b'"\x01"', "not a JSON document"),
             (b"9" * 5000, "not a JSON document"),
@@ -418,6 +418,6 @@ def _pull_refusal(root: Path, tmp_path: Path) -> str:
 
 def test_an_operator_with_a_name_of_two_lines_is_refused_in_one():
     model = a_graph([helper.make_node("So\nftmax", ["input"], ["output"])], {})
-    said = r"^crafted: uses the operator So\\nftmax \(ai\.onnx\), which is not among those that a model may use"
+    said = r"^crafted: uses the operator So\\nftmax \(ai\.onnx\), which is not allowed in a model"
     with pytest.raises(ModelError, match=said):
         check_onnx(model.SerializeToString(), name="crafted")

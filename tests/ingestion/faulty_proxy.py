@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @contextmanager
 def failing_first(url: str, *, times: int) -> Iterator[str]:
-    """The URL of a proxy that answers 503 so many times, and then passes everything on."""
+    """The URL of a proxy that answers 503 this many times, and then passes everything on."""
     left = [times]
 
     class Handler(BaseHTTPRequestHandler):

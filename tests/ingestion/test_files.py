@@ -225,7 +225,7 @@ def test_telemetry_of_another_kind_is_not_mixed_in(tmp_path):
 @pytest.mark.parametrize(
     ("mapping", "complaint"),
     [
-        ({"columns": {"rtt": "x"}}, "rtt: no such column of telemetry"),
+        ({"columns": {"rtt": "x"}}, "rtt: unknown column of telemetry"),
         ({"columns": {"rtt_ms": {"column": "x", "unit": "min"}}}, "'min'; expected one of ms, s, us, ns"),
         ({"columns": {"throughput_mbps": {"column": "x", "unit": "B"}}}, "expected one of bit/s"),
         ({"columns": {"time_of_day": "hour"}}, "time_of_day follows from the time"),

@@ -130,7 +130,7 @@ def test_a_server_that_does_not_answer_is_one_sentence_without_its_secrets():
     ("changes", "says"),
     [
         ({"constants": {}}, "does not map dwcp_mode"),
-        ({"constants": {"dwcp_mode": "standard", "colour": "red"}}, "colour: no such column"),
+        ({"constants": {"dwcp_mode": "standard", "colour": "red"}}, "colour: unknown column"),
         ({"constants": {"dwcp_mode": "standard", "az": "a"}}, "az: mapped twice"),
         ({"labels": {"node_id": "node"}}, "node_id and peer_id"),
         ({"urll": "x"}, "urll"),

@@ -82,7 +82,7 @@ def test_a_day_of_postgresql_lands_as_it_was(filled_postgresql, made, local_stor
 
 
 def test_rows_come_by_a_server_side_cursor(filled_postgresql):
-    """PostgreSQL names such a cursor; the rows of a day never lie in the client at once."""
+    """PostgreSQL names such a cursor; the rows of a day never are in the client at once."""
     one = source(filled_postgresql)
     seen = []
     sa.event.listen(one.engine, "after_cursor_execute", lambda *args: seen.append(args[1].name))
@@ -143,5 +143,5 @@ def test_the_url_may_come_from_the_environment(sqlite, monkeypatch, cli, tmp_pat
 def test_a_mapping_with_an_unknown_column_is_refused(tmp_path):
     path = tmp_path / "mapping.yaml"
     path.write_text(yaml.safe_dump({"table": "t", "columns": {"latency": "x"}}))
-    with pytest.raises(ConfigError, match="latency: no such column of telemetry"):
+    with pytest.raises(ConfigError, match="latency: unknown column of telemetry"):
         load_mapping(path)

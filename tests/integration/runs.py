@@ -24,7 +24,7 @@ _SEEDS = count(8)
 
 
 def months_ago(number: int) -> str:
-    """The month so many before this one, as YYYY-MM."""
+    """The month this many before this one, as YYYY-MM."""
     now = datetime.now(UTC)
     months = now.year * 12 + now.month - 1 - number
     return f"{months // 12}-{months % 12 + 1:02}"

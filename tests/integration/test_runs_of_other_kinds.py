@@ -70,5 +70,5 @@ def told(alerts: Receiver, title: str) -> list[dict[str, str]]:
 
 
 def published(registry: Registry) -> dict[str, str]:
-    """ETag of everything that consumers may read; what was alerted about lies there too, and comes and goes."""
+    """ETag of everything that consumers may read; what was alerted about is there too, and comes and goes."""
     return {key: etag for key, etag in registry.etags().items() if "alerts/" not in key}

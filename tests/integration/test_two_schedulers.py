@@ -42,7 +42,7 @@ def test_a_refused_form_and_the_unpausing_before_it_start_nothing(whole):
     unpause(whole, DAG_ID)
     for conf, why in (
         ({"month": "2026-13", "dry_run": True}, "not a month; expected YYYY-MM"),
-        ({"polcy": "guide"}, "polcy: no such param. Did you mean policy?"),
+        ({"polcy": "guide"}, "polcy: unknown param. Did you mean policy?"),
     ):
         refused = trigger(whole, conf)
         assert refused.status == HTTPStatus.BAD_REQUEST

@@ -92,7 +92,7 @@ def test_a_run_of_a_model_is_configured_by_its_entry_unless_asked_otherwise(tmp_
         ([{**EU, "name": "history"}], "model 'history': name: is a folder of every registry"),
         ([{**EU, "policy": "guid"}], "model 'eu-west': policy: 'guid' is not a policy; .*Did you mean 'guide'"),
         ([{**EU, "schedule": "monthly"}], "model 'eu-west': schedule: expected a cron expression of five fields"),
-        ([{**EU, "schedule": "0 0 31 2 *"}], "model 'eu-west': schedule: expected .* that comes"),
+        ([{**EU, "schedule": "0 0 31 2 *"}], "model 'eu-west': schedule: expected .* that fires"),
         ([{**EU, "schedule": "* * * * * *"}], "model 'eu-west': schedule: "),
         ([{**EU, "history_months": "3"}], "model 'eu-west': history_months: .*given: '3'"),
         ([{**EU, "training": {"epoch": 3}}], "model 'eu-west': training: epoch: Extra inputs"),

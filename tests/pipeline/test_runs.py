@@ -83,7 +83,7 @@ def test_params_reach_the_configuration():
         ({"epochs": 0}, "epochs"),
         ({"seed": -1}, "seed"),
         ({"history_months": 99}, "history_months"),
-        ({"colour": "red"}, "colour: no such param"),
+        ({"colour": "red"}, "colour: unknown param"),
         ({"force_bootstrap": True}, "force_bootstrap needs a reason"),
         ({"accept_telemetry": True, "override_reason": " "}, "accept_telemetry needs a reason"),
         ({"policy": "lenient"}, "'lenient' is not a policy; expected guide, relative"),

@@ -237,7 +237,7 @@ def test_a_version_of_other_code_or_with_changed_telemetry_is_not_trained_again(
     assert (code, "is not an empty folder" in said) == (2, True)
     monkeypatch.setenv("BWPREDICT_CODE_VERSION", "other")
     code, _, said = cli("reproduce", "v20261201_000001", "--registry", registry)
-    assert (code, "was made by the code test, and this is other" in said) == (2, True)
+    assert (code, "was trained by code test, and this is other" in said) == (2, True)
 
 
 def test_publishing_again_changes_nothing(bootstrap, registry):

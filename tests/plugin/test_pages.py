@@ -106,7 +106,7 @@ def test_a_move_that_was_decided_on_another_state_is_refused(site, three_version
     form = {"token": site.form_token("admin"), "expected": three_versions[0], "reason": "seen an hour ago"}
     refused = site.server.post_form(f"{PAGES}/rollback", "admin", form)
     assert refused.status == 409
-    assert "look again and decide" in refused.text
+    assert "check what it is, and decide again" in refused.text
     assert site.history == before
 
 
@@ -192,7 +192,7 @@ def test_two_versions_are_set_side_by_side(site, three_versions):
     assert page.status == 200
     assert "were never compared on the same test days" in page.text
     page = site.server.get(f"{PAGES}/diff?left={three_versions[1]}&right={three_versions[2]}", "admin")
-    assert "Both on the test days of 2026-09" in page.text
+    assert "Both are measured on the test days of 2026-09" in page.text
     assert "−42 %" in page.text
 
 
@@ -346,7 +346,7 @@ def test_the_links_of_production_are_listed_and_each_has_a_page_with_the_data_of
 
 def test_a_version_that_was_published_without_its_links_says_so(site, three_versions):
     page = site.server.get(f"{PAGES}/versions/{three_versions[0]}/links", "view")
-    assert (page.status, "published without its test days link by link" in page.text) == (404, True)
+    assert (page.status, "has no test days link by link" in page.text) == (404, True)
 
 
 def versions_with_all_pages(site, folder: Path) -> list[str]:
@@ -377,7 +377,7 @@ def versions_with_all_pages(site, folder: Path) -> list[str]:
 def stopped_run(area: Path) -> None:
     """The work area of a run whose telemetry has two errors, with its Data Docs."""
     found = sample_validation(broken=True)
-    sentence = "rtt_ms: 20 of 400 values lie below 0 ms; expected 0 ms or more."
+    sentence = "rtt_ms: 20 of 400 values are below 0 ms; expected 0 ms or more."
     graver = {"id": "schema.rtt_ms.least", "column": "rtt_ms", "sentence": sentence, "unexpected_share": 0.05}
     examples = [{"node_id": 1, "peer_id": 2, "timestamp": "2026-10-01T04:05Z", "value": -12.0}] * 2
     found["checks"].append(found["checks"][-1] | graver | {"examples": examples})

@@ -78,7 +78,7 @@ def test_a_users_policy_must_not_pass_for_a_shipped_one(tmp_path, name):
     text = (SHIPPED / f"{name}.yaml").read_text().replace("minimum_skill: 0.0", "minimum_skill: -0.5")
     path.write_text(text)
     for way in ((str(path),), (name, str(tmp_path))):
-        with pytest.raises(ConfigError, match=f"another minimum_skill than that of the shipped '{name}'"):
+        with pytest.raises(ConfigError, match=f"whose minimum_skill differs from that of the built-in '{name}'"):
             find_policy(*way)
     shutil.copy(SHIPPED / f"{name}.yaml", path)
     assert find_policy(str(path)).policy == find_policy(name).policy
@@ -86,6 +86,6 @@ def test_a_users_policy_must_not_pass_for_a_shipped_one(tmp_path, name):
 
 def test_a_policy_that_calls_itself_otherwise_than_its_file_is_not_found_by_name(tmp_path):
     (tmp_path / "mine.yaml").write_text("name: yours\n")
-    with pytest.raises(ConfigError, match="calls itself 'yours'"):
+    with pytest.raises(ConfigError, match="has the name 'yours'"):
         find_policy("mine", str(tmp_path))
     assert find_policy(str(tmp_path / "mine.yaml")).policy.name == "yours"

@@ -34,7 +34,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def leave_free(folder: Path, pages: int) -> Path:
-    """Fill the file system but for so many pages."""
+    """Fill the file system but for this many pages."""
     free = os.statvfs(folder).f_bavail - pages
     ballast = folder / "ballast"
     ballast.write_bytes(b"x" * (free * PAGE))

@@ -87,7 +87,7 @@ def test_what_is_gone_or_too_much_is_named(root: Path) -> None:
 def test_a_version_that_serves_and_is_not_whole_is_named(root: Path) -> None:
     (root / "models" / V1 / "MANIFEST.json").unlink()
     assert any(
-        f"{V1}_bootstrap.json: {V1} is not published whole" in problem
+        f"{V1}_bootstrap.json: {V1} is not completely published" in problem
         for problem in audit_registry(_open(root)).problems
     )
 

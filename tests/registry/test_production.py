@@ -221,7 +221,9 @@ def test_a_pointer_that_was_put_back_is_told_by_the_history(local_store: Store, 
         lambda: published(local_store, a_challenger(tmp_path, V3, champion=V1)),
         lambda: delete_old_versions(local_store, RetentionPolicy(keep=0), made_by="me", now=NOW),
     ):
-        with pytest.raises(ObjectCorruptError, match=r"production\.json: is move 1, but the history goes on to move 2"):
+        with pytest.raises(
+            ObjectCorruptError, match=r"production\.json: is move 1, but the history continues to move 2"
+        ):
             attempt()
     assert local_store.read("production.json")[0] == before
 

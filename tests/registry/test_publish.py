@@ -356,7 +356,7 @@ def test_an_older_month_does_not_move_production_back_unless_asked(local_store: 
 def test_another_model_under_a_published_version_is_refused(local_store: Store, tmp_path: Path) -> None:
     published(local_store, a_challenger(tmp_path, V1))
     before = contents(local_store)
-    with pytest.raises(ConflictError, match=f"{V1} was published before, with another model"):
+    with pytest.raises(ConflictError, match=f"{V1} was already published with another model"):
         published(local_store, a_challenger(tmp_path, V1, salt="again"))
     assert contents(local_store) == before
 

@@ -88,9 +88,9 @@ def test_a_share_out_of_bounds_is_refused(tried: Store, share: float) -> None:
     ("version", "error", "says"),
     [
         (V2, ConfigError, "is in production"),
-        (V1, GateRejected, f"{V3} is being tried"),
-        ("v20990101_000000", GateRejected, f"{V3} is being tried"),
-        ("latest", GateRejected, "is being tried"),
+        (V1, GateRejected, f"{V3} is the canary"),
+        ("v20990101_000000", GateRejected, f"{V3} is the canary"),
+        ("latest", GateRejected, "is the canary"),
     ],
 )
 def test_a_candidate_that_cannot_be_is_refused(

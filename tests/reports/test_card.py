@@ -78,7 +78,7 @@ def test_the_documents_of_these_tests_are_of_their_kind(documents, kind):
 
 def test_the_verdict_and_its_reason_come_first(tmp_path, documents):
     text = text_of(card(tmp_path, documents))
-    assert text.index(documents["decision"]["reason"]) < text.index("Checks") < text.index("Accuracy on the test span")
+    assert text.index(documents["decision"]["reason"]) < text.index("Checks") < text.index("Accuracy on the test days")
 
 
 def test_every_check_is_shown_with_value_threshold_and_verdict(tmp_path, documents):
@@ -337,7 +337,7 @@ def test_the_page_renders_without_console_errors_and_fits_a_phone(tmp_path, docu
 
 def test_the_card_shows_what_a_consumer_would_have_done_with_each_model(tmp_path, documents):
     text = text_of(card(tmp_path, documents))
-    part = text[text.index("What a consumer would have done") : text.index("Accuracy on the test span")]
+    part = text[text.index("What a consumer would have done") : text.index("Accuracy on the test days")]
     models = documents["comparison"]["consumer"]["models"]
     assert part.index("Challenger") < part.index("Champion") < part.index("Last value")
     for model in models.values():

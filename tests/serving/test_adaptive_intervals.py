@@ -36,7 +36,7 @@ def test_after_two_days_every_link_holds_its_share_whatever_it_was_calibrated_fo
     held = follow(AdaptiveIntervals(60, 900), [0.02, 0.06, 0.2, 0.5])
     before, after = held[:HORIZON].mean(axis=0), held[2880:].mean(axis=0)
     assert (before[3] < 0.4).all()
-    # Loss is clipped where nothing can lie below.
+    # Loss is clipped where nothing can be below.
     assert after.min() > 0.88
     assert after[1:, [0, 1, 3]].max() < 0.92
 

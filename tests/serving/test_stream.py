@@ -70,7 +70,7 @@ def links_of(frame):
 
 
 def minutes(frame, begin, count):
-    """(unix second, [links, features]) of so many minutes."""
+    """(unix second, [links, features]) of this many minutes."""
     of_each = len(frame.timestamps) // len(frame.links)
     values = np.asarray(frame.values).reshape(len(frame.links), of_each, -1)
     times = frame.timestamps[:of_each]
@@ -207,7 +207,7 @@ def test_the_clock_tells_the_future_where_no_time_is_given(stream, frame):
 
 def test_a_history_with_samples_from_the_future_is_refused(stream, frame):
     newest = int(frame.timestamps.max())
-    with pytest.raises(InputError, match="the history's newest sample lies 61 s in the future; expected unix seconds"):
+    with pytest.raises(InputError, match="the history's newest sample is 61 s in the future; expected unix seconds"):
         stream.warm_up(frame, now=newest - 61)
     assert stream.links == []
 
@@ -256,7 +256,7 @@ def test_the_snapshot_of_another_model_is_refused(network, pulled, frame, tmp_pa
 def test_a_broken_snapshot_is_refused_with_a_sentence(stream, tmp_path, content):
     path = tmp_path / "states.npz"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="is no snapshot of a stream"):
+    with pytest.raises(ModelError, match="is not a complete snapshot of a stream"):
         stream.restore(path)
 
 
@@ -317,7 +317,7 @@ def shorter_warm_up(*given, **options):
     ("change", "message"),
     [
         ({"columns": COLUMNS[::-1]}, "expected, in this order: throughput_mbps"),
-        ({"samples": np.zeros((2, 9))}, r"the samples are \[2, 9\] for 3 links"),
+        ({"samples": np.zeros((2, 9))}, r"the samples have the shape \[2, 9\] for 3 links"),
         ({"links": [(1, 2), (1, 2), (3, 4)]}, "a link appears twice"),
         ({"samples": np.full((3, 9), -1.0)}, r"throughput_mbps is -1; expected raw .* from 0"),
         ({"samples": np.full((3, 9), np.inf)}, "throughput_mbps is inf"),

@@ -1,4 +1,4 @@
-"""Small telemetry tables and the files they lie in, for tests of reading."""
+"""Small telemetry tables and the files they are in, for tests of reading."""
 
 from __future__ import annotations
 

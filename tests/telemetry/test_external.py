@@ -91,7 +91,7 @@ def test_samples_of_seconds_become_means_of_the_minute(tmp_path):
     assert frame.cadence_seconds == 60
     assert frame.links.to_dict("list") == {"node_id": [0, 1], "peer_id": [2, 2], "name": ["n1-n7", "n2-n7"]}
     assert frame.timestamps[:11].tolist() == list(range(0, 660, 60))
-    # Steps 0 to 3 lie in minute 0 (0 is empty), 4 to 7 in minute 1, 8 to 11 in minute 2 (8 is empty).
+    # Steps 0 to 3 are in minute 0 (0 is empty), 4 to 7 in minute 1, 8 to 11 in minute 2 (8 is empty).
     assert frame.values[:3, RTT].tolist() == [2.0, 5.5, 10.0]
 
 

@@ -110,7 +110,7 @@ def test_the_state_of_another_training_is_named_and_not_continued(stopped, caplo
     if "split" in other:
         other = {"split": small_split(seed=1)}
     assert epochs_trained(stopped, **other) == [1, 2, 3, 4]
-    assert f"is of a training with other {named}; training begins anew" in caplog.text
+    assert f"is of a training with other {named}; training starts again from the beginning" in caplog.text
 
 
 def test_the_state_of_other_code_is_not_continued(stopped, caplog):

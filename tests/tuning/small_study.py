@@ -40,7 +40,7 @@ def split_of_days(days: int = 3) -> Split:
 
 
 def worker(folder: Path, together: int) -> None:
-    """Wait until so many workers are ready, then run trials until all are finished; prints each."""
+    """Wait until this many workers are ready, then run trials until all are finished; prints each."""
     study, split = open_study(folder, spec_of()), split_of_days()
     ready = folder / "ready"
     ready.mkdir(exist_ok=True)

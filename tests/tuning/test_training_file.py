@@ -110,7 +110,7 @@ def test_what_was_approved_is_used_and_on_record(registry, study):
 def test_an_approval_is_given_once(registry):
     approve(registry, "small", by="ada", now=NOW)
     before = registry.read("training/approved/small.yaml")
-    with pytest.raises(ConfigError, match="was approved by ada at 2026-11-24"):
+    with pytest.raises(ConfigError, match="was already approved by ada at 2026-11-24"):
         approve(registry, "small", by="bob", now=NOW)
     assert registry.read("training/approved/small.yaml") == before
 
@@ -119,7 +119,7 @@ def test_what_was_changed_after_its_approval_is_refused(registry):
     approve(registry, "small", by="ada", now=NOW)
     content, etag = registry.read("training/approved/small.yaml")
     registry.write("training/approved/small.yaml", content.replace(b"  batch_size: ", b"  batch_size: 1"), if_etag=etag)
-    with pytest.raises(ConfigError, match="is not what was approved"):
+    with pytest.raises(ConfigError, match="differs from what was approved"):
         run_with(registry, training_config="small")
 
 

@@ -113,13 +113,13 @@ def broken_result(tmp_path_factory):
 @pytest.mark.parametrize(
     ("check", "sentence"),
     [
-        ("rtt_ms.range", r"rtt_ms: 37 of 8,642 values lie below 0 ms \(.*: -12 ms\); expected 0 ms or more\."),
-        ("packet_loss.range", r"packet_loss: 2 of 8,642 values lie outside 0 to 1 \(.*: 1\.5\); expected 0 to 1\."),
+        ("rtt_ms.range", r"rtt_ms: 37 of 8,642 values are below 0 ms \(.*: -12 ms\); expected 0 ms or more\."),
+        ("packet_loss.range", r"packet_loss: 2 of 8,642 values are outside 0 to 1 \(.*: 1\.5\); expected 0 to 1\."),
         ("jitter_ms.nulls", r"jitter_ms: 3 of 8,642 values are missing or NaN \(.*\); expected none\."),
         ("queue_depth.nulls", r"queue_depth: 4 of 8,642 values are missing or NaN"),
         ("region.nulls", r"region: 1 of 8,642 values are missing or NaN"),
         ("throughput_mbps.finite", r"throughput_mbps: 1 of 8,642 values are infinite \(.*: inf\); expected finite"),
-        ("retransmits.range", r"retransmits: 1 of 8,642 values lie below 0 packets"),
+        ("retransmits.range", r"retransmits: 1 of 8,642 values are below 0 packets"),
         ("dwcp_mode.categories", r"dwcp_mode: 1 of .* no known category \(.*: warp\); expected one of standard, turbo"),
         ("unique", r"telemetry: 4 of 8,642 rows share their link and timestamp with another row"),
         (
@@ -265,8 +265,8 @@ def test_a_day_that_a_source_sends_again_under_the_next_date_is_a_warning(teleme
     rewrite(telemetry, SECOND, restamped)
     result = validate(telemetry, snapshot_of(telemetry), None, tmp_path / "result")
     assert failures(result) == {
-        "distributions.repeated_days": f"timestamp: 1 day repeats the values of the day before: {SECOND} (on 3 of 3"
-        " links); expected values of its own on every day."
+        "distributions.repeated_days": f"timestamp: 1 day repeats the values of the previous recorded day: {SECOND}"
+        " (on 3 of 3 links); expected new values every day."
     }
     assert result["passed"]
 

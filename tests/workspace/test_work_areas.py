@@ -280,7 +280,7 @@ def test_bytes_that_are_not_those_that_were_sent_are_refused(local_uri, on):
 def test_a_file_that_has_gone_from_the_store_is_an_error_that_names_the_area(uri, on):
     step(on("a"), model="weights")
     open_store(uri).delete(stored(uri)["model"]["object"])
-    with pytest.raises(ObjectMissingError, match=r"areas/run\.json: names a file that is gone"):
+    with pytest.raises(ObjectMissingError, match=r"areas/run\.json: names a file that no longer exists"):
         areas.fetch(on("b"))
 
 

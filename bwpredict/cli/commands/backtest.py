@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bwpredict.cli import options
+from bwpredict.cli.registry_option import AsJson, print_json
 from bwpredict.config import RunConfig, Settings, TrainingConfig, load
 from bwpredict.core.code_version import code_version
 from bwpredict.core.formatting import display_name, number
@@ -24,13 +25,14 @@ logger = logging.getLogger(__name__)
 @options.training_options(leave_out=("warm_start",))
 def backtest(
     training: dict[str, Any],
-    month: Annotated[str, typer.Option(help="Last month that is forecast, YYYY-MM (UTC).")],
+    month: Annotated[str, typer.Option(help="Last month to forecast, YYYY-MM (UTC).")],
     output: Annotated[
         Path,
-        typer.Option(help="Folder for document, plot and the months' models.", callback=require_local_path),
+        typer.Option(help="Folder for the document, the plot and each month's model.", callback=require_local_path),
     ],
-    months: Annotated[int, typer.Option(help="Months that are forecast; the one before them is read, too.")] = 3,
+    months: Annotated[int, typer.Option(help="Number of months to forecast; the month before them is read too.")] = 3,
     telemetry: Annotated[str, typer.Option(help="Store with the telemetry (default: $BWPREDICT_TELEMETRY).")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Show whether retraining each month was worth it: a frozen model against retrained ones, month by month."""
     from bwpredict.pipeline import backtest as backtests
@@ -47,6 +49,9 @@ def backtest(
         "training": load(TrainingConfig, training, origin="parameters"),
     }
     document = backtests.backtest(load(RunConfig, values, origin="parameters"), months, output)
+    if as_json:
+        print_json(document)
+        return
     Console(highlight=False).print(_table(document))
     for figures in document["overall"].values():
         logger.info("%s", figures["conclusion"])

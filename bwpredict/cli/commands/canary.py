@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bwpredict.cli.identity import user
-from bwpredict.cli.registry_option import Model, Reason, Registry, open_registry
+from bwpredict.cli.registry_option import AsJson, Model, Reason, Registry, open_registry, report
 from bwpredict.errors import ConfigError
 
 if TYPE_CHECKING:
     from bwpredict.store.base import Store
-
-logger = logging.getLogger(__name__)
 
 
 def canary(
@@ -25,6 +23,7 @@ def canary(
     reason: Reason = None,
     registry: Registry = "",
     model: Model = "",
+    as_json: AsJson = False,
 ) -> None:
     """Serve a published version on a share of the links, change the share, end the trial, or show it."""
     from bwpredict.registry.canary import begin_canary, end_canary
@@ -40,18 +39,19 @@ def canary(
         begin_canary(store, version, share, made_by=user(), now=datetime.now(UTC), reason=reason)
     elif share is not None:
         raise ConfigError("--share goes with a version: bwpredict canary VERSION --share 0.1.")
-    _tell(store)
+    _show(store, as_json=as_json)
 
 
-def _tell(store: Store) -> None:
+def _show(store: Store, *, as_json: bool) -> None:
     from bwpredict.registry.pointer import read_production
 
     uri, production = store.uri, read_production(store)
     candidate = production.candidate if production else None
-    if production is None or candidate is None:
-        logger.info("%s: no canary; %s serves all links.", uri, production.version if production else "nothing")
-        return
-    logger.info(
-        "%s: %s serves %g %% of the links since %s, %s the others.",
-        uri, candidate.version, 100 * candidate.share, candidate.since, production.version,
-    )  # fmt: skip
+    version = production.version if production else None
+    if candidate is None:
+        sentence = f"{uri}: no canary; {version or 'nothing'} serves all links."
+    else:
+        served = f"{100 * candidate.share:g} % of the links since {candidate.since}"
+        sentence = f"{uri}: {candidate.version} serves {served}, {version} the others."
+    document = {"registry": uri, "production": version, "canary": candidate and asdict(candidate)}
+    report(document, sentence, as_json=as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bwpredict.cli.commands.monitor import parse_day
-from bwpredict.cli.registry_option import Model, settings_of
+from bwpredict.cli.registry_option import AsJson, Model, report, settings_of
 
 if TYPE_CHECKING:
     from bwpredict.ingestion.prometheus import PrometheusSource
     from bwpredict.ingestion.sql import SqlSource
-
-logger = logging.getLogger(__name__)
 
 app = typer.Typer(help="Collect telemetry into the store, a partition for each day.", no_args_is_help=True)
 
@@ -37,11 +35,13 @@ def prometheus(
     late_days: LateDays = 0,
     telemetry: Telemetry = "",
     model: Model = "",
+    as_json: AsJson = False,
 ) -> None:
     """Collect from a Prometheus server; days that are already in the store do not change."""
     from bwpredict.ingestion.prometheus import PrometheusSource, load_mapping
 
-    _collect(PrometheusSource(load_mapping(mapping)), start, end, late_days, telemetry or settings_of(model).telemetry)
+    place = telemetry or settings_of(model).telemetry
+    _collect(PrometheusSource(load_mapping(mapping)), start, end, late_days, place, as_json=as_json)
 
 
 @app.command(epilog="Example: bwpredict collect sql --mapping links.yaml --start 2026-10-01 --end 2026-10-31")
@@ -52,14 +52,18 @@ def sql(
     late_days: LateDays = 0,
     telemetry: Telemetry = "",
     model: Model = "",
+    as_json: AsJson = False,
 ) -> None:
     """Collect from a SQL database; days that are already in the store do not change."""
     from bwpredict.ingestion.sql import SqlSource, load_mapping
 
-    _collect(SqlSource(load_mapping(mapping)), start, end, late_days, telemetry or settings_of(model).telemetry)
+    place = telemetry or settings_of(model).telemetry
+    _collect(SqlSource(load_mapping(mapping)), start, end, late_days, place, as_json=as_json)
 
 
-def _collect(source: PrometheusSource | SqlSource, start: str, end: str, late_days: int, telemetry: str) -> None:
+def _collect(
+    source: PrometheusSource | SqlSource, start: str, end: str, late_days: int, telemetry: str, *, as_json: bool
+) -> None:
     from bwpredict.ingestion.landing import days_between, ingest_days
     from bwpredict.store.factory import open_store
 
@@ -67,7 +71,8 @@ def _collect(source: PrometheusSource | SqlSource, start: str, end: str, late_da
     source.check()
     store = open_store(telemetry)
     landed = ingest_days(store, days, source.read_day, late_days=late_days)
-    logger.info(
-        "%s: %d days written, %d updated, %d already there, %d without a row in %s.",
-        store.uri, len(landed.written), len(landed.updated), len(landed.there_already), len(landed.empty), source.where,
-    )  # fmt: skip
+    counts = (
+        f"{len(landed.written)} days written, {len(landed.updated)} updated, {len(landed.there_already)} already there"
+    )
+    sentence = f"{store.uri}: {counts}, {len(landed.empty)} without a row in {source.where}."
+    report({"telemetry": store.uri, **asdict(landed)}, sentence, as_json=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bwpredict import schema
-from bwpredict.cli.registry_option import Model, Registry, open_registry, settings_of
+from bwpredict.cli.registry_option import Model, Registry, open_registry, print_json, settings_of
 from bwpredict.core.formatting import display_name, number, undefined_as_none, unit_of
 from bwpredict.schema import Target
 
@@ -58,7 +57,7 @@ def forecast(
     with _model_folder(models, registry, model, trusted) as folder:
         found = next_hour(Stream(folder, trusted=trusted), opened, link, now=time.time())
     if as_json:
-        typer.echo(json.dumps(_document(found), indent=2))
+        print_json(_document(found))
     else:
         _show(found, target)
 

@@ -1,4 +1,4 @@
-"""The command line's `bwpredict generate`: telemetry as a modelled network has it."""
+"""The command line's `bwpredict generate`: telemetry of a simulated network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line's `bwpredict import`: files as users have them, into the days that everything else reads."""
+"""The command line's `bwpredict import`: convert files into the daily partitions that other commands read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bwpredict.cli.registry_option import AsJson, print_json
 from bwpredict.core.formatting import count_of
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ def import_files(
         Path | None, typer.Option(help="YAML file with names, units, constants and time zone: docs/your-data.md.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite days that exist with other rows.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Convert telemetry files into date= partitions, which `train`, `retrain` and the DAGs read.
 
-    What the files lack is written beside the days, and left out of checks, slices and forecasts.
+    `telemetry.json` beside the days lists the columns that the files lack; checks, slices and forecasts skip them.
     """
     from bwpredict.datasets.file_mapping import FileMapping, load_mapping
     from bwpredict.ingestion import files as importing
@@ -35,7 +37,13 @@ def import_files(
 
     how = load_mapping(mapping) if mapping else FileMapping()
     done = importing.import_files(files, how, open_store(output), replace_days=replace, now=datetime.now(UTC))
-    _report(done, output)
+    if as_json:
+        print_json(
+            {"telemetry": output, "days": done.days, "rows": done.rows, "links": done.links}
+            | done.description.document()
+        )
+    else:
+        _report(done, output)
 
 
 def _report(done: Imported, output: str) -> None:

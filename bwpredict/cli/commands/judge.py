@@ -9,7 +9,7 @@ import typer
 
 from bwpredict.cli import options
 from bwpredict.cli.commands.retrain import model_and_places, run_steps
-from bwpredict.cli.registry_option import Model
+from bwpredict.cli.registry_option import AsJson, Model
 from bwpredict.gate.policies import DEFAULT
 
 
@@ -18,7 +18,7 @@ def judge(
     file: Annotated[Path, typer.Argument(help="The model: ONNX, with the inputs and outputs of docs/judge.md.")],
     month: options.Month,
     stream: Annotated[
-        Path | None, typer.Option(help="The same model for consumers that keep a state for each link: ONNX, too.")
+        Path | None, typer.Option(help="The same model for consumers that keep a state for each link, also ONNX.")
     ] = None,
     trained_through: Annotated[
         str,
@@ -38,6 +38,7 @@ def judge(
     override_reason: options.OverrideReason = "",
     dry_run: options.DryRun = False,
     policy: options.Policy = DEFAULT,
+    as_json: AsJson = False,
 ) -> None:
     """Judge a model trained elsewhere, and publish it if it passes: the steps of `retrain` without training.
 
@@ -57,4 +58,4 @@ def judge(
         "policy": policy,
     }
     given = {name: value for name, value in params.items() if options.is_given(context, name)}
-    run_steps(given, settings, named, challenger=file, challenger_stream=stream)
+    run_steps(given, settings, named, challenger=file, challenger_stream=stream, as_json=as_json)

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bwpredict.cli.registry_option import AsJson, print_json
 from bwpredict.config import Settings, SplitConfig, TrainingConfig
 from bwpredict.core.code_version import code_version
 from bwpredict.errors import ConfigError
@@ -27,13 +28,17 @@ app = typer.Typer(help="Gate policies: what a challenger must reach.", no_args_i
 
 
 @app.command("list", epilog="Example: bwpredict policy list")
-def list_policies() -> None:
+def list_policies(as_json: AsJson = False) -> None:
     """List the built-in policies and those in the folder $BWPREDICT_POLICIES."""
     folder = Settings().policies
+    found = {name: find_policy(name, folder) for name in policy_names(folder)}
+    rows = [(name, one.policy.version, one.summary, one.origin) for name, one in found.items()]
+    if as_json:
+        print_json([dict(zip(("name", "version", "summary", "origin"), row, strict=True)) for row in rows])
+        return
     table = Table("name", "version", "what it asks", "origin")
-    for name in policy_names(folder):
-        found = find_policy(name, folder)
-        table.add_row(name, str(found.policy.version), found.summary, found.origin)
+    for row in rows:
+        table.add_row(*map(str, row))
     Console(highlight=False).print(table)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bwpredict.cli.registry_option import Model, Registry, open_registry, settings_of
+from bwpredict.cli.registry_option import AsJson, Model, Registry, open_registry, report, settings_of
 from bwpredict.core.link_labels import parse_label
 from bwpredict.errors import ConfigError
 from bwpredict.store.files import require_local_path
@@ -24,7 +25,10 @@ logger = logging.getLogger(__name__)
 def predict(
     output: Annotated[
         Path,
-        typer.Option(help="Folder for date=YYYY-MM-DD/part-0.parquet.", callback=require_local_path),
+        typer.Option(
+            help="Folder for date=YYYY-MM-DD/part-0.parquet; use a separate one with --link.",
+            callback=require_local_path,
+        ),
     ],
     telemetry: Annotated[str, typer.Option(help="Folder or s3://bucket/prefix (default: $BWPREDICT_TELEMETRY).")] = "",
     onnx: Annotated[Path | None, typer.Option(help="ONNX file (default: the model in production).")] = None,
@@ -34,6 +38,7 @@ def predict(
     last_day: Annotated[str, typer.Option(help="Last day to forecast from (default: --first-day, or all).")] = "",
     link: Annotated[str, typer.Option(help="Only this link, <node_id>-<peer_id> (default: all).")] = "",
     every: Annotated[int, typer.Option(help="Minutes between two forecasts of a link.")] = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Forecast 15 minutes ahead from every sample of the telemetry, and write Parquet partitions by day.
 
@@ -49,11 +54,10 @@ def predict(
     with tempfile.TemporaryDirectory() as folder:
         path = onnx or _in_production(open_registry(registry, model), Path(folder))
         done = batch.predict(store, path, output, days=days, every_minutes=every, link=_link(link))
-    logger.info(
-        "%s: %s forecasts on %d days, by %s%s",
-        output, f"{done.forecasts:,}", done.days, "streams" if done.mode == "stream" else "windows",
-        f"; {done.days_left} days were there already" if done.days_left else "",
-    )  # fmt: skip
+    by = "streams" if done.mode == "stream" else "windows"
+    there = f"; {done.days_left} days were there already" if done.days_left else ""
+    sentence = f"{output}: {done.forecasts:,} forecasts on {done.days} days, by {by}{there}"
+    report({"output": output, **asdict(done)}, sentence, as_json=as_json)
 
 
 def _in_production(store: Store, folder: Path) -> Path:

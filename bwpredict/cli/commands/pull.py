@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from bwpredict.cli.registry_option import Model, Registry, open_registry
+from bwpredict.cli.registry_option import AsJson, Model, Registry, open_registry, report
 from bwpredict.config import Settings
 from bwpredict.errors import ConfigError
 from bwpredict.store.files import require_local_path
-
-logger = logging.getLogger(__name__)
 
 
 def pull(
@@ -40,6 +38,7 @@ def pull(
         bool,
         typer.Option("--accept-contract", help="Accept this model's contract: the consumer has been adapted to it."),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fetch and verify the model in production, and switch model and metadata in one step."""
     from bwpredict.provenance.signing import TrustedKeys
@@ -48,6 +47,8 @@ def pull(
 
     if every_seconds <= 0:
         raise ConfigError(f"--every-seconds {every_seconds:g}: expected more than 0.")
+    if watch and as_json:
+        raise ConfigError("--json prints one document, and --watch never ends: give one or the other.")
     if watch and accept_contract:
         raise ConfigError("--accept-contract is for one model that you have reviewed; give it without --watch.")
     open_registry(registry, model)  # A wrong address is an error at once, also with --watch.
@@ -67,4 +68,4 @@ def pull(
         delivery.watch(once, wait=lambda: threading.Event().wait(every_seconds))
         return
     done = once()
-    logger.info("%s is in %s%s", done.version, dest, "" if done.changed else " already")
+    report(asdict(done), f"{done.version} is in {dest}{'' if done.changed else ' already'}", as_json=as_json)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bwpredict.cli.registry_option import Model, Registry, open_registry
+from bwpredict.cli.registry_option import AsJson, Model, Registry, open_registry, report
 from bwpredict.config import DEFAULT_MODEL, Settings
 from bwpredict.errors import ConfigError
 from bwpredict.pipeline.model_catalog import find_model
-
-logger = logging.getLogger(__name__)
 
 app = typer.Typer(help="Register published versions in other tools.", no_args_is_help=True)
 
@@ -29,6 +27,7 @@ def push_mlflow(
     tracking_uri: Annotated[
         str, typer.Option(help="MLflow's tracking server (default: $BWPREDICT_MLFLOW_TRACKING_URI).")
     ] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Register a published version in MLflow; set the alias champion if it is in production."""
     from bwpredict.exports import mlflow
@@ -47,4 +46,5 @@ def push_mlflow(
         if pushed.is_champion
         else "it is not in production, so the alias champion does not move"
     )
-    logger.info("%s is version %s of %s in MLflow; %s", pushed.version, pushed.number, pushed.name, champion)
+    sentence = f"{pushed.version} is version {pushed.number} of {pushed.name} in MLflow; {champion}"
+    report(asdict(pushed), sentence, as_json=as_json)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bwpredict.cli.identity import user
-from bwpredict.cli.registry_option import AsJson, Model, Reason, Registry, open_registry, print_json
+from bwpredict.cli.registry_option import AsJson, Model, Reason, Registry, open_registry, print_json, report
 from bwpredict.config import Settings
 from bwpredict.core.formatting import count_of
 
@@ -79,6 +79,7 @@ def promote(
         bool,
         typer.Option("--require-signature", help="Promote only a version signed with a key of BWPREDICT_TRUSTED_KEYS."),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Put a published version into production, after verifying all its files."""
     from bwpredict.provenance.published import require_signed
@@ -89,15 +90,16 @@ def promote(
     if require_signature:
         require_signed(store, version, TrustedKeys.load(Settings().trusted_keys))
     production = promote_version(store, version, promoted_by=user(), now=datetime.now(UTC), reason=reason)
-    logger.info("%s is in production; before it: %s.", production.version, production.previous or "nothing")
+    before = production.previous or "nothing"
+    report(production.document, f"{production.version} is in production; before it: {before}.", as_json=as_json)
 
 
-def rollback(registry: Registry = "", model: Model = "", reason: Reason = None) -> None:
+def rollback(registry: Registry = "", model: Model = "", reason: Reason = None, as_json: AsJson = False) -> None:
     """Put the previous version back into production."""
     from bwpredict.registry.promotion import rollback as roll_back
 
     production = roll_back(open_registry(registry, model), promoted_by=user(), now=datetime.now(UTC), reason=reason)
-    logger.info("%s is in production again.", production.version)
+    report(production.document, f"{production.version} is in production again.", as_json=as_json)
 
 
 def gc(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -51,8 +50,6 @@ def reproduce(
     from bwpredict.errors import ConfigError
     from bwpredict.pipeline import reproduce as pipeline
 
-    if as_json:
-        _log_to_stderr()
     store = open_registry(registry, model)
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"{output}: is not an empty folder; give another --output.")
@@ -66,13 +63,6 @@ def reproduce(
         _show(found)
     if not found["identical"] and not _is_within(found["forecasts"], tolerance_percent):
         raise typer.Exit(1)
-
-
-def _log_to_stderr() -> None:
-    """What the steps say must not stand in the JSON."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
-            handler.setStream(sys.stderr)
 
 
 def _is_within(forecasts: dict[str, Any], percent: float) -> bool:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bwpredict.cli import options
 from bwpredict.cli.identity import user
-from bwpredict.cli.registry_option import Model
+from bwpredict.cli.registry_option import AsJson, Model, print_json
 from bwpredict.config import DEFAULT_MODEL, RunConfig, Settings
 from bwpredict.core.code_version import code_version
 from bwpredict.core.progress_bar import track
@@ -40,6 +40,7 @@ def retrain(
     dry_run: options.DryRun = False,
     training_config: options.TrainingFile = "",
     policy: options.Policy = DEFAULT,
+    as_json: AsJson = False,
 ) -> None:
     """Run the DAG's steps here: pull, validate, train, export, compare, decide, publish.
 
@@ -58,7 +59,8 @@ def retrain(
         "policy": policy,
         **training,
     }
-    run_steps({name: value for name, value in params.items() if options.is_given(context, name)}, settings, named)
+    given = {name: value for name, value in params.items() if options.is_given(context, name)}
+    run_steps(given, settings, named, as_json=as_json)
 
 
 def model_and_places(model: str, **places: str | Path | None) -> tuple[NamedModel, Settings]:
@@ -75,6 +77,7 @@ def run_steps(
     *,
     challenger: Path | None = None,
     challenger_stream: Path | None = None,
+    as_json: bool = False,
 ) -> None:
     """Run all steps of a run with these params; `challenger` is a model trained elsewhere, instead of training one.
 
@@ -97,11 +100,11 @@ def run_steps(
         challenger=challenger,
         challenger_stream=challenger_stream,
     )
-    _run_all_steps(run, settings.work)
+    _run_all_steps(run, settings.work, as_json=as_json)
 
 
-def _run_all_steps(run: RunConfig, work: Path) -> None:
-    """Publish what passes; a challenger that only is not shown to be as good leaves production as it is.
+def _run_all_steps(run: RunConfig, work: Path, *, as_json: bool) -> None:
+    """Run the steps, and publish the challenger if it passes the gate; then print the result.
 
     Raises:
         GateRejected: the challenger was rejected.
@@ -109,7 +112,6 @@ def _run_all_steps(run: RunConfig, work: Path) -> None:
     from bwpredict.documents import read_document
     from bwpredict.errors import GateRejected
     from bwpredict.pipeline import steps
-    from bwpredict.reports.tables import tables
     from bwpredict.workspace.references import local_file
 
     reference = steps.plan(run, work)
@@ -118,10 +120,13 @@ def _run_all_steps(run: RunConfig, work: Path) -> None:
         logger.info("-- %s", step.__name__)
         reference = step(reference)
     decision = read_document(local_file(reference), "decision")
-    accuracy, _, *intervals = tables(read_document(local_file(reference, COMPARISON), "comparison"))
-    for table in (accuracy, *intervals):
-        Console(highlight=False).print(table)
-    card = local_file(reference, MODEL_CARD)
+    card, publishes = local_file(reference, MODEL_CARD), decision["passed"] and not run.dry_run
+    if not as_json:
+        _show_accuracy(read_document(local_file(reference, COMPARISON), "comparison"))
+    if publishes:
+        steps.publish(reference)
+    if as_json:
+        print_json({"published": publishes, "work_area": card.parent, "model_card": card, "decision": decision})
     if decision["outcome"] == "reject":
         raise GateRejected(f"Nothing was published. Model card: {card}")
     if decision["outcome"] == "keep":
@@ -129,5 +134,12 @@ def _run_all_steps(run: RunConfig, work: Path) -> None:
     elif run.dry_run:
         logger.info("Nothing was published: this is a dry run. Model card: %s", card)
     else:
-        steps.publish(reference)
         logger.info("Model card: %s", card)
+
+
+def _show_accuracy(comparison: dict[str, Any]) -> None:
+    from bwpredict.reports.tables import tables
+
+    accuracy, _, *intervals = tables(comparison)
+    for table in (accuracy, *intervals):
+        Console(highlight=False).print(table)

@@ -1,4 +1,4 @@
-"""The command line's `bwpredict train`: a model of a file or folder, as the training guide has it."""
+"""The command line's `bwpredict train`: train a model on a file or folder, as in the training guide."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from bwpredict.cli import options
+from bwpredict.cli.registry_option import AsJson, print_json
 from bwpredict.config import Settings, SplitConfig, TrainingConfig, load
 from bwpredict.core.code_version import code_version
 from bwpredict.store.files import require_local_path
@@ -35,11 +36,12 @@ def train(
     warm_start: options.WarmStartFile = None,
     split_by: options.SplitBy = "calendar",
     training_config: options.TrainingFile = "",
+    as_json: AsJson = False,
 ) -> None:
     """Train on a file or folder and write the guide's artifacts. Exit code 1 if the guide's target is not met.
 
     Columns have the schema's names, or: bandwidth_mbps and latency_ms (throughput_mbps, rtt_ms), time and unix_time
-    (timestamp), link, link_id or node_id alone (the link). What is missing is said and filled with a constant.
+    (timestamp), link, link_id or node_id alone (the link). The log names missing columns; a constant takes their place.
     """
     from bwpredict.pipeline import standalone
     from bwpredict.tuning import config_files
@@ -58,16 +60,18 @@ def train(
         training_file=source,
         champion=warm_start,
     )
-    _report(comparison, output)
-
-
-def _report(comparison: dict[str, Any], output: Path) -> None:
-    """Print the result; end with exit code 1 where the guide's target is not met."""
-    from bwpredict.reports.tables import tables
-
-    for table in tables(comparison):
-        Console(highlight=False).print(table)
+    if as_json:
+        print_json(comparison)
+    else:
+        _show(comparison)
     logger.info("Artifacts saved to: %s", output)
     if not comparison["models"]["challenger"]["overall"]["target_met"]:
         logger.info("The guide's target (average correlation >= 0.98, average MAPE <= 5 %) is not met.")
         raise typer.Exit(1)
+
+
+def _show(comparison: dict[str, Any]) -> None:
+    from bwpredict.reports.tables import tables
+
+    for table in tables(comparison):
+        Console(highlight=False).print(table)

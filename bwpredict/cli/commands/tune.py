@@ -1,4 +1,4 @@
-"""`bwpredict tune`: search for hyperparameters, and approve what a search proposed."""
+"""`bwpredict tune`: search for hyperparameters, and approve the result of a search."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import yaml
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from bwpredict.cli import options
 from bwpredict.cli.identity import person
+from bwpredict.cli.registry_option import AsJson, print_json
 from bwpredict.config import Cut, Settings, SplitConfig, TrainingConfig, load
 from bwpredict.core.code_version import code_version
 from bwpredict.core.progress_bar import DISABLE, bar
@@ -55,6 +57,7 @@ def tune(
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Trials at a time; with 1 the search is deterministic.")] = 1,
     registry: Annotated[str, typer.Option(help="Also add the result to this registry's proposals.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the search and of every training.")] = options.DEFAULTS.seed,
+    as_json: AsJson = False,
 ) -> None:
     """Search for hyperparameters by validation loss, and write training_<study>.yaml for review."""
     if context.invoked_subcommand:
@@ -70,7 +73,7 @@ def tune(
     _search(opened, split, trials)
     for worker in workers:
         worker.join()
-    _hand_over(opened, trials, registry)
+    _hand_over(opened, trials, registry, as_json=as_json)
 
 
 @app.command(epilog="Example: bwpredict tune approve autumn --registry data/registry")
@@ -78,7 +81,7 @@ def approve(
     name: Annotated[str, typer.Argument(help="A proposal's name, such as tune_20261101_093000.")],
     registry: Annotated[str, typer.Option(help="Registry with the proposal (default: $BWPREDICT_REGISTRY).")] = "",
     by: Annotated[
-        str, typer.Option(help="Who approves it (default: you; where that is not known, the command asks).")
+        str, typer.Option(help="Who approves it (default: your user name; root and unknown users are asked).")
     ] = "",
 ) -> None:
     """Approve a proposed configuration, so that it can be used by name; records who approved it and when."""
@@ -122,11 +125,13 @@ def _start_workers(count: int, work: partial[None]) -> list[BaseProcess]:
 
 
 def _work(prepare: partial[tuple[Study, Split]], trials: int, jobs: int) -> None:
-    """What such a process does. The cores are shared out between the jobs."""
+    """Run trials in one of these processes; the jobs share the cores."""
     import torch
 
     os.environ[DISABLE] = "1"
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", stream=sys.stderr if "--json" in sys.argv else sys.stdout
+    )
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
     _search(*prepare(), trials)
 
@@ -146,7 +151,7 @@ def _search(study: Study, split: Split, trials: int) -> None:
         tuning_study.run_trials(study, split, trials, tell)
 
 
-def _hand_over(study: Study, trials: int, registry: str) -> None:
+def _hand_over(study: Study, trials: int, registry: str, *, as_json: bool) -> None:
     """Show the best trials beside the default configuration, and write the proposal."""
     from bwpredict.store.factory import open_store
     from bwpredict.tuning import config_files
@@ -155,7 +160,10 @@ def _hand_over(study: Study, trials: int, registry: str) -> None:
 
     path = write_proposal(study, trials, study.folder)
     best, defaults = tuning_study.best_and_defaults(study)
-    Console(highlight=False).print(_table(tuning_study.finished_trials(study)))
+    if as_json:
+        print_json({"path": path, **yaml.safe_load(path.read_text())})
+    else:
+        Console(highlight=False).print(_table(tuning_study.finished_trials(study)))
     logger.info("Found: %s.", gain(best, defaults))
     logger.info("Proposal saved to: %s", path)
     if registry:

@@ -61,7 +61,7 @@ def find_policy(name_or_path: str, folder: str = "") -> PolicyDocument:
     found = _read(own) if folder and own.is_file() else PolicyDocument(load_policy(shipped), shipped, SHIPPED)
     if found.policy.name != name_or_path:
         raise ConfigError(
-            f"{found.path}: calls itself {found.policy.name!r}; a policy that is found by name has that of its file."
+            f"{found.path}: has the name {found.policy.name!r}; the name of a policy must be that of its file."
         )
     return found
 
@@ -85,8 +85,8 @@ def _read(path: Path) -> PolicyDocument:
         changed = [name for name in GatePolicy.model_fields if getattr(policy, name) != getattr(original, name)]
         if changed:
             raise ConfigError(
-                f"{path}: a policy with another {changed[0]} than that of the shipped {policy.name!r}"
-                " needs a name of its own."
+                f"{path}: a policy whose {changed[0]} differs from that of the built-in {policy.name!r}"
+                " needs another name."
             )
     return PolicyDocument(policy, path, str(path))
 

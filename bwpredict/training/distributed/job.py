@@ -66,14 +66,14 @@ class Job:
     resume: str
     every_seconds: float
     address: str | None
-    """Where it lies in the store that the machines share; None: they share the folder."""
+    """Where it is in the store that the machines share; None: they share the folder."""
 
 
 def write(folder: Path, job: Job, start: Forecaster, split: Split) -> None:
-    """Write the whole folder.
+    """Write the folder.
 
     Raises:
-        ConfigError: the links cannot be shared out between so many machines.
+        ConfigError: the links cannot be shared out between this many machines.
     """
     train, validation = split["train"], split["validation"]
     edges = partition_links(train.windows_of_links(), job.machines)
@@ -109,7 +109,7 @@ def read_windows(folder: Path, machine: int) -> Split:
 
 @contextmanager
 def sent(folder: Path, address: str | None) -> Iterator[None]:
-    """Within the block, the folder lies at `address` too, for the machines that do not share it."""
+    """Within the block, the folder is at `address` too, for the machines that do not share it."""
     if address is None:
         yield
         return
@@ -148,7 +148,7 @@ def fetch(address: str, folder: Path) -> None:
     logger.info("waiting for the training at %s", address)
     while JOB not in set(store.keys()):
         if time.monotonic() > until:
-            raise RankError(f"{address}: holds no training; start the step first, its log names the address.")
+            raise RankError(f"{address}: no training is there; start the step first: its log names the address.")
         time.sleep(1)
     _download(store, [item for item in store.list() if not item.key.startswith(SHARE)], folder)
 

@@ -86,7 +86,7 @@ def _machines(ranks: int) -> LaunchConfig:
     """How many there are, and where they meet, by the settings."""
     settings = Settings()
     if ranks % settings.rank_nodes:
-        raise ConfigError(f"ranks={ranks} cannot be shared out evenly between {settings.rank_nodes} machines.")
+        raise ConfigError(f"ranks={ranks} cannot be divided evenly among {settings.rank_nodes} machines.")
     cards = torch.cuda.device_count()
     if cards and ranks > cards * settings.rank_nodes:
         raise ConfigError(f"ranks={ranks}: each rank needs its own GPU, and this machine has {cards}.")

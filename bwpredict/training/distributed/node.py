@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def join(uri: str, folder: Path) -> None:
-    """Take part in the training whose job lies at `uri`; `folder` is for its copy.
+    """Take part in the training whose job is at `uri`; `folder` is for its copy.
 
     Raises:
         RankError: there is no job, or the training ended early.
@@ -51,7 +51,7 @@ def join(uri: str, folder: Path) -> None:
     try:
         start_ranks(meeting(job.config["ranks"], job.machines, job.rendezvous), folder)
     except (ChildFailedError, SignalException) as error:
-        raise RankError(f"{uri}: the training ended early; the log of the step that sent it says why.") from error
+        raise RankError(f"{uri}: the training ended early; the log of the step that started it says why.") from error
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def retrain(here: ModelContext, user: BaseUser, *, month: str, dry_run: bool, re
     except (AirflowException, ValueError) as error:
         raise ConfigError(f"{here.dag_id}: {' '.join(str(error).split())}") from error
     if run is None:
-        raise ConfigError(f"{here.dag_id}: no run was made; look whether Airflow has the DAG.")
+        raise ConfigError(f"{here.dag_id}: no run was created; check that Airflow has the DAG.")
     _audit(here, user, "retrain", {"run_id": run.run_id, "reason": reason, **conf})
     return run.run_id
 

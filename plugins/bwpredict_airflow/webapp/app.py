@@ -67,7 +67,7 @@ from bwpredict_airflow.webapp.runs import Step, as_csv, run_rows, steps_of
 logger = logging.getLogger(__name__)
 
 ANSWER_WITHIN_SECONDS = 1.5
-"""A registry that has not told by then what is in production counts as down."""
+"""A registry that has not answered by then counts as down."""
 READ_WITHIN_SECONDS = 20.0
 _RUNS = 12
 _ALL_RUNS = 60
@@ -449,7 +449,7 @@ def _newest_versions(store: Store) -> list[str]:
 
 
 async def _latest_runs(here: ModelContext, most: int) -> tuple[list[RunSummary], str]:
-    """The latest runs; or none and why, if the store of the work areas does not tell within a moment what it has."""
+    """The latest runs; or none and why, if the store of the work areas does not say within a moment what it has."""
     work = here.settings.work
     try:
         await _soon(partial(newest_areas, work, 1), ANSWER_WITHIN_SECONDS, "the store of the work areas")
@@ -464,7 +464,7 @@ async def _steps(here: ModelContext, runs: Sequence[RunSummary]) -> dict[str, St
 
 
 async def _answering_store(here: ModelContext) -> Store:
-    """The registry, if it tells within a moment what is in production. Raises StoreUnreachableError."""
+    """The registry, if it answers within a moment. Raises StoreUnreachableError."""
     uri = here.settings.registry
     store = await _soon(partial(_store, uri), READ_WITHIN_SECONDS, uri)
     await _soon(partial(read_production, store), ANSWER_WITHIN_SECONDS, uri)
@@ -482,7 +482,7 @@ async def _soon(read: Callable[[], _Result], seconds: float, what: str) -> _Resu
         return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(_readers, read), seconds)
     except TimeoutError:
         raise StoreUnreachableError(
-            f"{what}: did not answer within {seconds:g} s; try again, and look whether it is up."
+            f"{what}: did not answer within {seconds:g} s; check that it is up, and try again."
         ) from None
 
 
@@ -502,7 +502,8 @@ async def _explained(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == HTTPStatus.UNAUTHORIZED:
         return _sign_in(request)
     if isinstance(error, HTTPException):
-        status, sentence = error.status_code, str(error.detail)
+        missing = error.detail == HTTPStatus.NOT_FOUND.phrase  # Starlette's own, for an address without a page
+        status, sentence = error.status_code, "This address leads nowhere." if missing else str(error.detail)
     elif isinstance(error, RequestValidationError):
         first = error.errors()[0]
         status, sentence = 422, f"{first['loc'][-1]}: {first['msg']}."

@@ -20,7 +20,7 @@ from bwpredict.reports.svg_chart import Chart, line_chart
 Floats = npt.NDArray[np.float64]
 Columns = Mapping[str, Floats]
 
-PERFECT, MODEL, CHAMPION = "Perfect knowledge", "This model", "The champion then"
+PERFECT, MODEL, CHAMPION = "Perfect knowledge", "This model", "Champion at the time"
 _SHOWN_POINTS = 96
 """Of the charts: the last ones, which are a day where the series has a point for each 15 minutes."""
 

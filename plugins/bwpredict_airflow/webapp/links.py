@@ -120,9 +120,7 @@ def link_view(store: Store, version: str, link: str, target: str) -> LinkView:
 def _published(store: Store, version: str, name: str) -> bytes:
     manifest = read_manifest(store, version)
     if name not in manifest.sha256:
-        raise ObjectMissingError(
-            f"{version}: was published without its test days link by link; newer versions have them."
-        )
+        raise ObjectMissingError(f"{version}: has no test days link by link; versions published later have them.")
     return read_file(store, manifest, name)
 
 

@@ -61,7 +61,7 @@ _MARKS = {
     "bad": ("bad", "✗ action needed"),
     "pass": ("good", "✓ pass"),
     "fail": ("bad", "✗ fail"),
-    "cannot tell": ("warn", "? cannot tell"),
+    "undecided": ("warn", "? undecided"),
     "warning": ("warn", "! note"),
     "not applicable": ("info", "– left out"),
     "info": ("info", "· noted"),
