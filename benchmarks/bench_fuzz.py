@@ -71,8 +71,8 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=500)
-    parser.add_argument("--exported", type=int, default=20, help="one training of so many goes through the export")
-    parser.add_argument("--minutes", type=float, default=1e9, help="no further example after so long")
+    parser.add_argument("--exported", type=int, default=20, help="one in this many trainings goes through the export")
+    parser.add_argument("--minutes", type=float, default=1e9, help="start no example after this time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
