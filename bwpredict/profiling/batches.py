@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +105,12 @@ def batches(
                 yield Batch(group[0] if number == 1 else f"{group[0]}, part {number}", derived(part))
             continue
         found = [(day, derived(part)) for day in group for part in read(telemetry / f"date={day}", rows)]
-        if found:
-            first, last = found[0][0], found[-1][0]
+        # A column that only some of the days lack is missing there, and not empty.
+        for _, alike in groupby(found, lambda each: sorted(each[1].columns)):
+            together = list(alike)
+            first, last = together[0][0], together[-1][0]
             name = first if first == last else f"{first} to {last}"
-            parts = [part for _, part in found]
-            del found
-            yield Batch(name, _together(parts))
+            yield Batch(name, _together([part for _, part in together]))
     if not days:
         yield Batch("no days", derived(_empty_frame()))
 

@@ -219,11 +219,12 @@ def _outcome(check: Check, result: ExpectationValidationResult | None, frame: An
 
 def _merge(a: Outcome, b: Outcome) -> Outcome:
     worse = b if a.passed and not b.passed else a
+    counted = a.check.expectation == "ExpectTableRowCountToBeBetween"
     return Outcome(
         a.check,
         evaluated=a.evaluated and b.evaluated,
         passed=a.passed and b.passed,
-        observed=worse.observed,
+        observed=_sum(a.observed, b.observed) if counted else worse.observed,
         unexpected=_sum(a.unexpected, b.unexpected),
         total=_sum(a.total, b.total),
         examples=(*a.examples, *b.examples)[:EXAMPLES],

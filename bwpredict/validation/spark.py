@@ -75,7 +75,7 @@ def _violation(check: Check, column: Any, functions: Any) -> Any:
     if "value_set" in arguments:
         return ~column.isin(arguments["value_set"])
     low, high = arguments.get("min_value"), arguments.get("max_value")
-    nothing = functions.lit(value=False)
+    nothing = functions.lit(False)  # noqa: FBT003 - PySpark names its argument `col`
     return (nothing if low is None else column < low) | (nothing if high is None else column > high)
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from quality_telemetry import FIRST, SECOND, rewrite, rewrite_all, snapshot_of
 
+from bwpredict import schema
 from bwpredict.documents import read_document
 from bwpredict.validation.shards import check_shard, plan_shards
 from bwpredict.validation.verdict import aggregate_shards
@@ -83,6 +84,7 @@ def _off_cadence(telemetry):
     [_good, _duplicates, _impossible_values, _missing_column, _missing_column_on_one_day, _off_cadence],
 )
 def test_spark_tells_what_pandas_tells(telemetry, tmp_path, fault):
+    rewrite_all(telemetry, lambda frame: frame.sort_values([*schema.LINK_KEY, "timestamp"]))  # as `pull` writes it
     fault(telemetry)
     snapshot = snapshot_of(telemetry)
     results = {}
@@ -92,6 +94,9 @@ def test_spark_tells_what_pandas_tells(telemetry, tmp_path, fault):
             for days in plan_shards(telemetry, snapshot, engine=engine)
         ]
         results[engine], _ = aggregate_shards(shards, snapshot, None, tmp_path / f"{engine} validation")
+    checks = {engine: {check["id"]: check for check in result.pop("checks")} for engine, result in results.items()}
+    for name, check in checks["pandas"].items():
+        assert checks["spark"][name] == check
     assert results["spark"] == results["pandas"]
     assert results["pandas"]["passed"] is (fault is _good)
     assert list((tmp_path / "spark validation/data_docs/validations").glob("telemetry_schema/*/*/*.html"))
