@@ -39,7 +39,7 @@ test-chart: setup ## Render deploy/kubernetes/values.yaml with Airflow's chart a
 	$(BIN)/pytest -q -n 0 tests/kubernetes/test_chart.py
 
 test-spark: setup build/spark/.ready ## The schema suite on Spark in local mode, with the verdicts of pandas (Java 17 or 21; 490 MB of PySpark)
-	@command -v java >/dev/null || bash scripts/services.sh openjdk-17-jre-headless
+	@command -v java >/dev/null || bash scripts/services.sh default-jre-headless
 	build/spark/bin/python -m pytest -q -n 0 tests/validation/test_spark.py
 
 build/spark/.ready: Makefile pyproject.toml # PySpark beside .venv, whose packages it uses
