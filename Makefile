@@ -26,10 +26,10 @@ demo: setup ## Four months of telemetry, four runs of the real DAG, and their re
 test: setup ## The tests, but for the slow ones
 	@bash scripts/browser.sh
 	@bash scripts/services.sh prometheus postgresql || echo "The tests of telemetry sources will be skipped"
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow and not integration"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not integration"
 
 test-without-torch: setup ## The tests of the packages that never import torch (after make setup WITHOUT_TORCH=1)
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow and not integration" $(addprefix tests/,$(WITHOUT_TORCH_TESTS))
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not integration" $(addprefix tests/,$(WITHOUT_TORCH_TESTS))
 
 test-fresh: ## The README's two commands on a bare Debian 12 and 13, as root and as a user (FRESH=bookworm-demo: the least)
 	@bash scripts/test_fresh.sh $(FRESH)
@@ -50,13 +50,13 @@ build/spark/.ready: Makefile pyproject.toml # PySpark beside .venv, whose packag
 
 check: setup ## Before a commit: style, types, and the tests of what changed since main
 	@$(MAKE) --no-print-directory lint types
-	$(BIN)/python scripts/changed_tests.py | xargs --no-run-if-empty $(BIN)/pytest -n 2 --dist loadgroup -q \
+	$(BIN)/python scripts/changed_tests.py | xargs --no-run-if-empty $(BIN)/pytest -n 2 --dist loadfile -q \
 		-m "not slow and not integration"
 
 test-slow: setup ## The slow tests
 	@bash scripts/browser.sh
 	@bash scripts/services.sh golang-go || echo "The test of the Go client will be skipped"
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "slow and not integration" \
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not integration" \
 		$$(grep -rl --include='test_*.py' 'mark\.slow' tests)
 
 test-integration: setup build/docker-compose/.ready ## The production stack as local processes: a month's run, faults, alerts
