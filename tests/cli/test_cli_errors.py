@@ -62,9 +62,9 @@ BAD_TELEMETRY = {
     "infinity": (with_value("jitter_ms", 7, "inf"), "jitter_ms"),
     "negative": (with_value("throughput_mbps", 7, -1), "throughput_mbps"),
     "loss above one": (with_value("packet_loss", 7, 1.5), "packet_loss"),
-    "constant columns": (lambda table: table.assign(**CONSTANT), "constant"),
+    "constant columns": (lambda table: table.assign(**CONSTANT), "nothing to learn"),
     "no rows": (lambda table: table.iloc[:0], "no rows"),
-    "links too short": (lambda table: table.assign(node_id=np.arange(len(table)) // 20), "too short"),
+    "links too short": (lambda table: table.assign(node_id=np.arange(len(table)) // 20), "no link has a window"),
 }
 
 

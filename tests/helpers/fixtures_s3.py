@@ -133,7 +133,7 @@ def running_s3_server_process(
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """The same for tests that do something to the process; yields it and its URL."""
     port = _free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, str(Path(__file__).with_name("moto_server.py")), "-H", "127.0.0.1", "-p", str(port)]
     environment = {**os.environ, **(extra_environment or {})}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

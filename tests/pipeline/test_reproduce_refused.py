@@ -11,4 +11,4 @@ def test_a_version_of_other_code_leaves_the_output_as_it_was_for_the_next_try(cl
     store = open_store(str(tmp_path / "registry"))
     publish_model(store, tmp_path, V1)
     code, _, said = cli("reproduce", V1, "--registry", store.uri, "--output", tmp_path / "again")
-    assert (code, "give --other-code" in said, (tmp_path / "again").exists()) == (2, True, False)
+    assert (code, "add --other-code" in said, (tmp_path / "again").exists()) == (2, True, False)

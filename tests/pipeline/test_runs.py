@@ -42,7 +42,7 @@ def test_quantisation_can_be_asked_for():
 def test_the_configuration_of_an_earlier_model_that_was_not_pruned_is_read_and_that_of_a_pruned_one_is_not():
     earlier = TrainingConfig().model_dump() | {"fine_tune_epochs": 3}
     assert TrainingConfig(**earlier, prune_share=0.0) == TrainingConfig()
-    with pytest.raises(ConfigError, match="Extra inputs are not permitted"):
+    with pytest.raises(ConfigError, match="no such key"):
         load(TrainingConfig, earlier | {"prune_share": 0.5}, origin="earlier")
 
 

@@ -121,7 +121,7 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_a_manifest_of_another_version_is_refused(local_store: Store, tmp_path: Path) -> None:
     three_published(local_store, tmp_path)
     overwrite(local_store, f"models/{V2}/MANIFEST.json", local_store.read(f"models/{V1}/MANIFEST.json")[0])
-    with pytest.raises(ObjectCorruptError, match=f"is the manifest of {V1}, not of {V2}"):
+    with pytest.raises(ObjectCorruptError, match=f"is the manifest of {V1}, not that of {V2}"):
         read_manifest(local_store, V2)
 
 

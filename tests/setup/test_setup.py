@@ -23,8 +23,8 @@ def project() -> dict[str, Any]:
     return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
-IN_ENVIRONMENTS_OF_THEIR_OWN = {"mlflow"}
-"""Extras that do not fit beside the others: `scripts/mlflow.sh`."""
+IN_ENVIRONMENTS_OF_THEIR_OWN = {"mlflow", "spark"}
+"""Extras that do not fit beside the others, or are too large: `scripts/mlflow.sh`, `make test-spark`."""
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,6 @@ def test_a_supported_python_is_taken_and_a_failure_shows_the_end_of_the_log(tmp_
 
 
 def test_programs_that_make_starts_keep_their_compiled_modules() -> None:
-    command = ["make", "--eval", 'show: ; @echo "$$PYTHONDONTWRITEBYTECODE"', "show"]
+    command = ["make", "--no-print-directory", "--eval", 'show: ; @echo "$$PYTHONDONTWRITEBYTECODE"', "show"]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     assert subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=True).stdout == b"\n"
