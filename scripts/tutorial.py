@@ -68,7 +68,7 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp())
     for number, (block, output) in enumerate(zip(blocks(), run(folder), strict=True), 1):
         if f"tutorial-{number}.svg" in page:
-            draw(number, block, output.replace(str(folder), "~/bwpredict/build/tutorial"))
+            draw(number, block, output.replace(str(folder), "~/bwpredict"))
 
 
 if __name__ == "__main__":

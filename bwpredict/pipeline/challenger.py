@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.config import RunConfig, Settings
-from bwpredict.core.formatting import count_of
+from bwpredict.core.formatting import count_of, number
 from bwpredict.datasets.frame import TelemetryFrame
 from bwpredict.datasets.memmap import mapped_frame
 from bwpredict.datasets.sequences import Sequences
@@ -216,7 +216,7 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
     )  # fmt: skip
     logger.info(
         "%s: largest relative difference to torch %s, single window p50 %s ms, p99 %s ms",
-        path.name, parity["max_relative_error"], latency["p50_ms"], latency["p99_ms"],
+        path.name, number(parity["max_relative_error"], 2), latency["p50_ms"], latency["p99_ms"],
     )  # fmt: skip
     (folder / COMPRESSION).unlink(missing_ok=True)  # see fit
     if run.quantize:

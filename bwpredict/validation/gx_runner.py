@@ -219,12 +219,14 @@ def _outcome(check: Check, result: ExpectationValidationResult | None, frame: An
 
 def _merge(a: Outcome, b: Outcome) -> Outcome:
     worse = b if a.passed and not b.passed else a
-    counted = a.check.expectation == "ExpectTableRowCountToBeBetween"
+    rows = None
+    if a.check.expectation == "ExpectTableRowCountToBeBetween":
+        rows = _sum(*(each.observed if isinstance(each.observed, int) else None for each in (a, b)))
     return Outcome(
         a.check,
         evaluated=a.evaluated and b.evaluated,
         passed=a.passed and b.passed,
-        observed=_sum(a.observed, b.observed) if counted else worse.observed,
+        observed=worse.observed if rows is None else rows,
         unexpected=_sum(a.unexpected, b.unexpected),
         total=_sum(a.total, b.total),
         examples=(*a.examples, *b.examples)[:EXAMPLES],
