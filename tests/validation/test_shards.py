@@ -159,3 +159,12 @@ def test_parts_of_a_day_hold_whole_links_and_all_rows_and_a_day_in_any_order_is_
     telemetry = shutil.copytree(faulty, tmp_path / "telemetry")
     rewrite(telemetry, DAYS[0], lambda frame: frame.sort_values("timestamp", kind="stable"))
     assert [len(part) for part in parts_of_day(telemetry / f"date={DAYS[0]}", 2000)] == [2880]
+
+
+def test_a_column_that_one_day_of_a_shard_lacks_is_missing_and_the_rows_of_all_days_are_counted(telemetry, tmp_path):
+    rewrite(telemetry, SECOND, lambda frame: frame.drop(columns="jitter_ms"))
+    shard = check_shard(telemetry, snapshot_of(telemetry), [FIRST, SECOND], tmp_path / "shard")
+    outcomes = {each["check"]: each for each in read_document(shard, "validation_shard")["outcomes"]}
+    columns, rows = outcomes["schema.columns"], outcomes["schema.rows"]
+    assert (columns["passed"], columns["observed"]) == (False, "jitter_ms")
+    assert rows["observed"] == sum(len(read_day(telemetry / f"date={day}")) for day in (FIRST, SECOND))
