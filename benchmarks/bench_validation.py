@@ -160,7 +160,7 @@ def _peak_mb() -> float:
 
 
 def main() -> None:
-    """Make a day, then measure each engine in a process of its own."""
+    """Make a day, then measure each engine in a separate process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--links", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)

@@ -123,7 +123,7 @@ def _traced(model: Forecaster) -> ir.Model:
     samples = torch.zeros(2, model.contract.window_size, len(schema.FEATURES))
     batch, count = torch.export.Dim("batch"), torch.export.Dim("t", min=1, max=LONGEST_STEP)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        warnings.simplefilter("ignore")  # about the exporter's internals, not about this model
         for name in ("torch.onnx", "onnxscript", "onnx_ir"):
             logging.getLogger(name).setLevel(logging.ERROR)
         program = cast(

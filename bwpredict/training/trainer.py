@@ -56,8 +56,8 @@ def train(
     """Fit a model on the training part, choosing the epoch by the validation part; nothing else is looked at.
 
     The best model is written to `checkpoint` whenever it gets better. Same telemetry, configuration and machine: same
-    weights on CPU. With `config.ranks` > 1, processes of their own train. They are given `start`, the untrained model:
-    none of them sees all telemetry, which its scales are measured on.
+    weights on CPU. With `config.ranks` > 1, separate processes train. They start from `start`, an untrained model with
+    its scales: no process sees all of the telemetry that the scales are measured on.
 
     Raises:
         DivergedError: the learning rate is so large that the loss is no longer finite.

@@ -82,7 +82,7 @@ class Session:
         outcomes: list[Outcome] = []
         for batch in batches:
             found = _outcomes(every or checks, _evaluate(definition, batch), batch.frame)
-            outcomes = merge_outcomes(outcomes, found) if outcomes else found
+            outcomes = merge_outcomes(outcomes, found)
             del batch  # Not kept while the next one is made.
         return outcomes or not_evaluated(checks)
 
@@ -105,7 +105,9 @@ def not_evaluated(checks: Sequence[Check]) -> list[Outcome]:
 
 
 def merge_outcomes(before: Sequence[Outcome], after: Sequence[Outcome]) -> list[Outcome]:
-    """Merge the outcomes of the same checks on two consecutive spans. Merging is associative."""
+    """Merge the outcomes of the same checks on two consecutive spans; none before: those after. It is associative."""
+    if not before:
+        return list(after)
     return [_merge(*pair) for pair in zip(before, after, strict=True)]
 
 

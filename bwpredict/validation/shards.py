@@ -56,7 +56,7 @@ def plan_shards(
 ) -> list[list[str]]:
     """Days (YYYY-MM-DD) of each shard, in order: those on disk, and those that the snapshot lists.
 
-    Spark, which shares out rows by itself, gets all days as one shard.
+    For Spark, all days are one shard: it distributes the rows itself.
     """
     days = sorted({day for day, _ in partitions(telemetry)} | {day["date"] for day in snapshot.get("days", ())})
     if engine == "spark":
@@ -122,12 +122,12 @@ def check_shard(
 
 
 def _on_spark(checks: Sequence[Check], frames: Iterable[Batch], results: Path) -> list[Outcome]:
-    """The outcomes over all frames. Each has a suite of its own, without the checks that its columns cannot answer."""
+    """The outcomes over all frames. The suite for each frame contains only the checks that its columns can answer."""
     outcomes: list[Outcome] = []
     for batch in frames:
         answered = [check for check in checks if checkable(check, batch.frame)]
         found = Session(results, engine="spark").run(SCHEMA_SUITE, answered, [batch], every=checks)
-        outcomes = merge_outcomes(outcomes, found) if outcomes else found
+        outcomes = merge_outcomes(outcomes, found)
     return outcomes or not_evaluated(checks)
 
 
@@ -141,7 +141,7 @@ def merge_shards(shards: Iterable[Path], snapshot: dict[str, Any], results: Path
         document = read_document(path, "validation_shard")
         if len(document["unreadable"]) < max(1, len(document["days"])):
             found = [_outcome(*pair) for pair in zip(checks, document["outcomes"], strict=True)]
-            outcomes = merge_outcomes(outcomes, found) if outcomes else found
+            outcomes = merge_outcomes(outcomes, found)
         unreadable |= document["unreadable"]
         days += len(document["days"])
         profiles.append(document["profile"])

@@ -102,7 +102,7 @@ def local_path(path: str) -> Path:
 
 
 def _is_shared(path: Path) -> bool:
-    """Whether what is at this path is to be found in the store."""
+    """Whether the store holds what is at this path."""
     settings = Settings()
     return (
         bool(settings.work_store)

@@ -83,7 +83,7 @@ def place(tmp_path_factory):
 
 
 def as_a_script(place, *words):
-    """Exit code, the document on stdout, and stderr, of the command line in a process of its own."""
+    """Run the command line in a separate process; return the exit code, the document on stdout, and stderr."""
     ran = subprocess.run(
         [sys.executable, "-c", "from bwpredict.cli.main import main; main()", *words, "--json"],
         cwd=place, capture_output=True, text=True, check=False,

@@ -220,7 +220,7 @@ def zero_shot_onnx(path: Path, *, interval_factor: float = 4.0) -> Path:
             return tuple(value.clamp(min=low, max=high) for value in (median, lower, upper))
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the exporter warns of its own internals
+        warnings.simplefilter("ignore", FutureWarning)  # the exporter uses deprecated functions of torch itself
         torch.onnx.export(
             Guest().eval(),
             (torch.ones(2, WINDOW, len(schema.FEATURES)),),
