@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bwpredict import schema
+from bwpredict.core.formatting import undefined_as_none
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.evaluation.slices import slices
 from bwpredict.inference.onnx_model import Bounds
@@ -43,5 +44,5 @@ def _means(values: npt.NDArray[np.float64], targets: tuple[str, ...]) -> dict[st
     means: dict[str, float | None] = dict.fromkeys(schema.TARGETS)
     if len(values):
         for name, mean in zip(targets, values.mean(axis=0), strict=True):
-            means[name] = float(mean) if np.isfinite(mean) else None
+            means[name] = undefined_as_none(mean)
     return means

@@ -24,6 +24,7 @@ from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
 from bwpredict import schema
+from bwpredict.core.formatting import undefined_as_none
 from bwpredict.errors import ModelError
 from bwpredict.inference.guard import has_trees
 from bwpredict.inference.session import BATCH_SIZES, open_session
@@ -245,12 +246,12 @@ def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[st
     relative = difference / np.stack([_unit(expected[name]) for name in outputs])[:, None]
     parity = _parity_document(path, cases, served, expected, jumps=False) | {
         "reference": "torch",
-        "max_absolute_error": _finite(difference.max()),
-        "max_relative_error": _finite(relative.max()),
-        "outputs": {name: _finite(values.max()) for name, values in zip(outputs, relative, strict=True)},
+        "max_absolute_error": undefined_as_none(difference.max()),
+        "max_relative_error": undefined_as_none(relative.max()),
+        "outputs": {name: undefined_as_none(values.max()) for name, values in zip(outputs, relative, strict=True)},
     }
     for case, values in zip(parity["cases"], _by_case(relative, cases), strict=True):
-        case["max_relative_error"] = _finite(values.max())
+        case["max_relative_error"] = undefined_as_none(values.max())
     return parity, latency_document(*durations)
 
 
@@ -325,7 +326,8 @@ def _cases_of(windows: Array) -> tuple[dict[str, Array], Array]:
 
 def _batch_effect(served: dict[str, Array], unit: dict[str, npt.NDArray[np.float64]]) -> float | None:
     """Largest difference of a window's forecasts over the batch sizes, in `unit` of each output."""
-    return _finite(np.stack([np.ptp(served[name].astype(np.float64), axis=0) / unit[name] for name in unit]).max())
+    ranges = [np.ptp(served[name].astype(np.float64), axis=0) / unit[name] for name in unit]
+    return undefined_as_none(np.stack(ranges).max())
 
 
 def check_stream(model: Forecaster, path: Path, samples: Array) -> dict[str, Any]:
@@ -469,7 +471,3 @@ def _checker_accepts(path: Path) -> bool:
         logger.error("%s: onnx.checker: %s", path.name, error)
         return False
     return True
-
-
-def _finite(value: np.floating[Any]) -> float | None:
-    return float(value) if np.isfinite(value) else None

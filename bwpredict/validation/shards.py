@@ -6,7 +6,6 @@ and the links' quartiles of each day add up exactly, so the result does not depe
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ import pandas as pd
 
 from bwpredict import schema
 from bwpredict.config import Engine
+from bwpredict.core.formatting import undefined_as_none
 from bwpredict.datasets.anomalies import Levels, merge_levels
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import SnapshotError, TelemetryError
@@ -236,7 +236,7 @@ def _levels(document: dict[str, Any]) -> Levels:
 
 
 def _finite(values: npt.NDArray[np.float64]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values.ravel().tolist()]
+    return [undefined_as_none(value) for value in values.ravel().tolist()]
 
 
 def _filled(values: list[float | None], unknown: float) -> npt.NDArray[np.float64]:
