@@ -334,6 +334,25 @@ def test_drift_is_measured_from_the_champions_profile(second):
     assert not result["first_month"]
 
 
+def test_a_drifting_month_reaches_the_gate_with_a_warning(bootstrap, registry, tmp_path):
+    drifting = FleetConfig(links=3, days=10, start="2026-10-01", seed=5, regime="drifting", drift_from="2026-09-20")
+    write_partitioned(drifting, tmp_path / "telemetry")
+    run = run_config("2026-10", 3, telemetry=tmp_path / "telemetry", registry=registry)
+    reference = run_to_decision(run, tmp_path / "work")
+    area = Path(reference.path).parent
+    validation, decision = read_document(area / "validation.json", "validation"), document(reference, "decision")
+    drifted = {
+        check["id"]
+        for check in validation["checks"]
+        if check["id"].startswith("distributions.drift.") and not check["passed"]
+    }
+    assert (validation["passed"], bool(drifted)) == (True, True)
+    assert decision["case"] == "champion"
+    assert decision["outcome"] in {"promote", "keep", "reject"}
+    assert any(check["id"].startswith("champion_error.") and check["value"] is not None for check in decision["checks"])
+    assert "has drifted" in (area / "model_card.html").read_text()
+
+
 @pytest.fixture
 def rejected(second, telemetry, registry, tmp_path):
     """The second month's run, judged by a policy that no model can pass."""
