@@ -14,7 +14,7 @@ from bwpredict.cli.main import main
 from bwpredict.config import GatePolicy, RunConfig, Settings, TrainingConfig
 from bwpredict.datasets.external import read_data_path
 from bwpredict.documents import read_document, write_document
-from bwpredict.errors import GateRejected, ValidationFailed, WorkAreaError
+from bwpredict.errors import ConfigError, GateRejected, ValidationFailed, WorkAreaError
 from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.pipeline import challenger, steps
 from bwpredict.provenance.record import record
@@ -171,6 +171,24 @@ def test_with_keys_the_version_is_signed_and_again_the_same(bootstrap, tmp_path)
     assert [(area / name).read_bytes() for name in ("provenance.dsse.json", "model.sig")] == signatures
     record(area, version, Settings())
     assert not list(area.glob("provenance.dsse.json")) + list(area.glob("model.sig"))
+
+
+def test_a_key_that_cannot_sign_publishes_nothing(bootstrap, registry, tmp_path, monkeypatch):
+    area = Path(shutil.copytree(Path(bootstrap.path).parent, tmp_path / "area"))
+    (tmp_path / "openssf.pem").write_text("no key")
+    before = {path: path.read_bytes() for path in registry.rglob("*") if path.is_file()}
+    monkeypatch.setenv("BWPREDICT_OPENSSF_KEY", str(tmp_path / "openssf.pem"))
+    with pytest.raises(ConfigError, match=r"openssf\.pem"):
+        steps.publish(steps.Reference(str(area / "decision.json"), bootstrap.sha256))
+    assert {path: path.read_bytes() for path in registry.rglob("*") if path.is_file()} == before
+
+
+def test_without_settings_for_other_tools_a_version_has_only_its_own_files(bootstrap, registry, tmp_path):
+    store = open_store(str(registry))
+    files = read_manifest(store, read_production(store).version).sha256.keys()
+    assert not files & {"model.sig", "provenance.dsse.json"}
+    deliver(store, tmp_path / "dest")
+    assert not (tmp_path / "dest" / "triton").exists()
 
 
 def test_the_provenance_names_the_champion_and_the_person_who_approved(second, tmp_path):
