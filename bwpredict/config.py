@@ -179,7 +179,7 @@ class GatePolicy(_Strict):
     A threshold of None (`null` in YAML) is not checked: the decision only shows the figure.
     """
 
-    # Without it "0.9" and `yes` would be taken for numbers.
+    # Without strict mode, pydantic reads "0.9" and `yes` as numbers.
     model_config = ConfigDict(strict=True)
 
     @model_validator(mode="before")
@@ -412,7 +412,7 @@ def load(model: type[Model], values: dict[str, Any], *, origin: str) -> Model:
         first = error.errors()[0]
         key, unknown = ".".join(str(part) for part in first["loc"]), first["type"] == "extra_forbidden"
         message = "no such key; check its spelling" if unknown else first["msg"].removeprefix("Value error, ")
-        if not key:  # a rule about several fields at once: its sentence names them
+        if not key:  # a rule about several fields: its message names them
             raise ConfigError(f"{origin}: {message}.") from error
         what = "Expected YYYY-MM, such as 2026-10" if key == "month" else message
         given = "" if unknown or first["type"] == "missing" else f" (given: {first['input']!r})"

@@ -40,7 +40,7 @@ class Column:
     @property
     def arrow_type(self) -> pa.DataType:
         """The type a stored column is cast to."""
-        import pyarrow as pa  # a training needs it only to read files
+        import pyarrow as pa  # training needs it only to read files
 
         return {"timestamp": pa.int64(), "integer": pa.int64(), "number": pa.float64()}.get(self.kind, pa.string())
 

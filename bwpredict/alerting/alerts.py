@@ -184,7 +184,7 @@ def _failure(
         headline=f"{failed_step} failed",
         sentence=text,
         findings=(),
-        # Run ids, times and counts differ from try to try; the trouble is the same.
+        # Run IDs, times and counts differ between attempts at the same problem.
         cause=re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "#", text),
         to_do=_TO_DO.get(failed_step, "fix what the message or the step's log names, then clear the step."),
     )

@@ -39,7 +39,7 @@ def report(store: Store, urls: Sequence[str], incident: Incident, *, now: dateti
             logger.info("%s: already notified on %s; not notified again.", incident.subject, before["notified_at"])
             _remember(store, incident, notified_at, etag)
             return False
-    # Remembered before it is sent, so that of two workers at the same time one sends.
+    # Record the alert before sending it, so that only one of two concurrent workers sends it.
     ours = _remember(store, incident, None, etag)
     if ours is None:
         logger.info("%s: another worker sends the alert.", incident.subject)

@@ -113,7 +113,7 @@ _add("Forecast and monitor", pull, predict, forecast, exporter, monitor)
 def main() -> None:
     """Entry point: a user's mistake is one sentence on stderr and an exit code, never a stack trace."""
     log = sys.stdout
-    if "--json" in sys.argv:  # stdout is the document's alone
+    if "--json" in sys.argv:  # stdout carries only the JSON document
         log, os.environ[DISABLE] = sys.stderr, "1"
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LogAboveBars(log)])
     for name in _NOISY:

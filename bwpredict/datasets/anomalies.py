@@ -146,7 +146,7 @@ def unit_changes(levels: Levels, target: str) -> list[UnitChange]:
     """The first change of unit of each link that has one, dated by the first stretch that holds the new unit."""
     quartiles = levels.quartiles[:, :, schema.TARGETS.index(target)]
     found: dict[int, UnitChange] = {}
-    # From a stretch to the next; failing that, across one, within which the unit changed.
+    # Compare neighbouring stretches first; then those two apart, for a unit that changed within a stretch.
     for apart in (1, 2):
         factors = _unit_factors(quartiles[:-apart], quartiles[apart:])
         across = {

@@ -17,7 +17,7 @@ from bwpredict import schema
 from bwpredict.core.parts import whole_links
 from bwpredict.errors import TelemetryError
 
-if TYPE_CHECKING:  # a training needs none of them; they are imported where files are read
+if TYPE_CHECKING:  # training needs none of them; functions that read files import them
     import pyarrow as pa
 
     from bwpredict.telemetry.description import Description
@@ -60,7 +60,7 @@ class TelemetryFrame:
 
     def link_rows(self) -> npt.NDArray[np.int64]:
         """[links + 1], the row at which each link begins, and the number of rows."""
-        # Numbers of the array's own type: numpy would copy the whole of it to compare with others.
+        # Numbers of the array's own type: to compare with another type, NumPy copies the whole array.
         return np.searchsorted(self.link, np.arange(len(self.links) + 1, dtype=self.link.dtype))
 
     def parts(self, rows: int) -> Iterator[TelemetryFrame]:

@@ -75,7 +75,7 @@ def _write(telemetry: Path, folder: Path, digest: str, description: Description 
             raise TelemetryError(
                 f"{folder}: cannot be written ({error.strerror or error}); free some space and run the step again."
             ) from error
-        # Fails where another process was quicker: then its files, of the same content, are there.
+        # Fails if another process was faster; its files have the same content.
         with suppress(OSError):
             staging.rename(folder)
 
@@ -110,6 +110,6 @@ def mapped_arrays(folder: Path, rows: int, *, create: bool = True) -> Arrays:
 def _map(path: Path, size: int, *, create: bool) -> mmap.mmap:
     with path.open("w+b" if create else "rb") as file:
         if create:
-            # Reserved now: a disk that fills up while a mapped page is written kills the process.
+            # Reserve the space now: a disk that fills up while a mapped page is written kills the process.
             os.posix_fallocate(file.fileno(), 0, size)
         return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_WRITE if create else mmap.ACCESS_READ)

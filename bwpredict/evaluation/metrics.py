@@ -125,7 +125,7 @@ METRICS: dict[str, Metric] = {
 """Every metric of one forecast, by its name in documents."""
 
 
-@np.errstate(invalid="ignore")  # a forecast that is not finite has no correlation: NaN, as promised
+@np.errstate(invalid="ignore")  # a forecast that is not finite has no correlation: NaN
 def link_correlations(truth: Truth, forecast: Forecast, *, fewest: int = MINIMUM_LINK_SAMPLES) -> Floats:
     """[links, t], Pearson's correlation of each link, links ascending; NaN where undefined."""
     if len(truth.values) == 0:

@@ -32,7 +32,7 @@ def exceedance(quantiles: Floats, levels: Sequence[float], threshold: float | Fl
     knots = np.log(np.asarray(quantiles, np.float64) + floor)
     scores = np.array([_NORMAL.inv_cdf(level) for level in levels])
     begin, slope = knots[..., :-1], np.diff(scores) / np.maximum(np.diff(knots, axis=-1), _NARROWEST)
-    # The piece that the threshold is in; the first and the last one go on outwards.
+    # The piece that contains the threshold; the first and last pieces extend outwards.
     piece = np.clip((knots <= at).sum(axis=-1) - 1, 0, len(levels) - 2)[..., None]
     here = np.take_along_axis(slope, piece, -1) * (at - np.take_along_axis(begin, piece, -1)) + scores[piece]
     below: Floats = np.interp(here[..., 0], _GRID, _CUMULATIVE)

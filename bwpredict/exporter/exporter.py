@@ -117,7 +117,7 @@ class Exporter:
             self._tell("source", "", "The source answers again.")
             self._set_ready()
         except BwPredictError as error:
-            self._counts.clear()  # minutes that were read may not have been followed
+            self._counts.clear()  # the stream may not have processed all minutes that were read
             self.health.source_up.set(0)
             self._tell("source", f"{error} Earlier forecasts are served for five minutes; it retries each minute.", "")
         self._publish(past - MINUTE)

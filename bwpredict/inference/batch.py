@@ -101,7 +101,7 @@ def predict(
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch:
-            # The day before holds the beginnings of the first windows, and what a stream remembers.
+            # The day before holds the start of the first windows, and the history that streams warm up on.
             start, end = (datetime.combine(day, time(), UTC) for day in (first - ONE_DAY, last + ONE_DAY))
             pinned = snapshot.pull(store, "", start, end, Path(scratch))
             sha256 = {date.fromisoformat(day["date"]): day["sha256"] for day in pinned["days"]}

@@ -91,7 +91,7 @@ def _update(store: Store, day: date, table: pa.Table) -> bool:
     """Replace the day if `table` has all of its rows and more; False if it stays unchanged."""
     try:
         content, etag = store.read(day_key(day))
-    except ObjectMissingError:  # another program wrote the partition, under another file name
+    except ObjectMissingError:  # another program wrote the partition under another file name
         return False
     before = pq.read_table(pa.BufferReader(content), columns=[name for name, _ in _ORDER])
     lost = before.join(table.select(before.column_names), before.column_names, join_type="left anti").num_rows

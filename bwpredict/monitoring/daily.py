@@ -202,7 +202,7 @@ def _reference(
         "days": [one.isoformat() for one in chosen],
         "histograms": seasonal.merge(made),
     }
-    with suppress(ConflictError):  # another run made the same
+    with suppress(ConflictError):  # another run wrote the same document
         store.write(key, encode_document("monitoring_reference", document, name=key), if_etag=None)
     return document
 
@@ -338,7 +338,7 @@ def _before(store: Store, day: date, version: str) -> Document | None:
 def _write(store: Store, day: date, document: Document) -> Document:
     try:
         store.write(day_key(day), encode_document("monitoring_day", document, name=day_key(day)), if_etag=None)
-    except ConflictError:  # another run was faster: its document stands
+    except ConflictError:  # another run was faster: keep its document
         return read_day(store, day) or document
     return document
 

@@ -96,7 +96,7 @@ def _comparison(area: Path, policy: GatePolicy) -> Document:
     from bwpredict.evaluation.forecasts import read_forecasts
     from bwpredict.evaluation.paired_difference import reweighted
 
-    if "dates" not in difference.get("days", {}):  # up to 0.2
+    if "dates" not in difference.get("days", {}):  # written by 0.2 or earlier
         forecasts = read_forecasts(area / FORECASTS)
         return document | {"difference": difference_from_champion(forecasts, target_weights=policy.weights)}
     document["difference"] = reweighted(difference, policy.weights)

@@ -101,7 +101,7 @@ def recent_runs(work: Path, limit: int) -> list[RunSummary]:
     """
 
     def read(area: Path) -> RunSummary | None:
-        with suppress(ObjectMissingError, WorkAreaError):  # old areas expire, one file after another
+        with suppress(ObjectMissingError, WorkAreaError):  # old work areas expire file by file
             return run_summary(work, area.name)
         return None
 

@@ -106,7 +106,7 @@ def measure(split: Split) -> Findings:
     """Fit the ridge on the training part, and score it and the simple baselines on the parts before the test."""
     index = _measured(split)
     forecasts = collect(index, {"challenger": ridge_forecasts(split["train"].spread(TRAINING_WINDOWS), index)})
-    # The ridge stands in the challenger's place: the figures are those that a model will be judged by.
+    # The ridge takes the challenger's place, so the figures are those that the gate judges a model by.
     document = compare(forecasts, challenger_version=RIDGE, challenger_sha256="")
     models = {name: document["models"]["challenger" if name == RIDGE else name] for name in MODELS}
     test = split["test"]
@@ -147,7 +147,7 @@ def _target(forecasts: Forecasts, models: Mapping[str, Any], place: int, test_da
     target = forecasts.targets[place]
     figures: dict[str, Figures] = {name: model["per_target"][target] for name, model in models.items()}
     baseline = models[RIDGE]["per_target"][target]["baseline"]
-    # A forecast that is the baseline itself says nothing about chance; of the others the best tells most.
+    # A forecast equal to the baseline says nothing about chance; of the others, take the best.
     others = [name for name in MODELS if baseline and _daily(forecasts, name, baseline).apart(place)]
     contender, _ = _best({name: figures[name]["mae"] for name in others})
     return TargetFindings(

@@ -90,7 +90,7 @@ def psi(counts: dict[int, int], reference: dict[int, int]) -> float:
     """
     bins = np.array(sorted(reference))
     cumulative = np.cumsum(_shares([reference[index] for index in bins]))
-    # A little less than each tenth, so that rounding does not move a cut to the next bin.
+    # A little below each tenth, so that rounding does not move a cut to the next bin.
     tenths = np.arange(1, GROUPS) / GROUPS - 1e-9
     cuts = np.unique(bins[np.searchsorted(cumulative, tenths)])
     p, q = (np.maximum(_grouped(side, cuts), MIN_SHARE) for side in (counts, reference))

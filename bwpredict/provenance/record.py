@@ -36,7 +36,7 @@ def record(area: Path, version: str, settings: Settings) -> None:
     document = statement(area, version, names, builder=settings.builder)
     write_document(area / STATEMENT_NAME, "provenance", document)
     for name in (ENVELOPE_NAME, OPENSSF_NAME):
-        (area / name).unlink(missing_ok=True)  # of an attempt with another key
+        (area / name).unlink(missing_ok=True)  # written by an attempt with another key
     signed = [*names, STATEMENT_NAME]
     if settings.signing_key:
         write_signed(area / ENVELOPE_NAME, document, load_signer(settings.signing_key))

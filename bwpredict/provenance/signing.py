@@ -113,7 +113,7 @@ def _public_key(path: str) -> Key:
 
 def load_pem(path: str, loader: Any, kind: str) -> Any:
     """The `kind` key in the PEM file at `path`. Raises ConfigError, which never repeats what may be a key."""
-    if "-----BEGIN" in path:  # the key itself, where its path belongs: it must not be repeated
+    if "-----BEGIN" in path:  # the setting holds the key itself instead of its path: do not print it
         raise ConfigError(f"a {kind} key was given where the path of its PEM file is expected.")
     try:
         content = Path(path).read_bytes()

@@ -235,8 +235,8 @@ def figure_file(path: Path, width_inches: float, height_inches: float) -> Iterat
 def _for_a_page(svg: str) -> str:
     """The SVG element alone, with colours as variables, and without the ids that another picture may have, too."""
     element = svg[svg.index("<svg") :]
-    element = re.sub(r"<style.*?</style>", "", element, flags=re.DOTALL)  # its rule is for every element of a page
-    element = re.sub(r' id="[a-zA-Z0-9.]+_\d+"', "", element)  # of groups; what is referred to has other ids
+    element = re.sub(r"<style.*?</style>", "", element, flags=re.DOTALL)  # its rule applies to the whole page
+    element = re.sub(r' id="[a-zA-Z0-9.]+_\d+"', "", element)  # IDs of groups; nothing refers to them
     for colour, name in _VARIABLES.items():
         element = element.replace(f": {colour.lower()}", f": var(--picture-{name}, {colour.lower()})")
     return element

@@ -111,7 +111,7 @@ def _check_calendar(windows: npt.NDArray[Any], newest: npt.NDArray[np.int64], co
     """Compare the calendar of each window's last sample with its time: this finds a collector in local time."""
     names = contract.feature_names
     if contract.time_zone == schema.OF_EACH_LINK:
-        return  # what a link's zone is, the contract does not say
+        return  # the contract does not state a link's time zone
     calendar = schema.Calendar(contract.time_zone, contract.first_day)
     expected = {"time_of_day": calendar.hours(newest), "day_of_week": calendar.days(newest)}
     for name, right in expected.items():

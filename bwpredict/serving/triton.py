@@ -72,7 +72,7 @@ def _write_if_changed(path: Path, content: bytes) -> None:
         write_atomically(path, content)
 
 
-@lru_cache(maxsize=2)  # of a version's two models: `pull --watch` asks each time it looks
+@lru_cache(maxsize=2)  # a version's two models: each check of `pull --watch` asks for both
 def _config(name: str, content: bytes, version: str) -> str:
     session = open_session(content, threads=1)
     inputs = {tensor.name: _tensor(tensor) for tensor in session.get_inputs()}

@@ -22,7 +22,7 @@ Integers = npt.NDArray[np.int64]
 RegimeName = Literal["calm", "congested", "drifting"]
 
 MAX_LINKS, MAX_DAYS = 100_000, 3660
-# The slow drift looks some weeks back, and days before 1970 have no number.
+# The slow drift looks back some weeks, and days before 1970 have no number.
 _EARLIEST, _LATEST = date(1971, 1, 1), date(2199, 12, 31)
 MINUTES_PER_DAY = 86400 // schema.CADENCE_SECONDS
 
@@ -32,7 +32,7 @@ _LONGITUDE_DEG = np.radians([-77.5, -121.2, -6.3, 8.7, 72.9, 139.7])
 _UTC_OFFSET_H = np.array([-5.0, -8.0, 0.0, 1.0, 5.5, 9.0])
 _ZONES = ("a", "b", "c")
 
-# Streams of random numbers; a new one gets a new number, so that the others keep their values.
+# Random number streams; a new stream gets a new number, so that the others keep their values.
 LINK_STREAM, DAY_STREAM, SLOW_STREAM, DELIVERY_STREAM, DRIFT_STREAM = range(5)
 
 

@@ -151,7 +151,7 @@ def _parquet(path: Path, arrow_schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         pq.ParquetWriter(
             temporary,
             arrow_schema,
-            # Packed counters hold nothing more to compress: leaving them out saves a third of the time.
+            # Packed counters do not compress further: skipping compression saves a third of the time.
             compression={name: "none" if name in _COUNTERS else "zstd" for name in arrow_schema.names},
             compression_level={name: 1 for name in arrow_schema.names if name not in _COUNTERS},
             use_dictionary=list(LABELS),
@@ -170,6 +170,6 @@ def _csv_sink(path: Path, *, compress: bool) -> Iterator[IO[bytes] | gzip.GzipFi
         if not compress:
             yield file
             return
-        # No name and no time in the header: the same rows are the same bytes.
+        # No name and no time in the header, so that the same rows give the same bytes.
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as zipped:
             yield zipped

@@ -63,7 +63,7 @@ class LocalStore:
         """The keys that start with `prefix`, in order, each with its last change; no file is opened."""
         with translate_os_errors(self.root):
             for key in self.keys(prefix):
-                with suppress(FileNotFoundError):  # deleted since the folder was read
+                with suppress(FileNotFoundError):  # deleted since the folder was listed
                     yield key, datetime.fromtimestamp(os.stat(f"{self.root}/{key}").st_mtime, UTC)  # noqa: PTH116 - many
 
     def info(self, key: str) -> ObjectInfo:

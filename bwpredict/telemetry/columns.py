@@ -89,7 +89,7 @@ def _cast(values: pa.ChunkedArray, to: pa.DataType, decimal: str) -> pa.ChunkedA
     if pa.types.is_dictionary(to):
         return values.cast(to.value_type).dictionary_encode()
     if pa.types.is_temporal(values.type) and not pa.types.is_string(to):
-        # Unix seconds; a zone, where there is one, is already in the stored instant.
+        # Unix seconds; Arrow has already applied the time zone, if there is one.
         values = values.cast(pa.timestamp("s", getattr(values.type, "tz", None))).cast(pa.int64())
     if not _is_text(values.type) or _is_text(to):
         return values.cast(to)

@@ -23,7 +23,7 @@ LATE_DAYS = 1
 """A late row is at most this many days' partitions after the day of its timestamp."""
 
 FORMATS = {".parquet": "Parquet", ".csv": "CSV", ".csv.gz": "CSV"}
-# "nan" is not among them: it is a number that validation has to see, not a missing one.
+# Without "nan": validation has to see it as a number, not as a missing value.
 NULL_VALUES = ["", "null", "NULL", "None", "NA", "N/A"]
 BATCH_ROWS = 131_072
 # Batches read ahead of the consumer: Arrow's own default of 16 holds half a gigabyte of telemetry.
@@ -81,7 +81,7 @@ def list_keys(store: Store, prefix: str) -> list[TelemetryKey]:
         TelemetryError: there is no telemetry file.
     """
     folder = prefix.strip("/")
-    # The store is asked first, since its errors say what to check. Arrow then lists without hashing files.
+    # Ask the store first: its errors say what to check. Arrow then lists without hashing files.
     anything = next(iter(store.keys(folder)), None)
     found = [_partitioned(key) for key in _keys(store, folder) if _is_telemetry(key, folder)] if anything else []
     if not found:

@@ -228,7 +228,7 @@ def _claim(study: Study, trials: int) -> tuple[optuna.Trial, AbstractContextMana
 
 def _train(study: Study, split: Split, trial: optuna.Trial) -> float:
     """The least validation loss of the trial's training. Raises TrialPruned, and what `training.train` raises."""
-    # Trials run side by side, and only a training in this process logs its epochs.
+    # Trials run in parallel, and only a training in this process logs its epochs.
     own = {"ranks": 1, "seed": study.spec.training.seed + trial.user_attrs.get(_SEED, 0)}
     values = study.spec.training.model_dump() | trial.params | own
     config = load(TrainingConfig, values, origin=f"trial {trial.number}")

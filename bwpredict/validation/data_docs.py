@@ -17,7 +17,7 @@ _FETCHED = re.compile(
 )
 """What a page would load or run: style sheets, icons, logos, scripts, and a footer with a newsletter sign-up."""
 
-# Great Expectations does not escape the values that it shows, and a value can be markup.
+# Great Expectations does not escape values, and a value can be markup.
 _POLICY = (
     '<meta http-equiv="Content-Security-Policy"'
     " content=\"default-src 'none'; style-src 'unsafe-inline'; img-src 'self'\">"

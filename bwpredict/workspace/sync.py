@@ -76,7 +76,7 @@ class AreaCopy:
         try:
             _at_once(self._fetch, [(name, files[name]) for name in names or files if name in files])
         except ObjectMissingError as error:
-            if self._read()[1] != etag:  # the file was replaced since the document was read
+            if self._read()[1] != etag:  # another process replaced the document after it was read
                 return self.fetch(names)
             raise ObjectMissingError(
                 f"{self._where}: names a file that no longer exists; run again. {error}"
@@ -159,7 +159,7 @@ class AreaCopy:
         return {"sha256": self.store.upload(path, key), "size_bytes": path.stat().st_size, "object": key}
 
     def _delete(self, keys: Iterable[str]) -> None:
-        with suppress(StoreError):  # nothing names them any more; they only take room
+        with suppress(StoreError):  # nothing refers to them any more
             _at_once(self.store.delete, list(keys))
 
 

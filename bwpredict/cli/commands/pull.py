@@ -55,7 +55,7 @@ def pull(
     trusted = TrustedKeys.load(Settings().trusted_keys) if require_signature else None
 
     def once() -> delivery.Delivery:
-        store = open_registry(registry, model)  # Anew each time: its keys may have been rotated.
+        store = open_registry(registry, model)  # Open it again each time: its keys may have been rotated.
         done = delivery.deliver(store, dest, accept_contract=accept_contract, trusted=trusted)
         if go_config is not None:
             _, metadata = delivery.read_pair(done.folder)

@@ -502,7 +502,7 @@ async def _explained(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == HTTPStatus.UNAUTHORIZED:
         return _sign_in(request)
     if isinstance(error, HTTPException):
-        missing = error.detail == HTTPStatus.NOT_FOUND.phrase  # Starlette's own, for an address without a page
+        missing = error.detail == HTTPStatus.NOT_FOUND.phrase  # Starlette's detail for an unknown address
         status, sentence = error.status_code, "This address leads nowhere." if missing else str(error.detail)
     elif isinstance(error, RequestValidationError):
         first = error.errors()[0]

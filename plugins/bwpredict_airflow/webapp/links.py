@@ -155,7 +155,7 @@ def _of_link(forecasts: Forecasts, bounds: Bounds | None, link: str) -> tuple[Fo
 
 def _consumer(comparison: Mapping[str, Any], forecasts: Forecasts, bounds: Bounds | None) -> ConsumerView | None:
     rules = rules_of(comparison)
-    # The series holds no forecast of a target that was not measured, and the confidence is that of all four.
+    # The series has no forecast of a target that was not measured; the confidence covers all four targets.
     if rules is None or bounds is None or forecasts.targets != schema.TARGETS:
         return None
     models = {link_consumer.PERFECT: forecasts.actual, link_consumer.MODEL: forecasts.models["challenger"]}
