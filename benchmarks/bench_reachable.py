@@ -119,7 +119,7 @@ def _errors(chunk: LinkDay, random_slow: Floats, followed: Floats, regime: Regim
     ahead = schema.HORIZON_MINUTES
     ends = np.arange(schema.WINDOW_SIZE - 1, MINUTES_PER_DAY - ahead)
     actual = np.stack([chunk.columns[name] for name in schema.TARGETS], axis=-1)
-    known = demand.foresee(chunk.hidden, ahead)
+    known = demand.conditional_mean(chunk.hidden, ahead)
     forecasts = {"last value": actual[:, ends], "oracle": _forecasts(chunk, known, regime)[:, ends]}
     for name, spread in (("filter", SLOW_SPREAD), ("filter, drift known", 0.0)):
         slow = random_slow if spread else np.zeros_like(random_slow)

@@ -146,7 +146,7 @@ def simulate(month: Month, days: int, folder: Path) -> None:
     links, keys = links_in(month), [key_of(SEED, DAY_STREAM, index) for index in range(month.links)]
     cycles = demand.daily_cycles(links)
     slow = month.log_demand + demand.slow_drift(config, np.zeros(month.links))
-    before = demand.states_at_rest(demand.draw_activity(keys, links, config.first_day - 1, "calm"))
+    before = demand.states_from_rest(demand.draw_activity(keys, links, config.first_day - 1, "calm"))
     for offset in range(days):
         day = config.first_day + offset
         regime = CONGESTED_DAY if offset in month.busy_days else "calm"

@@ -15,8 +15,8 @@ DISABLE = "TQDM_DISABLE"
 _DELAY_SECONDS = 1
 
 
-class NoBar:
-    """Stands for a bar that is not shown, also where tqdm is not installed."""
+class HiddenBar:
+    """Takes the place of a bar that is not shown, for example if tqdm is not installed."""
 
     n = 0
 
@@ -38,7 +38,7 @@ class NoBar:
 def bar(what: str, unit: str, total: int, *, done: int = 0, hidden: bool = False) -> Any:
     """A bar to move by `update(n)`, as a context; it disappears at the end, and never appears for a short task."""
     if hidden or not _wanted():
-        return NoBar()
+        return HiddenBar()
     from tqdm import tqdm
 
     return tqdm(

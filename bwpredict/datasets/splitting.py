@@ -26,10 +26,10 @@ from bwpredict.datasets.windows import (
     Starts,
     WindowIndex,
     cut_at,
+    describe_stretches,
     edges_of,
     shares_before,
     split_windows,
-    what_there_is,
 )
 from bwpredict.errors import TelemetryError
 
@@ -60,7 +60,7 @@ def choose_split(index: WindowIndex, config: SplitConfig) -> Split:
         if _is_usable(split, index, shares):
             logger.warning("%s. Cut instead: %s.", why.rpartition(";")[0], split.sentence)
             return split
-    found = what_there_is(index.frame, index.steps_to_target + 1)
+    found = describe_stretches(index.frame, index.steps_to_target + 1)
     raise TelemetryError(
         f"{why.partition(':')[0]}: {found}; give more telemetry, or a smaller --window-size or --horizon-minutes."
     )

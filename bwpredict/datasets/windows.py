@@ -179,7 +179,7 @@ def index_windows(
     positions = Starts.of_runs(first, past - span + 1)
     if len(positions) == 0 and with_target:
         raise TelemetryError(
-            f"no link has a window: {what_there_is(frame, span)}{_emptiest(frame)}; give more telemetry, or a"
+            f"no link has a window: {describe_stretches(frame, span)}{_emptiest(frame)}; give more telemetry, or a"
             " smaller --window-size or --horizon-minutes."
         )
     return WindowIndex(frame, positions, window_size, horizon_steps)
@@ -192,8 +192,8 @@ def index_samples(frame: TelemetryFrame, horizon_minutes: int) -> WindowIndex:
     return WindowIndex(frame, Starts.of_runs(edges[:-1], edges[1:]), 1, horizon_steps)
 
 
-def what_there_is(frame: TelemetryFrame, needed: int) -> str:
-    """In words, the frame's stretches, and how many of them have the `needed` samples."""
+def describe_stretches(frame: TelemetryFrame, needed: int) -> str:
+    """A sentence about the frame's stretches, and how many of them have the `needed` samples."""
     first, past = stretches(frame)
     lengths = past - first
     enough = int((lengths >= needed).sum())

@@ -85,7 +85,7 @@ _IN_WORDS = {
 }
 
 
-def baseline_in_words(name: str) -> str:
+def baseline_phrase(name: str) -> str:
     """The baseline's name within a sentence: "the last 15 minutes' median"."""
     return _IN_WORDS.get(name, f"the {baseline_label(name)}")
 

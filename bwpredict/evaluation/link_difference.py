@@ -17,7 +17,7 @@ Document = dict[str, Any]
 _TENTH = 0.1
 
 
-def links_apart(forecasts: Forecasts, daily: Daily) -> Document:
+def link_differences(forecasts: Forecasts, daily: Daily) -> Document:
     """The `links` part of a difference: how many are judged, those that are worse, and the worst tenth.
 
     A link is judged when it has windows on `FEWEST_DAYS` days. Its bound on a target is one-sided and simultaneous

@@ -19,7 +19,7 @@ from bwpredict.core.formatting import undefined_as_none
 from bwpredict.evaluation.daily_errors import Daily, Floats, daily_errors
 from bwpredict.evaluation.diebold_mariano import diebold_mariano
 from bwpredict.evaluation.forecasts import Forecasts
-from bwpredict.evaluation.link_difference import links_apart
+from bwpredict.evaluation.link_difference import link_differences
 from bwpredict.evaluation.student import (
     FEWEST_DAYS,
     LEVEL,
@@ -60,7 +60,7 @@ def differences(forecasts: Forecasts, *, weights: Mapping[str, float] | None = N
             "pooled": interval(*ratio_over_days((own - theirs).sum(axis=0), theirs.sum(axis=0)), daily.whole_days),
             "diebold_mariano": diebold_mariano((own - theirs).sum(axis=0) / daily.windows.sum(axis=0)),
         }
-    return document | {"links": links_apart(forecasts, daily)}
+    return document | {"links": link_differences(forecasts, daily)}
 
 
 def mean_difference(forecasts: Forecasts, rival: str, weights: Mapping[str, float]) -> Document:

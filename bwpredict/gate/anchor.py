@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bwpredict.config import GatePolicy
-from bwpredict.gate.champion import Found, found_in, within
+from bwpredict.gate.champion import Estimate, estimate_of, within
 from bwpredict.gate.check import Check, info_check, nested_value
 
 Document = Mapping[str, Any]
@@ -32,10 +32,10 @@ def anchor_check(comparison: Document, policy: GatePolicy) -> Check:
     elif nested_value(anchor, "left_out"):
         told = f"{sentence} None of them can be compared on these windows."
         return info_check("anchor_mean", told, None, "<=", margin, verdict="info", unit="%")
-    found = found_in(difference, "weighted")
+    estimate = estimate_of(difference, "weighted")
     if margin is None:
-        return info_check("anchor_mean", sentence, found.percent, "<=", margin, verdict="info", unit="%")
+        return info_check("anchor_mean", sentence, estimate.percent, "<=", margin, verdict="info", unit="%")
     if nested_value(difference, "weighted", "weights") != policy.weights:
-        found = Found()
+        estimate = Estimate()
     what, whose = "The error over all targets", f"that of the earlier champion {version}"
-    return within("anchor_mean", what, sentence, found, margin, worse_above=margin, whose=whose)
+    return within("anchor_mean", what, sentence, estimate, margin, worse_above=margin, whose=whose)

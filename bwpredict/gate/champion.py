@@ -27,7 +27,7 @@ _CAUTION = 0.3
 
 
 @dataclass(frozen=True)
-class Found:
+class Estimate:
     """A difference from another model's error, in percent; all None where a figure is missing or they do not fit."""
 
     percent: float | None = None
@@ -68,23 +68,23 @@ def champion_checks(comparison: Document, policy: GatePolicy, case: str, because
         yield check if case == "champion" else undecided(check, case, because)
 
 
-def found_in(difference: Any, *keys: str) -> Found:
-    """The figures under `keys` of a `difference`."""
+def estimate_of(difference: Any, *keys: str) -> Estimate:
+    """The estimate under `keys` of a `difference`, with its interval."""
     figures = nested_value(difference, *keys)
     percent, low, high = (number_in(nested_value(figures, key)) for key in ("percent", "low", "high"))
     count, fewest = (number_in(nested_value(difference, "days", key), low=0) for key in ("count", "fewest"))
     if percent is not None and low is None and high is None and count is not None and fewest and count < fewest:
-        return Found(percent, few_days=int(count))
+        return Estimate(percent, few_days=int(count))
     if percent is None or low is None or high is None or not low <= percent <= high:
-        return Found()
-    return Found(percent, low, high)
+        return Estimate()
+    return Estimate(percent, low, high)
 
 
 def within(
     kind: str,
     what: str,
     sentence: str,
-    found: Found,
+    estimate: Estimate,
     limit: float,
     *,
     worse_above: float,
@@ -94,19 +94,19 @@ def within(
 ) -> Check:
     """Pass: the upper end is within the limit. Fail: the lower end is above `worse_above`. Else open."""
     check = check_threshold(
-        kind, sentence, found.high, comparison, limit, target=target, unit="%", interval=found.interval
+        kind, sentence, estimate.high, comparison, limit, target=target, unit="%", interval=estimate.interval
     )
-    if found.few_days is not None:
-        return _too_few_days(check, what, sentence, found.few_days, whose)
-    if check.verdict == "pass" or found.percent is None or found.low is None or found.high is None:
+    if estimate.few_days is not None:
+        return _too_few_days(check, what, sentence, estimate.few_days, whose)
+    if check.verdict == "pass" or estimate.percent is None or estimate.low is None or estimate.high is None:
         return check
-    if found.low > worse_above:
+    if estimate.low > worse_above:
         told = (
-            f"{what} is at least {number(found.low, 2)} % above {whose} (estimate {number(found.percent, 2)} %);"
+            f"{what} is at least {number(estimate.low, 2)} % above {whose} (estimate {number(estimate.percent, 2)} %);"
             f" the limit is {limit:g} %."
         )
         return replace(check, headline=told)
-    return replace(check, verdict="open", headline=_cannot_tell(what, found.percent, found.high, limit, whose))
+    return replace(check, verdict="open", headline=_cannot_tell(what, estimate.percent, estimate.high, limit, whose))
 
 
 def _too_few_days(check: Check, what: str, sentence: str, days: int, whose: str = "production's") -> Check:
@@ -136,62 +136,64 @@ def undecided(check: Check, case: str, because: str) -> Check:
 def _mean_check(comparison: Document, policy: GatePolicy) -> Check:
     """Over the targets: within the mean's limit, and by the rule of the policy below 0."""
     difference = nested_value(comparison, "difference")
-    found, what = found_in(difference, "weighted"), "The error over all targets"
+    estimate, what = estimate_of(difference, "weighted"), "The error over all targets"
     counted = ", ".join(f"{display_name(target)} {weight:g}" for target, weight in policy.weights.items())
     mean = f"The mean difference from the champion's error (weights: {counted})"
     if nested_value(difference, "weighted", "weights") != policy.weights:
-        found, mean = Found(), f"{mean}, which this comparison made with other weights,"
+        estimate, mean = Estimate(), f"{mean}, which this comparison made with other weights,"
     if policy.champion_rule == "expected":
-        return _expected_mean(found, what, f"{mean} must be at most 0; its interval does not decide.")
+        return _expected_mean(estimate, what, f"{mean} must be at most 0; its interval does not decide.")
     even = "even at the upper end of the 95 % interval."
     if policy.champion_rule == "superior":
         sentence = f"{mean} must be below 0, {even}"
-        return within("champion_mean", what, sentence, found, 0.0, worse_above=0.0, comparison="<")
+        return within("champion_mean", what, sentence, estimate, 0.0, worse_above=0.0, comparison="<")
     limit = policy.mean_margin_percent
     sentence = f"{mean} must be at most {limit:g} %, {even}"
-    return within("champion_mean", what, sentence, found, limit, worse_above=0.0)
+    return within("champion_mean", what, sentence, estimate, limit, worse_above=0.0)
 
 
-def _expected_mean(found: Found, what: str, sentence: str) -> Check:
-    check = check_threshold("champion_mean", sentence, found.percent, "<=", 0.0, unit="%", interval=found.interval)
-    if found.few_days is not None:
-        return _too_few_days(check, what, sentence, found.few_days)
-    if check.verdict == "pass" or found.percent is None or (found.low is not None and found.low > 0):
+def _expected_mean(estimate: Estimate, what: str, sentence: str) -> Check:
+    check = check_threshold(
+        "champion_mean", sentence, estimate.percent, "<=", 0.0, unit="%", interval=estimate.interval
+    )
+    if estimate.few_days is not None:
+        return _too_few_days(check, what, sentence, estimate.few_days)
+    if check.verdict == "pass" or estimate.percent is None or (estimate.low is not None and estimate.low > 0):
         return check
-    told = f"{what} is {number(found.percent, 2)} % above production's, as estimated; the limit is 0 %."
+    told = f"{what} is {number(estimate.percent, 2)} % above production's, as estimated; the limit is 0 %."
     return replace(check, verdict="open", headline=told)
 
 
 def _target_check(comparison: Document, policy: GatePolicy, target: str) -> Check:
     """On one target, every link alike: not worse by more than the limit."""
-    found = found_in(nested_value(comparison, "difference"), "per_target", target)
+    estimate = estimate_of(nested_value(comparison, "difference"), "per_target", target)
     if not _fits(comparison, target):
-        found = Found()
+        estimate = Estimate()
     what, limit = f"{display_name(target)} error", policy.champion_margins_percent[target]
     if policy.champion_rule == "expected":
-        return _expected_target(found, what, target, policy.mean_margin_percent)
+        return _expected_target(estimate, what, target, policy.mean_margin_percent)
     sentence = (
         f"{display_name(target)}: the error, in units of each link's champion error, must be at most {limit:g} % above"
         " the champion's, even at the upper end of the 95 % interval."
     )
     worse = min(limit, policy.mean_margin_percent)
-    return within("champion_error", what, sentence, found, limit, worse_above=worse, target=target)
+    return within("champion_error", what, sentence, estimate, limit, worse_above=worse, target=target)
 
 
-def _expected_target(found: Found, what: str, target: str, limit: float) -> Check:
+def _expected_target(estimate: Estimate, what: str, target: str, limit: float) -> Check:
     """Under the rule `expected`: not shown to be worse by more than the limit."""
     sentence = f"{display_name(target)}: the error must not be shown to be more than {limit:g} % above the champion's."
     check = check_threshold(
-        "champion_error", sentence, found.low, "<=", limit, target=target, unit="%", interval=found.interval
+        "champion_error", sentence, estimate.low, "<=", limit, target=target, unit="%", interval=estimate.interval
     )
-    return check if found.few_days is None else _too_few_days(check, what, sentence, found.few_days)
+    return check if estimate.few_days is None else _too_few_days(check, what, sentence, estimate.few_days)
 
 
 def _pooled_check(comparison: Document, policy: GatePolicy, target: str) -> Check:
     """On one target, the MAE pooled over all windows: a guard for the links with the largest errors."""
-    found = found_in(nested_value(comparison, "difference"), "per_target", target, "pooled")
+    estimate = estimate_of(nested_value(comparison, "difference"), "per_target", target, "pooled")
     if not _fits(comparison, target):
-        found = Found()
+        estimate = Estimate()
     limit = policy.pooled_margin_percent
     sentence = (
         f"{display_name(target)}: the MAE over all windows must be at most {limit:g} % above the champion's, even at"
@@ -199,7 +201,7 @@ def _pooled_check(comparison: Document, policy: GatePolicy, target: str) -> Chec
     )
     what = f"{display_name(target)} MAE over all windows"
     worse = min(limit, policy.mean_margin_percent)
-    return within("champion_pooled", what, sentence, found, limit, worse_above=worse, target=target)
+    return within("champion_pooled", what, sentence, estimate, limit, worse_above=worse, target=target)
 
 
 def winkler_check(comparison: Document, policy: GatePolicy, target: str) -> Check:
@@ -210,15 +212,15 @@ def winkler_check(comparison: Document, policy: GatePolicy, target: str) -> Chec
         f"{display_name(target)}: the Winkler score of the intervals, in units of each link's champion score, must be"
         f" {limit}, even at the upper end of the 95 % interval."
     )
-    found = found_in(part, "per_target", target)
+    estimate = estimate_of(part, "per_target", target)
     if margin is None:
-        return info_check("winkler", sentence, found.percent, "<=", None, verdict="info", target=target, unit="%")
+        return info_check("winkler", sentence, estimate.percent, "<=", None, verdict="info", target=target, unit="%")
     if isinstance(part, Mapping) and "champion_level" in part and part["champion_level"] is None:
         told = f"{sentence} The champion has no intervals."
         return info_check("winkler", told, None, "<=", margin, verdict="info", target=target, unit="%")
     what, worse = f"{display_name(target)} Winkler score", min(margin, policy.mean_margin_percent)
-    check = within("winkler", what, sentence, found, margin, worse_above=worse, target=target)
-    if found.percent is None and isinstance(part, Mapping) and part.get("level", 0) is None:
+    check = within("winkler", what, sentence, estimate, margin, worse_above=worse, target=target)
+    if estimate.percent is None and isinstance(part, Mapping) and part.get("level", 0) is None:
         return replace(check, headline="The challenger has no intervals, and the champion has.")
     return check
 

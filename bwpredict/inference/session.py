@@ -58,7 +58,7 @@ def measure_latency(session: ort.InferenceSession, windows: npt.NDArray[np.float
     return durations[WARM_UP_RUNS:]
 
 
-def measure_beside(
+def measure_with_reference(
     session: ort.InferenceSession, reference: ort.InferenceSession, windows: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:
     """[2, LATENCY_RUNS], milliseconds of the model's runs as `measure_latency`, and of the reference's between them."""
@@ -77,7 +77,7 @@ def measure_beside(
 def measure_rounds(
     session: ort.InferenceSession, reference: ort.InferenceSession, windows: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float64]:
-    """[2, rounds, LATENCY_RUNS], rounds of `measure_beside`: at least `LATENCY_ROUNDS`.
+    """[2, rounds, LATENCY_RUNS], rounds of `measure_with_reference`: at least `LATENCY_ROUNDS`.
 
     Where the model seems slower than the guide allows and the machine is busy, more rounds follow, until each run was
     undisturbed once or `BUSY_PATIENCE_SECONDS` have passed.
@@ -85,7 +85,7 @@ def measure_rounds(
     rounds: list[npt.NDArray[np.float64]] = []
     deadline = time.monotonic() + BUSY_PATIENCE_SECONDS
     while len(rounds) < LATENCY_ROUNDS or (time.monotonic() < deadline and _is_undecided(*np.stack(rounds, axis=1))):
-        rounds.append(measure_beside(session, reference, windows))
+        rounds.append(measure_with_reference(session, reference, windows))
         time.sleep(ROUND_PAUSE_SECONDS)
     return np.stack(rounds, axis=1)
 

@@ -22,7 +22,7 @@ _NAMED_LINKS = 3
 _NO_CHANGE = "last_value"
 
 
-def plain_words(decision: Document, comparison: Document, metadata: Document) -> list[tuple[str, str]]:
+def summary_answers(decision: Document, comparison: Document, metadata: Document) -> list[tuple[str, str]]:
     """Question and answer: typical error, gain over no change, what changed since production, where, and trust."""
     return [
         ("Typical error", _typical_error(comparison, metadata)),

@@ -90,7 +90,7 @@ def model_card(
         created_at=_moment(run["created_at"]),
         code_version=run["code_version"],
         verdict=_verdict(decision),
-        plain_words=card_summary.plain_words(decision, comparison, metadata),
+        summary_answers=card_summary.summary_answers(decision, comparison, metadata),
         accuracy_rows=card_summary.accuracy_rows(links),
         tiles=list(_tiles(metadata, comparison)),
         checks=_checks(decision),

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bwpredict.core.formatting import UNDEFINED, display_name, number, quantity, readable_unit
 from bwpredict.core.guide import GUIDE_ACCURACY_PERCENT, GUIDE_CORRELATION, GUIDE_MAPE_PERCENT
-from bwpredict.evaluation.baselines import baseline_in_words, baseline_label
+from bwpredict.evaluation.baselines import baseline_label, baseline_phrase
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def unforecastable(comparison: Mapping[str, Any]) -> list[str]:
         for target, figures in compared["models"]["challenger"]["per_target"].items() if compared else ():
             skill, baseline = figures.get("skill"), figures.get("baseline")
             if skill is not None and skill <= 0:
-                simple = baseline_in_words(baseline) if baseline else "its baseline"
+                simple = baseline_phrase(baseline) if baseline else "its baseline"
                 gained = number(round(skill, 3) + 0.0, 3)  # never -0
                 told.append(f"{display_name(target)}{mode}: not better than {simple} (skill {gained}).")
     return told

@@ -59,23 +59,23 @@ class Process:
         return response[1:], self.phi2 * response[:-1]
 
 
-def relaxing(minutes: float) -> Process:
-    """A process that forgets with this time constant."""
+def autoregressive(minutes: float) -> Process:
+    """A first-order autoregressive process with this time constant."""
     return Process(float(np.exp(-1 / minutes)))
 
 
-def swinging(period_minutes: float, damping_minutes: float) -> Process:
+def damped_oscillation(period_minutes: float, damping_minutes: float) -> Process:
     """A damped oscillation, kept going by its innovations."""
     keep = np.exp(-1 / damping_minutes)
     return Process(float(2 * keep * np.cos(2 * np.pi / period_minutes)), float(-(keep**2)))
 
 
 PROCESSES: dict[str, Process] = {
-    "fast": relaxing(14.0),
-    "swing": swinging(50.0, 90.0),
-    "quality": relaxing(18.0),
-    "burst": relaxing(12.0),
-    "incident": relaxing(35.0),
+    "fast": autoregressive(14.0),
+    "swing": damped_oscillation(50.0, 90.0),
+    "quality": autoregressive(18.0),
+    "burst": autoregressive(12.0),
+    "incident": autoregressive(35.0),
 }
 _SHARE_OF_DAY = np.arange(MINUTES_PER_DAY) / MINUTES_PER_DAY
 SLOW_COURSE: Floats = _SHARE_OF_DAY * _SHARE_OF_DAY * (3 - 2 * _SHARE_OF_DAY)
@@ -145,18 +145,18 @@ def draw_activity(
     return Draws(innovations, normals[:, len(_NORMAL_PROCESSES) :])
 
 
-def states_at_rest(draws: Draws) -> dict[str, Floats]:
-    """What the day of these draws leaves to the next one."""
+def states_from_rest(draws: Draws) -> dict[str, Floats]:
+    """The states at the end of a day that begins at rest."""
     rest = np.zeros((len(draws.noise), 2))
     return {name: process.run(draws.innovations[name], rest)[1] for name, process in PROCESSES.items()}
 
 
 def evolve(draws: Draws, before: dict[str, Floats], slow: Floats) -> tuple[Hidden, dict[str, Floats]]:
-    """The hidden states of a day, and what it leaves to the next one.
+    """The hidden states of a day, and the states at its end.
 
     Args:
         draws: the day's random numbers.
-        before: what the day before left.
+        before: the states at the end of the day before.
         slow: (n, 2), the slow drift at the day's two midnights.
     """
     states, left = {}, {}
@@ -165,7 +165,7 @@ def evolve(draws: Draws, before: dict[str, Floats], slow: Floats) -> tuple[Hidde
     return Hidden(states, before, slow[:, :1] + (slow[:, 1:] - slow[:, :1]) * SLOW_COURSE), left
 
 
-def foresee(hidden: Hidden, minutes: int) -> Hidden:
+def conditional_mean(hidden: Hidden, minutes: int) -> Hidden:
     """The conditional mean of every state, `minutes` after each minute of the day.
 
     The normal states are symmetric, and a further burst or incident within the horizon is improbable,

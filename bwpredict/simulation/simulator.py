@@ -56,7 +56,7 @@ class Simulation:
         links = (self._drifted if day >= self.config.drift_day else self._links).take(first, last)
         keys, cycles = self._keys[first:last], self._cycles[first:last]
         if day == self.config.first_day:
-            self._before[first] = demand.states_at_rest(demand.draw_activity(keys, links, day - 1, regime))
+            self._before[first] = demand.states_from_rest(demand.draw_activity(keys, links, day - 1, regime))
         draws = demand.draw_activity(keys, links, day, regime)
         offset = day - self.config.first_day
         hidden, left = demand.evolve(draws, self._before[first], self._slow[first:last, offset : offset + 2])
@@ -73,7 +73,7 @@ def oracle(chunk: LinkDay, regime: str, horizon_minutes: int) -> dict[str, npt.N
     states' conditional medians is the conditional median of the target but for the interplay of several
     states. On the day before a drift the change at midnight is not foreseen.
     """
-    hidden = demand.foresee(chunk.hidden, horizon_minutes)
+    hidden = demand.conditional_mean(chunk.hidden, horizon_minutes)
     response = _respond(chunk.links, chunk.cycles, hidden, chunk.day, regime, horizon_minutes)
     return {name: getattr(response, name) for name in schema.TARGETS}
 

@@ -87,7 +87,7 @@ def test_a_model_that_seems_slow_is_measured_until_a_round_is_undisturbed(monkey
     def sleep(_):
         state["now"] += 1.0
 
-    monkeypatch.setattr(session_module, "measure_beside", measure)
+    monkeypatch.setattr(session_module, "measure_with_reference", measure)
     monkeypatch.setattr(session_module, "BUSY_PATIENCE_SECONDS", 12.0)
     monkeypatch.setattr(session_module.time, "sleep", sleep)
     monkeypatch.setattr(session_module.time, "monotonic", lambda: state["now"])

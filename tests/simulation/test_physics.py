@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bwpredict.simulation import queueing
-from bwpredict.simulation.demand import Process, relaxing, swinging
+from bwpredict.simulation.demand import Process, autoregressive, damped_oscillation
 from bwpredict.simulation.fleet import draw_links
 
 loads = st.floats(0, 5)
@@ -76,7 +76,7 @@ def test_loss_takes_headroom_from_the_congestion_window() -> None:
     assert in_flight < lossy < clean < 1.5 * in_flight
 
 
-@given(st.integers(1, 60), st.sampled_from([relaxing(12.0), swinging(50.0, 90.0)]))
+@given(st.integers(1, 60), st.sampled_from([autoregressive(12.0), damped_oscillation(50.0, 90.0)]))
 def test_a_process_without_innovations_does_what_was_foreseen(minutes: int, process: Process) -> None:
     innovations = np.random.default_rng(0).normal(size=(2, 200))
     innovations[:, 100:] = 0

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bwpredict.cli import options
-from bwpredict.cli.commands.retrain import model_and_places, run_steps
+from bwpredict.cli.commands.retrain import model_and_settings, run_steps
 from bwpredict.cli.registry_option import AsJson, Model
 from bwpredict.gate.policies import DEFAULT
 
@@ -45,7 +45,7 @@ def judge(
     It is compared on the month's test days that come after --trained-through. Exit code 1: rejected; 2: the file cannot
     be judged.
     """
-    named, settings = model_and_places(model, telemetry=telemetry, registry=registry, work=work)
+    named, settings = model_and_settings(model, telemetry=telemetry, registry=registry, work=work)
     params = {
         "month": month,
         "trained_through": trained_through,

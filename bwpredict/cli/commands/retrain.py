@@ -46,7 +46,7 @@ def retrain(
 
     Options that you leave out come from --training-config, the model's entry in $BWPREDICT_MODELS, or the defaults.
     """
-    named, settings = model_and_places(model, telemetry=telemetry, registry=registry, work=work)
+    named, settings = model_and_settings(model, telemetry=telemetry, registry=registry, work=work)
     params = {
         "month": month,
         "history_months": history_months,
@@ -63,8 +63,8 @@ def retrain(
     run_steps(given, settings, named, as_json=as_json)
 
 
-def model_and_places(model: str, **places: str | Path | None) -> tuple[NamedModel, Settings]:
-    """The model of this name, and its settings with the places that are given. Raises ConfigError."""
+def model_and_settings(model: str, **places: str | Path | None) -> tuple[NamedModel, Settings]:
+    """The model of this name, and its settings with the given places. Raises ConfigError."""
     named = find_model(model or DEFAULT_MODEL, Settings())
     given = {name: value for name, value in places.items() if value is not None}
     return named, named.settings(Settings()).model_copy(update=given)

@@ -92,10 +92,10 @@ def _machines(ranks: int) -> LaunchConfig:
         raise ConfigError(f"ranks={ranks}: each rank needs its own GPU, and this machine has {cards}.")
     if settings.rank_nodes > 1 and not settings.rank_rendezvous:
         raise ConfigError("BWPREDICT_RANK_RENDEZVOUS: give host:port, at which the machines of the training meet.")
-    return meeting(ranks, settings.rank_nodes, settings.rank_rendezvous or "localhost:0")
+    return launch_config(ranks, settings.rank_nodes, settings.rank_rendezvous or "localhost:0")
 
 
-def meeting(ranks: int, machines: int, rendezvous: str) -> LaunchConfig:
+def launch_config(ranks: int, machines: int, rendezvous: str) -> LaunchConfig:
     """The settings that `torchrun` would pass."""
     return LaunchConfig(
         min_nodes=machines,

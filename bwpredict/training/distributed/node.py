@@ -17,7 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from bwpredict.errors import BwPredictError, RankError
 from bwpredict.training.distributed import job as jobs
-from bwpredict.training.distributed.launcher import meeting, start_ranks
+from bwpredict.training.distributed.launcher import launch_config, start_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def join(uri: str, folder: Path) -> None:
     jobs.fetch(uri, folder)
     job = jobs.read(folder)
     try:
-        start_ranks(meeting(job.config["ranks"], job.machines, job.rendezvous), folder)
+        start_ranks(launch_config(job.config["ranks"], job.machines, job.rendezvous), folder)
     except (ChildFailedError, SignalException) as error:
         raise RankError(f"{uri}: the training ended early; the log of the step that started it says why.") from error
 
