@@ -11,11 +11,11 @@ from bwpredict.core.formatting import count_of, display_name, duration, number, 
 from bwpredict.registry_views.overview import VersionDocuments
 
 _SECTIONS = {
+    "Gate": ("policy", "outcome", "champion_version", "reason"),
     "Training": ("trained_elsewhere", "training_config", "training_duration_seconds", "seed", "compression"),
-    "Model": ("model_architecture", "model_size_mb", "onnx", "intervals", "features", "targets"),
+    "Model": ("model_architecture", "onnx", "intervals", "features", "targets"),
     "Data": ("data", "filled_features", "mape_floors"),
     "Code and machine": ("code_version", "environment", "created_at"),
-    "Gate": ("policy", "outcome", "champion_version", "reason"),
 }
 _LONGEST = 160
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bwpredict.core.formatting import number
 
 WIDTH, HEIGHT = 640, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 12, 12, 30
 _TICKS = 4
 """Steps between horizontal lines, about."""
 _COLUMNS = 5

@@ -59,9 +59,9 @@ def consumer_view(
         charts.append(line_chart(title, names, drawn))
         rows += [_row(title, who, column, made[PERFECT], acts, rules) for who, column in made.items()]
     return ConsumerView(
-        f"The rules {rules.name}, version {rules.version}, act where the confidence is at least"
-        f" {rules.minimum_confidence:g}: at {number(int(acts.sum()))} of {count_of(len(acts), 'point')} here. A regret"
-        " is what the setting costs more than by perfect knowledge, at those points.",
+        f"A consumer with the rules {rules.name} (version {rules.version}) acts if the confidence is at least"
+        f" {rules.minimum_confidence:g}: at {number(int(acts.sum()))} of {count_of(len(acts), 'point')} here. The"
+        " regret is the extra cost of the setting over the one chosen with perfect knowledge, at those points.",
         [chart for chart in charts if chart],
         rows,
     )
