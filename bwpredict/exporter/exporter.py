@@ -130,7 +130,7 @@ class Exporter:
     def forget(self) -> None:
         """Drop links without a sample for `FORGET_AFTER_SECONDS`: their states take memory, and they count as mute.
 
-        Time is that of the newest sample: a clock that jumps ahead, or a source that is away, loses no link.
+        Time is that of the newest sample: a clock that jumps ahead, or a source that does not answer, loses no link.
         """
         before = self._board.newest_at - FORGET_AFTER_SECONDS
         self._board.forget(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import shutil
+import threading
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -95,6 +96,24 @@ def test_a_scrape_tells_what_the_stream_forecasts(models, write, rows, clock):
     assert value(found, "bwpredict_exporter_links_known") == 3
     assert value(found, "bwpredict_exporter_links_mute") == 0
     assert value(found, "bwpredict_exporter_step_seconds") > 0
+
+
+class Once(threading.Event):
+    """Set as soon as somebody waits for it."""
+
+    def wait(self, timeout=None):
+        self.set()
+        return True
+
+
+def test_its_health_tells_warm_links_and_the_age_of_the_newest_sample(models, write, clock, monkeypatch):
+    monkeypatch.setattr(streams, "open_stream", shorter_warm_up)
+    exporter = at_minute(models, write(0, 60), clock(20))
+    assert value(scrape(exporter), "bwpredict_exporter_links_warm") == 0
+    exporter.follow(Once(), now=lambda: clock(61))
+    found = scrape(exporter)
+    assert value(found, "bwpredict_exporter_links_warm") == 3
+    assert value(found, "bwpredict_exporter_newest_sample_age_seconds") == 125
 
 
 def test_probabilities_and_thresholds_agree_with_the_quantiles(models, write, clock):
