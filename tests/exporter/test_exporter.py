@@ -101,7 +101,7 @@ def test_a_scrape_tells_what_the_stream_forecasts(models, write, rows, clock):
 class Once(threading.Event):
     """Set as soon as somebody waits for it."""
 
-    def wait(self, timeout=None):
+    def wait(self, timeout=None):  # noqa: ARG002 - the name of the base class
         self.set()
         return True
 
