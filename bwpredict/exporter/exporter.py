@@ -110,6 +110,8 @@ class Exporter:
         """Take the model and the samples that are new, as of `now`."""
         self._reload()
         past = int(now) // MINUTE * MINUTE + MINUTE
+        if self._read_to > past:  # the clock was ahead, and has come back
+            self._read_to = self._board.newest_at
         first = max(self._read_to - REREAD_MINUTES * MINUTE, past - HISTORY_SECONDS)
         try:
             self._read(first, past)
@@ -122,12 +124,15 @@ class Exporter:
             self._tell("source", f"{error} Earlier forecasts are served for five minutes; it retries each minute.", "")
         self._publish(past - MINUTE)
         if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
-            self.forget(now)
+            self.forget()
             self.save()
 
-    def forget(self, now: float) -> None:
-        """Drop links without a sample for `FORGET_AFTER_SECONDS`: their states take memory, and they count as mute."""
-        before = int(now) - FORGET_AFTER_SECONDS
+    def forget(self) -> None:
+        """Drop links without a sample for `FORGET_AFTER_SECONDS`: their states take memory, and they count as mute.
+
+        Time is that of the newest sample: a clock that jumps ahead, or a source that does not answer, loses no link.
+        """
+        before = self._board.newest_at - FORGET_AFTER_SECONDS
         self._board.forget(before)
         if forgotten := self._stream.forget(before):
             logger.info(

@@ -53,6 +53,7 @@ def make_decision(
     policy_origin: str = SHIPPED,
     imported: Document | None = None,
     attempt: int | None = None,
+    drift: str = "",
 ) -> dict[str, Any]:
     """The `decision` document.
 
@@ -68,6 +69,7 @@ def make_decision(
         policy_origin: where the policy came from, for the record.
         imported: the document of kind `imported_model`; None: the run trained the model.
         attempt: number of the runs that have judged a challenger on this month, this one included; None: not known.
+        drift: the sentence on what differs from the champion's telemetry; empty: nothing does. It decides nothing.
     """
     case = _case(comparison, force_bootstrap=override.champion)
     model = {"version": version, "onnx_sha256": onnx_sha256}
@@ -76,7 +78,7 @@ def make_decision(
     champion = nested_value(comparison, "champion_version")
     overridden, elsewhere = override_document(override, comparison, case), imported_document(imported)
     before, after = (told["sentence"] if told else "" for told in (overridden, elsewhere))
-    said = (before, _reason(outcome, checks, case, champion), change_headline(comparison), after)
+    said = (before, _reason(outcome, checks, case, champion), change_headline(comparison), drift, after)
     return {
         "version": version,
         "outcome": outcome,

@@ -14,7 +14,17 @@ from bwpredict.gate import decision
 from bwpredict.gate.overrides import Override
 from bwpredict.registry.layout import DECISION_NAME, onnx_name
 from bwpredict.store.files import sha256_of
-from bwpredict.workspace.artifacts import COMPARISON, FORECASTS, IMPORTED, LATENCY, PARITY, SNAPSHOT, read_past_run
+from bwpredict.validation.result import drift_sentence
+from bwpredict.workspace.artifacts import (
+    COMPARISON,
+    FORECASTS,
+    IMPORTED,
+    LATENCY,
+    PARITY,
+    SNAPSHOT,
+    VALIDATION_RESULT,
+    read_past_run,
+)
 
 Document = dict[str, Any]
 
@@ -66,6 +76,7 @@ def decide_promotion(
         imported=read_document(area / IMPORTED, "imported_model") if run.imported else None,
         decided_at=decided_at,
         attempt=attempt,
+        drift=drift_sentence(read_document(area / VALIDATION_RESULT, "validation")),
     )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from bwpredict.core.formatting import count_of
+from bwpredict.core.formatting import count_of, display_name
 
 Document = dict[str, Any]
+
+_NAMED = 3
+"""Columns that a sentence names."""
 
 
 def summary(result: Document, *, most: int = 12) -> str:
@@ -29,6 +32,16 @@ def stopped_sentence(result: Document) -> str:
         return "The telemetry is not fit to train on; see the Data Docs."
     first = "" if len(errors) == 1 else f" {count_of(len(errors), 'error')}, the most serious:"
     return f"The telemetry is not fit to train on.{first} {errors[0]['sentence']}"
+
+
+def drift_sentence(result: Document) -> str:
+    """The columns that have drifted, for the decision's reason; empty if none has."""
+    failed = (check for check in result["checks"] if not check["passed"] and check["evaluated"])
+    drifted = [display_name(check["column"]) for check in failed if check["id"].startswith("distributions.drift.")]
+    if not drifted:
+        return ""
+    more = [f"{len(drifted) - _NAMED} more"] if len(drifted) > _NAMED else []
+    return f"Drift since the champion's training data: {', '.join(drifted[:_NAMED] + more)}."
 
 
 def reported(result: Document) -> list[Document]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import shutil
+import threading
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -95,6 +96,24 @@ def test_a_scrape_tells_what_the_stream_forecasts(models, write, rows, clock):
     assert value(found, "bwpredict_exporter_links_known") == 3
     assert value(found, "bwpredict_exporter_links_mute") == 0
     assert value(found, "bwpredict_exporter_step_seconds") > 0
+
+
+class Once(threading.Event):
+    """Set as soon as somebody waits for it."""
+
+    def wait(self, timeout=None):  # noqa: ARG002 - the name of the base class
+        self.set()
+        return True
+
+
+def test_its_health_tells_warm_links_and_the_age_of_the_newest_sample(models, write, clock, monkeypatch):
+    monkeypatch.setattr(streams, "open_stream", shorter_warm_up)
+    exporter = at_minute(models, write(0, 60), clock(20))
+    assert value(scrape(exporter), "bwpredict_exporter_links_warm") == 0
+    exporter.follow(Once(), now=lambda: clock(61))
+    found = scrape(exporter)
+    assert value(found, "bwpredict_exporter_links_warm") == 3
+    assert value(found, "bwpredict_exporter_newest_sample_age_seconds") == 125
 
 
 def test_probabilities_and_thresholds_agree_with_the_quantiles(models, write, clock):
@@ -196,6 +215,25 @@ def test_no_minute_is_missed_while_the_source_is_away(models, write, clock, capl
     assert figures(exporter) == figures(steady)
 
 
+def test_a_clock_that_jumped_ahead_and_came_back_stops_no_forecast(models, write, clock):
+    folder = write(0, 100)
+    exporter, steady = (Exporter(models, open_source(str(folder))) for _ in range(2))
+    exporter.tick(clock(30))
+    exporter.tick(clock(30) + 365 * 86_400)
+    exporter.forget()
+    assert links_of(figures(exporter)) == set()
+    for minute in range(31, 41):
+        exporter.tick(clock(minute))
+    for minute in range(30, 41):
+        steady.tick(clock(minute))
+    assert figures(exporter) == figures(steady)
+    exporter.tick(clock(20))
+    for each in (exporter, steady):
+        each.tick(clock(41))
+    assert figures(exporter) == figures(steady)
+    assert value(scrape(exporter), "bwpredict_exporter_late_samples_total") == 0
+
+
 def test_forecasts_last_five_minutes_without_new_samples(models, write, clock):
     exporter = at_minute(models, write(0, 10), clock(9))
     for minute, there in ((14, LINKS), (15, set())):
@@ -259,7 +297,7 @@ def test_links_that_are_gone_for_good_are_forgotten_and_the_others_go_on_as_befo
         exporter.tick(clock(minute))
         other.tick(clock(minute))
         if minute == 40:
-            exporter.forget(clock(minute))
+            exporter.forget()
     found = scrape(exporter)
     assert [value(found, f"bwpredict_exporter_links_{each}") for each in ("known", "mute")] == [2, 0]
     assert figures(exporter) == pytest.approx(figures(other), nan_ok=True)

@@ -7,7 +7,7 @@ from bench_gate import after_change, forecasts_with, judged, measure, refused_by
 from bwpredict.config import GatePolicy
 
 PAIRS = 100
-WORLDS = [(links, common) for links in (8, 20, 100) for common in (0.0, 0.25, 0.5)]
+WORLDS = [(links, common, 7) for links in (8, 20, 100) for common in (0.0, 0.25, 0.5)] + [(8, 0.5, 14)]
 
 
 def most(chance, tries):
@@ -15,9 +15,9 @@ def most(chance, tries):
     return chance + 3.1 * np.sqrt(chance * (1 - chance) / tries)
 
 
-@pytest.mark.parametrize(("links", "common"), WORLDS)
-def test_intervals_hold_the_truth_and_a_challenger_at_the_margin_is_rarely_promoted(links, common):
-    found = measure(links, common, PAIRS)
+@pytest.mark.parametrize(("links", "common", "days"), WORLDS)
+def test_intervals_hold_the_truth_and_a_challenger_at_the_margin_is_rarely_promoted(links, common, days):
+    found = measure(links, common, PAIRS, days=days)
     assert 0.95 - 3.1 * np.sqrt(0.95 * 0.05 / (4 * PAIRS)) <= found["coverage"] <= 0.99
     assert found["margin promoted"] <= most(0.04, PAIRS)
     assert found["equal rejected"] <= most(0.05, PAIRS)

@@ -1,13 +1,14 @@
 """Promote, keep, reject: when the test days show enough, and what the decision says when they do not."""
 
 import pytest
-from gate_documents import apart, check, failed, on_target, undecided, worse_link
+from gate_documents import FORCED, apart, check, failed, on_target, undecided, worse_link
 
 from bwpredict import schema
 from bwpredict.config import GatePolicy
-from bwpredict.documents import encode_document
+from bwpredict.documents import decode_document, encode_document
 from bwpredict.errors import DocumentError
-from bwpredict.gate.decision import check_rows, summary
+from bwpredict.gate.decision import attempt_sentence, check_rows, shown_outcome, summary
+from bwpredict.gate.overrides import publication_reason
 
 DIFFERENCE = "comparison/difference"
 RTT = f"{DIFFERENCE}/per_target/rtt_ms"
@@ -168,3 +169,18 @@ def test_a_decision_of_before_there_were_three_verdicts_is_still_read(judged):
     old = [{key: value for key, value in one.items() if key != "headline"} for one in decision["checks"]]
     encode_document("decision", {**decision, "checks": old}, name="decision.json")
     assert "it is 40 ms" in summary({**decision, "checks": old})
+
+
+@pytest.mark.parametrize(("forced", "shown"), [(False, "promote"), (True, "forced")])
+def test_a_decision_in_the_form_of_the_first_release_is_still_read(judged, forced, shown):
+    decision = judged.decide(**({"override": FORCED} if forced else {}))
+    later = {"override", "attempt", "trained_elsewhere", "champion_sha256"}
+    old = {key: value for key, value in decision.items() if key not in later}
+    old["policy"] = {key: value for key, value in old["policy"].items() if key != "origin"}
+    old["checks"] = [
+        {key: value for key, value in one.items() if key not in ("headline", "interval")} for one in old["checks"]
+    ]
+    read = decode_document("decision", encode_document("decision", old, name="decision.json"), name="decision.json")
+    assert (shown_outcome(read), attempt_sentence(read), publication_reason(read, None)) == (shown, "", None)
+    assert summary(read) == read["reason"]
+    assert len(check_rows(read)) == len(read["checks"])

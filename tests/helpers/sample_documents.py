@@ -223,7 +223,8 @@ def sample_comparison(
     )
 
 
-def sample_decision(comparison: dict) -> dict:
+def sample_decision(comparison: dict, **options) -> dict:
+    """`options`: of `make_decision`."""
     parity = {
         "onnx_checker": True,
         "max_relative_error": 2e-6,
@@ -243,6 +244,7 @@ def sample_decision(comparison: dict) -> dict:
         onnx_sha256="5f" * 32,
         snapshot_id=sample_snapshot()["snapshot_id"],
         decided_at="2026-11-01T00:14:00+00:00",
+        **options,
     )
 
 

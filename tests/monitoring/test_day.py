@@ -1,7 +1,10 @@
 """A day scored from real telemetry with real ONNX files."""
 
-from datetime import date, timedelta
+import shutil
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from monitored import CANARY, DAY, NOW, PRODUCTION, publish_model
 
@@ -11,6 +14,8 @@ from bwpredict.monitoring.days import read_day, read_series
 from bwpredict.registry.canary import end_canary
 from bwpredict.registry.layout import model_key
 from bwpredict.schema import TARGETS
+from bwpredict.store.factory import open_store
+from bwpredict.telemetry import snapshot
 
 
 @pytest.fixture
@@ -38,6 +43,20 @@ def test_a_day_is_scored_with_production_and_in_shadow_with_its_predecessor_and_
         "training_data_age_days": 2.0,
         "last_sample_age_minutes": 1.0,
     }
+
+
+def test_the_document_names_the_telemetry_that_the_day_was_scored_on(scored, telemetry, tmp_path):
+    later = Path(shutil.copytree(telemetry.uri, tmp_path / "later"))
+    (late,) = later.glob(f"date={DAY}/*.parquet")
+    table = pq.read_table(late, partitioning=None)
+    pq.write_table(table.slice(0, table.num_rows - 1), late)
+    past = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(days=1)
+
+    def pinned(store, name):
+        return snapshot.pull(store, "", past - timedelta(days=2), past, tmp_path / name)["snapshot_id"]
+
+    assert scored["telemetry"]["snapshot_id"] == pinned(telemetry, "same")
+    assert scored["telemetry"]["snapshot_id"] != pinned(open_store(str(later)), "other")
 
 
 def test_a_day_is_written_once_and_never_changes(scored, registry, telemetry, tmp_path):

@@ -197,7 +197,8 @@ def test_a_guest_that_is_worse_than_the_champion_is_refused_with_the_reason(gues
 
 def test_test_days_that_a_guest_has_seen_are_left_out_and_named(place, story, judge):
     options = ("--trained-through", "2026-10-08", "--dry-run")
-    _, said, area = judge(story["lightgbm"], "2026-10", *options)
+    code, said, area = judge(story["lightgbm"], "2026-10", *options)
+    assert code == 0, said
     test = read_document(area / "comparison.json", "comparison")["test"]
     assert test["days_seen_by_challenger"] == ["2026-10-07", "2026-10-08"]
     assert (test["start"][:10], test["days"]) == ("2026-10-09", 2)

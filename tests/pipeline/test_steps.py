@@ -29,6 +29,7 @@ from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import sha256_of
+from bwpredict.validation.result import drift_sentence
 from bwpredict.workspace.artifacts import read_run
 
 SMALL = TrainingConfig(epochs=2, batch_size=64, windows_per_epoch=3000, validation_windows=500)
@@ -369,6 +370,9 @@ def test_a_drifting_month_reaches_the_gate_with_a_warning(bootstrap, registry, t
     assert decision["outcome"] in {"promote", "keep", "reject"}
     assert any(check["id"].startswith("champion_error.") and check["value"] is not None for check in decision["checks"])
     assert "has drifted" in (area / "model_card.html").read_text()
+    told = drift_sentence(validation)
+    assert told.startswith("Drift since the champion's training data: ")
+    assert told in decision["reason"]  # which the run's note and an alert give
 
 
 @pytest.fixture

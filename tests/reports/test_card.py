@@ -20,6 +20,7 @@ from sample_documents import (
     sample_validation,
 )
 
+from bwpredict.core.formatting import number
 from bwpredict.documents import encode_document
 from bwpredict.evaluation.by_link import accuracy_by_link
 from bwpredict.profiling.profile import measure
@@ -74,6 +75,13 @@ def card(folder, documents, **more):
 @pytest.mark.parametrize("kind", ["comparison", "decision", "snapshot", "training_history", "validation"])
 def test_the_documents_of_these_tests_are_of_their_kind(documents, kind):
     encode_document(kind, documents["history" if kind == "training_history" else kind], name=kind)
+
+
+def test_the_guides_figures_stand_beside_those_of_the_last_value(tmp_path, documents):
+    simple = documents["comparison"]["models"]["last_value"]["overall"]
+    text = text_of(card(tmp_path, documents))
+    assert f"guide: ≥ 0.98; last value: {number(simple['average_correlation'])}" in text
+    assert f"guide: ≥ 98; last value: {number(simple['accuracy_percent'])}" in text
 
 
 def test_the_verdict_and_its_reason_come_first(tmp_path, documents):

@@ -3,6 +3,7 @@ import io
 from rich.console import Console
 from sample_documents import sample_comparison
 
+from bwpredict.core.formatting import number
 from bwpredict.reports.tables import tables, unforecastable
 
 
@@ -20,10 +21,18 @@ def test_the_tables_fit_80_columns_and_hold_every_target():
         assert words in text
 
 
-def test_the_guides_thresholds_stand_beside_the_overall_figures():
-    text = printed(sample_comparison())
-    assert "≥ 0.98" in text
-    assert "≤ 5" in text
+def test_the_guides_thresholds_and_the_last_values_figures_stand_beside_the_overall_figures():
+    comparison = sample_comparison()
+    lines = printed(comparison).splitlines()
+    simple = comparison["models"]["last_value"]["overall"]
+    for name, threshold, key in (
+        ("Average correlation", "≥ 0.98", "average_correlation"),
+        ("Average MAPE %", "≤ 5", "average_mape"),
+        ("Accuracy %", "≥ 98", "accuracy_percent"),
+    ):
+        (line,) = [line for line in lines if name in line]
+        assert threshold in line
+        assert line.rstrip(" │┃|").endswith(number(simple[key]))
 
 
 def test_undefined_figures_are_said_to_be_so():

@@ -18,7 +18,7 @@ from bwpredict.validation import gx_runner
 from bwpredict.validation.expectations import SCHEMA_SUITE, schema_checks
 from bwpredict.validation.gx_runner import Session
 from bwpredict.validation.messages import format_row
-from bwpredict.validation.result import reported, stopped_sentence, summary
+from bwpredict.validation.result import drift_sentence, reported, stopped_sentence, summary
 from bwpredict.validation.verdict import FIRST_MONTH_NOTE, validate
 
 LOCAL = 1_000
@@ -50,11 +50,13 @@ def test_the_next_week_of_a_calm_network_has_not_drifted_and_that_of_a_congested
     last = measure(generate(tmp_path / "last", **fleet, start="2026-10-26"))
     week = (FIRST, 7)
     calm = generate(tmp_path / "calm", **fleet)
-    assert errors(validate(calm, snapshot_of(calm, *week), last, tmp_path / "calm results")) == set()
+    result = validate(calm, snapshot_of(calm, *week), last, tmp_path / "calm results")
+    assert (errors(result), drift_sentence(result)) == (set(), "")
     congested = generate(tmp_path / "congested", **fleet, regime="congested")
     result = validate(congested, snapshot_of(congested, *week), last, tmp_path / "congested results")
     assert (result["passed"], errors(result)) == (True, set())  # drift is a reason to retrain, not to stop
     assert {f"distributions.drift.{name}" for name in ("queue_depth", "throughput_mbps")} <= warnings(result)
+    assert re.fullmatch(r"Drift since the champion's training data: \w[^.]*, \d+ more\.", drift_sentence(result))
     drifting = generate(tmp_path / "drifting", **fleet, regime="drifting", drift_from="2026-01-01")
     result = validate(drifting, snapshot_of(drifting, *week), last, tmp_path / "drifting results")
     assert (result["passed"], errors(result)) == (True, set())
