@@ -1,4 +1,4 @@
-"""Two schedulers on one PostgreSQL: an event or an unpausing never starts a run that nobody asked for."""
+"""Two schedulers on one PostgreSQL: no event or unpausing starts a run that nobody asked for; a month has one model."""
 
 import json
 import time
@@ -9,9 +9,14 @@ import pytest
 import yaml
 from airflow_server import JSON, running_airflow
 from stack import running_postgres
-from whole_airflow import DAG_ID, wait_for_run, wait_until
+from whole_airflow import DAG_ID, LENIENT_POLICY, SMALL_TRAINING, wait_for_run, wait_until
 
-MINUTELY = f"{DAG_ID}__minutely"
+from bwpredict.registry.promotion import read_history
+from bwpredict.simulation.fleet import FleetConfig
+from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.factory import open_store
+
+MINUTELY, TWINS = f"{DAG_ID}__minutely", f"{DAG_ID}__twins"
 ANNOUNCED, ANSWER = "bandwidth_model_announced", f"{DAG_ID}_on_degradation"
 EVENTS = 12
 SECONDS_TO_START_A_RUN = 20
@@ -21,7 +26,12 @@ SECONDS_TO_START_A_RUN = 20
 def whole(tmp_path_factory):
     root = tmp_path_factory.mktemp("schedulers")
     minutely = {"name": "minutely", "telemetry": str(root / "nothing"), "schedule": "* * * * *"}
-    (root / "models.yaml").write_text(yaml.safe_dump({"models": [minutely]}))
+    write_partitioned(FleetConfig(links=3, days=10, start="2026-09-01", seed=5), root / "telemetry")
+    twins = {"name": "twins", "telemetry": str(root / "telemetry"), "schedule": None, "policy": "lenient"}
+    models = [minutely, twins | {"registry": str(root / "twins"), "training": SMALL_TRAINING}]
+    (root / "models.yaml").write_text(yaml.safe_dump({"models": models}))
+    (root / "policies").mkdir()
+    (root / "policies" / "lenient.yaml").write_text(yaml.safe_dump(LENIENT_POLICY))
     with (
         running_postgres() as database,
         running_airflow(
@@ -32,6 +42,7 @@ def whole(tmp_path_factory):
             AIRFLOW__CORE__PARALLELISM="2",
             AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC="1",
             BWPREDICT_MODELS=str(root / "models.yaml"),
+            BWPREDICT_POLICIES=str(root / "policies"),
         ) as server,
     ):
         wait_until(lambda: jobs_of(server, "SchedulerJob"), lambda jobs: len(jobs) == 2)
@@ -107,9 +118,21 @@ def test_a_degraded_day_is_answered_with_one_retraining_whatever_is_repeated(who
     assert retraining["conf"] == {"month": "2026-10", "history_months": 2}
 
 
-def trigger(server, conf):
+def test_of_two_runs_for_one_month_one_publishes(whole):
+    unpause(whole, TWINS)
+    asked = [trigger(whole, {"month": "2026-09"}, TWINS).json["dag_run_id"] for _ in range(2)]
+    first, second = (wait_for_run(whole, run_id, TWINS) for run_id in asked)
+    assert [first["state"], second["state"]] == ["success", "success"]
+    published = [states(whole, TWINS, run)["publish"] for run in (first, second)]
+    assert sorted(published) == ["skipped", "success"]
+    (production,) = read_history(open_store(str(whole.root / "twins")))
+    other = (first, second)[published.index("skipped")]
+    assert production.version in other["note"]
+
+
+def trigger(server, conf, dag_id=DAG_ID):
     body = json.dumps({"logical_date": None, "conf": conf})
-    return server.send("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", content=body, headers=server.headers("admin") | JSON)
+    return server.send("POST", f"/api/v2/dags/{dag_id}/dagRuns", content=body, headers=server.headers("admin") | JSON)
 
 
 def unpause(server, dag_id):
