@@ -20,7 +20,7 @@ from bwpredict.cli.main import main
 from bwpredict.config import TrainingConfig
 from bwpredict.datasets.external import read_data_path
 from bwpredict.datasets.windows import index_samples, index_windows
-from bwpredict.errors import ConfigError, PredictionError, TelemetryError
+from bwpredict.errors import ConfigError, ModelError, PredictionError, TelemetryError
 from bwpredict.inference.batch import predict
 from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.models.onnx_export import export_onnx, model_properties
@@ -208,6 +208,15 @@ def stream(telemetry, tmp_path_factory):
 def test_a_stream_of_a_link_that_has_gone_forecasts_nothing(telemetry, stream):
     index, model = index_samples(read_data_path(telemetry), 15), open_stream(stream, threads=1)
     assert forecast_stream(model, index.take(np.zeros(len(index), bool))).output.shape == (0, 4)
+
+
+def test_a_state_of_another_model_is_refused_with_a_sentence(stream):
+    model = open_stream(stream, threads=1)
+    samples = np.ones((2, 1, len(schema.FEATURES)), np.float32)
+    for state in (np.zeros((2, model.state_size - 1), np.float32), model.empty_state(1)):
+        expected = rf"expected \[2, {model.state_size}\] \(state version {model.state_version}\)"
+        with pytest.raises(ModelError, match=expected):
+            model.step(samples, state)
 
 
 def without_minutes(telemetry, folder, share):
