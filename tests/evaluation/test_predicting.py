@@ -232,12 +232,13 @@ def without_minutes(telemetry, folder, share):
 
 def test_a_stream_forecasts_from_every_sample_also_after_gaps(telemetry, stream, model, tmp_path):
     holey = without_minutes(telemetry, tmp_path / "telemetry", 0.01)
-    minutes = 2 * 3 * 1440
+    samples = sum(pq.ParquetFile(path).metadata.num_rows for path in holey.glob("date=*/*.parquet"))
     streamed = predict(open_store(str(holey)), stream, tmp_path / "streams")
     windows = predict(open_store(str(holey)), model, tmp_path / "windows")
     assert (streamed.mode, windows.mode) == ("stream", "windows")
-    assert streamed.forecasts >= 0.985 * minutes  # every sample that there is
-    assert windows.forecasts < 0.9 * minutes
+    assert 0.98 < samples / (2 * 3 * 1440) < 0.995
+    assert streamed.forecasts == samples
+    assert windows.forecasts < 0.9 * samples
     found = forecasts(tmp_path / "streams")
     assert np.isfinite(found[list(schema.TARGETS)]).all(axis=None)
 
