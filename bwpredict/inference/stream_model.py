@@ -81,8 +81,14 @@ class StreamModel:
         """Samples [n, t, features], raw units, NaN where missing, and state [n, state size] to forecasts.
 
         Raises:
-            ModelError: ONNX Runtime failed.
+            ModelError: the state is not of this model's size and these links, or ONNX Runtime failed.
         """
+        if state.shape != (len(samples), self.state_size):
+            raise ModelError(
+                f"{self.name}: was given a state of the shape {list(state.shape)}; expected"
+                f" {[len(samples), self.state_size]} (state version {self.state_version}). A state of another model"
+                " cannot be used: start from `empty_state`, and warm up from history."
+            )
         if not len(samples):  # ONNX Runtime ends the process on an empty batch
             nothing = np.empty((0, len(schema.TARGETS)), np.float32)
             quantiles = np.empty((0, len(self.horizons_minutes), len(self.quantiles), len(schema.TARGETS)), np.float32)

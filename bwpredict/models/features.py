@@ -35,6 +35,11 @@ _PRIOR_SAMPLES = 20
 _QUIET_SHARE = 0.05
 """A link whose own deviation is far below this share of its scale counts as constant, and so does its forecast."""
 _LARGEST_DEVIATION, _LARGEST_PLACE = 10.0, 6.0
+"""The network sees no larger ones."""
+_EXCURSION_SHARE = 0.02
+"""Of the last hours' samples: if more are beyond the largest deviation, memory is of another regime."""
+_LARGEST_STEP = 4.0
+"""Deviations; a level that has moved further within the window is forecast by its last value."""
 _SMALLEST_SCALE = 1e-3
 _SMALLEST_SPREAD, _LARGEST_OWN = 2e-3, 6.0
 _LARGEST_LOG = 80.0
@@ -53,6 +58,7 @@ _PARTS = {
     "weights": (_MEMORIES, LEVELS),
     "deviation": (1, LEVELS),
     "deviation_weight": (1, LEVELS),
+    "excursion": (1, LEVELS),
     "last": (1, LEVELS),
     "recent": (RECENT_SAMPLES - 1, TARGETS),
     "age": (1, TARGETS),
@@ -85,7 +91,9 @@ class Features(NamedTuple):
     scale: Tensor
     """[batch, t, targets], the link's usual deviation."""
     movement: Tensor
-    """[batch, t, targets], in [0, 1]: 0 where the link has never moved."""
+    """[batch, t, targets], in [0, 1]: 0 where the link has not moved, ever or within the last window."""
+    settled: Tensor
+    """[batch, t, targets], 0 while the last samples are far from the level of the minutes before, else up to 1."""
     known: Tensor
     """[batch, t, targets], 1 once a value was seen, else 0."""
     deviation: Tensor
@@ -95,7 +103,8 @@ class Features(NamedTuple):
     context: Tensor
     """[batch, t, 3, context], log levels: now, and their averages of a few minutes."""
     maturity: Tensor
-    """[batch, t, targets], how much of a day's memory there is: 0 after a window of samples, 1 after four hours."""
+    """[batch, t, targets], how much memory there is of the present regime: 0 after a window of samples, or of changes
+    that are larger than the network can see; 1 after four hours."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +160,12 @@ class FeatureLayer(nn.Module):
         # Never seen: what a raw value of 0 would be.
         means = torch.where(bank.weight > 0, bank.mean, torch.log(self.offset)).unbind(1)
         filled = torch.where(present, levels, means[0])
-        deviation = (filled - means[_DEVIATION_FROM]).abs()
+        distance = (filled - means[_DEVIATION_FROM]).abs()
+        deviation = torch.minimum(distance, _LARGEST_DEVIATION * self.usual_deviation)
         own = self._moving(deviation, mask, before["deviation"], before["deviation_weight"], _OF_DEVIATION)
-        scale, movement = self._scale(own)
+        scale = self._scale(own)
+        far = (distance > _LARGEST_DEVIATION * scale).to(levels.dtype)
+        excursion = self._moving(far, mask, before["excursion"], before["deviation_weight"], _OF_DEVIATION).mean
         weights = bank.weight[..., :TARGETS].unbind(1)
         seen = (weights[-1] > 0).to(levels.dtype)
         until = (self._lag(samples.shape[1]) >= 0).to(levels.dtype)
@@ -163,23 +175,26 @@ class FeatureLayer(nn.Module):
         step = torch.where(_seen_before(before["weights"], bank.weight), filled - previous, 0.0)
         anchor = means[0][..., :TARGETS]
         situation = torch.cat((_calendar(samples), 1 - mask), dim=-1)
+        recent = self._windows(history, age, anchor)
         features = Features(
             sequence=self._sequence(filled, means, step, scale, situation, weights),
-            recent=self._windows(history, age, anchor),
+            recent=recent,
             anchor=anchor,
             scale=scale[..., :TARGETS],
-            movement=movement[..., :TARGETS],
+            movement=_movement(recent, present, own.mean.squeeze(1), scale),
+            settled=self._settled(recent, scale[..., :TARGETS]),
             known=seen,
             deviation=deviation * mask,
             situation=situation,
             context=torch.stack((filled, means[0], means[1]), dim=2)[..., TARGETS:],
-            maturity=self._maturity(weights[_MATURITY_MEMORY]),
+            maturity=self._maturity(weights[_MATURITY_MEMORY]) * _same_regime(means, scale, excursion.squeeze(1)),
         )
         after = {
             "means": bank.mean.select(2, -1),
             "weights": _floored(bank.weight.select(2, -1)),
             "deviation": own.mean.select(2, -1),
             "deviation_weight": _floored(own.weight.select(2, -1)),
+            "excursion": excursion.select(2, -1),
             "last": filled.select(1, -1),
             "recent": history[..., 1 - RECENT_SAMPLES :, :],
             "age": age.select(1, -1),
@@ -308,12 +323,16 @@ class FeatureLayer(nn.Module):
         steps = self.count[:count]
         return steps.unsqueeze(1) - steps
 
-    def _scale(self, own: Moving) -> tuple[Tensor, Tensor]:
-        """[batch, t, levels] each: the usual deviation, at first the fleet's, and the movement."""
+    def _scale(self, own: Moving) -> Tensor:
+        """[batch, t, levels], the usual deviation, at first the fleet's."""
         prior = 1 - math.exp(-_PRIOR_SAMPLES * self.minutes / MEMORY_MINUTES[_DEVIATION_MEMORY])
         mean, weight = own.mean.squeeze(1), own.weight.squeeze(1)
-        scale = (mean * weight + prior * self.usual_deviation) / (weight + prior)
-        return scale, mean / (mean + _QUIET_SHARE * scale)
+        return (mean * weight + prior * self.usual_deviation) / (weight + prior)
+
+    def _settled(self, recent: Tensor, scale: Tensor) -> Tensor:
+        """[batch, t, targets], by the last two samples: one alone may be an outlier."""
+        mean = recent[..., -self.mean_samples :, :].mean(dim=-2, keepdim=True)
+        return _faded((recent[..., -2:, :] - mean).abs().amin(dim=-2) / (_LARGEST_STEP * scale))
 
     def _maturity(self, weight: Tensor) -> Tensor:
         """0 to 1 of the weight of the 120 minutes' average."""
@@ -349,6 +368,29 @@ def _calendar(samples: Tensor) -> Tensor:
     angles = [samples.select(-1, column) * (2 * math.pi / period) for column, period in CALENDAR]
     parts = torch.stack([function(angle) for angle in angles for function in (torch.sin, torch.cos)], dim=-1)
     return torch.where(parts.abs() < 2, parts, 0.0)  # NaN is not
+
+
+def _movement(recent: Tensor, present: Tensor, deviation: Tensor, scale: Tensor) -> Tensor:
+    """[batch, t, targets], by the smaller one of the long and the window's deviation; in a gap, by the long one."""
+    long, unit = deviation[..., :TARGETS], scale[..., :TARGETS]
+    window = (recent - recent[..., -1:, :]).abs().mean(dim=-2)
+    own = torch.where(present[..., :TARGETS], torch.minimum(long, window), long)
+    return own / (own + _QUIET_SHARE * unit)
+
+
+def _same_regime(means: tuple[Tensor, ...], scale: Tensor, excursion: Tensor) -> Tensor:
+    """[batch, t, targets]: 0 where averages are too far apart, or one of the targets was, for too long; else up to 1.
+
+    excursion [batch, t, levels], the share of samples that were far from the average of their hour.
+    """
+    apart = torch.stack([(mean - means[0]).abs() for mean in means[1:]]).amax(dim=0) / scale
+    away = excursion[..., :TARGETS].amax(dim=-1, keepdim=True)
+    return _faded(apart[..., :TARGETS] / _LARGEST_DEVIATION) * _faded(away / _EXCURSION_SHARE)
+
+
+def _faded(share: Tensor) -> Tensor:
+    """1 up to a share of 1, and 0 from 2 on."""
+    return (2 - share).clamp(0, 1)
 
 
 def _seen_before(before: Tensor, weight: Tensor) -> Tensor:

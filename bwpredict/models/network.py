@@ -4,7 +4,7 @@
 
 The anchor is the mean of the link's last few minutes, the scale its usual deviation; `simple` is a simple forecast
 (last value, mean or median of 15 minutes), and the share, in [0, 1], is what validation confirms of the network. The
-last layers start at zero, so an untrained network forecasts its anchor.
+last layers start at zero, so an untrained network forecasts its anchor. Right after a jump the last value is served.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from bwpredict.models.features import (
 
 HORIZONS_MINUTES = (1, 5, 15, 30, 60)
 QUANTILES = (0.05, 0.5, 0.95)
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Of the state's layout: a model refuses a state of another version."""
 WARM_UP_MINUTES = 720
 """Until a stream's skill is within a point of what it is after days, where training did not measure it."""
@@ -251,6 +251,8 @@ class Forecaster(nn.Module):
         weights = [self._of_mode(each, features) for each in self.simple_weights.unbind(1)]
         base = (torch.stack(weights, -2) * simple.unsqueeze(2)).sum(dim=-2)
         median = base + self._of_mode(self.network_share, features) * (middle - base)
+        last = features.recent[..., -1:, :]
+        median = last + features.settled.unsqueeze(2) * (median - last)
         below, above = (self._of_mode(each, features) for each in self.interval_factor.unbind(1))
         lower = median - below * (middle - low)
         upper = median + above * (high - middle)

@@ -416,7 +416,7 @@ def _read_snapshot(path: Path, model: StreamModel) -> dict[str, npt.NDArray[Any]
     if told.get("format") != _FORMAT:
         raise ModelError(f"{path}: was written by another version of bwpredict; warm up from history.")
     expected = {"format": _FORMAT, "version": model.version, "state_version": model.state_version}
-    if told != expected or arrays["state"].shape[1:] != (model.state_size,):
+    if told != expected or arrays["state"].shape != (len(arrays["links"]), model.state_size):
         raise ModelError(
             f"{path}: holds the states of model {told.get('version')} (state version {told.get('state_version')});"
             f" expected those of {model.version} (state version {model.state_version}). Warm up from history."

@@ -20,7 +20,7 @@ from bwpredict.cli.main import main
 from bwpredict.config import TrainingConfig
 from bwpredict.datasets.external import read_data_path
 from bwpredict.datasets.windows import index_samples, index_windows
-from bwpredict.errors import ConfigError, PredictionError, TelemetryError
+from bwpredict.errors import ConfigError, ModelError, PredictionError, TelemetryError
 from bwpredict.inference.batch import predict
 from bwpredict.inference.stream_model import forecast_stream, open_stream
 from bwpredict.models.onnx_export import export_onnx, model_properties
@@ -210,6 +210,15 @@ def test_a_stream_of_a_link_that_has_gone_forecasts_nothing(telemetry, stream):
     assert forecast_stream(model, index.take(np.zeros(len(index), bool))).output.shape == (0, 4)
 
 
+def test_a_state_of_another_model_is_refused_with_a_sentence(stream):
+    model = open_stream(stream, threads=1)
+    samples = np.ones((2, 1, len(schema.FEATURES)), np.float32)
+    for state in (np.zeros((2, model.state_size - 1), np.float32), model.empty_state(1)):
+        expected = rf"expected \[2, {model.state_size}\] \(state version {model.state_version}\)"
+        with pytest.raises(ModelError, match=expected):
+            model.step(samples, state)
+
+
 def without_minutes(telemetry, folder, share):
     """A copy in which a random share of the samples is missing."""
     for path in sorted(telemetry.glob("date=*/*.parquet")):
@@ -223,12 +232,13 @@ def without_minutes(telemetry, folder, share):
 
 def test_a_stream_forecasts_from_every_sample_also_after_gaps(telemetry, stream, model, tmp_path):
     holey = without_minutes(telemetry, tmp_path / "telemetry", 0.01)
-    minutes = 2 * 3 * 1440
+    samples = sum(pq.ParquetFile(path).metadata.num_rows for path in holey.glob("date=*/*.parquet"))
     streamed = predict(open_store(str(holey)), stream, tmp_path / "streams")
     windows = predict(open_store(str(holey)), model, tmp_path / "windows")
     assert (streamed.mode, windows.mode) == ("stream", "windows")
-    assert streamed.forecasts >= 0.985 * minutes  # every sample that there is
-    assert windows.forecasts < 0.9 * minutes
+    assert 0.98 < samples / (2 * 3 * 1440) < 0.995
+    assert streamed.forecasts == samples
+    assert windows.forecasts < 0.9 * samples
     found = forecasts(tmp_path / "streams")
     assert np.isfinite(found[list(schema.TARGETS)]).all(axis=None)
 
