@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,9 +55,9 @@ def forecast(
         ModelError: names the file that is missing, corrupt, fails to run, or was made for other inputs,
             another horizon or other outputs than these windows have; what was found and expected.
     """
-    session = open_model(path, threads)
+    session = open_model(path, 1)
     _check_contract(path, session, index)
-    return _outputs(path, session, index, ["output"], batch_size)["output"]
+    return _outputs(path, session, index, ["output"], batch_size, threads)["output"]
 
 
 def forecast_with_bounds(
@@ -66,11 +68,11 @@ def forecast_with_bounds(
     Raises:
         ModelError: as `forecast`; and for one bound without the other, or without a level.
     """
-    session = open_model(path, threads)
+    session = open_model(path, 1)
     _check_contract(path, session, index)
     level = _interval_level(path, session)
     names = ["output"] if level is None else ["output", *schema.INTERVAL_OUTPUTS]
-    found = _outputs(path, session, index, names, batch_size)
+    found = _outputs(path, session, index, names, batch_size, threads)
     return Forecast(found["output"], None if level is None else Bounds(found["lower"], found["upper"], level))
 
 
@@ -134,15 +136,23 @@ def check_properties(
 
 
 def _outputs(
-    path: Path, session: ort.InferenceSession, index: WindowIndex, names: list[str], batch_size: int
+    path: Path, session: ort.InferenceSession, index: WindowIndex, names: list[str], batch_size: int, threads: int
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """[windows, targets] for each of the outputs named."""
+    """[windows, targets] for each of the outputs named.
+
+    Each thread runs batches of its own: the network is too small for several threads in one batch.
+    """
     found = {name: np.empty((len(index), len(schema.TARGETS)), np.float32) for name in names}
     batches = range(0, len(index), batch_size)
-    for begin in track(batches, "Forecasting", "batches", len(batches)):
+
+    def run(begin: int) -> None:
         batch = slice(begin, begin + batch_size)
         for name, values in zip(names, _run(path, session, index.inputs(batch), names), strict=True):
             found[name][batch] = values
+
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        for _ in track(pool.map(run, batches), "Forecasting", "batches", len(batches)):
+            pass
     return found
 
 

@@ -35,11 +35,16 @@ BUSY_FACTOR = 3.0
 
 
 def open_session(model: Path | bytes, *, threads: int) -> ort.InferenceSession:
-    """The model in ONNX Runtime on CPU, with `threads` threads. Raises ModelError as `check_onnx`."""
+    """The model in ONNX Runtime on CPU, with `threads` threads (0: one for each core). Raises as `check_onnx`.
+
+    With one for each core, threads that wait sleep instead of spinning: nobody else would have a core meanwhile.
+    """
     content = check_onnx(model, name="the model" if isinstance(model, bytes) else str(model))
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    if threads == 0:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 

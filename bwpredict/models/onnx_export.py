@@ -32,7 +32,7 @@ from bwpredict.inference.stream_model import Step, StreamModel, open_stream
 from bwpredict.models.compression import is_quantized
 from bwpredict.models.features import LONGEST_STEP
 from bwpredict.models.latency import latency_document, reference_graph
-from bwpredict.models.network import QUANTILES, STATE_VERSION, Forecast, Forecaster, predict_all
+from bwpredict.models.network import QUANTILES, STATE_VERSION, Contract, Forecast, Forecaster, predict_all
 from bwpredict.registry.layout import stream_onnx_name
 from bwpredict.store.files import atomic_path
 
@@ -50,6 +50,8 @@ QUANTIZED_PARITY_TOLERANCE = 0.05
 0.014, one on Starlink recordings 0.006). What it costs in accuracy is for the comparison to tell."""
 PROBE_TIMEOUT_SECONDS = 300
 OPSET = 18
+_TRACES: dict[tuple[Contract, str], ir.Model] = {}
+"""What was traced in this process, by contract and architecture; with the weights of whichever model came first."""
 
 
 class _LSTM(nn.Module):
@@ -117,10 +119,22 @@ def export_onnx(model: Forecaster, path: Path, properties: dict[str, Any], *, st
 
 
 def _traced(model: Forecaster) -> ir.Model:
-    """The graph of the stream file, not yet simplified.
+    """The graph of the stream file with the model's weights, not yet simplified.
 
-    A trace takes seconds, so the window file is made from the same one.
+    A trace takes ten seconds and depends on the shapes of the weights alone, so a process traces each kind of network
+    once. The window file is made from the same graph.
     """
+    exported, kind = _for_onnx(model), (model.contract, model.architecture)
+    if kind not in _TRACES:
+        _TRACES[kind] = _trace(exported, model)
+    graph = _TRACES[kind].clone()
+    weights = {**dict(exported.named_parameters()), **dict(exported.named_buffers())}
+    for name, value in graph.graph.initializers.items():
+        value.const_value = ir.tensor(weights[name].detach().cpu().numpy(), name=name)
+    return graph
+
+
+def _trace(exported: Forecaster, model: Forecaster) -> ir.Model:
     samples = torch.zeros(2, model.contract.window_size, len(schema.FEATURES))
     batch, count = torch.export.Dim("batch"), torch.export.Dim("t", min=1, max=LONGEST_STEP)
     with warnings.catch_warnings():
@@ -130,7 +144,7 @@ def _traced(model: Forecaster) -> ir.Model:
         program = cast(
             "torch.onnx.ONNXProgram",
             torch.onnx.export(
-                _for_onnx(model),
+                exported,
                 (samples, model.empty_state(2)),
                 input_names=["input", "state"],
                 output_names=list(Forecast._fields),

@@ -226,6 +226,7 @@ def figure_file(path: Path, width_inches: float, height_inches: float) -> Iterat
         yield figure
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        figure.set_layout_engine("none")  # the SVG keeps the places that were found for the PNG
         drawn = StringIO()
         figure.savefig(drawn, format="svg", dpi=DOTS_PER_INCH, transparent=True, metadata={"Date": None})
         with atomic_path(path.with_suffix(".svg")) as temporary:

@@ -232,3 +232,14 @@ def test_windows_of_another_size_and_horizon_are_exported_too(split, tmp_path):
     path = export_onnx(model.eval(), tmp_path / "other.onnx", model_properties(model, version=VERSION, snapshot_id="a"))
     assert forecast(path, index.spread(5)).shape == (5, 4)
     assert model.contract.horizons_minutes == (1, 5, 10, 15, 30, 60)
+
+
+def test_each_of_several_models_exported_in_one_process_gets_its_own_weights(
+    model, exported, properties, split, windows, tmp_path
+):
+    other = restless_model(split, std=0.3)
+    of_other = export_onnx(other, tmp_path / "other.onnx", properties)
+    (found,) = ort.InferenceSession(of_other).run(["output"], {"input": windows})
+    np.testing.assert_allclose(found, predict(other, windows), rtol=5e-4, atol=1e-5)
+    again = export_onnx(model, tmp_path / "again.onnx", properties)
+    assert again.read_bytes() == exported.read_bytes()
