@@ -14,5 +14,5 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Arrow's allocator (mimalloc) asks for huge pages, which the kernel zeroes whole even where little of them is used:
-# a pull of 43 M rows took a fifth more CPU time and 200 MB more. The variable is read when pyarrow is loaded.
+# a pull took 15 % more CPU time. The variable is read when pyarrow is loaded.
 os.environ.setdefault("MIMALLOC_ALLOW_THP", "0")
