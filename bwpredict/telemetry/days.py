@@ -17,8 +17,9 @@ from bwpredict.telemetry.sorted_runs import Run, make_run, merge_runs, spill
 Integers = npt.NDArray[np.int64]
 
 DAY_SECONDS = 86_400
-MEMORY_BYTES = 1 << 28
-"""Rows kept in memory while days are open. Beyond it, the largest day moves to a scratch file, sorted by link."""
+MEMORY_BYTES = 400 << 20
+"""Rows kept in memory while days are open: two days of 1,000 links. Beyond it, the largest day moves to a scratch file,
+sorted by link."""
 PART_ROWS = 1 << 18
 """A larger day is read in parts of at most this many rows; a link is never split."""
 DENSE_RANGE = 1 << 20
@@ -75,7 +76,10 @@ def _parts(runs: list[Run], tables: list[pa.Table], rows: int) -> Iterator[pa.Ta
     if not runs and sum(table.num_rows for table in tables) <= rows:
         yield pa.concat_tables(tables).unify_dictionaries()
         return
-    yield from merge_runs([*runs, make_run(_sorted(tables))] if tables else runs, rows)
+    if tables:
+        runs.append(make_run(_sorted(tables)))
+        tables.clear()
+    yield from merge_runs(runs, rows)
 
 
 def _sorted(tables: list[pa.Table]) -> pa.Table:

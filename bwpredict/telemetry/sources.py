@@ -28,7 +28,7 @@ NULL_VALUES = ["", "null", "NULL", "None", "NA", "N/A"]
 BATCH_ROWS = 131_072
 # Batches read ahead of the consumer: Arrow's own default of 16 holds half a gigabyte of telemetry.
 READ_AHEAD = 4
-PIECE_ROWS = 1 << 20
+PIECE_ROWS = 1 << 19
 """Of a Parquet file, scanned at once."""
 BLOCK_BYTES = 1 << 22
 """Of a CSV, parsed at once."""
