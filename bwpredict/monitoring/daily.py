@@ -69,11 +69,11 @@ def monitor_day(store: Store, telemetry: Store, day: date, work: Path, *, now: d
     models = work / "models"
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".monitor-", dir=work) as scratch:
-        frame, snapshot_id = _load(telemetry, day, Path(scratch))
+        frame, pinned = _load(telemetry, day, Path(scratch))
         scored = _score(store, production, frame, day, models)
         reference = _reference(store, telemetry, production, day, Path(scratch))
     document = _document(store, production, scored, frame, reference, day, models, now)
-    document["telemetry"]["snapshot_id"] = snapshot_id
+    document["telemetry"] |= {name: pinned[name] for name in ("snapshot_id", "objects")}
     return _write(store, day, document)
 
 
@@ -162,8 +162,8 @@ def _windows_of(index: WindowIndex, day: date) -> WindowIndex:
     return index.spread(MAX_WINDOWS)
 
 
-def _load(telemetry: Store, day: date, scratch: Path) -> tuple[TelemetryFrame, str]:
-    """The day, with the day before it for the windows that begin there, and the id of the snapshot of both."""
+def _load(telemetry: Store, day: date, scratch: Path) -> tuple[TelemetryFrame, Document]:
+    """The day, with the day before it for the windows that begin there, and the snapshot of both."""
     found = {item.day for item in sources.list_keys(telemetry, "")}
     if day not in found and None not in found:
         days = sorted(one for one in found if one)
@@ -171,11 +171,11 @@ def _load(telemetry: Store, day: date, scratch: Path) -> tuple[TelemetryFrame, s
     return _pulled(telemetry, day, 2, scratch / "day")
 
 
-def _pulled(telemetry: Store, last: date, days: int, folder: Path) -> tuple[TelemetryFrame, str]:
-    """This many days, the last one included, by way of `folder`, and their snapshot's id."""
+def _pulled(telemetry: Store, last: date, days: int, folder: Path) -> tuple[TelemetryFrame, Document]:
+    """This many days, the last one included, by way of `folder`, and their snapshot."""
     pinned = snapshot.pull(telemetry, "", _end(last) - timedelta(days=days), _end(last), folder)
     frame = load_frame(folder / snapshot.TELEMETRY_FOLDER, description=Description.of_snapshot(pinned))
-    return frame, pinned["snapshot_id"]
+    return frame, pinned
 
 
 def _reference(

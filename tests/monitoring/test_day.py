@@ -53,10 +53,11 @@ def test_the_document_names_the_telemetry_that_the_day_was_scored_on(scored, tel
     past = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(days=1)
 
     def pinned(store, name):
-        return snapshot.pull(store, "", past - timedelta(days=2), past, tmp_path / name)["snapshot_id"]
+        return snapshot.pull(store, "", past - timedelta(days=2), past, tmp_path / name)
 
-    assert scored["telemetry"]["snapshot_id"] == pinned(telemetry, "same")
-    assert scored["telemetry"]["snapshot_id"] != pinned(open_store(str(later)), "other")
+    same, other = pinned(telemetry, "same"), pinned(open_store(str(later)), "other")
+    assert scored["telemetry"]["snapshot_id"] == same["snapshot_id"] != other["snapshot_id"]
+    assert scored["telemetry"]["objects"] == same["objects"] != other["objects"]
 
 
 def test_a_day_is_written_once_and_never_changes(scored, registry, telemetry, tmp_path):
