@@ -40,13 +40,13 @@ def generate(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     return {"rows": links * days * 1440, "bytes": _size(work / "store")}
 
 
-def pull(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
+def snapshot(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
     from bwpredict.store.factory import open_store
-    from bwpredict.telemetry import snapshot
+    from bwpredict.telemetry.snapshot import take_snapshot
 
     del links, windows
     start = datetime.fromisoformat(FIRST_DAY).replace(tzinfo=UTC)
-    document = snapshot.pull(open_store(str(work / "store")), "", start, start + timedelta(days=days), work / "run")
+    document = take_snapshot(open_store(str(work / "store")), "", start, start + timedelta(days=days), work / "run")
     return {"rows": document["rows"], "bytes": _size(work / "store")}
 
 
@@ -137,7 +137,7 @@ def limits(work: Path, links: int, days: int, windows: int) -> dict[str, Any]:
 
 
 STEPS: dict[str, tuple[Callable[[Path, int, int, int], dict[str, Any]], str]] = {
-    "pull": (pull, "disk read"),
+    "snapshot": (snapshot, "disk read"),
     "validate": (validate, "disk read"),
     "frame": (frame, "disk read"),
     "window": (window, "memcpy"),

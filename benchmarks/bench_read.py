@@ -1,6 +1,6 @@
-"""Reading telemetry: our reader, `pull` and `load_frame` compared with plain PyArrow on the same files in one run.
+"""Reading telemetry: our reader, a snapshot and `load_frame` compared with plain PyArrow on the same files in one run.
 
-Plain reading only fills memory; our reader also checks names, types, texts and times. `pull` also drops exact
+Plain reading only fills memory; our reader also checks names, types, texts and times. A snapshot also drops exact
 duplicates, moves late rows to their day, sorts by link, writes and pins; "PyArrow, same work" sorts, drops and writes
 the whole table. Each case runs in separate processes, and the cases take turns. Seconds are the median of all runs but
 each process's first; memory is what the case adds. The share is PyArrow's seconds for the same work divided by ours.
@@ -31,11 +31,11 @@ from bwpredict.simulation.writer import write_partitioned
 from bwpredict.store.factory import open_store
 from bwpredict.telemetry.day_copy import COLUMNS_READ
 from bwpredict.telemetry.files import prefetch_tables
-from bwpredict.telemetry.snapshot import pull
+from bwpredict.telemetry.snapshot import take_snapshot
 from bwpredict.telemetry.sources import list_keys, open_file
 
 REPEATS, ROUNDS = 2, 2
-AGAINST = {"ours, read only": "PyArrow, read only", "pull": "PyArrow, same work"}
+AGAINST = {"ours, read only": "PyArrow, read only", "snapshot": "PyArrow, same work"}
 START, END = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -61,7 +61,7 @@ def same_work(store: Path, work: Path) -> int:
 
 
 def pulled(store: Path, work: Path) -> int:
-    document = pull(open_store(str(store)), "", START, END, work)
+    document = take_snapshot(open_store(str(store)), "", START, END, work)
     return int(document["rows"] + document["duplicates_removed"])
 
 
@@ -85,7 +85,7 @@ def main() -> None:
         "PyArrow, read only": plain,
         "ours, read only": ours,
         "PyArrow, same work": same_work,
-        "pull": pulled,
+        "snapshot": pulled,
         "load_frame": loaded,
     }
     with tempfile.TemporaryDirectory() as name:

@@ -181,14 +181,14 @@ def main() -> None:
 
 
 def _telemetry(folder: Path, links: int) -> int:
-    """A day as `pull` writes it; its rows."""
+    """A day as a snapshot holds it; its rows."""
     from bwpredict.simulation.fleet import FleetConfig
     from bwpredict.simulation.writer import write_partitioned
     from bwpredict.store.factory import open_store
-    from bwpredict.telemetry.snapshot import pull
+    from bwpredict.telemetry.snapshot import take_snapshot
 
     write_partitioned(FleetConfig(links=links, days=1, start=f"{FIRST_DAY:%Y-%m-%d}", seed=42), folder / "store")
-    document = pull(open_store(str(folder / "store")), "", FIRST_DAY, FIRST_DAY + timedelta(days=1), folder)
+    document = take_snapshot(open_store(str(folder / "store")), "", FIRST_DAY, FIRST_DAY + timedelta(days=1), folder)
     return int(document["rows"])
 
 

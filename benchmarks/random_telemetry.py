@@ -31,7 +31,7 @@ from bwpredict.pipeline import challenger
 from bwpredict.pipeline.standalone import prepare, train_on
 from bwpredict.store.local import LocalStore
 from bwpredict.telemetry.description import Description
-from bwpredict.telemetry.snapshot import pull
+from bwpredict.telemetry.snapshot import take_snapshot
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 START = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp())
@@ -115,7 +115,7 @@ def read(recipe: Recipe) -> str:
             store = LocalStore(folder / "store")
             done = import_files([path], FileMapping(), store, now=NOW)
             start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (done.days[0], done.days[-1]))
-            pinned = pull(store, "", start, end + timedelta(days=1), folder / "work")
+            pinned = take_snapshot(store, "", start, end + timedelta(days=1), folder / "work")
             imported = load_frame(folder / "work/telemetry", description=Description.of_snapshot(pinned))
             _same(frame, imported)
             split = challenger.make_split(imported, _run())

@@ -231,13 +231,13 @@ def params_with_defaults(model: NamedModel) -> dict[str, Param]:
     return params
 
 
-@task(task_display_name="Pull telemetry", execution_timeout=timedelta(hours=2), multiple_outputs=False)
-def pull(plan: dict[str, str]) -> dict[str, str]:
+@task(task_display_name="Snapshot telemetry", execution_timeout=timedelta(hours=2), multiple_outputs=False)
+def snapshot(plan: dict[str, str]) -> dict[str, str]:
     """Copy the telemetry of the run's months into the work area and pin every object that was read.
 
     Writes `telemetry/` and `snapshot.json`: keys, sizes, checksums, row counts.
     """
-    return run_step(steps.pull, plan)
+    return run_step(steps.snapshot, plan)
 
 
 @task(
@@ -327,7 +327,7 @@ def build_tasks(model: NamedModel) -> None:
     with TaskGroup(
         "telemetry", group_display_name="Telemetry", prefix_group_id=False, tooltip="Read the month and check it"
     ):
-        checked = validate_in_shards(pull(planned))  # type: ignore[arg-type]
+        checked = validate_in_shards(snapshot(planned))  # type: ignore[arg-type]
     with TaskGroup(
         "challenger", group_display_name="Challenger", prefix_group_id=False, tooltip="Train and export the challenger"
     ):

@@ -90,12 +90,12 @@ def plan() -> dict[str, str]:
 
 
 @task(execution_timeout=timedelta(hours=2), multiple_outputs=False)
-def pull(plan: dict[str, str]) -> dict[str, str]:
+def snapshot(plan: dict[str, str]) -> dict[str, str]:
     """Copy the telemetry of the run's months into the work area and pin it, as for a retraining.
 
     Writes `telemetry/` and `snapshot.json`; the proposal names the snapshot's digest.
     """
-    return run_step(steps.pull, plan)
+    return run_step(steps.snapshot, plan)
 
 
 @task(execution_timeout=timedelta(hours=1), multiple_outputs=False)
@@ -165,7 +165,7 @@ def propose(studies: list[dict[str, str]]) -> dict[str, str]:
 )
 def bandwidth_predictor_tune() -> None:
     """Build the tasks: telemetry as for a retraining, a study on it, its trials, and the proposal."""
-    studies = open_study(validate(pull(plan())))  # type: ignore[arg-type]
+    studies = open_study(validate(snapshot(plan())))  # type: ignore[arg-type]
     # Airflow takes a task's docs from its docstring, but not a mapped task's.
     trials = trial.override(doc_md=trial.function.__doc__).expand(study=studies)
     trials >> propose(studies)  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ def gate_month(month: Month, candidate: Candidate, terms: Terms) -> Move:
 def _run(month: Month, candidate: Candidate, terms: Terms) -> tuple[str, str]:
     """Outcome and reason."""
     reference = steps.plan(run_of(month, terms, terms.folder / "gate" / "registry"), terms.folder / "gate" / "work")
-    reference = steps.pull(reference)
+    reference = steps.snapshot(reference)
     try:
         reference = steps.validate(reference)
     except ValidationFailed as error:

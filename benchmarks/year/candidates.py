@@ -90,7 +90,7 @@ def make(month: Month, terms: Terms) -> Candidate:
     try:
         if month.training_fails:
             raise ModelError(f"{month.name}: the training was killed.")
-        for step in (steps.pull, steps.train, steps.export):
+        for step in (steps.snapshot, steps.train, steps.export):
             reference = step(reference)
     except BwPredictError as problem:
         error = str(problem)

@@ -215,7 +215,7 @@ def _unfit(validation: Mapping[str, Any]) -> _Failure:
         sentence=f"{len(stops)} of {len(validation['checks'])} checks of the telemetry failed.",
         findings=[check["sentence"].rstrip(".") for check in stops],
         cause=" ".join(sorted(check["id"] for check in stops)),
-        to_do="fix the telemetry or its source, then clear the step pull; the Data Docs show the rows.",
+        to_do="fix the telemetry or its source, then clear the step snapshot; the Data Docs show the rows.",
     )
 
 

@@ -107,7 +107,7 @@ def load_frame(
     days: Collection[str] | None = None,
     description: Description | None = None,
 ) -> TelemetryFrame:
-    """Read the telemetry folder that `snapshot.pull` wrote, into the arrays that `allocate(rows)` gives.
+    """Read the telemetry folder that `take_snapshot` wrote, into the arrays that `allocate(rows)` gives.
 
     `days` (YYYY-MM-DD) leaves out all others. `description` is the snapshot's; a feature that it calls absent is
     `FILL_VALUE` in every row, and an attribute is left out of `links`.
@@ -124,7 +124,9 @@ def load_frame(
     paths = sorted(folder.glob("date=*/part-0.parquet"))
     paths = [path for path in paths if days is None or path.parent.name.removeprefix("date=") in days]
     if not paths:
-        raise TelemetryError(f"{folder}: holds no date=YYYY-MM-DD/part-0.parquet; expected a folder written by pull.")
+        raise TelemetryError(
+            f"{folder}: holds no date=YYYY-MM-DD/part-0.parquet; expected the telemetry folder of a snapshot."
+        )
     description = description or Description()
     runs = [_link_runs(path, description.absent) for path in paths]
     links = np.unique(np.concatenate([day.links for day in runs]), axis=0)

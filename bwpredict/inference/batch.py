@@ -79,7 +79,7 @@ def predict(
     Memory holds `PART_ROWS` of telemetry; two days of it are in scratch files in `output`.
 
     Args:
-        store: the telemetry, as `snapshot.pull` reads it.
+        store: the telemetry, as `snapshot.take_snapshot` reads it.
         model: an ONNX file of the contract, for streams or for windows.
         output: folder for the partitions.
         days: the first and the last day to forecast from; all that are there if it is None.
@@ -88,7 +88,7 @@ def predict(
 
     Raises:
         ConfigError: no day has the link.
-        TelemetryError, StoreUnreachableError: as `snapshot.pull`.
+        TelemetryError, StoreUnreachableError: as `snapshot.take_snapshot`.
         ModelError: as `scoring.forecast`.
         PredictionError: the forecasts cannot be written.
     """
@@ -103,7 +103,7 @@ def predict(
         with tempfile.TemporaryDirectory(prefix=".predict-", dir=output) as scratch:
             # The day before holds the start of the first windows, and the history that streams warm up on.
             start, end = (datetime.combine(day, time(), UTC) for day in (first - ONE_DAY, last + ONE_DAY))
-            pinned = snapshot.pull(store, "", start, end, Path(scratch))
+            pinned = snapshot.take_snapshot(store, "", start, end, Path(scratch))
             sha256 = {date.fromisoformat(day["date"]): day["sha256"] for day in pinned["days"]}
             telemetry = Path(scratch, snapshot.TELEMETRY_FOLDER)
             read = partial(load_frame, telemetry, description=Description.of_snapshot(pinned))

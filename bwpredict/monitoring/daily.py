@@ -173,7 +173,7 @@ def _load(telemetry: Store, day: date, scratch: Path) -> tuple[TelemetryFrame, D
 
 def _pulled(telemetry: Store, last: date, days: int, folder: Path) -> tuple[TelemetryFrame, Document]:
     """This many days, the last one included, by way of `folder`, and their snapshot."""
-    pinned = snapshot.pull(telemetry, "", _end(last) - timedelta(days=days), _end(last), folder)
+    pinned = snapshot.take_snapshot(telemetry, "", _end(last) - timedelta(days=days), _end(last), folder)
     frame = load_frame(folder / snapshot.TELEMETRY_FOLDER, description=Description.of_snapshot(pinned))
     return frame, pinned
 

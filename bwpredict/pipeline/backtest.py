@@ -80,7 +80,7 @@ def backtest(run: RunConfig, months: int, folder: Path) -> Document:
     if months < MIN_MONTHS:
         raise ConfigError(f"months={months}: in the first month both models are the same; expected 2 or more.")
     names = list(_months(run.month, months + 1))
-    frames = {name: _pull(run, name, folder) for name in names}
+    frames = {name: _snapshot(run, name, folder) for name in names}
     trained = track(names[:-1], "Training", "months", len(names) - 1)
     models = [_train(run, name, frames[name], folder) for name in trained]
     rows, scored = [], []
@@ -105,10 +105,10 @@ def _months(last: str, count: int) -> Iterator[str]:
         start = (start + timedelta(days=32)).replace(day=1)
 
 
-def _pull(run: RunConfig, month: str, folder: Path) -> TelemetryFrame:
+def _snapshot(run: RunConfig, month: str, folder: Path) -> TelemetryFrame:
     area = folder / month
     area.mkdir(parents=True, exist_ok=True)
-    pinned = snapshot.pull(open_store(run.telemetry), "", *month_window(month), area)
+    pinned = snapshot.take_snapshot(open_store(run.telemetry), "", *month_window(month), area)
     return load_frame(area / "telemetry", description=Description.of_snapshot(pinned))
 
 

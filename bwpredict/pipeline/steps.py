@@ -67,15 +67,15 @@ def plan(run: RunConfig, work: Path) -> Reference:
     return make_reference(path)
 
 
-def pull(plan: Reference) -> Reference:
+def snapshot(plan: Reference) -> Reference:
     """Copy the months' telemetry into the work area and pin it: `telemetry/`, `snapshot.json`."""
-    from bwpredict.telemetry import snapshot
     from bwpredict.telemetry.months import month_window
+    from bwpredict.telemetry.snapshot import take_snapshot
 
     with open_workspace(plan) as area:
         run = read_run(area)
         start, end = month_window(run.month, run.history_months)
-        snapshot.pull(open_store(run.telemetry), "", start, end, area)
+        take_snapshot(open_store(run.telemetry), "", start, end, area)
         return make_reference(area / SNAPSHOT)
 
 

@@ -172,7 +172,7 @@ def _opened(read: Any, path: Path, **options: Any) -> Any:
     try:
         return read(path, **options)
     except (pa.ArrowException, OSError) as error:
-        raise TelemetryError(f"{path}: cannot be read as Parquet ({error}); pull the telemetry again.") from error
+        raise TelemetryError(f"{path}: cannot be read as Parquet ({error}); take the snapshot again.") from error
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from bwpredict import schema
 from bwpredict.errors import TelemetryError
 
 STORED_SCHEMA = pa.schema([(column.name, column.arrow_type) for column in schema.COLUMNS])
-"""The columns and types of every telemetry file that `pull` writes."""
+"""The columns and types of every telemetry file of a snapshot."""
 
 
 def stored_schema(absent: Collection[str]) -> pa.Schema:

@@ -60,7 +60,7 @@ class CopyStatistics:
                 "sha256": written.sha256,
             }
         )
-        logger.debug("pulled %s: %d rows", written.day, written.rows)
+        logger.debug("copied %s: %d rows", written.day, written.rows)
 
 
 def copy_days(

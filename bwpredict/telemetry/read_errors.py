@@ -31,7 +31,7 @@ def translate_read_errors(name: str, form: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise SnapshotError(f"{name}: was deleted while it was being read; pull again.") from error
+        raise SnapshotError(f"{name}: was deleted while it was being read; take the snapshot again.") from error
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise TelemetryError(f"{name}: cannot be read as {form}: {_reason(error)}.") from error
 

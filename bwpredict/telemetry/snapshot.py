@@ -28,7 +28,7 @@ from bwpredict.telemetry.description import Description, read_description
 from bwpredict.telemetry.months import month_of
 
 CONTRACT_VERSION = 1
-"""Increase it when the columns change, or how `pull` transforms rows: the same id must mean the same rows."""
+"""Increase it when the columns change, or how a snapshot transforms rows: the same id must mean the same rows."""
 
 TELEMETRY_FOLDER = "telemetry"
 SNAPSHOT_FILE = "snapshot.json"
@@ -36,7 +36,7 @@ SNAPSHOT_FILE = "snapshot.json"
 logger = logging.getLogger(__name__)
 
 
-def pull(store: Store, prefix: str, start: datetime, end: datetime, work: Path) -> dict[str, Any]:
+def take_snapshot(store: Store, prefix: str, start: datetime, end: datetime, work: Path) -> dict[str, Any]:
     """Copy the telemetry of [start, end) into `work / "telemetry"` and pin it in `work / "snapshot.json"`.
 
     Reads Parquet and CSV under `prefix` (see `sources`), old column names too; removes exact duplicates;
@@ -100,7 +100,7 @@ def _copy(
     described = read_description(store, prefix)
     description = Description.read(described)
     work.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".pull-", dir=work) as name:
+    with tempfile.TemporaryDirectory(prefix=".snapshot-", dir=work) as name:
         scratch = Path(name)
         try:
             tally = copy_days(store, list(objects), window, scratch / TELEMETRY_FOLDER, scratch, description.absent)
@@ -124,7 +124,7 @@ def _copy(
             _check_same(document, expected)
         _install(scratch / TELEMETRY_FOLDER, work, document)
     rows, links, name = (document[key] for key in ("rows", "links", "snapshot_id"))
-    logger.info("pulled %s rows of %s links, snapshot %s", f"{rows:,}", f"{links:,}", name)
+    logger.info("%s rows of %s links, snapshot %s", f"{rows:,}", f"{links:,}", name)
     return document
 
 
@@ -230,11 +230,13 @@ def _check_unchanged(store: Store, pinned: Iterable[ObjectInfo]) -> None:
         try:
             now = store.info(then.key)
         except ObjectMissingError as error:
-            raise SnapshotError(f"{name}: was deleted after it was read for this snapshot; pull again.") from error
+            raise SnapshotError(
+                f"{name}: was deleted after it was read for this snapshot; take the snapshot again."
+            ) from error
         if now != then:
             raise SnapshotError(
                 f"{name}: has changed since it was read for this snapshot (ETag {then.etag}, {then.size_bytes} bytes;"
-                f" now {now.etag}, {now.size_bytes} bytes); pull again."
+                f" now {now.etag}, {now.size_bytes} bytes); take the snapshot again."
             )
 
 

@@ -63,7 +63,7 @@ READABLE = Check(
     "",
     {},
     "{count} of {total} days cannot be checked ({observed})",
-    "all days of the snapshot, as they were pulled",
+    "all days of the snapshot, as they were read",
 )
 """A check on the snapshot, not on rows: whether each day can be read."""
 
@@ -100,7 +100,7 @@ def _tolerant(check: Check) -> Check:
 
 
 def _is_integer_type(check: Check) -> bool:
-    """Whole numbers with empty cells have another type in pandas; `pull` has cast the column."""
+    """Whole numbers with empty cells have another type in pandas; the snapshot has cast the column."""
     return check.id.endswith(".type") and schema.COLUMN[check.column].kind == "integer"
 
 

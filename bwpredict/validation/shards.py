@@ -169,7 +169,7 @@ def snapshot_period(snapshot: dict[str, Any]) -> tuple[datetime, datetime]:
         SnapshotError: the document lacks start, end or rows.
     """
     if missing := [name for name in ("start", "end", "rows") if name not in snapshot]:
-        raise SnapshotError(f"the snapshot document lacks {', '.join(missing)}; pull the telemetry again.")
+        raise SnapshotError(f"the snapshot document lacks {', '.join(missing)}; take the snapshot again.")
     start, end = (datetime.fromisoformat(snapshot[name]) for name in ("start", "end"))
     return _in_utc(start), _in_utc(end)
 
@@ -181,7 +181,7 @@ def _in_utc(time: datetime) -> datetime:
 def _pinned_parts(folder: Path, sha256: str | None, rows: int) -> Iterator[pd.DataFrame]:
     """Read a day in parts, and check the file against its digest if there is one."""
     if not any(folder.glob("*.parquet")):
-        raise TelemetryError(f"{folder}: is missing; pull the telemetry again.")
+        raise TelemetryError(f"{folder}: is missing; take the snapshot again.")
     _hold_against(folder, sha256)
     yield from parts_of_day(folder, rows)
     # Checked again after reading, to detect a file that was replaced meanwhile.
@@ -190,7 +190,7 @@ def _pinned_parts(folder: Path, sha256: str | None, rows: int) -> Iterator[pd.Da
 
 def _hold_against(folder: Path, sha256: str | None) -> None:
     if sha256 is not None and [sha256_of(path) for path in sorted(folder.glob("*.parquet"))] != [sha256]:
-        raise TelemetryError(f"{folder}: is not what was pulled for this snapshot; pull the telemetry again.")
+        raise TelemetryError(f"{folder}: is not what was read for this snapshot; take the snapshot again.")
 
 
 def _readable(unreadable: dict[str, str], days: int) -> Outcome:

@@ -24,7 +24,7 @@ TYPES = {"int64": "LongType", "float64": "DoubleType", "str": "StringType"}
 """Types of the suite, and what Great Expectations calls them on Spark."""
 _NUMERIC = ("bigint", "int", "smallint", "tinyint", "double", "float")
 _ORDER = ["date", *schema.LINK_KEY, "timestamp"]
-"""The order of the rows that `pull` writes."""
+"""The order of the rows of a snapshot."""
 
 
 def spark_batches(telemetry: Path, days: Sequence[str], description: Description) -> Iterator[Batch]:

@@ -74,7 +74,7 @@ def test_what_is_served_is_said_as_it_is():
 
 def test_the_same_trouble_in_another_run_has_the_same_cause_and_another_has_not(decision):
     def cause(error):
-        return compose(**RUN, failed_step="pull", error=error).cause
+        return compose(**RUN, failed_step="snapshot", error=error).cause
 
     assert cause("run a1b2 of 2026-10: bucket x does not answer") == cause(
         "run ffe0 of 2026-11: bucket x does not answer"

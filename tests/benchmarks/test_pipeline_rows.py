@@ -8,12 +8,12 @@ def row(links, step, seconds, days=30):
 
 
 def test_what_is_measured_again_replaces_what_was_there_and_the_rest_stays_in_order():
-    before = [row(1, "pull", 1.0), row(1, "train", 2.0), row(1000, "pull", 3.0)]
-    rows = merged(before, [row(10_000, "pull", 9.0, days=1), row(1, "train", 5.0), row(100, "frame", 4.0)])
+    before = [row(1, "snapshot", 1.0), row(1, "train", 2.0), row(1000, "snapshot", 3.0)]
+    rows = merged(before, [row(10_000, "snapshot", 9.0, days=1), row(1, "train", 5.0), row(100, "frame", 4.0)])
     assert rows == [
-        row(1, "pull", 1.0),
+        row(1, "snapshot", 1.0),
         row(1, "train", 5.0),
         row(100, "frame", 4.0),
-        row(1000, "pull", 3.0),
-        row(10_000, "pull", 9.0, days=1),
+        row(1000, "snapshot", 3.0),
+        row(10_000, "snapshot", 9.0, days=1),
     ]

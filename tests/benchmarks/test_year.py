@@ -140,7 +140,7 @@ def test_validation_stops_broken_telemetry_and_cannot_see_stale_values(tmp_path,
     month = replace(world.year(1, 3)[0], fault=fault)
     world.write_month(month, 2, tmp_path)
     planned = steps.plan(candidates.run_of(month, terms(tmp_path), tmp_path / "registry"), tmp_path / "work")
-    pulled = steps.pull(planned)
+    pulled = steps.snapshot(planned)
     if stops:
         with pytest.raises(ValidationFailed):
             steps.validate(pulled)

@@ -111,7 +111,7 @@ def test_the_form_shows_the_months_first_and_marks_no_field_with_a_default_as_re
 
 def test_a_run_that_the_user_triggers_turns_red_before_his_eyes_and_its_pages_say_why(airflow, page):
     run = trigger(page, month="2031-01", policy="guide")
-    watch(page, "Failed", re.compile("Stopped at pull: .*2031-01"))
+    watch(page, "Failed", re.compile("Stopped at snapshot: .*2031-01"))
     assert run_of(airflow, run)["conf"]["month"] == "2031-01"
     page.goto(f"{DAG}/runs/{run}/plugin/bandwidth-verdict")
     page.frame_locator("iframe").get_by_text("Run for 2031-01").wait_for()

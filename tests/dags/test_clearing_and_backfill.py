@@ -13,7 +13,7 @@ from bwpredict.simulation.writer import write_partitioned
 
 STEPS = [
     "plan",
-    "pull",
+    "snapshot",
     "plan_shards",
     "check",
     "validate",

@@ -6,7 +6,19 @@ from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.gate.policies import policy_names
 
 STEPS = [
-    *("plan", "pull", "plan_shards", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),
+    *(
+        "plan",
+        "snapshot",
+        "plan_shards",
+        "check",
+        "validate",
+        "train",
+        "export",
+        "compare",
+        "decide",
+        "approve",
+        "publish",
+    ),
 ]
 
 
@@ -229,7 +241,7 @@ def test_a_file_of_models_that_cannot_be_used_is_an_import_error_that_says_why(d
 
 def test_the_tasks_stand_in_groups_that_leave_their_names_alone(dag):
     assert dag["groups"] == {
-        "telemetry": ["check", "plan_shards", "pull", "validate"],
+        "telemetry": ["check", "plan_shards", "snapshot", "validate"],
         "challenger": ["export", "train"],
         "evaluation": ["approve", "compare", "decide"],
     }

@@ -10,7 +10,19 @@ from bwpredict.store.factory import open_store
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 STEPS = [
-    *("plan", "pull", "plan_shards", "check", "validate", "train", "export", "compare", "decide", "approve", "publish"),
+    *(
+        "plan",
+        "snapshot",
+        "plan_shards",
+        "check",
+        "validate",
+        "train",
+        "export",
+        "compare",
+        "decide",
+        "approve",
+        "publish",
+    ),
 ]
 VERDICTS = ("reject", "broken_telemetry", "empty_month")
 
@@ -84,8 +96,8 @@ def test_broken_telemetry_stops_the_run_before_training(scenarios):
 
 
 def test_an_unknown_month_stops_at_pull_with_a_sentence(scenarios):
-    assert ended(scenarios.runs["empty_month"], "pull")
-    assert "2031-01" in scenarios.log_of("empty_month").split("task_id=pull")[1]
+    assert ended(scenarios.runs["empty_month"], "snapshot")
+    assert "2031-01" in scenarios.log_of("empty_month").split("task_id=snapshot")[1]
 
 
 @pytest.mark.parametrize("name", VERDICTS)
@@ -125,7 +137,7 @@ def test_each_failed_run_sends_one_alert_that_says_what_failed_and_where_to_look
     assert "model_card.html" in rejected["message"]
     assert "telemetry failed validation" in broken["title"]
     assert "data_docs/index.html" in broken["message"]
-    assert "pull failed" in empty["title"]
+    assert "snapshot failed" in empty["title"]
     served = [move.version for move in read_history(open_store(str(scenarios.registry)))]
     for alert, name, version in zip(
         (rejected, broken, empty), VERDICTS, (served[0], served[1], served[1]), strict=True

@@ -36,7 +36,7 @@ def published(scenarios):
 def test_every_task_of_a_run_is_told_and_its_events_are_openlineages(scenarios):
     events = [as_types(event) for event in scenarios.lineage]
     told = {(event.job.name.rpartition(".")[2], event.eventType) for event in events}
-    for task in ("pull", "train", "decide", "publish"):
+    for task in ("snapshot", "train", "decide", "publish"):
         assert {(task, RunState.START), (task, RunState.COMPLETE)} <= told
 
 

@@ -18,7 +18,7 @@ from bwpredict.errors import (
     UnknownOutcomeError,
     ValidationFailed,
 )
-from bwpredict.pipeline.steps import plan, pull
+from bwpredict.pipeline.steps import plan, snapshot
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -74,7 +74,7 @@ def test_a_step_hands_on_a_path_and_a_checksum(tmp_path):
     handed = run_step(lambda _: planned, {"path": planned.path, "sha256": planned.sha256})
     assert handed == {"path": planned.path, "sha256": planned.sha256}
     with pytest.raises(Stopped) as stop:
-        run_step(pull, handed)
+        run_step(snapshot, handed)
     assert "telemetry" in stop.value.reason
 
 
@@ -87,10 +87,10 @@ def settings(tmp_path) -> Settings:
 
 
 def test_the_alert_links_to_the_run_and_gives_the_reason(tmp_path):
-    failed = context(ti=SimpleNamespace(task_id="pull"), exception=stopped_by(TelemetryError("October is empty.")))
+    failed = context(ti=SimpleNamespace(task_id="snapshot"), exception=stopped_by(TelemetryError("October is empty.")))
     text = compose(failed, settings(tmp_path), now=NOW).alert.text
     assert "https://airflow.example/dags/retrain/runs/manual__2026-11-01T00%3A00%3A00%2B00%3A00" in text
-    assert "stopped at the step pull: October is empty." in text
+    assert "stopped at the step snapshot: October is empty." in text
 
 
 def test_an_unexpected_error_is_named_by_its_type(tmp_path):

@@ -10,7 +10,7 @@ from bwpredict.config import RunConfig, TrainingConfig
 from bwpredict.store.factory import open_store
 from bwpredict.tuning.config_files import parse
 
-TASKS = ["plan", "pull", "validate", "open_study", "trial", "propose"]
+TASKS = ["plan", "snapshot", "validate", "open_study", "trial", "propose"]
 
 
 @pytest.fixture(scope="module")

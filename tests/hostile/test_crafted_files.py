@@ -394,7 +394,7 @@ class TestTelemetry:
         from bwpredict.telemetry import snapshot
 
         day = datetime.fromtimestamp(1_790_812_800, UTC)
-        pulled = snapshot.pull(
+        pulled = snapshot.take_snapshot(
             open_store(str(root)), "", day.replace(day=1, hour=0), day.replace(day=2, hour=0), tmp_path / "work"
         )
         assert pulled["rows"] == 4
@@ -406,7 +406,7 @@ def _pull_refusal(root: Path, tmp_path: Path) -> str:
     from bwpredict.telemetry import snapshot
 
     with pytest.raises(BwPredictError) as refused:
-        snapshot.pull(
+        snapshot.take_snapshot(
             open_store(str(root)),
             "",
             datetime(2026, 10, 1, tzinfo=UTC),

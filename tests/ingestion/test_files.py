@@ -24,7 +24,7 @@ from bwpredict.errors import BwPredictError, ConfigError, TelemetryError
 from bwpredict.ingestion.files import import_files
 from bwpredict.store.local import LocalStore
 from bwpredict.telemetry.description import Description
-from bwpredict.telemetry.snapshot import pull
+from bwpredict.telemetry.snapshot import take_snapshot
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 OCTOBER = int(datetime(2026, 10, 24, tzinfo=UTC).timestamp())
@@ -61,7 +61,7 @@ def recording(names: tuple[str, ...] = ("probe7", "probe11"), steps: int = 3 * 3
 
 def snapshot_of(store: Path, work: Path):
     start, end = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
-    return pull(LocalStore(store), "", start, end, work)
+    return take_snapshot(LocalStore(store), "", start, end, work)
 
 
 def test_what_a_file_lacks_is_in_the_description_the_snapshot_and_the_frame(tmp_path):

@@ -67,7 +67,7 @@ def test_a_day_lands_whole_once_and_can_be_pulled_when_prometheus_forgot(prometh
     content = store.read("date=2026-11-02/part-0.parquet")[0]
     assert ingest_days(store, days, forgotten).there_already == days
     assert store.read("date=2026-11-02/part-0.parquet")[0] == content
-    snapshot.pull(store, "", DAY, DAY.replace(day=3), tmp_path / "work")
+    snapshot.take_snapshot(store, "", DAY, DAY.replace(day=3), tmp_path / "work")
     pulled = pq.read_table(tmp_path / "work" / "telemetry" / "date=2026-11-02" / "part-0.parquet", partitioning=None)
     assert pulled.column_names == list(COLUMN_NAMES)
     assert pulled.num_rows == 2 * 1440 - len(GAP)

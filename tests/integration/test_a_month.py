@@ -11,11 +11,11 @@ WITHOUT_TELEMETRY = "2031-01"
 def test_two_triggers_at_once_while_the_monthly_run_is_on_wait_their_turn_and_each_comes_to_its_own_end(
     api: Api, registry: Registry, monthly: str
 ):
-    api.wait_for_task(monthly, "pull", "running", "success")
+    api.wait_for_task(monthly, "snapshot", "running", "success")
     by_hand, doomed = api.trigger(), api.trigger(month=WITHOUT_TELEMETRY)
     runs = [monthly, by_hand, doomed]
     assert [api.ended(run) for run in runs] == ["success", "success", "failed"], "\n".join(map(api.story, runs))
-    assert api.tasks(doomed)["pull"]["state"] == "failed"
+    assert api.tasks(doomed)["snapshot"]["state"] == "failed"
     times = sorted((api.run(run)["start_date"], api.run(run)["end_date"]) for run in runs)
     assert all(before[1] <= after[0] for before, after in pairwise(times))
     registry.bwpredict("verify")

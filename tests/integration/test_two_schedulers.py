@@ -72,7 +72,7 @@ def test_a_run_that_was_due_before_the_dag_was_unpaused_is_skipped_and_the_next_
         return [run for run in runs_of(whole, MINUTELY) if at(run["run_after"]) > unpaused]
 
     asked_for = wait_until(after, bool)[0]
-    assert wait_for_run(whole, asked_for["dag_run_id"], MINUTELY)["note"].startswith("Stopped at pull: ")
+    assert wait_for_run(whole, asked_for["dag_run_id"], MINUTELY)["note"].startswith("Stopped at snapshot: ")
     whole.api("PATCH", f"/dags/{MINUTELY}", {"is_paused": True})
     before = [run for run in runs_of(whole, MINUTELY) if at(run["run_after"]) <= unpaused]
     assert before

@@ -53,7 +53,7 @@ def test_the_document_names_the_telemetry_that_the_day_was_scored_on(scored, tel
     past = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(days=1)
 
     def pinned(store, name):
-        return snapshot.pull(store, "", past - timedelta(days=2), past, tmp_path / name)
+        return snapshot.take_snapshot(store, "", past - timedelta(days=2), past, tmp_path / name)
 
     same, other = pinned(telemetry, "same"), pinned(open_store(str(later)), "other")
     assert scored["telemetry"]["snapshot_id"] == same["snapshot_id"] != other["snapshot_id"]

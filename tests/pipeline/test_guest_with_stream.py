@@ -156,7 +156,7 @@ def test_a_stream_file_that_does_not_keep_the_contract_ends_with_one_sentence_be
     assert err.startswith("error: stream.onnx: ")
     assert err.count("\n") == 1
     assert said in err
-    assert "pull" not in out
+    assert "snapshot" not in out
 
 
 def test_a_run_takes_both_files_from_the_registry_by_their_names(tmp_path):

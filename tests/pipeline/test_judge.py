@@ -164,7 +164,7 @@ def test_a_file_that_does_not_keep_the_contract_ends_with_one_sentence_before_an
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert re.search(said, err), err
-    assert "pull" not in out
+    assert "snapshot" not in out
 
 
 def test_a_file_that_is_missing_is_named(cli):

@@ -39,7 +39,7 @@ def test_a_run_of_another_release_is_not_gone_on_with_but_shown_and_planned_agai
     document["training"] |= {"highway_epochs": 60}
     path.write_text(json.dumps(document | {"colour": "blue"}))
     with pytest.raises(WorkAreaError, match=r"another release .* \(training.highway_epochs, colour\); clear the run's"):
-        steps.pull(make_reference(path))
+        steps.snapshot(make_reference(path))
     assert [each.run for each in recent_runs(tmp_path, 5)] == [first]
     assert planned(tmp_path) == first
 

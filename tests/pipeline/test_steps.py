@@ -48,7 +48,7 @@ LENIENT = GatePolicy(
     maximum_latency_p99_ms=1000,
 )
 STRICT = LENIENT.model_copy(update={"name": "out of reach", "minimum_skill": 0.99})
-TO_DECISION = (steps.pull, steps.validate, steps.train, steps.export, steps.compare, steps.decide)
+TO_DECISION = (steps.snapshot, steps.validate, steps.train, steps.export, steps.compare, steps.decide)
 
 
 def run_config(month, number, *, telemetry, registry, **changes):
@@ -406,7 +406,7 @@ def test_broken_telemetry_stops_the_run_before_training(telemetry, registry, tmp
     inject(broken, "impossible_values")
     planned = steps.plan(run_config("2026-11", 5, telemetry=broken, registry=registry), tmp_path / "work")
     with pytest.raises(ValidationFailed, match="rtt_ms"):
-        steps.validate(steps.pull(planned))
+        steps.validate(steps.snapshot(planned))
     area = Path(planned.path).parent
     assert not read_document(area / "validation.json", "validation")["passed"]
     assert (area / "validation" / "data_docs" / "index.html").exists()
@@ -419,7 +419,7 @@ def test_a_person_lets_broken_telemetry_through_with_a_reason(registry, tmp_path
     inject(broken, "impossible_values")
     run = run_config("2026-11", 5, telemetry=broken, registry=registry)
     accepting = run.model_copy(update={"accept_telemetry": True, "override_reason": "a probe was broken"})
-    checked = steps.validate(steps.pull(steps.plan(accepting, tmp_path / "work")))
+    checked = steps.validate(steps.snapshot(steps.plan(accepting, tmp_path / "work")))
     assert checked.path.endswith("profile.json")
     area = Path(checked.path).parent
     assert not read_document(area / "validation.json", "validation")["passed"]  # what failed stays on record
@@ -430,7 +430,7 @@ def test_a_changed_file_between_two_steps_is_refused(telemetry, registry, tmp_pa
     path = Path(planned.path)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"month": "2026-10"}))
     with pytest.raises(WorkAreaError, match=r"run\.json"):
-        steps.pull(planned)
+        steps.snapshot(planned)
 
 
 def test_a_missing_work_area_is_named(tmp_path):

@@ -79,7 +79,7 @@ def validated(run, another_machine):
     """The run up to its validation: the reference of the profile."""
     reference = steps.plan(run, another_machine())
     another_machine()
-    reference = steps.pull(reference)
+    reference = steps.snapshot(reference)
     another_machine()
     days = steps.plan_shards(reference)
     shards = []
@@ -161,7 +161,7 @@ def test_a_file_that_the_store_does_not_have_is_named(run, another_machine):
     planned = steps.plan(run, another_machine())
     another_machine()
     with pytest.raises(WorkAreaError, match="BWPREDICT_WORK_STORE"):
-        steps.pull(steps.Reference(planned.path.replace("run.json", "gone.json"), planned.sha256))
+        steps.snapshot(steps.Reference(planned.path.replace("run.json", "gone.json"), planned.sha256))
 
 
 def test_a_run_whose_store_cannot_be_reached_says_so_in_one_sentence(run, another_machine, monkeypatch):

@@ -26,13 +26,13 @@ from bwpredict import schema
 from bwpredict.errors import BwPredictError, SnapshotError, StoreUnreachableError, TelemetryError
 from bwpredict.store.factory import open_store
 from bwpredict.telemetry.months import month_window
-from bwpredict.telemetry.snapshot import check_content, pull, restore, verify
+from bwpredict.telemetry.snapshot import check_content, restore, take_snapshot, verify
 
 
 def refused(folder: Path, work: Path, month: str = "2026-10", error: type[BwPredictError] = TelemetryError) -> str:
     """The sentence that pulling ends with; checks that nothing is left in the work area."""
     with pytest.raises(error) as caught:
-        pull(open_store(str(folder)), "", *month_window(month), work)
+        take_snapshot(open_store(str(folder)), "", *month_window(month), work)
     assert not work.exists() or not list(work.iterdir())
     return str(caught.value)
 
@@ -210,11 +210,11 @@ def test_a_partition_that_is_no_day_is_named(tmp_path):
 
 def test_a_failed_pull_leaves_the_earlier_one_as_it_was(tmp_path):
     write_days(make_table(), tmp_path / "store")
-    document = pull(open_store(str(tmp_path / "store")), "", OCTOBER, NOVEMBER, tmp_path / "work")
+    document = take_snapshot(open_store(str(tmp_path / "store")), "", OCTOBER, NOVEMBER, tmp_path / "work")
     (tmp_path / "store/date=2026-10-02").mkdir()
     (tmp_path / "store/date=2026-10-02/b.parquet").write_bytes(b"broken")
     with pytest.raises(TelemetryError, match=re.escape("date=2026-10-02/b.parquet")):
-        pull(open_store(str(tmp_path / "store")), "", OCTOBER, NOVEMBER, tmp_path / "work")
+        take_snapshot(open_store(str(tmp_path / "store")), "", OCTOBER, NOVEMBER, tmp_path / "work")
     check_content(document, tmp_path / "work/telemetry")
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["snapshot.json", "telemetry"]
 
@@ -235,7 +235,7 @@ def test_a_full_disk_is_one_sentence_and_what_was_there_stays_until_there_is_spa
 
 
 def pulled(folder: Path) -> dict:
-    return pull(open_store(str(folder / "store")), "", OCTOBER, NOVEMBER, folder / "work")
+    return take_snapshot(open_store(str(folder / "store")), "", OCTOBER, NOVEMBER, folder / "work")
 
 
 def small_files_only() -> None:
@@ -245,7 +245,7 @@ def small_files_only() -> None:
 
 def test_a_changed_file_of_the_work_area_is_named(tmp_path):
     write_days(make_table(), tmp_path / "store")
-    document = pull(open_store(str(tmp_path / "store")), "", OCTOBER, NOVEMBER, tmp_path / "work")
+    document = take_snapshot(open_store(str(tmp_path / "store")), "", OCTOBER, NOVEMBER, tmp_path / "work")
     path = tmp_path / "work/telemetry/date=2026-10-01/part-0.parquet"
     write(make_table(seed=1), path)
     with pytest.raises(SnapshotError, match=re.escape(f"{path}: is not the file that snapshot")):
@@ -267,7 +267,7 @@ def put(uri: str, key: str, path: Path) -> None:
 
 def test_an_object_that_changed_since_is_named(tmp_path, place):
     copy_to_store(write_days(make_table(samples=30, step=3600), tmp_path / "files"), place)
-    document = pull(open_store(place), "", OCTOBER, NOVEMBER, tmp_path / "work")
+    document = take_snapshot(open_store(place), "", OCTOBER, NOVEMBER, tmp_path / "work")
     verify(open_store(place), document)
     changed = "date=2026-10-02/part-0.parquet"
     put(place, changed, write(make_table(start=SECONDS + DAY, seed=9), tmp_path / "new.parquet"))
@@ -278,13 +278,16 @@ def test_an_object_that_changed_since_is_named(tmp_path, place):
         with pytest.raises(SnapshotError, match=re.escape(f"{place}/{changed}: has changed since")):
             again()
     assert not (tmp_path / "again").exists()
-    assert pull(open_store(place), "", OCTOBER, NOVEMBER, tmp_path / "new")["snapshot_id"] != document["snapshot_id"]
+    assert (
+        take_snapshot(open_store(place), "", OCTOBER, NOVEMBER, tmp_path / "new")["snapshot_id"]
+        != document["snapshot_id"]
+    )
 
 
 def test_an_object_that_has_gone_since_is_named(tmp_path):
     write_days(make_table(samples=30, step=3600), tmp_path / "store")
     store = open_store(str(tmp_path / "store"))
-    document = pull(store, "", OCTOBER, NOVEMBER, tmp_path / "work")
+    document = take_snapshot(store, "", OCTOBER, NOVEMBER, tmp_path / "work")
     (tmp_path / "store/date=2026-10-01/part-0.parquet").unlink()
     with pytest.raises(
         SnapshotError, match=r"date=2026-10-01/part-0\.parquet: was deleted after it was read for this snapshot"
@@ -307,14 +310,14 @@ def test_an_object_that_changes_while_it_is_read_is_named(tmp_path, monkeypatch,
 
     monkeypatch.setattr(store, "arrow_filesystem", replace_between_listing_and_reading)
     with pytest.raises(SnapshotError, match=r"date=2026-10-02/part-0\.parquet: has changed since"):
-        pull(store, "", OCTOBER, NOVEMBER, tmp_path / "work")
+        take_snapshot(store, "", OCTOBER, NOVEMBER, tmp_path / "work")
     assert not list((tmp_path / "work").iterdir())
 
 
 @pytest.mark.usefixtures("s3_environment")
 def test_a_wrong_bucket_is_named(tmp_path):
     with pytest.raises(StoreUnreachableError, match="no-such-bucket-here"):
-        pull(open_store("s3://no-such-bucket-here/x"), "", OCTOBER, NOVEMBER, tmp_path / "work")
+        take_snapshot(open_store("s3://no-such-bucket-here/x"), "", OCTOBER, NOVEMBER, tmp_path / "work")
     assert not (tmp_path / "work").exists()
 
 
@@ -324,4 +327,4 @@ def test_missing_credentials_are_said(tmp_path, s3_bucket, monkeypatch):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     with pytest.raises(StoreUnreachableError, match="AWS_ACCESS_KEY_ID"):
-        pull(open_store(f"s3://{s3_bucket}"), "", OCTOBER, NOVEMBER, tmp_path / "work")
+        take_snapshot(open_store(f"s3://{s3_bucket}"), "", OCTOBER, NOVEMBER, tmp_path / "work")

@@ -13,7 +13,7 @@ from bwpredict import schema
 from bwpredict.datasets.frame import load_frame
 from bwpredict.errors import TelemetryError
 from bwpredict.store.factory import open_store
-from bwpredict.telemetry.snapshot import pull
+from bwpredict.telemetry.snapshot import take_snapshot
 
 KEYS = [("node_id", "ascending"), ("peer_id", "ascending"), ("timestamp", "ascending")]
 
@@ -38,7 +38,7 @@ def test_a_frame_of_what_pull_wrote_is_what_was_in_the_store(tmp_path):
     table = make_table(links=5, samples=50, step=3600)
     shuffled = table.take(np.random.default_rng(1).permutation(table.num_rows))
     write_days(shuffled, tmp_path / "store")
-    pull(open_store(str(tmp_path / "store")), "", OCTOBER, NOVEMBER, tmp_path / "work")
+    take_snapshot(open_store(str(tmp_path / "store")), "", OCTOBER, NOVEMBER, tmp_path / "work")
     frame = load_frame(tmp_path / "work/telemetry")
     assert frame.rows == 250
     np.testing.assert_array_equal(frame.values[:, 1], table["rtt_ms"].to_numpy().astype(np.float32))
@@ -80,7 +80,7 @@ def test_an_empty_link_is_refused(tmp_path):
 
 
 def test_a_folder_without_telemetry_is_refused(tmp_path):
-    with pytest.raises(TelemetryError, match="expected a folder written by pull"):
+    with pytest.raises(TelemetryError, match="expected the telemetry folder of a snapshot"):
         load_frame(tmp_path / "nothing")
 
 

@@ -95,9 +95,9 @@ def test_a_large_day_is_a_shard_and_small_days_share_one(faulty):
     ("damage", "known", "why"),
     [
         ("corrupt", False, "cannot be read as Parquet"),
-        ("corrupt", True, "is not what was pulled"),
+        ("corrupt", True, "is not what was read"),
         ("missing", True, "is missing"),
-        ("changed", True, "is not what was pulled"),
+        ("changed", True, "is not what was read"),
     ],
 )
 def test_a_day_that_cannot_be_read_is_named_and_the_others_are_checked(faulty, tmp_path, damage, known, why):

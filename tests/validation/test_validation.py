@@ -341,7 +341,7 @@ def test_rows_that_the_snapshot_does_not_know_are_an_error(healthy, champion_pro
 
 
 def test_a_snapshot_without_its_period_and_a_broken_file_are_errors_and_write_nothing(telemetry, tmp_path):
-    with pytest.raises(SnapshotError, match="lacks end, rows; pull the telemetry again"):
+    with pytest.raises(SnapshotError, match="lacks end, rows; take the snapshot again"):
         validate(telemetry, {"start": "2026-11-02T00:00:00+00:00"}, None, tmp_path / "validation")
     assert [path.name for path in tmp_path.iterdir()] == ["telemetry"]
 

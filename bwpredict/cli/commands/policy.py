@@ -116,7 +116,7 @@ def _of_month(month: str, telemetry: str) -> tuple[Split, Source]:
     start, end = month_window(month)
     training = TrainingConfig()
     with TemporaryDirectory() as folder:
-        pinned = snapshot.pull(open_store(telemetry), "", start, end, Path(folder))
+        pinned = snapshot.take_snapshot(open_store(telemetry), "", start, end, Path(folder))
         frame = load_frame(Path(folder) / "telemetry", description=Description.of_snapshot(pinned))
     index = index_windows(frame, training.window_size, training.horizon_minutes)
     origin = f"{telemetry}, {month}"

@@ -42,7 +42,7 @@ def retrain(
     policy: options.Policy = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Run the DAG's steps here: pull, validate, train, export, compare, decide, publish.
+    """Run the DAG's steps here: snapshot, validate, train, export, compare, decide, publish.
 
     Options that you leave out come from --training-config, the model's entry in $BWPREDICT_MODELS, or the defaults.
     """
@@ -115,7 +115,7 @@ def _run_all_steps(run: RunConfig, work: Path, *, as_json: bool) -> None:
     from bwpredict.workspace.references import local_file
 
     reference = steps.plan(run, work)
-    todo = (steps.pull, steps.validate, steps.train, steps.export, steps.compare, steps.decide)
+    todo = (steps.snapshot, steps.validate, steps.train, steps.export, steps.compare, steps.decide)
     for step in track(todo, "Retraining", "steps", len(todo)):
         logger.info("-- %s", step.__name__)
         reference = step(reference)

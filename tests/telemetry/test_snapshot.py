@@ -1,4 +1,4 @@
-"""`pull`: any layout of the same rows becomes the same sorted, unique, pinned telemetry."""
+"""Snapshots: any layout of the same rows becomes the same sorted, unique, pinned telemetry."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from bwpredict.store.factory import open_store
 from bwpredict.telemetry import day_copy, day_files, days, sources
 from bwpredict.telemetry.columns import STORED_SCHEMA
 from bwpredict.telemetry.months import month_window
-from bwpredict.telemetry.snapshot import check_content, pull, restore, verify
+from bwpredict.telemetry.snapshot import check_content, restore, take_snapshot, verify
 
 KEYS = ["node_id", "peer_id", "timestamp"]
 
 
 def pulled(folder: Path, work: Path, prefix: str = "", start: datetime = OCTOBER, end: datetime = NOVEMBER) -> dict:
-    return pull(open_store(str(folder)), prefix, start, end, work)
+    return take_snapshot(open_store(str(folder)), prefix, start, end, work)
 
 
 def rows_of(work: Path) -> pa.Table:
@@ -320,7 +320,7 @@ def test_s3_and_a_local_folder_give_the_same_telemetry(tmp_path, s3_bucket):
     copy_to_store(tmp_path / "store", f"s3://{s3_bucket}/network")
     store = open_store(f"s3://{s3_bucket}/network")
     local = pulled(tmp_path / "store", tmp_path / "a", prefix="telemetry")
-    remote = pull(store, "telemetry", OCTOBER, NOVEMBER, tmp_path / "b")
+    remote = take_snapshot(store, "telemetry", OCTOBER, NOVEMBER, tmp_path / "b")
     assert remote["telemetry_sha256"] == local["telemetry_sha256"]
     assert [each["key"] for each in remote["objects"]] == [each["key"] for each in local["objects"]]
     assert remote["telemetry_uri"] == f"s3://{s3_bucket}/network/telemetry"
