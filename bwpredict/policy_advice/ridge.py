@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bwpredict import schema
+from bwpredict.core.progress_bar import track
 from bwpredict.datasets.windows import WindowIndex
 from bwpredict.evaluation.baselines import REFERENCES, baseline_forecasts
 
@@ -42,7 +43,7 @@ def ridge_forecasts(train: WindowIndex, test: WindowIndex) -> Array:
     later = times >= np.quantile(times, 1 - HELD_OUT_SHARE)
     forecasts = np.empty((len(test), _TARGETS), np.float32)
     actual = train.targets().astype(np.float64)
-    for place in range(_TARGETS):
+    for place in track(range(_TARGETS), "Fitting", "targets", _TARGETS):
         errors = [np.abs(known.baselines[name][:, place] - actual[:, place]).mean() for name in REFERENCES]
         anchor = REFERENCES[int(np.argmin(errors))]
         shrinkage, weight = _chosen(known, actual, later, place, anchor)
