@@ -419,13 +419,19 @@ def load(model: type[Model], values: dict[str, Any], *, origin: str) -> Model:
         raise ConfigError(f"{origin}: {key}: {what}{given}.") from error
 
 
+def read_yaml(path: Path, what: str) -> Any:
+    """The content of the YAML file at `path`; errors call such a file a `what`. Raises ConfigError."""
+    try:
+        return yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        why = " ".join(str(reason).split()).rstrip(".")
+        raise ConfigError(f"{path}: cannot be read as a YAML {what}: {why}.") from error
+
+
 def load_yaml(model: type[Model], path: Path, what: str) -> Model:
     """The YAML file at `path` as `model`; errors call such a file a `what`. Raises ConfigError."""
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split()).rstrip(".")
-        raise ConfigError(f"{path}: cannot be read as a YAML {what}: {why}.") from error
+    values = read_yaml(path, what)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a {what} is a mapping of names to values.")
     return load(model, values, origin=str(path))

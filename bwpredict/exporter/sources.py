@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from bwpredict import schema
+from bwpredict.config import read_yaml
 from bwpredict.datasets.frame import filled_features
 from bwpredict.errors import ConfigError, StoreUnreachableError, TelemetryError
 from bwpredict.inference.stream_model import positions_by_value
@@ -195,11 +195,7 @@ class FolderSource:
 
 def _mapped(path: Path) -> Source:
     """The source of a mapping: one with `metrics` is for Prometheus, one with `table` for SQL."""
-    try:
-        keys = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split()).rstrip(".")
-        raise ConfigError(f"{path}: cannot be read as a YAML mapping of telemetry: {why}.") from error
+    keys = read_yaml(path, "mapping of telemetry")
     if isinstance(keys, dict) and "metrics" in keys:
         from bwpredict.ingestion import prometheus
 

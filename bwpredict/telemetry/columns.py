@@ -53,7 +53,8 @@ def require_columns(found: Mapping[str, str], wanted: Iterable[str], origin: str
     meant = f" (did the file mean {', '.join(hints)}?)" if hints else ""
     if len(found) == 1 and any(mark in next(iter(found)) for mark in ";\t|"):
         meant = " (are its columns separated by something else than commas?)"
-    raise TelemetryError(f"{origin}: lacks the {_columns(missing)}{meant}.")
+    told = f"{origin}: lacks the {_columns(missing)}{meant}."
+    raise TelemetryError(f"{told} `bwpredict import` takes files with other or fewer columns.")
 
 
 def cast_column(

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from bwpredict import schema
 from bwpredict.core.progress_bar import track
-from bwpredict.errors import TelemetryError
 from bwpredict.store.base import Store
 from bwpredict.telemetry import columns, sources
 from bwpredict.telemetry.day_files import WrittenDay, partition_date, write_day
@@ -112,10 +111,7 @@ def _opened(
     filesystem = store.arrow_filesystem()
     for item in objects:
         file = sources.open_file(filesystem, item.key, sources.display_uri(store, item.key), schema.OLD_NAMES)
-        try:
-            columns.require_columns(file.found, wanted, file.name)
-        except TelemetryError as error:
-            raise TelemetryError(f"{error} `bwpredict import` takes files that lack columns.") from error
+        columns.require_columns(file.found, wanted, file.name)
         yield file
 
 

@@ -156,7 +156,11 @@ def arguments(models, write):
     [
         ({"--models": "nowhere"}, {}, "nowhere: holds no model; run `bwpredict pull --dest nowhere` first."),
         ({"--source": "nowhere"}, {}, "nowhere: is neither a mapping file (.yaml) nor a telemetry folder."),
-        ({"--source": "a.yaml"}, {}, "a.yaml: cannot be read as a YAML mapping of telemetry"),
+        (
+            {"--source": "a.yaml"},
+            {},
+            "a.yaml: cannot be read as a YAML mapping of telemetry: No such file or directory.",
+        ),
         ({"--source": "a.yaml"}, {"a.yaml": "hello: 1"}, "a.yaml: has neither `metrics`"),
         ({"--listen": "here"}, {}, "--listen here: expected HOST:PORT, for example 127.0.0.1:9108."),
         ({"--listen": "127.0.0.1:99999"}, {}, "--listen 127.0.0.1:99999: expected HOST:PORT"),

@@ -203,7 +203,10 @@ def test_two_different_rows_of_one_link_and_time_are_refused(tmp_path):
     ("text", "complaint"),
     [
         ("", "cannot be read as CSV"),
-        ("link,rtt_ms\na,1\n", "lacks the column 'timestamp'"),
+        (
+            "link,rtt_ms\na,1\n",
+            "lacks the column 'timestamp'. `bwpredict import` takes files with other",
+        ),
         ("timestamp,link\n1,a\n", "has none of the columns to forecast: throughput_mbps, rtt_ms, packet_loss"),
         ("timestamp,rtt_ms\n", "holds no rows"),
         ("timestamp,link,rtt_ms\n1,,2\n", "column 'link' is empty in 1 rows"),
