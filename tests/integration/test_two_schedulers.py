@@ -26,8 +26,8 @@ SECONDS_TO_START_A_RUN = 20
 def whole(tmp_path_factory):
     root = tmp_path_factory.mktemp("schedulers")
     minutely = {"name": "minutely", "telemetry": str(root / "nothing"), "schedule": "* * * * *"}
-    write_partitioned(FleetConfig(links=3, days=10, start="2026-09-01", seed=5), root / "telemetry")
-    twins = {"name": "twins", "telemetry": str(root / "telemetry"), "schedule": None, "policy": "lenient"}
+    write_partitioned(FleetConfig(links=3, days=10, start="2026-09-01", seed=5), root / "september")
+    twins = {"name": "twins", "telemetry": str(root / "september"), "schedule": None, "policy": "lenient"}
     models = [minutely, twins | {"registry": str(root / "twins"), "training": SMALL_TRAINING}]
     (root / "models.yaml").write_text(yaml.safe_dump({"models": models}))
     (root / "policies").mkdir()
