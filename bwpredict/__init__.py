@@ -14,6 +14,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Arrow's allocator (mimalloc) and NumPy ask for huge pages, which the kernel zeroes whole even where little of them is
-# used: a pull took 15 to 20 % more CPU time. The variables are read when pyarrow and NumPy are loaded.
+# used: those of Arrow cost a snapshot 15 % more CPU time. The variables are read when pyarrow and NumPy are loaded.
 os.environ.setdefault("MIMALLOC_ALLOW_THP", "0")
 os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")

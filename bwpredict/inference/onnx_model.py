@@ -140,7 +140,7 @@ def _outputs(
 ) -> dict[str, npt.NDArray[np.float32]]:
     """[windows, targets] for each of the outputs named.
 
-    Each thread runs batches of its own: the network is too small for several threads in one batch.
+    Threads run separate batches: the network is too small to split one batch over several threads.
     """
     found = {name: np.empty((len(index), len(schema.TARGETS)), np.float32) for name in names}
     batches = range(0, len(index), batch_size)

@@ -6,24 +6,10 @@ from http import HTTPStatus
 import pytest
 import yaml
 from airflow_server import JSON, running_airflow
-from whole_airflow import DAG, DAG_ID, LENIENT_POLICY, SMALL_TRAINING, contents, wait_for_run, wait_until
+from whole_airflow import DAG, DAG_ID, LENIENT_POLICY, SMALL_TRAINING, STEPS, contents, wait_for_run, wait_until
 
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
-
-STEPS = [
-    "plan",
-    "snapshot",
-    "plan_shards",
-    "check",
-    "validate",
-    "train",
-    "export",
-    "compare",
-    "decide",
-    "approve",
-    "publish",
-]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -1,25 +1,10 @@
 from typing import Any
 
 import pytest
+from whole_airflow import STEPS
 
 from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.gate.policies import policy_names
-
-STEPS = [
-    *(
-        "plan",
-        "snapshot",
-        "plan_shards",
-        "check",
-        "validate",
-        "train",
-        "export",
-        "compare",
-        "decide",
-        "approve",
-        "publish",
-    ),
-]
 
 
 @pytest.fixture(scope="module")

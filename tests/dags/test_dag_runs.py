@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from whole_airflow import STEPS
 
 from bwpredict.documents import read_document
 from bwpredict.registry.promotion import read_history, read_production
@@ -9,21 +10,6 @@ from bwpredict.store.factory import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-STEPS = [
-    *(
-        "plan",
-        "snapshot",
-        "plan_shards",
-        "check",
-        "validate",
-        "train",
-        "export",
-        "compare",
-        "decide",
-        "approve",
-        "publish",
-    ),
-]
 VERDICTS = ("reject", "broken_telemetry", "empty_month")
 
 

@@ -13,6 +13,20 @@ from lenient_gate import LENIENT
 DAG_ID = "bandwidth_predictor_retrain"
 DAG = f"/dags/{DAG_ID}"
 ENDS_WITHIN_SECONDS = 900
+STEPS = [
+    "plan",
+    "snapshot",
+    "plan_shards",
+    "check",
+    "validate",
+    "train",
+    "export",
+    "compare",
+    "decide",
+    "approve",
+    "publish",
+]
+"""The tasks of the retraining DAG, in order."""
 
 LENIENT_POLICY = {"name": "lenient", **LENIENT}
 """A gate policy that lets any model through."""
