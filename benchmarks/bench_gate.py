@@ -1,5 +1,7 @@
 """How often the gate is right about a challenger whose true quality is known: coverage, promotions, rejections.
 
+And how often the monitor, a canary and the Diebold-Mariano test are wrong about days whose truth is known.
+
 make bench-gate ARGS="--pairs 1000"
 """
 
@@ -13,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from common import report
+from daily_checks import tables
 
 from bwpredict import schema
 from bwpredict.config import GatePolicy
@@ -143,6 +146,45 @@ def refused_by_parts(links: int, common: float, pairs: int, seed: int = 23) -> f
     return refused / pairs
 
 
+def large_link(links: int, common: float, pairs: int, *, seed: int = 31) -> dict[str, Any]:
+    """Of challengers that are worse on the link with the largest errors alone: how often they are promoted."""
+    generator, policy = np.random.default_rng(seed), GatePolicy()
+    promoted = dict.fromkeys((10, 20, 50), 0)
+    for _ in range(pairs):
+        champion, challenger = world(generator, links, DAYS, common)
+        largest = champion.sum(axis=(1, 2)).argmax(axis=0)
+        for percent in promoted:
+            factor = np.ones((links, 1, 1, TARGETS))
+            factor[largest, :, :, np.arange(TARGETS)] = 1 + percent / 100
+            promoted[percent] += not judged(forecasts_with(champion, challenger * factor), policy)[1]
+    return {
+        "links": links,
+        "day variance in common": common,
+        "pairs": pairs,
+        **{f"{percent} % worse on the largest link: promoted": count / pairs for percent, count in promoted.items()},
+    }
+
+
+def small_links(links: int, common: float, pairs: int, *, seed: int = 41) -> dict[str, Any]:
+    """Of challengers that are 50 % worse on the twentieth of the links with the smallest errors: how many pass."""
+    generator, policy = np.random.default_rng(seed), GatePolicy()
+    count, promoted, refused = max(1, links // 20), 0, 0
+    for _ in range(pairs):
+        champion, challenger = world(generator, links, DAYS, common)
+        challenger[np.argsort(champion.mean(axis=(1, 2, 3)))[:count]] *= 1.5
+        _, found = judged(forecasts_with(champion, challenger), policy)
+        promoted += not found
+        refused += found.get("links") == "fail"
+    return {
+        "links": links,
+        "worse by 50 %": count,
+        "day variance in common": common,
+        "pairs": pairs,
+        "promoted": promoted / pairs,
+        "refused by the check of links": refused / pairs,
+    }
+
+
 def after_change(links: int, common: float, pairs: int, *, seed: int = 29) -> dict[str, Any]:
     """Of challengers that differ by 5 % before a change of the network: what the gate decides on which days.
 
@@ -225,12 +267,18 @@ def main() -> None:
     report("gate", rows)
     changes = [after_change(links, common, arguments.pairs) for links in arguments.links for common in arguments.common]
     report("gate_change", changes)
+    parts = [large_link(links, common, arguments.pairs) for links in arguments.links for common in arguments.common]
+    report("gate_large_link", parts)
+    small = [small_links(links, common, arguments.pairs) for links in arguments.links for common in arguments.common]
+    report("gate_small_links", small)
     steps = [
         creep(links=links, days=5, months=36, anchored=anchored)
         for links in arguments.links
         for anchored in (True, False)
     ]
     report("gate_creep", steps)
+    for name, found in tables(arguments.pairs, DAYS).items():
+        report(name, found)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 make bench-year ARGS="--months 24 --links 8"
 
-Each month has one challenger, trained once and shared by all four strategies. The loss of a strategy in a month is how
+Each month has one challenger, trained once and shared by all strategies. The loss of a strategy in a month is how
 far the error of its model in production, on the actual values, is above that of the earlier challenger that turns out
 best in that month. Results stay in `--folder`: run the same command again to continue an interrupted benchmark. Other
 options need another folder.
@@ -30,13 +30,14 @@ from bwpredict.config import TrainingConfig
 from bwpredict.store.files import write_atomically
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "year.png"
-ARMS = (arms.GATE, arms.ALWAYS, arms.NEVER, arms.ESTIMATE)
+DEFAULT_FOLDER = Path("build/year")
+ARMS = (*arms.GATES, arms.ALWAYS, arms.NEVER, arms.ESTIMATE)
 
 
-def require_same(terms: Terms, links: int) -> None:
+def require_same(terms: Terms, links: int, seed: int = world.SEED) -> None:
     """End if the folder's files were written with other options."""
     path = terms.folder / "options.json"
-    options = {"links": links, "days": terms.days, "training": terms.training.model_dump(mode="json")}
+    options = {"links": links, "days": terms.days, "seed": seed, "training": terms.training.model_dump(mode="json")}
     if path.is_file() and json.loads(path.read_bytes()) != options:
         raise SystemExit(f"{terms.folder}: was made with other options; choose another --folder, or remove it.")
     write_atomically(path, json.dumps(options).encode())
@@ -49,10 +50,10 @@ def prepare(month: world.Month, terms: Terms) -> Candidate:
 
 
 def measure(months: Sequence[world.Month], terms: Terms, *, processes: int) -> dict[str, Any]:
-    """All four arms over the months: `moves` and `scores`, `following` (month → the next one), and `candidates`."""
+    """All arms over the months: `moves` and `scores`, `following` (month → the next one), and `candidates`."""
     candidates: list[Candidate] = []
     scored: dict[str, Future[dict[str, Any]]] = {}
-    gate: list[arms.Move] = []
+    gates: dict[str, list[arms.Move]] = {arm: [] for arm in arms.GATES}
     # Spawned: a fork of a process in which torch and ONNX Runtime have threads may hang.
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, spawned, torch.set_num_threads, (1,)) as pool:
@@ -61,10 +62,12 @@ def measure(months: Sequence[world.Month], terms: Terms, *, processes: int) -> d
             if trained := [one for one in candidates if not one.error]:
                 scored[month.name] = pool.submit(scores.score, month, trained, terms)
             candidates.append(future.result())
-            gate.append(arms.gate_month(month, candidates[-1], terms))
-            print(f"{month.name}  {gate[-1].outcome:<10}  {month.events}", flush=True)
+            for arm, moved in gates.items():
+                moved.append(arms.gate_month(arm, month, candidates[-1], terms))
+            outcomes = "  ".join(f"{moved[-1].outcome:<9}" for moved in gates.values())
+            print(f"{month.name}  {outcomes}  {month.events}", flush=True)
         found = {name: future.result() for name, future in scored.items()}
-    moves = {arms.GATE: gate} | {arm: arms.simple_moves(arm, candidates, terms) for arm in ARMS[1:]}
+    moves = gates | {arm: arms.simple_moves(arm, candidates, terms) for arm in ARMS if arm not in gates}
     following = {before.name: after.name for before, after in pairwise(months)}
     return {"moves": moves, "scores": found, "following": following, "candidates": candidates}
 
@@ -93,7 +96,7 @@ def summarise(made: dict[str, Any], terms: Terms) -> dict[str, dict[str, Any]]:
             "missed improvements": len(arms.missed(moves, scored, following, trained)),
             "red runs": sum(move.red for move in moves),
             "monitor alarms": len(alarms),
-            "notices of keeps": arms.keep_notices(moves) if arm == arms.GATE else 0,
+            "notices of keeps": arms.keep_notices(moves) if arm in arms.GATES else 0,
         }
     return rows
 
@@ -130,19 +133,22 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=18, help="days of telemetry in each month")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--windows", type=int, default=6000, help="training windows for each epoch")
+    parser.add_argument("--seed", type=int, default=world.SEED, help="of the network and its days")
     parser.add_argument(
         "--processes", type=int, default=2, help="processes that train, in addition to the one that decides"
     )
     parser.add_argument(
-        "--folder", type=Path, default=Path("build/year"), help="folder for results; continues an interrupted benchmark"
+        "--folder", type=Path, default=DEFAULT_FOLDER, help="folder for results; continues an interrupted benchmark"
     )
     arguments = parser.parse_args()
     logging.getLogger("bwpredict").setLevel(logging.ERROR)
     training = TrainingConfig(epochs=arguments.epochs, windows_per_epoch=arguments.windows, validation_windows=2000)
     terms = Terms(arguments.folder.absolute(), arguments.days, training)
-    require_same(terms, arguments.links)
-    months = world.year(arguments.months, arguments.links)
-    run(months, terms, processes=arguments.processes, results=RESULTS, picture=PICTURE)
+    require_same(terms, arguments.links, arguments.seed)
+    months = world.year(arguments.months, arguments.links, arguments.seed)
+    published = arguments.folder == DEFAULT_FOLDER
+    results, picture = (RESULTS, PICTURE) if published else (terms.folder, terms.folder / "year.png")
+    run(months, terms, processes=arguments.processes, results=results, picture=picture)
 
 
 if __name__ == "__main__":

@@ -207,10 +207,10 @@ class GatePolicy(_Strict):
     within_link_correlation_margin: float | None = Field(0.02, ge=0, le=2)
     """How far the median within-link correlation may be below the best baseline's."""
     champion_rule: Literal["non-inferior", "superior", "expected"] = "non-inferior"
-    """`non-inferior`: the weighted mean over the targets, each target, and each target's MAE over all windows within
-    their margins above the champion's, at the upper end of the 95 % interval. `superior`: the same, with the whole
-    interval of the weighted mean below 0. `expected`: the weighted mean at most 0 by its estimate, and no target shown
-    to be worse by more than the mean's margin."""
+    """`non-inferior`: the weighted mean over the targets, and each target, within their margins above the champion's,
+    at the upper end of the 95 % interval. `superior`: the same, with the whole interval of the weighted mean below 0.
+    `expected`: the weighted mean at most 0 by its estimate, and no target shown to be worse by more than the mean's
+    margin."""
     mean_margin_percent: float = Field(1.0, ge=0, le=100)
     """How much larger than the champion's the error may be in the weighted mean over the targets."""
     champion_margin_percent: float = Field(3.0, ge=0, le=100)
@@ -218,7 +218,7 @@ class GatePolicy(_Strict):
     champion_margin_percent_of: dict[Target, Annotated[float, Field(ge=0, le=100)]] = {}
     """Margins of single targets, in place of `champion_margin_percent`."""
     pooled_margin_percent: float = Field(3.0, ge=0, le=100)
-    """How much larger than the champion's each target's MAE over all windows may be."""
+    """How much larger than the champion's each target's MAE over all windows may be, by its estimate."""
     winkler_margin_percent: float | None = Field(5.0, ge=0, le=1000)
     """How much larger than the champion's the Winkler score of each target's intervals may be; None: not judged."""
     anchor_margin_percent: float | None = Field(2.0, ge=0, le=100)

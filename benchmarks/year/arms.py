@@ -1,4 +1,4 @@
-"""Four ways to decide which model serves the next month: the product's gate, and three simple rules.
+"""Ways to decide which model serves the next month: the product's gate with two of its rules, and three simple ones.
 
 The gate's months are runs of the pipeline's own steps against a separate registry: validation, comparison with the
 champion and the earlier champions, decision, publication. Nobody overrides anything and nobody rolls back.
@@ -11,12 +11,15 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+from bwpredict.config import RunConfig
 from bwpredict.documents import read_document
 from bwpredict.errors import ValidationFailed
 from bwpredict.monitoring.sequential_tests import evaluate_production
 from bwpredict.pipeline import steps
+from bwpredict.pipeline.run_config import overridden
 from bwpredict.registry.layout import CONFORMANCE_NAME, onnx_name, stream_onnx_name
 from bwpredict.registry.promotion import read_production
 from bwpredict.store.factory import open_store
@@ -27,7 +30,10 @@ from year.candidates import POLICY, Candidate, Terms, run_of
 from year.scores import estimate
 from year.world import Month
 
-GATE, ALWAYS, NEVER, ESTIMATE = "this gate", "always publish", "never retrain", "point estimate"
+GATE, EXPECTED = "this gate", "this gate, expected"
+ALWAYS, NEVER, ESTIMATE = "always publish", "never retrain", "point estimate"
+GATES = {GATE: POLICY, EXPECTED: overridden(POLICY, {"champion_rule": "expected"})}
+"""With the default rule, and with `expected`."""
 HARMFUL_PERCENT = 2.0
 """Of the error in the month after: from here on a promotion is harmful, or a model that was not promoted is missed."""
 
@@ -52,21 +58,21 @@ class Move:
         return self.outcome in ("reject", "stopped", "failed")
 
 
-def gate_month(month: Month, candidate: Candidate, terms: Terms) -> Move:
-    """The product's run of the month, or what it was before."""
-    told = terms.folder / "gate" / "moves" / f"{month.name}.json"
+def gate_month(arm: str, month: Month, candidate: Candidate, terms: Terms) -> Move:
+    """The product's run of the month with an arm's policy, or what it was before."""
+    folder = terms.folder / "gates" / arm
+    told = folder / "moves" / f"{month.name}.json"
     if not told.is_file():
-        outcome, reason = _run(month, candidate, terms)
-        serving = read_production(open_store(str(terms.folder / "gate" / "registry")))
+        outcome, reason = _run(run_of(month, terms, folder / "registry", GATES[arm]), candidate, folder / "work")
+        serving = read_production(open_store(str(folder / "registry")))
         move = Move(month.name, outcome, serving.version if serving else "", reason)
         write_atomically(told, json.dumps(asdict(move)).encode())
     return Move(**json.loads(told.read_bytes()))
 
 
-def _run(month: Month, candidate: Candidate, terms: Terms) -> tuple[str, str]:
+def _run(run: RunConfig, candidate: Candidate, work: Path) -> tuple[str, str]:
     """Outcome and reason."""
-    reference = steps.plan(run_of(month, terms, terms.folder / "gate" / "registry"), terms.folder / "gate" / "work")
-    reference = steps.snapshot(reference)
+    reference = steps.snapshot(steps.plan(run, work))
     try:
         reference = steps.validate(reference)
     except ValidationFailed as error:

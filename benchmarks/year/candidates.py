@@ -12,7 +12,7 @@ from bwpredict.config import GatePolicy, RunConfig, TrainingConfig
 from bwpredict.errors import BwPredictError, ModelError
 from bwpredict.pipeline import steps
 from bwpredict.pipeline.run_config import overridden
-from bwpredict.registry.layout import onnx_name
+from bwpredict.registry.layout import onnx_name, stream_onnx_name
 from bwpredict.store.files import write_atomically
 from year.world import Month
 
@@ -53,8 +53,13 @@ class Candidate:
 
     @property
     def onnx(self) -> Path:
-        """Its file."""
+        """Its file for windows."""
         return self.area / onnx_name(self.version)
+
+    @property
+    def stream(self) -> Path:
+        """Its file for streams."""
+        return self.area / stream_onnx_name(self.version)
 
 
 def version_of(month: Month) -> str:
@@ -63,7 +68,7 @@ def version_of(month: Month) -> str:
     return f"v{after:%Y%m%d}_000000"
 
 
-def run_of(month: Month, terms: Terms, registry: Path) -> RunConfig:
+def run_of(month: Month, terms: Terms, registry: Path, policy: GatePolicy = POLICY) -> RunConfig:
     """The month's run."""
     return RunConfig(
         run_id=month.name,
@@ -75,7 +80,7 @@ def run_of(month: Month, terms: Terms, registry: Path) -> RunConfig:
         created_at=f"{month.start.isoformat()}T00:00:00+00:00",
         maximum_test_windows=terms.test_windows,
         training=terms.training,
-        policy=POLICY,
+        policy=policy,
     )
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bwpredict.reports.plots import BLUE, GREEN, GREY, VERMILION
+from bwpredict.reports.plots import BLUE, GREEN, GREY, PURPLE, VERMILION
 from bwpredict.store.files import atomic_path
-from year.arms import ALWAYS, ESTIMATE, GATE, NEVER, Move
+from year.arms import ALWAYS, ESTIMATE, EXPECTED, GATE, NEVER, Move
 
-COLOURS = {GATE: BLUE, ALWAYS: VERMILION, NEVER: GREY, ESTIMATE: GREEN}
+COLOURS = {GATE: BLUE, EXPECTED: PURPLE, ALWAYS: VERMILION, NEVER: GREY, ESTIMATE: GREEN}
 
 
 def draw(

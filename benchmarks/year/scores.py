@@ -1,4 +1,7 @@
-"""How far each candidate's forecasts are from what happened, in the months after it and on the test days of others."""
+"""How far each candidate's forecasts are from what happened, in the months after it and on the test days of others.
+
+Each model counts as consumers run it: half over windows, half as a stream.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from bwpredict.evaluation.coverage import coverage
 from bwpredict.evaluation.forecasts import Forecasts, collect
 from bwpredict.evaluation.paired_difference import mean_difference
 from bwpredict.inference.onnx_model import Bounds, forecast, forecast_with_bounds
+from bwpredict.inference.stream_model import Floats, forecast_stream, open_stream
 from bwpredict.monitoring import accuracy
 from bwpredict.pipeline import challenger
 from bwpredict.pipeline.seen_days import target_days
@@ -33,7 +37,7 @@ UNIT = "mean_15_minutes"
 
 
 def score(month: Month, candidates: Sequence[Candidate], terms: Terms) -> Document:
-    """Version → `error`, and `days` with skill and coverage, of candidates of earlier months; kept in a file."""
+    """Version → `error`, and `days` with skill and coverage over windows, of earlier candidates; kept in a file."""
     path = terms.folder / "scores" / f"{month.name}.json"
     if path.is_file():
         known: Document = json.loads(path.read_bytes())
@@ -43,8 +47,12 @@ def score(month: Month, candidates: Sequence[Candidate], terms: Terms) -> Docume
     index = index.spread(month.links * terms.days * WINDOWS_A_LINK_AND_DAY)
     served = {one.version: forecast_with_bounds(one.onnx, index) for one in candidates}
     forecasts = collect(index, {version: one.output for version, one in served.items()})
+    streams = collect(index, {one.version: _stream(one, index) for one in candidates})
     document = {
-        version: {"error": error_of(forecasts, version), "days": _days(index, forecasts, version, one.bounds)}
+        version: {
+            "error": (error_of(forecasts, version) + error_of(streams, version)) / 2,
+            "days": _days(index, forecasts, version, one.bounds),
+        }
         for version, one in served.items()
     }
     write_atomically(path, json.dumps(document).encode())
@@ -75,11 +83,23 @@ def estimate(challenger_of: Candidate, champion: Candidate, terms: Terms) -> flo
     """Percent by which the challenger's error is above the champion's on the challenger's test days; no interval."""
     path = terms.folder / "estimates" / f"{challenger_of.month} {champion.month}.json"
     if not path.is_file():
-        index = _test_windows(challenger_of)
-        models = {"challenger": forecast(challenger_of.onnx, index), "champion": forecast(champion.onnx, index)}
-        found = mean_difference(collect(index, models), "champion", GatePolicy().weights)
-        write_atomically(path, json.dumps(found["weighted"]["percent"]).encode())
+        index, both = _test_windows(challenger_of), {"challenger": challenger_of, "champion": champion}
+        found = [
+            mean_difference(
+                collect(index, {name: run(one, index) for name, one in both.items()}), "champion", GatePolicy().weights
+            )
+            for run in (_over_windows, _stream)
+        ]
+        write_atomically(path, json.dumps(np.mean([one["weighted"]["percent"] for one in found])).encode())
     return float(json.loads(path.read_bytes()))
+
+
+def _over_windows(candidate: Candidate, index: WindowIndex) -> Floats:
+    return forecast(candidate.onnx, index)
+
+
+def _stream(candidate: Candidate, index: WindowIndex) -> Floats:
+    return forecast_stream(open_stream(candidate.stream, threads=1), index).output
 
 
 def _test_windows(candidate: Candidate) -> WindowIndex:

@@ -64,6 +64,8 @@ class Month:
     fault: str = ""
     faulty_from: int = 0
     training_fails: bool = False
+    seed: int = SEED
+    """Of the network and its days."""
 
     @property
     def name(self) -> str:
@@ -96,7 +98,7 @@ class Month:
         return ", ".join(what for what, happens in found.items() if happens)
 
 
-def year(months: int, links: int) -> list[Month]:
+def year(months: int, links: int, seed: int = SEED) -> list[Month]:
     """The months; new links come on top of the `links` of the first one."""
     return [
         Month(
@@ -110,6 +112,7 @@ def year(months: int, links: int) -> list[Month]:
             fault=FAULTS.get(number, ""),
             faulty_from=FAULTY_FROM.get(number, 0),
             training_fails=number in FAILED_TRAININGS,
+            seed=seed,
         )
         for number in range(1, months + 1)
     ]
@@ -138,12 +141,12 @@ def write_month(month: Month, days: int, folder: Path) -> None:
 def simulate(month: Month, days: int, folder: Path) -> None:
     """Write `date=YYYY-MM-DD/part-0.parquet` for each day."""
     config = FleetConfig(
-        links=month.links, days=days, start=month.start, seed=SEED,
+        links=month.links, days=days, start=month.start, seed=month.seed,
         gap_share=GAP_SHARE,
         # A fault comes before the delivery, so both copies of a row would have to carry it.
         duplicate_share=0.0 if month.fault else DUPLICATE_SHARE,
     )  # fmt: skip
-    links, keys = links_in(month), [key_of(SEED, DAY_STREAM, index) for index in range(month.links)]
+    links, keys = links_in(month), [key_of(month.seed, DAY_STREAM, index) for index in range(month.links)]
     cycles = demand.daily_cycles(links)
     slow = month.log_demand + demand.slow_drift(config, np.zeros(month.links))
     before = demand.states_from_rest(demand.draw_activity(keys, links, config.first_day - 1, "calm"))
@@ -165,9 +168,9 @@ def simulate(month: Month, days: int, folder: Path) -> None:
 
 def links_in(month: Month) -> Links:
     """The links as they are in this month."""
-    links = draw_links(SEED, month.links)
+    links = draw_links(month.seed, month.links)
     if month.drifted:
-        links = drifted(links, SEED)
+        links = drifted(links, month.seed)
     upgraded, rerouted = (np.isin(links.index, list(chosen)) for chosen in (month.upgraded, month.rerouted))
     return replace(
         links,

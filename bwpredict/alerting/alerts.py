@@ -115,7 +115,7 @@ def production_stays(
         subject=f"{dag_id}.keep",
         cause="production stays",
         title=f"{dag_id}: production unchanged for {count_of(count, 'run')} in a row",
-        what=f"run {run_id} does not show that its challenger is as good as the champion, nor that it is worse",
+        what=f"run {run_id} decided: {decision['reason']}",
         since=since,
         measured="; ".join(limit_findings(undecided)),
         production=production,

@@ -7,12 +7,13 @@ of z, as long as z >= -1 and lam < 1. The claim is about each day given all days
 of z is at most 0 and bad days come in spells, the claim does not hold, and neither do the bounds below. Nor do they
 where days below LEAST are frequent: z is cut off there, which raises its mean.
 
-- `detect` asks since which day something is wrong. It is the Shiryaev-Roberts e-detector of Shin, Ramdas and Rinaldo,
-  "E-detectors: a nonparametric framework for sequential change detection" (New England Journal of Statistics in Data
-  Science, 2023): each day one more bettor starts with wealth 1, and the evidence is the sum over all of them. With an
-  alarm at `threshold`, the mean number of days to a false alarm is at least `threshold`, and the chance of one within
-  D days is at most D / threshold (the evidence less the number of days is a supermartingale).
-- `bet` is the wealth of one bettor. By Ville's inequality it ever reaches 1 / alpha with a chance of at most alpha.
+- `update_evidence` asks since which day something is wrong. It is the Shiryaev-Roberts e-detector of Shin, Ramdas and
+  Rinaldo, "E-detectors: a nonparametric framework for sequential change detection" (New England Journal of Statistics
+  in Data Science, 2023): each day one more bettor starts with wealth 1, and the evidence is the sum over all of them.
+  With an alarm at `threshold`, the mean number of days to a false alarm is at least `threshold`, and the chance of one
+  within D days is at most D / threshold (the evidence less the number of days is a supermartingale).
+- `update_wealth` is the wealth of one bettor. By Ville's inequality it ever reaches 1 / alpha with a chance of at most
+  alpha.
 
 Three shares are played side by side and averaged, so that neither small nor large changes are missed.
 """
@@ -49,7 +50,7 @@ def update_evidence(before: Evidence, z: float | None, threshold: float) -> tupl
 
 
 def update_wealth(before: Evidence, z: float | None) -> tuple[float, ...]:
-    """The wealth after another day; `z` as in `detect`."""
+    """The wealth after another day; `z` as in `update_evidence`."""
     if z is None or not math.isfinite(z):
         return tuple(before)
     return tuple(min(one * (1 + lam * clip_score(z)), 1e12) for one, lam in zip(before, SHARES, strict=True))

@@ -32,7 +32,8 @@ CANARY_MARGIN = 0.01
 """A canary whose mean log error ratio is above this is worse; below 0 it is better."""
 CANARY_SCALE = 0.015
 CANARY_ALPHA = 0.05
-"""The chance of a wrong verdict over the whole trial, of each kind, where weeks are independent."""
+"""The chance of a wrong verdict over the whole trial, of each kind, if weeks are independent and few of their means
+speak against the verdict by more than `CANARY_SCALE`, at which they are clipped."""
 CANARY_DAYS = 7
 """The bets are on the means of this many days: good days follow good days, but a week hardly follows the one before."""
 

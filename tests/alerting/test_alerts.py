@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bwpredict.alerting.alerts import MAX_FINDINGS, Alert, compose, send, served
+from bwpredict.alerting.alerts import MAX_FINDINGS, Alert, compose, production_stays, send, served
 
 ALERT = Alert("bandwidth_predictor_retrain: publish failed", "Run r1 stopped.")
 NOW = datetime(2026, 11, 1, 0, 14, tzinfo=UTC)
@@ -64,6 +64,14 @@ def test_an_alert_has_the_five_lines_that_a_person_on_call_needs(decision, valid
             "Since: 2026-11-01 00:14 UTC",
             "In production: v20261001_000000, unchanged by this run",
         ]
+
+
+def test_a_production_that_stays_for_long_is_told_with_the_reason_and_the_drift(decision):
+    drift = "Drift since the champion's training data: RTT."
+    reason = f"Production stays: RTT error may be up to 4 % above production's; the limit is 3 %. {drift}"
+    alert = production_stays(**RUN, count=3, decision=decision | {"reason": reason}).alert
+    assert alert.title == "bandwidth_predictor_retrain: production unchanged for 3 runs in a row"
+    assert reason in alert.body
 
 
 def test_what_is_served_is_said_as_it_is():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bench_gate import forecasts_with, world
+from daily_checks import equal_models_called_different
 from scipy import stats
 
 from bwpredict import schema
@@ -229,6 +230,14 @@ def test_the_diebold_mariano_test_finds_a_difference_in_equal_models_5_times_in_
         for figures in difference_of(*pair(seed, links=20, common=0.5))["per_target"].values()
     ]
     assert 0.02 <= np.mean(found) <= 0.09
+
+
+def test_days_that_follow_one_another_make_the_diebold_mariano_test_find_more_than_there_is():
+    alone, following = (
+        equal_models_called_different(7, follows, 400)["equal called different"] for follows in (0.0, 0.5)
+    )
+    assert 0.02 <= alone <= 0.09
+    assert following > 2 * alone
 
 
 @pytest.mark.parametrize("losses", [np.zeros(9), np.ones(9) + 1e-15 * np.arange(9), np.ones(3), np.full(9, np.nan)])

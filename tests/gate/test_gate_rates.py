@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from bench_gate import after_change, forecasts_with, judged, measure, refused_by_parts, world
-
-from bwpredict.config import GatePolicy
+from bench_gate import after_change, large_link, measure, refused_by_parts, small_links
 
 PAIRS = 100
 WORLDS = [(links, common, 7) for links in (8, 20, 100) for common in (0.0, 0.25, 0.5)] + [(8, 0.5, 14)]
@@ -42,9 +40,16 @@ def test_after_a_change_the_days_that_follow_decide_with_the_same_error_rates(li
         assert found["worse, then equal: promoted on after days"] > 0.2
 
 
-def test_a_challenger_that_halves_its_worth_on_a_few_small_links_is_refused():
-    champion, challenger = world(np.random.default_rng(3), 100, 7, 0.25)
-    small = np.argsort(champion.mean((1, 2, 3)))[:5]
-    challenger[small] *= 1.5
-    _, found = judged(forecasts_with(champion, challenger), GatePolicy())
-    assert found["links"] == "fail"
+@pytest.mark.parametrize("common", [0.0, 0.5])
+def test_a_challenger_that_is_worse_on_a_few_small_links_is_refused(common):
+    found = small_links(100, common, 20)
+    assert (found["worse by 50 %"], found["promoted"]) == (5, 0)
+    assert found["refused by the check of links"] == 1
+
+
+def test_a_challenger_that_is_worse_on_the_largest_link_alone_is_not_promoted():
+    found = large_link(8, 0.25, 20)
+    assert found["20 % worse on the largest link: promoted"] == 0
+    found = large_link(100, 0.0, 20)
+    assert found["50 % worse on the largest link: promoted"] == 0
+    assert found["10 % worse on the largest link: promoted"] > 0.5  # the price of a guard that goes by its estimate

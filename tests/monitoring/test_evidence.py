@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from daily_checks import monitor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from bwpredict.monitoring.e_process import (
     update_evidence,
     update_wealth,
 )
+from bwpredict.monitoring.sequential_tests import SKILL_MARGIN
 
 PATHS, DAYS = 400, 150
 
@@ -73,15 +75,12 @@ def test_the_mean_time_to_a_false_alarm_is_at_least_the_threshold():
 
 @pytest.mark.parametrize("follows", [0.0, 0.5])
 def test_a_model_as_good_as_at_publication_hardly_ever_alarms_in_a_year_although_bad_days_follow_bad_days(follows):
-    """Its shortfall is -1, and varies by 1 from day to day: a skill that varies by 0.05."""
-    threshold, rng, alarms = 8000.0, np.random.default_rng(6), 0
-    for _ in range(200):
-        evidence, noise = INITIAL_EVIDENCE, 0.0
-        for _ in range(365):
-            noise = follows * noise + (1 - follows**2) ** 0.5 * rng.normal()
-            evidence = update_evidence(evidence, noise - 1, threshold)
-            alarms += mean_evidence(evidence) >= threshold
-    assert alarms == 0
+    assert monitor(0.0, 0.05, follows, 25)["with an alarm"] == 0
+
+
+def test_a_model_at_the_tolerated_limit_alarms_more_often_the_more_its_skill_varies():
+    steady, restless = (monitor(SKILL_MARGIN, varies, 0.0, 25)["with an alarm"] for varies in (0.01, 0.05))
+    assert steady < 0.4 < restless
 
 
 def test_a_bettor_wins_no_more_often_than_stated():

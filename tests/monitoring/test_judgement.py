@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from daily_checks import canary
 
 from bwpredict.monitoring import e_process
 from bwpredict.monitoring.sequential_tests import (
@@ -108,13 +109,7 @@ def test_a_trial_concludes_when_the_evidence_suffices_and_its_verdict_stays(rati
 @pytest.mark.parametrize("follows", [0.0, 0.5])
 def test_an_equal_canary_is_rarely_called_better_although_good_days_follow_good_days(follows):
     """Ratios of a day vary by 2 %; half a year is watched."""
-    rng, better = np.random.default_rng(4), 0
-    for _ in range(300):
-        noise = rng.normal(size=232)
-        for day in range(1, len(noise)):
-            noise[day] = follows * noise[day - 1] + (1 - follows**2) ** 0.5 * noise[day]
-        better += trial(0.02 * noise[50:]) == "better"
-    assert better / 300 <= 0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5
+    assert canary(0.0, 0.02, follows, 300)["called better"] <= 0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5
 
 
 def test_a_trial_that_began_with_daily_bets_goes_on():
