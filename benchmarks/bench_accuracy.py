@@ -37,7 +37,7 @@ def main(arguments: argparse.Namespace) -> None:
     for dataset in datasets(names, arguments.recordings, shape):
         result = run_dataset(dataset, entries, options.terms_of(arguments))
         for table in tables(result):
-            Console(width=220).print(table)
+            Console(width=240).print(table)
         document = _merged(folder, {**result, "machine": machine(), "code_version": code_version()})
         write(folder / f"{NAME}.json", document)
         chart.draw(folder / f"{NAME}.png", document["datasets"])
@@ -55,7 +55,7 @@ def _merged(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command's options."""
     parser = options.parser(__doc__)
-    parser.add_argument("--recordings", type=Path, help="folder with real recordings, CSV or Parquet")
+    parser.add_argument("--recordings", type=Path, help="folder with recordings: CSV, Parquet, or imported folders")
     parser.add_argument("--datasets", help="comma-separated: regimes, or recordings by name (default: all)")
     parser.add_argument("--models", help="comma-separated rows of the table (default: all)")
     parser.add_argument("--window-size", type=int, default=20, help="samples in the input window")

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
 from bwpredict import schema
@@ -92,6 +94,23 @@ def recipes() -> st.SearchStrategy[Recipe]:
         types=st.sampled_from(TYPES),
         whole_numbers_with_points=st.booleans(),
     )  # fmt: skip
+
+
+def recipe_of(seed: int) -> Recipe:
+    """The random file of a seed."""
+    drawn: list[Recipe] = []
+
+    # Three examples: the first is the simplest one, whatever the seed.
+    @seeded(seed)
+    @settings(
+        max_examples=3, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    @given(recipes())
+    def draw(recipe: Recipe) -> None:
+        drawn.append(recipe)
+
+    draw()
+    return drawn[-1]
 
 
 def write(recipe: Recipe, folder: Path) -> Path:

@@ -36,6 +36,8 @@ IDLE_SHARE = 0.05
 """Where more samples than this are below the MAPE's floor, or …"""
 IDLE_LEVEL = 2.0
 """… the typical value is not this many floors high, MAPE says nothing: read WAPE."""
+ROUNDING = 1e-5
+"""Errors that differ by less than this share are equal: ours go through a logarithm in float32, the median does not."""
 
 _METRICS = {
     "mape": mape,
@@ -173,7 +175,8 @@ def _verdict(
         for rival, outcome in outcomes.items()
         if rival != ORACLE and not outcome.ours and np.isfinite(errors[rival][:, place]).mean() >= FEWEST_SCORED
     ]
-    return judge({rival: difference_interval(blocks, own, errors[rival][:, place]) for rival in rivals})
+    differences = {rival: difference_interval(blocks, own, errors[rival][:, place]) for rival in rivals}
+    return judge(differences, rounding=ROUNDING * float(own.mean()))
 
 
 def _mean(values: list[float]) -> float | None:

@@ -7,13 +7,14 @@ from typing import Any
 
 from rich.table import Table
 
+from accuracy.scores import PERSISTENCE
 from bwpredict.core.formatting import number
 
 Document = Mapping[str, Any]
 
 ACCURACY = (
     "target", "model", "MAPE %", "left out %", "WAPE %", "MAE", "r pooled", "r within", "skill % [95 %]",
-    "± seeds", "gap closed %", "place",
+    "± seeds", "gap closed %", "place", "its lead [95 %]",
 )  # fmt: skip
 COST = ("model", "parameters", "training s", "µs/window", "chosen by validation")
 _WORDS = {"target", "model", "place", "chosen by validation"}
@@ -27,7 +28,8 @@ def tables(result: Document) -> Iterator[Table]:
             f"{result['dataset']}: {name} · {test['windows']:,} windows of {test['links']} links,"
             f" {result['horizon_minutes']:g} minutes ahead",
             f"skill: 1 - MAE / MAE of the last value; interval: paired bootstrap over {blocks['count']} blocks"
-            f" of {blocks['of']}; seeds {', '.join(map(str, result['seeds']))}",
+            f" of {blocks['of']}; seeds {', '.join(map(str, result['seeds']))};"
+            " lead of the rival that decides the place: its skill less ours, in points",
             ACCURACY,
         )
         for target in result["targets"]:
@@ -44,10 +46,11 @@ def _table(title: str, caption: str, columns: tuple[str, ...]) -> Table:
 
 
 def _add_target(table: Table, target: str, test: Document) -> None:
-    places = {each["model"]: place_in_words(each) for each in test["verdicts"] if each["target"] == target}
+    verdicts = {each["model"]: each for each in test["verdicts"] if each["target"] == target}
+    last = next(row["mae"] for row in test["rows"] if row["target"] == target and row["model"] == PERSISTENCE)
     label = target
     for row in (row for row in test["rows"] if row["target"] == target):
-        answers = row["share_scored"]
+        answers, verdict = row["share_scored"], verdicts.get(row["model"])
         table.add_row(
             label,
             row["model"],
@@ -60,7 +63,8 @@ def _add_target(table: Table, target: str, test: Document) -> None:
             f"{_percent(row['skill'])} [{_percent(row['skill_low'])}, {_percent(row['skill_high'])}]",
             "" if row["skill_spread"] is None else _percent(row["skill_spread"]),
             "" if row["gap_closed"] is None else _percent(row["gap_closed"]),
-            places.get(row["model"], "" if answers == 1 else f"answers {answers:.0%}"),
+            place_in_words(verdict) if verdict else "" if answers == 1 else f"answers {answers:.0%}",
+            _lead(verdict, last) if verdict else "",
             style="bold" if row["ours"] else None,
         )
         label = ""
@@ -93,6 +97,16 @@ def place_in_words(verdict: Document) -> str:
     words = {"first": "first, before", "tied": "tied for first with", "beaten": "beaten by"}
     place = verdict["place"]
     return f"{words[place]} {verdict['rival']}" if place in words else "unknown"
+
+
+def _lead(verdict: Document, last_value_mae: float) -> str:
+    """The rival's skill less ours and its interval, in points; empty without a rival."""
+    if verdict["difference"] is None or not last_value_mae:
+        return ""
+    estimate, low, high = (
+        _percent(round(verdict["difference"][key] / last_value_mae, 4) + 0.0) for key in ("estimate", "low", "high")
+    )
+    return f"{estimate} [{low}, {high}]"
 
 
 def _percent(share: float | None) -> str:

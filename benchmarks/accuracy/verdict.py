@@ -22,16 +22,17 @@ class Verdict:
     """Our error less the rival's."""
 
 
-def judge(differences: Mapping[str, Interval]) -> Verdict:
+def judge(differences: Mapping[str, Interval], *, rounding: float = 0.0) -> Verdict:
     """Our place among rivals, from the paired differences of errors (ours less theirs).
 
-    "beaten" when a rival's interval is above 0 as a whole, else "tied" when one includes 0, else "first".
+    "beaten" when a rival's interval is above `rounding` as a whole, "first" when all are below minus `rounding`, else
+    "tied". `rounding` is a difference that equal forecasts may have.
     A difference that is not finite, or no rival at all, makes it "undefined": never a win.
     """
     if not differences or not all(difference.finite for difference in differences.values()):
         return Verdict("undefined")
-    beat_us = {name: each for name, each in differences.items() if each.low > 0}
-    tie_us = {name: each for name, each in differences.items() if each.low <= 0 <= each.high}
+    beat_us = {name: each for name, each in differences.items() if each.low > rounding}
+    tie_us = {name: each for name, each in differences.items() if each.low <= rounding and each.high >= -rounding}
     place: Place = "beaten" if beat_us else "tied" if tie_us else "first"
     rivals = beat_us or tie_us or differences
     rival = max(rivals, key=lambda name: rivals[name].estimate)

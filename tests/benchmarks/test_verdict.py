@@ -71,3 +71,11 @@ def test_without_rivals_there_is_no_place():
 )
 def test_the_place_by_example(low, high, place):
     assert judge({"rival": Interval((low + high) / 2, low, high)}).place == place
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "place"),
+    [(1e-9, 1e-7, "tied"), (-1e-7, -1e-9, "tied"), (1e-9, 1, "tied"), (2e-6, 1, "beaten"), (-1, -2e-6, "first")],
+)
+def test_forecasts_that_differ_by_rounding_are_tied(low, high, place):
+    assert judge({"rival": Interval((low + high) / 2, low, high)}, rounding=1e-6).place == place

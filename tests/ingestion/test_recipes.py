@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import runpy
 import sys
 from datetime import UTC, datetime
@@ -71,6 +72,10 @@ SAMPLES = {
     ),
     "geant": ("timestamp,node_id,peer_id,throughput_mbps\n1115220600,at1.at,be1.be,26.5\n", ("throughput_mbps", 26.5)),
     "cesnet_timeseries24": ("n_bytes,time,series\n750000000,2023-10-09T00:00:00Z,103\n", ("throughput_mbps", 10.0)),
+    "abilene_sndlib": (
+        "timestamp,node_id,peer_id,throughput_mbps\n1078099200,ATLAM5,ATLAng,0.5\n",
+        ("throughput_mbps", 0.5),
+    ),
     "abilene": ("timestamp,node_id,peer_id,sampled_bytes\n1078099200,0,1,375000\n", ("throughput_mbps", 1.0)),
 }
 
@@ -84,7 +89,18 @@ def test_a_recipe_names_its_source_and_license(name):
     source = load_mapping(RECIPES / f"{name}.yaml").source
     assert source is not None
     assert source.url.startswith("http")
+    assert not source.commit or re.fullmatch("[0-9a-f]{40}", source.commit)
+    if "github.com" in source.url and name != "ixp_profiles":
+        assert source.commit
     assert all(len(digest) == 64 for digest in source.files.values())
+
+
+def test_the_docs_name_each_recipe_that_lacks_a_commit_or_digests():
+    page = (RECIPES.parent / "docs" / "your-data.md").read_text("utf-8")
+    for name in NAMES:
+        source = load_mapping(RECIPES / f"{name}.yaml").source
+        assert source is not None
+        assert (f"`{name}`" in page) == (not source.commit or not source.files), name
 
 
 @pytest.mark.parametrize("name", NAMES)
