@@ -34,7 +34,7 @@ test-without-torch: setup ## The tests of the packages that never import torch (
 test-fresh: ## The README's two commands on a bare Debian 12 and 13, as root and as a user (FRESH=bookworm-demo: the least)
 	@bash scripts/test_fresh.sh $(FRESH)
 
-test-chart: setup ## Render deploy/kubernetes/values.yaml with Airflow's chart and check every object (CHART=FOLDER: a checkout)
+test-chart: setup ## Render deploy/kubernetes/values.yaml with Airflow's chart and check every object (CHART=PATH: its archive or folder)
 	$(BIN)/python scripts/fetch_chart.py $(CHART)
 	$(BIN)/pytest -q -n 0 tests/kubernetes/test_chart.py
 
@@ -61,7 +61,8 @@ test-slow: setup ## The slow tests
 
 test-integration: setup build/docker-compose/.ready ## The production stack as local processes: a month's run, faults, alerts
 	@bash scripts/services.sh redis-server postgresql prometheus prometheus-alertmanager prometheus-pushgateway
-	$(BIN)/pytest -n 0 -m integration tests/integration tests/exporter/test_telemetry_to_alert.py
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m integration \
+		tests/integration tests/exporter/test_telemetry_to_alert.py
 
 test-image: setup ## Build the image `serving` without Docker, print its size by layer, serve with it (as root; TARGETS="serving cuda": retrain too)
 	@bash scripts/test_image.sh $(TARGETS)

@@ -9,5 +9,7 @@ if [ "$(id -u)" != 0 ]; then
     exit
 fi
 echo "Installing the system package chromium for the tests of pages (once; a minute or two)"
+exec 9<scripts/services.sh
+flock 9 # apt-get update fails beside another one
 { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null ||
     echo "chromium could not be installed: the tests of pages will be skipped"

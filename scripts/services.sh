@@ -18,5 +18,7 @@ if [ "$(id -u)" != 0 ]; then
     exit 2
 fi
 echo "Installing the system packages ${missing[*]} for the tests (once; a minute or two)"
+exec 9<scripts/services.sh
+flock 9 # apt-get update fails beside another one
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || exit 2

@@ -37,9 +37,18 @@ bind() {
     mounted+=("$2")
 }
 
+make_roots() { # case…
+    local each making=()
+    for each in $(printf '%s\n' "${@%%-*}" | sort --unique); do
+        [ ! -e "$roots/$each/.complete" ] || continue
+        command -v debootstrap >/dev/null || bash scripts/services.sh debootstrap
+        make_root "$each" 9>&- &
+        making+=($!)
+    done
+    for each in "${making[@]}"; do wait "$each" || exit; done
+}
+
 make_root() { # suite
-    [ -e "$roots/$1/.complete" ] && return
-    command -v debootstrap >/dev/null || bash scripts/services.sh debootstrap
     local mirror
     mirror="$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)"
     echo "Making a bare Debian ($1) in $roots/$1 (once; two minutes)"
@@ -88,7 +97,6 @@ timed() { # label root user command
 
 run_case() { # suite user [test|without-torch]
     local suite="$1" user="$2" root="$roots/$1" torch
-    make_root "$suite"
     adopt_network "$root"
     bind /proc "$root/proc"
     bind /dev "$root/dev"
@@ -120,10 +128,14 @@ cpu_build_is_offered() { # root user torch
 
 [ $# -gt 0 ] || set -- bookworm trixie
 for each in "$@"; do
+    [[ $each =~ ^(bookworm(-demo)?|trixie(-tests)?)$ ]] ||
+        fail "$each: unknown; choose from bookworm, bookworm-demo, trixie, trixie-tests."
+done
+make_roots "$@"
+for each in "$@"; do
     case "$each" in
         bookworm-demo) run_case bookworm root ;;
         trixie-tests) run_case trixie root without-torch ;;
-        bookworm | trixie) for user in root engineer; do run_case "$each" "$user" test; done ;;
-        *) fail "$each: unknown; choose from bookworm, bookworm-demo, trixie, trixie-tests." ;;
+        *) for user in root engineer; do run_case "$each" "$user" test; done ;;
     esac
 done

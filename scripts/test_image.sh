@@ -22,6 +22,7 @@ fail() {
 bash scripts/services.sh buildah debootstrap
 mkdir -p "$roots"
 scratch="$(mktemp -d)"
+mkdir -p "$scratch/volumes/shared"
 trap 'rm -rf "$scratch"' EXIT
 
 make_base() {
@@ -68,18 +69,38 @@ build() { # target
     python3 scripts/image_layers.py "$scratch/$1.json" "$roots"/storage/*-layers/layers.json
 }
 
-# Pull a model and serve forecasts of a day, as the user of the image; nothing of the image can be changed by it.
+# Run a command in the built image as compose runs a service: read-only but for the service's tmpfs and volumes.
+run_as() { # service target command...
+    local service="$1" target="$2" container root
+    shift 2
+    container="$("${buildah[@]}" from --pull=never "bwpredict-$target")"
+    root="$("${buildah[@]}" mount "$container")"
+    unshare --mount --pid --fork --kill-child .venv/bin/python scripts/as_service.py "$service" "$root" \
+        "$scratch/$target.json" "$scratch/volumes" "$@"
+    "${buildah[@]}" umount "$container" >/dev/null
+    "${buildah[@]}" rm "$container" >/dev/null
+}
+
+# /var/tmp is anyone's, but for the read-only root.
+sealed='
+    mount_of() { awk -v at="$1" "\$2 == at { options = \$4 } END { print options }" /proc/mounts; }
+    [[ "$(mount_of /)" == ro,* ]]
+    ! touch /var/tmp/x 2>/dev/null || exit 1
+    grep --quiet "^CapBnd:[[:space:]]*0*$" /proc/self/status
+    grep --quiet CycloneDX /opt/venv/sbom.cdx.json
+'
+
+# Pull a model and serve forecasts of a day.
 serve() {
-    local container
-    PYTHONPATH=tests/helpers:. .venv/bin/python tests/helpers/image_data.py "$scratch/data"
+    PYTHONPATH=tests/helpers:. .venv/bin/python tests/helpers/image_data.py "$scratch/volumes/shared"
     chmod --recursive a+rX "$scratch"
-    container="$("${buildah[@]}" from --pull=never bwpredict-serving)"
-    "${buildah[@]}" run --user 50000 --volume "$scratch/data:/data:ro" "$container" -- sh -euc '
+    run_as models serving bash -euc "$sealed"'
         ! command -v pip gcc strip || exit 1
-        ! touch /opt/venv/bin/x 2>/dev/null || exit 1
-        grep --quiet CycloneDX /opt/venv/sbom.cdx.json
-        bwpredict pull --registry /data/registry --dest /models
-        bwpredict exporter --models /models --source /data/telemetry --replay --listen 127.0.0.1:9108 --record /state/record &
+        bwpredict pull --registry /shared/registry --dest /models'
+    run_as exporter serving bash -euc "$sealed"'
+        [[ "$(mount_of /models)" == ro,* ]]
+        bwpredict exporter --models /models --source /shared/telemetry --replay --listen 127.0.0.1:9108 \
+            --state /state/state.npz --record /state/record &
         python -c "
 import time, urllib.request
 for _ in range(120):
@@ -93,30 +114,23 @@ forecasts = [line for line in lines if line.startswith(\"bwpredict_forecast{\")]
 assert len(forecasts) == 3 * 4 * 5 * 3, len(forecasts)
 print(len(forecasts), \"forecasts served\")"
         kill $!
-        wait $! && ls /state/record'
-    "${buildah[@]}" rm "$container" >/dev/null
+        wait $!
+        ls /state/record'
 }
 
-# A dry retraining as in compose: nothing is written but to /tmp and to Airflow's folder, which are in memory there.
+# A dry retraining, which ends with 1 as the gate rejects so short a training.
 retrain() { # target
-    local container
-    container="$("${buildah[@]}" from --pull=never "bwpredict-$1")"
-    "${buildah[@]}" run --user 50000 "$container" -- bash -euc '
-        ! touch /opt/bwpredict/x /opt/venv/bin/x 2>/dev/null || exit 1
-        grep --quiet CycloneDX /opt/venv/sbom.cdx.json
-        touch /tmp/began
+    local service=worker
+    [ "$1" = cpu ] || service=gpu-worker
+    run_as "$service" "$1" bash -euc "$sealed"'
         airflow version
         bwpredict generate --links 3 --days 8 --start 2026-10-24 --output /tmp/telemetry
         status=0
         bwpredict retrain --telemetry /tmp/telemetry --month 2026-10 --registry /tmp/registry --work /opt/airflow/work \
             --dry-run --epochs 1 --windows-per-epoch 64 --validation-windows 64 || status=$?
-        [ "$status" -le 1 ] # 1: the gate rejects so short a training
+        [ "$status" -le 1 ]
         ls /opt/airflow/work/*/decision.json
-        [ ! -e /tmp/registry/production.json ]
-        written="$(find / -xdev -newer /tmp/began -type f -not -path "/proc/*" -not -path "/sys/*" -not -path "/tmp/*" \
-            -not -path "/opt/airflow/*" 2>/dev/null || true)" # find cannot enter the folders of root
-        [ -z "$written" ] || { echo "Written outside the scratch folders: $written"; exit 1; }'
-    "${buildah[@]}" rm "$container" >/dev/null
+        [ ! -e /tmp/registry/production.json ]'
 }
 
 targets=("$@")

@@ -66,7 +66,7 @@ class SqlSource:
         self.mapping = mapping
         url = mapping.url or os.environ.get(URL_VARIABLE, "")
         try:
-            self.engine = sa.create_engine(url)
+            self.engine = sa.create_engine(url, poolclass=sa.NullPool)  # no connection stays open between days
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             why = "no driver is installed for it" if isinstance(error, ModuleNotFoundError) else "is no SQLAlchemy URL"
             raise ConfigError(

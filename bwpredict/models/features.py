@@ -3,6 +3,9 @@
 Levels are logarithms. Each is seen relative to moving averages of the link itself, in units of the link's own usual
 deviation (instance normalisation), so that the same weights serve links of any size. A missing value (NaN) updates
 nothing: its averages stay, only their weights decay, and a mask tells the network.
+
+After a gap, the weights show how many of the last samples are present. The window starts anew, and each missing sample
+counts as one usual deviation in its spread, so that intervals are wider.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ _DEVIATION_FROM, _DEVIATION_MEMORY = 2, 4
 _OF_DEVIATION = slice(_DEVIATION_MEMORY, _DEVIATION_MEMORY + 1)
 _MATURITY_MEMORY = 3
 """Of 120 minutes."""
+_LONGEST_WINDOW = 4.0
+"""Time constants of an average; the weights of a longer window are full ones in float32."""
+_ROUNDING = 1e-4
 _PRIOR_SAMPLES = 20
 """The fleet's usual deviation weighs as much as that of this many samples of the link."""
 _QUIET_SHARE = 0.05
@@ -61,7 +67,6 @@ _PARTS = {
     "excursion": (1, LEVELS),
     "last": (1, LEVELS),
     "recent": (RECENT_SAMPLES - 1, TARGETS),
-    "age": (1, TARGETS),
 }
 """The memory's parts and their shapes, in the order in which they are in the state."""
 MEMORY_SIZE = sum(math.prod(shape) for shape in _PARTS.values())
@@ -102,6 +107,8 @@ class Features(NamedTuple):
     """[batch, t, SITUATION_INPUTS], calendar and mask."""
     context: Tensor
     """[batch, t, 3, context], log levels: now, and their averages of a few minutes."""
+    missing: Tensor
+    """[batch, t, targets], the share of the window that is not there: 0 if it is complete, 1 if no sample was seen."""
     maturity: Tensor
     """[batch, t, targets], how much memory there is of the present regime: 0 after a window of samples, or of changes
     that are larger than the network can see; 1 after four hours."""
@@ -130,10 +137,14 @@ class FeatureLayer(nn.Module):
     memory_minutes: Tensor
     count: Tensor
 
-    def __init__(self, cadence_seconds: int) -> None:
+    def __init__(self, cadence_seconds: int, window_size: int) -> None:
         """Unscaled until `fit`."""
         super().__init__()
         self.minutes = cadence_seconds / 60
+        self.window_samples = min(window_size, RECENT_SAMPLES)
+        shortest = RECENT_SAMPLES * self.minutes / _LONGEST_WINDOW
+        self.window_memory = sum(minutes < shortest for minutes in MEMORY_MINUTES[:-1])
+        """Of the shortest average that remembers a whole window."""
         self.mean_samples = max(1, min(RECENT_SAMPLES, round(_MEAN_MINUTES / self.minutes)))
         for name, value in (("level_mean", 0.0), ("level_spread", 1.0), ("usual_deviation", 0.1)):
             self.register_buffer(name, torch.full((LEVELS,), value))
@@ -168,14 +179,13 @@ class FeatureLayer(nn.Module):
         excursion = self._moving(far, mask, before["excursion"], before["deviation_weight"], _OF_DEVIATION).mean
         weights = bank.weight[..., :TARGETS].unbind(1)
         seen = (weights[-1] > 0).to(levels.dtype)
-        until = (self._lag(samples.shape[1]) >= 0).to(levels.dtype)
-        age = (before["age"] + until @ seen).clamp(max=RECENT_SAMPLES)
+        there = self._samples_there(weights[self.window_memory])
         history = torch.cat((before["recent"], filled[..., :TARGETS]), dim=1)
         previous = torch.cat((before["last"], filled), dim=1).narrow(1, 0, filled.shape[1])
         step = torch.where(_seen_before(before["weights"], bank.weight), filled - previous, 0.0)
         anchor = means[0][..., :TARGETS]
         situation = torch.cat((_calendar(samples), 1 - mask), dim=-1)
-        recent = self._windows(history, age, anchor)
+        recent = self._windows(history, there, anchor)
         features = Features(
             sequence=self._sequence(filled, means, step, scale, situation, weights),
             recent=recent,
@@ -187,6 +197,7 @@ class FeatureLayer(nn.Module):
             deviation=deviation * mask,
             situation=situation,
             context=torch.stack((filled, means[0], means[1]), dim=2)[..., TARGETS:],
+            missing=(1 - there / self.window_samples - _ROUNDING).clamp(min=0),
             maturity=self._maturity(weights[_MATURITY_MEMORY]) * _same_regime(means, scale, excursion.squeeze(1)),
         )
         after = {
@@ -197,7 +208,6 @@ class FeatureLayer(nn.Module):
             "excursion": excursion.select(2, -1),
             "last": filled.select(1, -1),
             "recent": history[..., 1 - RECENT_SAMPLES :, :],
-            "age": age.select(1, -1),
         }
         return features, torch.cat([after[name].flatten(1) for name in _PARTS], dim=1)
 
@@ -207,7 +217,8 @@ class FeatureLayer(nn.Module):
         """[batch, t, WINDOW_INPUTS] of the last samples without memory; their mean and spread [batch, t, targets].
 
         Samples appear twice: in units of the fleet's usual deviation, and in units of the window's own spread, which
-        resolves the small changes of a quiet link.
+        resolves the small changes of a quiet link. Samples that are missing count in the spread as much as the link's
+        usual deviation does.
 
         Levels tell links apart that training saw, and mislead about others: they are hidden unless `familiar`
         [batch, 1], 1 or 0, says that they are known; without it, `familiarity` does.
@@ -218,7 +229,8 @@ class FeatureLayer(nn.Module):
         anchor = (last + mean).squeeze(-2)
         relative = (change - mean) / self.usual_deviation[:TARGETS]
         relative = relative.clamp(-_LARGEST_DEVIATION, _LARGEST_DEVIATION)
-        spread = relative.abs().mean(dim=-2) + _SMALLEST_SPREAD
+        unknown = features.missing * features.scale / self.usual_deviation[:TARGETS]
+        spread = relative.abs().mean(dim=-2) + unknown + _SMALLEST_SPREAD
         own = (relative / spread.unsqueeze(-2)).clamp(-_LARGEST_OWN, _LARGEST_OWN)
         ordered = torch.topk(own, RECENT_SAMPLES, dim=-2).values
         known = self.familiarity(anchor) if familiar is None else familiar.unsqueeze(1).expand(-1, anchor.shape[1], -1)
@@ -308,15 +320,25 @@ class FeatureLayer(nn.Module):
         averaged = (of_values + carried * mean) / total.clamp(min=_NO_WEIGHT)
         return Moving(torch.where(total > _NO_WEIGHT, averaged, mean), total)
 
-    def _windows(self, history: Tensor, age: Tensor, anchor: Tensor) -> Tensor:
+    def _samples_there(self, weight: Tensor) -> Tensor:
+        """How many samples, one after another, give an average this weight; [...] like `weight`.
+
+        In a stream without gaps that is the number of its samples, after a long gap of those since then.
+        """
+        time_constant = MEMORY_MINUTES[self.window_memory] / self.minutes
+        return -time_constant * torch.log((1 - weight).clamp(min=_NO_WEIGHT))
+
+    def _windows(self, history: Tensor, there: Tensor, anchor: Tensor) -> Tensor:
         """[batch, t, RECENT_SAMPLES, targets] of `history` [batch, RECENT_SAMPLES - 1 + t, targets].
 
-        The anchor stands in for samples before a link's first one.
+        The anchor stands in for samples before the last ones that are `there` [batch, t, targets]. If their number is
+        not whole, the oldest is between the two: with a threshold, a rounding error could exchange them.
         """
         ago = torch.arange(RECENT_SAMPLES - 1, -1, -1, device=history.device)
-        place = self.count[: age.shape[1]].long().unsqueeze(1) + (RECENT_SAMPLES - 2 - ago)
+        place = self.count[: there.shape[1]].long().unsqueeze(1) + (RECENT_SAMPLES - 2 - ago)
         stacked = torch.unflatten(history.index_select(1, place.flatten()), 1, place.shape)
-        return torch.where(ago.unsqueeze(1) < age.unsqueeze(2), stacked, anchor.unsqueeze(2))
+        before = (2 * (ago.unsqueeze(1) - there.unsqueeze(2)) + 1.5).clamp(0, 1)
+        return stacked + before * (anchor.unsqueeze(2) - stacked)
 
     def _lag(self, count: int) -> Tensor:
         """[count, count], how many samples the first is after the second."""

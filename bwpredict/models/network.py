@@ -36,7 +36,7 @@ from bwpredict.models.features import (
 
 HORIZONS_MINUTES = (1, 5, 15, 30, 60)
 QUANTILES = (0.05, 0.5, 0.95)
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Of the state's layout: a model refuses a state of another version."""
 WARM_UP_MINUTES = 720
 """Until a stream's skill is within a point of what it is after days, where training did not measure it."""
@@ -143,7 +143,7 @@ class Forecaster(nn.Module):
         sizes = ARCHITECTURES[architecture]
         horizons = len(contract.horizons_steps)
         outputs = horizons * TARGETS * len(QUANTILES)
-        self.features = FeatureLayer(contract.cadence_seconds)
+        self.features = FeatureLayer(contract.cadence_seconds, contract.window_size)
         self.lstm = nn.ModuleList(
             nn.LSTM(before, units, batch_first=True)
             for before, units in zip((SEQUENCE_INPUTS, *sizes.lstm), sizes.lstm, strict=False)

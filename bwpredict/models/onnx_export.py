@@ -20,6 +20,7 @@ import onnx
 import onnx_ir as ir
 import torch
 from onnx_ir.passes import common
+from onnxscript import opset18
 from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
@@ -121,7 +122,7 @@ def export_onnx(model: Forecaster, path: Path, properties: dict[str, Any], *, st
 def _traced(model: Forecaster) -> ir.Model:
     """The graph of the stream file with the model's weights, not yet simplified.
 
-    A trace takes ten seconds and depends on the shapes of the weights alone, so a process traces each kind of network
+    A trace takes eight seconds and depends on the shapes of the weights alone, so a process traces each kind of network
     once. The window file is made from the same graph.
     """
     exported, kind = _for_onnx(model), (model.contract, model.architecture)
@@ -141,21 +142,38 @@ def _trace(exported: Forecaster, model: Forecaster) -> ir.Model:
         warnings.simplefilter("ignore")  # about the exporter's internals, not about this model
         for name in ("torch.onnx", "onnxscript", "onnx_ir"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        program = cast(
+        program = torch.export.export(
+            exported,
+            (samples, model.empty_state(2)),
+            dynamic_shapes={"samples": {0: batch, 1: count}, "state": {0: batch}},
+        )
+        # The exporter would first decompose the program, which takes longer than to trace it, and ONNX has all of its
+        # operators but two.
+        vars(program)["run_decompositions"] = lambda _table: program
+        translated = cast(
             "torch.onnx.ONNXProgram",
             torch.onnx.export(
-                exported,
-                (samples, model.empty_state(2)),
+                program,
                 input_names=["input", "state"],
                 output_names=list(Forecast._fields),
                 dynamo=True,
-                dynamic_shapes={"samples": {0: batch, 1: count}, "state": {0: batch}},
                 verbose=False,
                 opset_version=OPSET,
                 optimize=False,  # `_simplified` does that
+                custom_translation_table={torch.ops.aten.to.dtype: _cast, torch.ops.aten.rsub.Scalar: _subtract_from},
             ),
         )
-    return program.model
+    return translated.model
+
+
+def _cast(values: Any, dtype: int) -> Any:
+    """`aten.to.dtype` in ONNX."""
+    return opset18.Cast(values, to=dtype)
+
+
+def _subtract_from(values: Any, number: Any) -> Any:
+    """`aten.rsub.Scalar` in ONNX: number - values."""
+    return opset18.Sub(opset18.CastLike(number, values), values)
 
 
 def _start_from_empty_state(graph: ir.Model, model: Forecaster) -> None:

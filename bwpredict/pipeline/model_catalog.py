@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bwpredict.config import DEFAULT_MODEL, Settings, TrainingConfig, load
+from bwpredict.config import DEFAULT_MODEL, Settings, TrainingConfig, load, read_yaml
 from bwpredict.errors import ConfigError
 from bwpredict.gate.policies import DEFAULT as DEFAULT_POLICY
 from bwpredict.gate.policies import unknown_policy
@@ -24,7 +23,6 @@ MONTHLY = "0 0 1 * *"
 _SEPARATOR = "__"
 _NOT_A_NAME = ("alerts", "history", "models", "monitoring", "training")
 """Folders of a registry: a model of that name would be inside the registry of `default`."""
-_MAX_CHARACTERS = 1_000_000
 
 
 class NamedModel(BaseModel):
@@ -131,13 +129,7 @@ def model_of_dag(dag_id: str, installation: Settings) -> NamedModel:
 
 
 def _entries(path: Path) -> list[Any]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(_MAX_CHARACTERS + 1)
-        content = yaml.safe_load(text) if len(text) <= _MAX_CHARACTERS else None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split()).rstrip(".")
-        raise ConfigError(f"BWPREDICT_MODELS={path}: cannot be read as a YAML file of models: {why}.") from error
+    content = read_yaml(path, "file of models (BWPREDICT_MODELS)")
     if not isinstance(content, dict) or set(content) != {"models"} or not isinstance(content["models"], list):
         raise ConfigError(f"{path}: expected one key, 'models', with a list of models that each have a name.")
     return content["models"]

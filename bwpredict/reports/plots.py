@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from bwpredict import schema
@@ -221,14 +222,16 @@ def target_panels(figure: Figure) -> Iterator[tuple[str, Axes]]:
 def figure_file(path: Path, width_inches: float, height_inches: float) -> Iterator[Figure]:
     """A figure in the house style, written after the block to `path` (PNG) and beside it as SVG, each whole or not."""
     with style.context([_STYLE, {"svg.hashsalt": f"picture {path.stem}"}], after_reset=True):
-        figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+        layout = ConstrainedLayoutEngine()
+        figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout=layout)
         FigureCanvasAgg(figure)
         yield figure
+        layout.execute(figure)
+        figure.set_layout_engine(None)  # with one, `savefig` lays the figure out anew and draws it twice
         with atomic_path(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-        figure.set_layout_engine("none")  # the SVG keeps the places that were found for the PNG
+            figure.savefig(temporary, format="png", metadata={"Software": None})
         drawn = StringIO()
-        figure.savefig(drawn, format="svg", dpi=DOTS_PER_INCH, transparent=True, metadata={"Date": None})
+        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
         with atomic_path(path.with_suffix(".svg")) as temporary:
             temporary.write_text(_for_a_page(drawn.getvalue()), "utf-8")
 

@@ -99,7 +99,6 @@ def test_a_missing_minute_is_no_reset():
     gapped = values.clone()
     gapped[:, 380:390] = torch.nan
     whole, after = run(model, values), run(model, gapped)
-    assert (after.next_state[:, MEMORY_SIZE - 4 : MEMORY_SIZE] == RECENT_SAMPLES).all()  # ages go on
     assert torch.isfinite(after.quantiles).all()
     means = slice(0, 7 * 6)
     torch.testing.assert_close(after.next_state[:, means], whole.next_state[:, means], rtol=0.2, atol=0.3)
@@ -120,6 +119,47 @@ def test_a_value_missing_in_one_column_only_is_the_same_case():
     gapped = values.clone()
     gapped[:, -1, 1] = torch.nan
     assert torch.isfinite(run(model, gapped).quantiles).all()
+
+
+def features_of(values, cadence=60):
+    return Forecaster(Contract(cadence_seconds=cadence)).features(values, torch.zeros(len(values), MEMORY_SIZE))[0]
+
+
+@pytest.mark.parametrize("cadence", [60, 240, 900])
+def test_without_gaps_a_complete_window_is_exactly_its_samples(cadence):
+    values = samples(count=240)
+    features = features_of(values, cadence)
+    missing, windows = features.missing, features.recent[:, RECENT_SAMPLES - 1 :]
+    levels = Forecaster(Contract()).features.levels(values)[..., :4]
+    assert torch.equal(windows, levels.unfold(1, RECENT_SAMPLES, 1).transpose(2, 3))
+    assert (missing[:, RECENT_SAMPLES - 1 :] == 0).all()
+    lacking = 1 - torch.arange(1.0, RECENT_SAMPLES) / RECENT_SAMPLES
+    torch.testing.assert_close(missing[1, : RECENT_SAMPLES - 1, 2], lacking, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("gap", "lacking"), [(1, 0.0), (5, 0.3), (30, 0.9), (150, 0.95)])
+def test_after_a_gap_in_a_column_its_window_fills_again_sample_by_sample(gap, lacking):
+    values = samples(count=240)
+    end = values.shape[1] - 2 * RECENT_SAMPLES
+    values[:, end - gap : end, 1] = torch.nan
+    missing = features_of(values).missing[:, end:]
+    assert (missing[..., [0, 2, 3]] == 0).all()
+    of_column = missing[..., 1]
+    torch.testing.assert_close(of_column[:, 0], torch.full((3,), lacking), rtol=0, atol=0.02)
+    assert (of_column.diff(dim=1) <= 0).all()
+    assert (of_column[:, RECENT_SAMPLES - 1 :] == 0).all()
+
+
+def test_after_a_long_gap_nothing_from_before_it_is_in_the_window():
+    values = samples(count=240)
+    values[:, :80, :4] *= 100
+    values[:, 80:200] = torch.nan
+    recent = features_of(values).recent[:, 200:]
+    levels = Forecaster(Contract()).features.levels(values)[..., :4][:, 200:]
+    for place in range(RECENT_SAMPLES):
+        since = levels[:, : place + 1]
+        assert (recent[:, place] <= since.amax(dim=1, keepdim=True) + 1e-3).all()
+        torch.testing.assert_close(recent[:, place, -place - 1 :], since)
 
 
 def test_zeros_mean_never_seen_and_the_first_sample_is_a_forecast():

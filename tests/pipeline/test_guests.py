@@ -189,7 +189,7 @@ def test_a_guest_that_is_worse_than_the_champion_is_refused_with_the_reason(gues
     assert code == 1
     decision = decision_in(area)
     assert decision["outcome"] == "reject"
-    assert decision["reason"].startswith("Rejected: The error over all targets is at least ")
+    assert decision["reason"].startswith("Rejected: The error over all targets is shown to be above production's, by ")
     assert "above production's" in said
     assert serving(place) == before
     assert len(read_history(open_store(str(place.registry)))) == 3

@@ -108,7 +108,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_one_sentence_that_names_mode
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["", "models: {}", "- name: eu", "models: []\npolicy: guide", "x" * 1_100_000])
+@pytest.mark.parametrize("text", ["", "models: {}", "- name: eu", "models: []\npolicy: guide"])
 def test_a_file_of_another_shape_is_refused(tmp_path, text):
     settings = installed(tmp_path)
     Path(settings.models).write_text(text)
@@ -120,12 +120,12 @@ def test_a_file_of_another_shape_is_refused(tmp_path, text):
 def test_a_file_that_is_no_yaml_is_refused(tmp_path, content):
     settings = installed(tmp_path)
     Path(settings.models).write_bytes(content)
-    with pytest.raises(ConfigError, match=r"BWPREDICT_MODELS=.*models\.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"models\.yaml: cannot be read .*\(BWPREDICT_MODELS\)"):
         read_models(settings)
 
 
 def test_a_file_that_is_not_there_is_named():
-    with pytest.raises(ConfigError, match=r"BWPREDICT_MODELS=nowhere\.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"^nowhere\.yaml: cannot be read .*\(BWPREDICT_MODELS\)"):
         read_models(Settings(models="nowhere.yaml"))
 
 

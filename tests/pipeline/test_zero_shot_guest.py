@@ -71,6 +71,6 @@ def test_it_is_refused_where_a_formula_is_better(zero_shot, folder, judge):
     assert judge(smoothing, "2026-09", "smoothing")[0] == 0
     code, decision, store = judge(zero_shot, "2026-10", "smoothing")
     assert (code, decision["outcome"]) == (1, "reject")
-    assert "The error over all targets is at least" in decision["reason"]
+    assert "The error over all targets is shown to be above production's" in decision["reason"]
     version = read_production(store).version
     assert read_manifest(store, version).sha256[f"bandwidth_lstm_{version}.onnx"] == sha256_of(smoothing)

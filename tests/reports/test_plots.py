@@ -67,8 +67,8 @@ def test_a_picture_for_a_page_keeps_the_ids_that_it_refers_to(monkeypatch, tmp_p
             path.write(f'<?xml?><svg><g id="axes_1">{referred}</g></svg>')
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", drawn)
-    with figure_file(tmp_path / "picture.png", 1, 1):
-        pass
+    with figure_file(tmp_path / "picture.png", 1, 1) as figure:
+        figure.subplots()
     assert (tmp_path / "picture.svg").read_text("utf-8") == f"<svg><g>{referred}</g></svg>"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from challengers import V1
 from models import publish_stream_model
 
@@ -11,6 +12,7 @@ from bwpredict import schema
 from bwpredict.config import SplitConfig, TrainingConfig
 from bwpredict.datasets.external import read_data_path
 from bwpredict.datasets.windows import index_windows, split_windows
+from bwpredict.models.features import LONGEST_STEP
 from bwpredict.serving.delivery import deliver
 from bwpredict.serving.stream import Stream
 from bwpredict.simulation.fleet import FleetConfig
@@ -20,6 +22,7 @@ from bwpredict.training.intervals import calibrate
 from bwpredict.training.trainer import train
 
 DAY, LINKS, HORIZON = 1440, 12, 15
+GAP_EVERY = 480
 
 
 def fleet(folder, **options):
@@ -88,3 +91,35 @@ def test_every_link_with_two_days_of_feedback_is_covered_at_88_to_92_percent(mod
         low, median, high = np.quantile(share, (0, 0.5, 1))
         assert 0.88 <= low <= high <= 0.92, f"{low:.3f} to {high:.3f}, median {median:.3f}"
         assert share.shape == (LINKS, len(schema.TARGETS))
+
+
+@torch.inference_mode()
+def forecast_logs(model, samples):
+    """[links, minutes, quantiles, targets] in log space at the contract's horizon, of streams [links, minutes, 9]."""
+    state, parts = model.empty_state(len(samples)), []
+    for step in torch.split(samples, LONGEST_STEP, dim=1):
+        raw = model.follow(step, state)
+        served = model.served(raw.quantiles, model.window_quantiles(raw.features), raw.features)
+        state = raw.state
+        parts.append(served[:, :, model.contract.place])
+    return torch.cat(parts, dim=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gap", [30, 120])
+def test_after_a_gap_calibrated_intervals_are_wider_and_hold(model, tmp_path, gap):
+    """The same minutes with and without a gap of so many minutes before them, without feedback."""
+    frame = fleet(tmp_path / "telemetry", links=LINKS, days=4, start="2026-09-15")
+    samples = torch.from_numpy(by_minute(frame).swapaxes(0, 1).copy())
+    time = torch.arange(samples.shape[1]) + 40 * torch.arange(LINKS)[:, None]
+    since = time % GAP_EVERY
+    gapped = torch.where((since >= GAP_EVERY - gap)[..., None], torch.nan, samples)
+    whole, after = (forecast_logs(model, each)[:, DAY:-HORIZON] for each in (samples, gapped))
+    since = since[:, DAY:-HORIZON]
+    wider = (after[..., 2, :] - after[..., 0, :]).log() - (whole[..., 2, :] - whole[..., 0, :]).log()
+    actual = model.in_log_space(samples[:, DAY + HORIZON :, :4])
+    held = ((after[..., 0, :] <= actual) & (actual <= after[..., 2, :])).float()
+    share = held[since < 20].mean(dim=0)
+    assert (wider[since < 5].mean(dim=0) > 0).all(), wider[since < 5].mean(dim=0)
+    assert share.mean() > 0.8, share
+    assert share.min() > 0.7, share

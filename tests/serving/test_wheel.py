@@ -47,8 +47,16 @@ def consumer(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` folder of an environment with nothing but the wheel and its base dependencies."""
     environment = tmp_path_factory.mktemp("consumer") / "venv"
     assert run(sys.executable, "-m", "venv", environment).returncode == 0
-    lock = REPOSITORY / "requirements.txt"
-    done = run(environment / "bin" / "pip", "install", "--quiet", "--constraint", lock, wheel)
+    uv = (
+        "bash",
+        REPOSITORY / "scripts" / "uv.sh",
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        environment / "bin" / "python",
+    )
+    done = run(*uv, "--constraint", REPOSITORY / "requirements.txt", wheel)
     assert done.returncode == 0, done.stderr
     return environment / "bin"
 
