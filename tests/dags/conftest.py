@@ -107,7 +107,7 @@ class Scenarios:
 def scenarios(airflow: LocalAirflow) -> Iterator[Scenarios]:
     with running_receiver() as receiver:
         url = receiver.url(f"alert:{ALERT_PASSWORD}@")
-        helpers = str(Path(__file__).parents[1] / "helpers")
+        helpers = os.pathsep.join(str(REPOSITORY / folder) for folder in ("tests/helpers", "benchmarks"))
         events = airflow.root / "lineage.jsonl"
         transport = json.dumps({"type": "file", "log_file_path": str(events), "append": True})
         runs = airflow.json_of(

@@ -10,19 +10,19 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.models.asset import AssetEvent
 from airflow.settings import DAGS_FOLDER
 from airflow.utils.session import create_session
-from degraded_model import prepare
+from degraded_model import ALARM, prepare
 from run_output import output_to
 
 ANSWER = Path(sys.argv[1])
 
 
 def main() -> None:
-    alarm = prepare(os.environ["BWPREDICT_TELEMETRY"], os.environ["BWPREDICT_REGISTRY"], ANSWER.parent)
+    prepare(os.environ["BWPREDICT_TELEMETRY"], os.environ["BWPREDICT_REGISTRY"], ANSWER.parent)
     dag = DagBag(DAGS_FOLDER).dags["bandwidth_predictor_monitor"]
     days = {
-        "alarm": alarm,
-        "day_after": alarm + timedelta(days=1),
-        "no_telemetry": alarm - timedelta(days=39),
+        "alarm": ALARM,
+        "day_after": ALARM + timedelta(days=1),
+        "no_telemetry": ALARM - timedelta(days=39),
     }
     ANSWER.write_text(json.dumps({name: run(dag, name, day.isoformat()) for name, day in days.items()}))
 

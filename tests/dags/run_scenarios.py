@@ -12,12 +12,15 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.models.asset import AssetEvent
 from airflow.settings import DAGS_FOLDER
 from airflow.utils.session import create_session
+from guests import smoothing_onnx
 from lenient_gate import LENIENT
 from run_output import in_one_process, output_to
 
+from bwpredict.registry.layout import challenger_key
 from bwpredict.simulation.data_faults import inject
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
+from bwpredict.store.factory import open_store
 
 ANSWER = Path(sys.argv[1])
 OUT_OF_REACH = LENIENT | {"minimum_skill": 0.99}
@@ -30,6 +33,13 @@ SCENARIOS = {
     "broken_telemetry": {"month": "2026-10", **TRAINING},
     "empty_month": {"month": "2031-01", **TRAINING},
     "keep": {"month": "2026-11", "gate_overrides": LENIENT, **TRAINING},
+    "judge": {
+        "month": "2026-11",
+        "gate_overrides": LENIENT,
+        "challenger_model": "guest.onnx",
+        "trained_through": "never",
+        "dry_run": True,
+    },
     "dry_run": {"month": "2026-09", "dry_run": True},
 }
 LINEAGE_FAILS = "promote"
@@ -44,6 +54,8 @@ def main() -> None:
     write_partitioned(FleetConfig(links=3, days=8, start="2026-11-01", seed=5), telemetry)  # three test days
     (telemetry / "date=2031-01-01").mkdir()  # the form offers the month, and there is nothing in it
     inject(telemetry, "impossible_values", ["2026-10-04"])
+    guest = smoothing_onnx(ANSWER.with_name("guest.onnx"))
+    open_store(os.environ["BWPREDICT_REGISTRY"]).upload(guest, challenger_key(guest.name))
     dag = in_one_process(DagBag(DAGS_FOLDER).dags["bandwidth_predictor_retrain"])
     ANSWER.write_text(json.dumps({name: run(dag, name, conf) for name, conf in SCENARIOS.items()}))
 

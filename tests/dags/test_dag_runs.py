@@ -64,6 +64,17 @@ def test_where_the_test_days_cannot_tell_the_run_is_green_and_production_stays(s
     assert decision_of(run)["version"] not in published
 
 
+def test_a_model_trained_elsewhere_goes_through_the_tasks_and_is_not_trained(scenarios):
+    run = scenarios.runs["judge"]
+    assert run["tasks"] == dict.fromkeys(STEPS, "success") | {"publish": "skipped"}
+    decision = decision_of(run)
+    assert decision["outcome"] == "keep"
+    assert decision["trained_elsewhere"]["name"] == "guest.onnx"
+    assert decision["trained_elsewhere"]["sentence"] in decision["reason"]
+    assert not (Path(run["area"]) / "best_model.pth").exists()
+    assert "epoch 1/1" not in scenarios.log_of("judge")
+
+
 def test_a_dry_run_publishes_nothing(scenarios):
     run = scenarios.runs["dry_run"]
     assert run["state"] == "success"

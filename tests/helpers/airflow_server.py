@@ -18,6 +18,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PRELOADING = Path(__file__).with_name("preloading")
+"""A folder for PYTHONPATH."""
 STARTS_WITHIN_SECONDS = 600
 
 
@@ -96,6 +98,7 @@ def running_airflow(
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",  # the DAG files stay as they are
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(PRELOADING), os.environ.get("PYTHONPATH")))),
         **environment,
     }
     schedulers = "airflow scheduler --skip-serve-logs & " * further_schedulers

@@ -11,9 +11,12 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import pytest
 from botocore.loaders import JSONFileLoader
@@ -60,6 +63,16 @@ def s3_bucket(s3_environment: str) -> str:
     request = urllib.request.Request(f"{s3_environment}/{name}", method="PUT")  # noqa: S310 - our own server
     with urllib.request.urlopen(request, timeout=10):  # noqa: S310
         return name
+
+
+def put_objects(endpoint: str, bucket: str, objects: Mapping[str, bytes]) -> None:
+    """Put these contents under their keys, without boto3 and without a store's checks: the beginning of a test."""
+    with closing(HTTPConnection(urlsplit(endpoint).netloc, timeout=30)) as connection:
+        for key, content in objects.items():
+            connection.request("PUT", f"/{bucket}/{quote(key)}", body=content)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == HTTPStatus.OK, (key, answer.status)
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from typing import Any
 from bwpredict.store.base import Store
 
 OPERATIONS = ("list", "keys", "times", "info", "read", "download", "upload", "write", "delete", "remove_unfinished")
+CHANGING = ("upload", "write", "delete", "remove_unfinished")
+"""Operations that change the store."""
 
 
 class Recorded:

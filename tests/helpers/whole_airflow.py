@@ -41,13 +41,21 @@ def wait_for_run(server: AirflowServer, run_id: str, dag_id: str = DAG_ID) -> di
     )
 
 
-def wait_until(ask: Callable[[], Any], done: Callable[[Any], bool]) -> Any:
-    for _ in range(ENDS_WITHIN_SECONDS):
+def wait_until(
+    ask: Callable[[], Any],
+    done: Callable[[Any], bool],
+    *,
+    within_seconds: float = ENDS_WITHIN_SECONDS,
+    every_seconds: float = 1.0,
+) -> Any:
+    deadline = time.monotonic() + within_seconds
+    while True:
         answer = ask()
         if done(answer):
             return answer
-        time.sleep(1)
-    raise AssertionError(f"still {answer}")
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still {answer}")
+        time.sleep(every_seconds)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

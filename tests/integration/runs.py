@@ -37,20 +37,24 @@ class Api:
     stack: Stack
 
     @cached_property
-    def _headers(self) -> dict[str, str]:
+    def _client(self) -> httpx.Client:
+        """Signed in. One for all requests: each new client would read the certificates of this machine.
+
+        Connections are not kept: a server that closes one just then would lose a request that is not asked twice.
+        """
+        limits = httpx.Limits(max_keepalive_connections=0)
+        client = httpx.Client(base_url=self.stack.url, timeout=60, limits=limits)
         who = {"username": "admin", "password": self.stack.variables["AIRFLOW_ADMIN_PASSWORD"]}
-        answer = httpx.post(f"{self.stack.url}/auth/token", json=who, timeout=60)
-        return {"Authorization": f"Bearer {answer.raise_for_status().json()['access_token']}"}
+        token = client.post("/auth/token", json=who).raise_for_status().json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        return client
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Patient with a server that is away for a moment, but never asks twice for a change."""
         tries = 10 if method == "GET" else 1
         for left in reversed(range(tries)):
             try:
-                answer = httpx.request(
-                    method, f"{self.stack.url}/api/v2/{path}", json=body, headers=self._headers, timeout=60
-                )
-                return answer.raise_for_status().json()
+                return self._client.request(method, f"/api/v2/{path}", json=body).raise_for_status().json()
             except httpx.HTTPError:
                 if not left:
                     raise
@@ -59,8 +63,7 @@ class Api:
 
     def page(self, path: str) -> str:
         """The HTML of one of the plugin's pages."""
-        answer = httpx.get(f"{self.stack.url}/bandwidth-models/{path}", headers=self._headers, timeout=60)
-        return answer.raise_for_status().text
+        return self._client.get(f"/bandwidth-models/{path}").raise_for_status().text
 
     def unpause(self, dag: str = DAG) -> None:
         self.ask("PATCH", f"dags/{dag}", {"is_paused": False})

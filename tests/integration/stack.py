@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from airflow_server import PRELOADING
 from compose import COMPOSE, REPOSITORY, services
 from faulty_s3 import FaultyS3, running_proxy
 from fixtures_alerts import Receiver, running_receiver
@@ -38,6 +39,8 @@ FASTER = {
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
 }
 """Hours that a test cannot wait; the mechanisms are those of production."""
+RARER = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300"}
+"""The DAG files stay as they are."""
 SMALLER = {"AIRFLOW__CELERY__WORKER_CONCURRENCY": "1", "OMP_NUM_THREADS": "1", "AIRFLOW__CORE__PARALLELISM": "4"}
 OFTEN = {"BWPREDICT_CHECKPOINT_SECONDS": "1"}
 """Trainings here last seconds, and are to be killed in the middle."""
@@ -105,10 +108,11 @@ class Stack:
             "CONTAINER": name,
             "BWPREDICT_WORK": str(self.work(name)),
             "BWPREDICT_PUSHGATEWAY": "",
-            "PYTHONPATH": str(SITE),
+            "PYTHONPATH": f"{SITE}:{PRELOADING}",
             "RETRAIN_DEFAULTS": json.dumps(self.defaults),
             "AWS_EC2_METADATA_DISABLED": "true",
             **FASTER,
+            **RARER,
             **SMALLER,
             **OFTEN,
         }

@@ -9,15 +9,17 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from challengers import NOW, V1, V2, V3, Challenger, a_challenger, published, three_published
+from challengers import NOW, V1, V2, V3, Challenger, a_challenger, contents, published, three_published
 from faulty_s3 import LANDED, LOST, Asked, FaultyS3
-from fixtures_s3 import KEYS_PER_PAGE
+from fixtures_s3 import KEYS_PER_PAGE, put_objects
 
 from bwpredict.errors import BwPredictError, ObjectCorruptError, StoreUnreachableError
 from bwpredict.registry.audit import audit_registry
 from bwpredict.registry.promotion import promote, read_history, read_production, rollback
 from bwpredict.registry.retention import RetentionPolicy, delete_old_versions, plan_retention
 from bwpredict.registry.versions import fetch, list_versions, verify_version
+from bwpredict.store.base import Store
+from bwpredict.store.factory import open_store
 from bwpredict.store.s3 import S3Store
 
 Wanted = Callable[[Asked], bool]
@@ -53,6 +55,20 @@ def quick_store(faulty_s3: FaultyS3, s3_bucket: str) -> S3Store:
     return S3Store(s3_bucket, "registry", timeout_seconds=TIMEOUT, backoff_seconds=0.01)
 
 
+@pytest.fixture
+def begin(quick_store: S3Store, s3_environment: str, tmp_path: Path) -> Callable[..., None]:
+    """Fill the store with what these steps leave in a registry."""
+
+    def begin_(*steps: Callable[[Store], object]) -> None:
+        made = open_store(str(tmp_path / "begun"))
+        for step in steps:
+            step(made)
+        objects = {f"{quick_store.prefix}/{key}": content for key, content in contents(made).items()}
+        put_objects(s3_environment, quick_store.bucket, objects)
+
+    return begin_
+
+
 QUICK = ("500 lost", "412", "reset landed", "stale")
 FAULTS = [fault if fault in QUICK else pytest.param(fault, marks=pytest.mark.slow) for fault in (*LOST, *LANDED)]
 
@@ -83,10 +99,10 @@ def once(wanted: Wanted, fault: str) -> Callable[[Asked], str]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_publication_outlives_a_fault_at_each_kind_of_request(
-    faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path, fault: str
+    faulty_s3: FaultyS3, quick_store: S3Store, begin: Callable[..., None], tmp_path: Path, fault: str
 ) -> None:
     """All in one publication, which is run again until it is done."""
-    published(quick_store, a_challenger(tmp_path, V1))
+    begin(lambda store: published(store, a_challenger(tmp_path, V1)))
     pending = dict(REQUESTS)
 
     def choose(asked: Asked) -> str:
@@ -105,9 +121,9 @@ def test_a_publication_outlives_a_fault_at_each_kind_of_request(
 @pytest.mark.slow
 @pytest.mark.parametrize(("fault", "what"), single_faults(REQUESTS))
 def test_a_publication_outlives_one_fault_at_any_kind_of_request(
-    faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path, fault: str, what: str
+    faulty_s3: FaultyS3, quick_store: S3Store, begin: Callable[..., None], tmp_path: Path, fault: str, what: str
 ) -> None:
-    published(quick_store, a_challenger(tmp_path, V1))
+    begin(lambda store: published(store, a_challenger(tmp_path, V1)))
     faulty_s3.choose = once(REQUESTS[what], fault)
     _publish_until_done(quick_store, a_challenger(tmp_path, V2, champion=V1), fault)
     assert [(made.sequence, made.version) for made in read_history(quick_store)] == [(1, V1), (2, V2)]
@@ -129,9 +145,9 @@ def _publish_until_done(store: S3Store, challenger: Challenger, fault: str) -> N
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "stale"])
 def test_a_promotion_and_a_rollback_outlive_a_fault_at_the_pointer(
-    faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path, fault: str
+    faulty_s3: FaultyS3, quick_store: S3Store, begin: Callable[..., None], tmp_path: Path, fault: str
 ) -> None:
-    three_published(quick_store, tmp_path)
+    begin(lambda store: three_published(store, tmp_path))
     for move, expected in ((partial(promote, version=V1), V1), (partial(rollback, expected_version=V1), V3)):
         for what in filter(partial(is_possible, fault), ("the pointer", "reading the pointer")):
             faulty_s3.choose = once(REQUESTS[what], fault)
@@ -212,10 +228,9 @@ def test_planning_a_cleanup_takes_the_pointer_two_listings_and_the_records_of_cl
 @pytest.mark.slow
 @pytest.mark.parametrize(("fault", "what"), single_faults(CLEANUP_REQUESTS))
 def test_a_cleanup_outlives_one_fault_at_any_kind_of_request(
-    faulty_s3: FaultyS3, quick_store: S3Store, tmp_path: Path, fault: str, what: str
+    faulty_s3: FaultyS3, quick_store: S3Store, begin: Callable[..., None], tmp_path: Path, fault: str, what: str
 ) -> None:
-    three_published(quick_store, tmp_path)
-    rollback(quick_store, promoted_by="me", now=NOW)
+    begin(lambda store: three_published(store, tmp_path), partial(rollback, promoted_by="me", now=NOW))
     faulty_s3.choose = once(CLEANUP_REQUESTS[what], fault)
     try:
         delete_old_versions(quick_store, NOTHING, made_by="me", now=SOON)

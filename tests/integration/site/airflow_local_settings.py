@@ -2,7 +2,11 @@
 
 import json
 import os
+import sys
 from datetime import timedelta
+
+if "worker" in sys.argv:
+    import task_imports  # noqa: F401
 
 DEFAULTS = json.loads(os.environ["RETRAIN_DEFAULTS"])
 LATE_AFTER = timedelta(seconds=20)
