@@ -49,7 +49,16 @@ from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
 from bwpredict_airflow.extra_links import DataDocsLink, RegistryLink, ReportLink, add_links
 from bwpredict_airflow.lineage import emit_lineage
 from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
-from bwpredict_airflow.params import HISTORY_MONTHS, MONTH, PUBLISH_PAST_MONTHS, month_param, training_param
+from bwpredict_airflow.params import (
+    HISTORY_MONTHS,
+    MONTH,
+    PUBLISH_PAST_MONTHS,
+    flag,
+    month_param,
+    optional,
+    text,
+    training_param,
+)
 from bwpredict_airflow.run_setup import plan_run
 from bwpredict_airflow.task_errors import (
     DECISION_KEY,
@@ -69,127 +78,99 @@ from bwpredict.pipeline.model_catalog import NamedModel, read_models
 from bwpredict.pipeline.run_config import gate_overrides_schema
 from bwpredict.workspace.references import Reference, local_file
 
+TRAINING, ELSEWHERE, GATE, OVERRIDES = (
+    f"Advanced: {section}" for section in ("training", "model trained elsewhere", "gate", "overrides")
+)
+ONNX_FILE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.onnx$"
+
 PARAMS = {
     "month": MONTH,
-    "dry_run": Param(
-        default=False,
-        type=["null", "boolean"],
-        title="Dry run",
-        description="Stop after the decision and publish nothing.",
-    ),
-    "policy": Param(
-        DEFAULT,
-        type=["null", "string"],
+    "dry_run": flag("Dry run", "Stop after the decision and publish nothing."),
+    "policy": text(
+        "Gate policy",
+        "What the challenger must reach. guide: the training guide's figures, and skill. relative: skill over the best "
+        "simple baseline, no worse than the champion. Others come from the folder $BWPREDICT_POLICIES.",
+        default=DEFAULT,
         enum=policy_names(Settings().policies),
-        title="Gate policy",
-        description="What the challenger must reach. guide: the training guide's figures, and skill. relative: skill "
-        "over the best simple baseline, no worse than the champion. Others come from the folder $BWPREDICT_POLICIES.",
     ),
-    "human_approval": Param(
-        default=False,
-        type=["null", "boolean"],
-        title="Human approval",
-        description="Before publishing, wait for a person's approval (menu: Required Actions). No answer is a refusal.",
+    "human_approval": flag(
+        "Human approval",
+        "Before publishing, wait for a person's approval (menu: Required Actions). No answer is a refusal.",
     ),
     "history_months": HISTORY_MONTHS,
     "architecture": training_param(
         "architecture",
-        title="Architecture",
-        description="compact: one LSTM layer of 96 units. guide: the training guide's layers, LSTM 256, 128 and 64, "
-        "for large fleets on a GPU.",
+        "Architecture",
+        "compact: one LSTM layer of 96 units. guide: the training guide's layers, LSTM 256, 128 and 64, for large "
+        "fleets on a GPU.",
     ),
-    "epochs": training_param(
-        "epochs",
-        title="Max epochs",
-        description="Training ends earlier when the validation loss stops falling.",
-    ),
+    "epochs": training_param("epochs", "Max epochs", "Training ends earlier when the validation loss stops falling."),
     "windows_per_epoch": training_param(
         "windows_per_epoch",
-        title="Windows for each epoch",
-        description="Training windows drawn at random for each epoch; time grows with epochs times windows.",
+        "Windows for each epoch",
+        "Training windows drawn at random for each epoch; time grows with epochs times windows.",
     ),
-    "seed": training_param("seed", title="Seed", description="The same telemetry, code and seed give the same model."),
-    "training_config": Param(
-        None,
-        type=["null", "string"],
+    "seed": training_param("seed", "Seed", "The same telemetry, code and seed give the same model."),
+    "training_config": text(
+        "Training configuration",
+        "Hyperparameters: an approved name (`bwpredict tune approve`), or the path of a YAML file. Empty: the "
+        "defaults. The other fields of this form take precedence.",
         maxLength=1000,
-        title="Training configuration",
-        description="Hyperparameters: an approved name (`bwpredict tune approve`), or the path of a YAML file. Empty: "
-        "the defaults. The other fields of this form take precedence.",
-        section="Advanced: training",
+        section=TRAINING,
     ),
-    "challenger_model": Param(
-        None,
-        type=["null", "string"],
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.onnx$",
-        title="Model to judge",
-        description="Judge this model, trained elsewhere, instead of training one: the name of an ONNX file in "
-        "`challengers/` of the registry's store.",
-        section="Advanced: model trained elsewhere",
+    "challenger_model": text(
+        "Model to judge",
+        "Judge this model, trained elsewhere, instead of training one: the name of an ONNX file in `challengers/` of "
+        "the registry's store.",
+        pattern=ONNX_FILE,
+        section=ELSEWHERE,
     ),
-    "challenger_stream": Param(
-        None,
-        type=["null", "string"],
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.onnx$",
-        title="Its model for streams",
-        description="The same model for consumers that keep a state for each link: an ONNX file in the same folder. "
-        "Empty: it has none.",
-        section="Advanced: model trained elsewhere",
+    "challenger_stream": text(
+        "Its model for streams",
+        "The same model for consumers that keep a state for each link: an ONNX file in the same folder. Empty: it has "
+        "none.",
+        pattern=ONNX_FILE,
+        section=ELSEWHERE,
     ),
-    "trained_through": Param(
-        None,
-        type=["null", "string"],
+    "trained_through": text(
+        "Trained through",
+        "Last day (YYYY-MM-DD, UTC) that its training, validation or scaling saw, or `never`. If neither this nor the "
+        "file's property `trained_through` states it, nothing is published.",
         pattern=r"^(never|\d{4}-\d{2}-\d{2})$",
-        title="Trained through",
-        description="Last day (YYYY-MM-DD, UTC) that its training, validation or scaling saw, or `never`. If neither "
-        "this nor the file's property `trained_through` states it, nothing is published.",
-        section="Advanced: model trained elsewhere",
+        section=ELSEWHERE,
     ),
-    "trained_on": Param(
-        None,
-        type=["null", "string"],
+    "trained_on": text(
+        "Trained on",
+        "What it was trained on, in your words: the model card and the provenance show it.",
         maxLength=500,
-        title="Trained on",
-        description="What it was trained on, in your words: the model card and the provenance show it.",
-        section="Advanced: model trained elsewhere",
+        section=ELSEWHERE,
     ),
-    "gate_overrides": Param(
-        {},
-        **gate_overrides_schema(),
-        title="Gate overrides",
-        section="Advanced: gate",
-    ),
-    "approval_hours": Param(
-        12,
-        type=["null", "number"],
+    "gate_overrides": Param({}, **gate_overrides_schema(), title="Gate overrides", section=GATE),
+    "approval_hours": optional(
+        "number",
+        "Hours to approve",
+        "Without an answer by then, nothing is published.",
+        default=12,
         exclusiveMinimum=0,
         maximum=24,
-        title="Hours to approve",
-        description="Without an answer by then, nothing is published.",
-        section="Advanced: gate",
+        section=GATE,
     ),
-    "force_bootstrap": Param(
-        default=False,
-        type=["null", "boolean"],
-        title="Force bootstrap",
-        description="Judge the challenger by the absolute checks alone, even if there is a model in production.",
-        section="Advanced: overrides",
+    "force_bootstrap": flag(
+        "Force bootstrap",
+        "Judge the challenger by the absolute checks alone, even if there is a model in production.",
+        section=OVERRIDES,
     ),
-    "accept_telemetry": Param(
-        default=False,
-        type=["null", "boolean"],
-        title="Accept telemetry that fails validation",
-        description="Train on the telemetry even if it fails validation. The failed checks stay on record.",
-        section="Advanced: overrides",
+    "accept_telemetry": flag(
+        "Accept telemetry that fails validation",
+        "Train on the telemetry even if it fails validation. The failed checks stay on record.",
+        section=OVERRIDES,
     ),
-    "override_reason": Param(
-        None,
-        type=["null", "string"],
+    "override_reason": text(
+        "Reason for an override",
+        "Required for a forced bootstrap and for accepted telemetry. The model card, the history and the provenance "
+        "show it with your name.",
         maxLength=500,
-        title="Reason for an override",
-        description="Required for a forced bootstrap and for accepted telemetry. The model card, the history and the "
-        "provenance show it with your name.",
-        section="Advanced: overrides",
+        section=OVERRIDES,
     ),
     "publish_past_months": PUBLISH_PAST_MONTHS,
 }

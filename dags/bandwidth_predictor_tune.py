@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import Param, dag, get_current_context, task
 from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
 from bwpredict_airflow.notifier import AlertNotifier
-from bwpredict_airflow.params import HISTORY_MONTHS, month_param, training_param
+from bwpredict_airflow.params import HISTORY_MONTHS, month_param, text, training_param
 from bwpredict_airflow.run_setup import plan_run
 from bwpredict_airflow.task_errors import one_line_errors, run_step
 
@@ -46,24 +46,22 @@ PARAMS = {
         description="How to stop poor trials early: if worse than the median at that epoch, by hyperband, or never.",
         section="Search",
     ),
-    "study": Param(
-        None,
-        type=["null", "string"],
+    "study": text(
+        "Name",
+        "Name of the study and of the configuration it proposes. Empty: tune_ and the time of the run.",
         pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,79})?$",
-        title="Name",
-        description="Name of the study and of the configuration it proposes. Empty: tune_ and the time of the run.",
         section="Search",
     ),
     "epochs": training_param(
         "epochs",
-        title="Max epochs",
-        description="Epochs of each trial. Use as many as the retraining: the best learning rate depends on it.",
+        "Max epochs",
+        "Epochs of each trial. Use as many as the retraining: the best learning rate depends on it.",
         section="Budget of a trial",
     ),
     "windows_per_epoch": training_param(
         "windows_per_epoch",
-        title="Windows for each epoch",
-        description="Training windows drawn for each epoch of a trial. Use as many as the retraining.",
+        "Windows for each epoch",
+        "Training windows drawn for each epoch of a trial. Use as many as the retraining.",
         section="Budget of a trial",
     ),
     "seed": Param(

@@ -6,6 +6,8 @@ Every type allows null, since Airflow's form marks any other field as required; 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from airflow.sdk import Param
 
@@ -15,28 +17,33 @@ from bwpredict.telemetry.months import months_in_folder
 LAST_MONTH = "The last complete month"
 _SUGGESTED_MONTHS = 12
 
-MONTH = Param(
-    None,
-    type=["null", "string"],
+
+def optional(kind: str, title: str, description: str, *, default: Any = None, **schema: Any) -> Param:
+    """A param of this JSON type that may be left empty; `schema` are further keys of its JSON Schema."""
+    return Param(default, type=["null", kind], title=title, description=description, **schema)
+
+
+text = partial(optional, "string")
+flag = partial(optional, "boolean", default=False)
+
+MONTH = text(
+    "Month",
+    "Month of telemetry to train on, as YYYY-MM (UTC), such as 2026-10. Empty: the last complete month.",
     pattern=r"^\d{4}-(0[1-9]|1[0-2])$",
-    title="Month",
-    description="Month of telemetry to train on, as YYYY-MM (UTC), such as 2026-10. Empty: the last complete month.",
 )
-HISTORY_MONTHS = Param(
-    1,
-    type=["null", "integer"],
+HISTORY_MONTHS = optional(
+    "integer",
+    "Months of history",
+    "Number of months to read, ending with that month.",
+    default=1,
     minimum=1,
     maximum=36,
-    title="Months of history",
-    description="Number of months to read, ending with that month.",
     section="Advanced: training",
 )
-PUBLISH_PAST_MONTHS = Param(
-    default=False,
-    type=["null", "boolean"],
-    title="Publish past months",
-    description="Publish even in a back-fill, and even if production would go to an earlier month. If off, a back-fill "
-    "compares each month with the champion of its time and publishes nothing.",
+PUBLISH_PAST_MONTHS = flag(
+    "Publish past months",
+    "Publish even in a back-fill, and even if production would go to an earlier month. If off, a back-fill compares "
+    "each month with the champion of its time and publishes nothing.",
     section="Advanced: back-fill",
 )
 
@@ -51,7 +58,7 @@ def month_param(telemetry: str) -> Param:
     return Param(None, **MONTH.schema | choice, description="Month of telemetry to train on (UTC).")
 
 
-def training_param(name: str, *, title: str, description: str, section: str = "Advanced: training") -> Param:
+def training_param(name: str, title: str, description: str, *, section: str = "Advanced: training") -> Param:
     """A param with the type, default and bounds of that field of `TrainingConfig`."""
     field = dict(TrainingConfig.model_json_schema()["properties"][name])
     if field["type"] == "integer" and "exclusiveMaximum" in field:

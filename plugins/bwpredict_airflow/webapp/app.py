@@ -15,9 +15,10 @@ from functools import cache, partial
 from http import HTTPStatus
 from itertools import groupby
 from operator import attrgetter
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Concatenate, Literal, ParamSpec, TypeVar
 from urllib.parse import quote
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from fastapi import APIRouter, Depends, FastAPI, Form, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -40,7 +41,7 @@ from bwpredict.pipeline.health import production_health
 from bwpredict.pipeline.model_catalog import model_of_dag, read_models
 from bwpredict.pipeline.run_history import RunSummary, downloadable_file, recent_runs, run_summary
 from bwpredict.registry.layout import is_version
-from bwpredict.registry.promotion import read_production
+from bwpredict.registry.promotion import Production, read_production
 from bwpredict.registry.versions import read_file, read_manifest, version_folders
 from bwpredict.registry_views.overview import overview, version_documents
 from bwpredict.registry_views.version_diff import differences, judged_together
@@ -83,6 +84,7 @@ _STATUS = (
     (ConfigError, 400),
     (BwPredictError, 500),
 )
+_P = ParamSpec("_P")
 _Result = TypeVar("_Result")
 _readers = ThreadPoolExecutor(16, thread_name_prefix="bandwidth-models")
 
@@ -105,6 +107,46 @@ def application() -> FastAPI:
     made.add_exception_handler(HTTPException, _explained)
     made.add_exception_handler(RequestValidationError, _explained)
     return made
+
+
+@cache
+def _store(uri: str) -> Store:
+    return open_store(uri)
+
+
+async def _soon(read: Callable[[], _Result], seconds: float, what: str) -> _Result:
+    """What `read` gives, off the event loop; the thread of a read that hangs is left to its own time-outs."""
+    try:
+        return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(_readers, read), seconds)
+    except TimeoutError:
+        raise StoreUnreachableError(
+            f"{what}: did not answer within {seconds:g} s; check that it is up, and try again."
+        ) from None
+
+
+async def _read(
+    store: Store, function: Callable[Concatenate[Store, _P], _Result], *args: _P.args, **kwargs: _P.kwargs
+) -> _Result:
+    """What the function reads from the store, off the event loop."""
+    return await _soon(partial(function, store, *args, **kwargs), READ_WITHIN_SECONDS, store.uri)
+
+
+async def answering_store(here: ModelContextDep) -> Store:
+    """The registry, if it answers within a moment. Raises StoreUnreachableError."""
+    uri = here.settings.registry
+    store = await _soon(partial(_store, uri), READ_WITHIN_SECONDS, uri)
+    await _soon(partial(read_production, store), ANSWER_WITHIN_SECONDS, uri)
+    return store
+
+
+async def run_of_the_page(here: ModelContextDep, run_id: str) -> RunSummary:
+    """The run in the address. Raises WorkAreaError."""
+    work = here.settings.work
+    return await _soon(partial(run_summary, work, run_id), READ_WITHIN_SECONDS, str(work))
+
+
+StoreDep = Annotated[Store, Depends(answering_store)]
+RunDep = Annotated[RunSummary, Depends(run_of_the_page)]
 
 
 @front.get("/")
@@ -135,12 +177,11 @@ async def show_overview(
     runs, no_runs = await _latest_runs(here, _RUNS)
     seen, serving, days, problem = None, None, [], ""
     try:
-        store = await _answering_store(here)
-        seen = await _soon(partial(overview, store, below=below or None), READ_WITHIN_SECONDS, store.uri)
+        store = await answering_store(here)
+        seen = await _read(store, overview, below=below or None)
         if seen.production:
-            read = partial(version_documents, store, seen.production.version)
-            serving = await _soon(read, READ_WITHIN_SECONDS, store.uri)
-            days = await _soon(lambda: list(read_series(store, DAYS)), READ_WITHIN_SECONDS, store.uri)
+            serving = await _read(store, version_documents, seen.production.version)
+            days = await _read(store, lambda store: list(read_series(store, DAYS)))
     except BwPredictError as error:
         seen, problem = None, str(error)
     limits = serving.decision["policy"]["thresholds"] if serving else {}
@@ -166,41 +207,36 @@ async def show_overview(
 
 
 @pages.get("/versions/{version}")
-async def show_version(request: Request, user: GetUserDep, here: ModelContextDep, version: str) -> Response:
+async def show_version(
+    request: Request, user: GetUserDep, here: ModelContextDep, store: StoreDep, version: str
+) -> Response:
     """One version: decision and checks, champion against challenger, drift, and its files."""
-    store = await _answering_store(here)
-    found = await _soon(partial(version_documents, store, version), READ_WITHIN_SECONDS, store.uri)
-    production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
+    found = await _read(store, version_documents, version)
     return render.render_page(
         here.model,
         "version.html",
         may=allowed(request, user, here),
         found=found,
-        production=production,
+        production=await _read(store, read_production),
         rivals=render.model_comparison(found.comparison),
         validation=render.validation(found.validation),
     )
 
 
 @pages.get("/versions/{version}/files/{name}")
-async def show_version_file(here: ModelContextDep, version: str, name: str) -> Response:
+async def show_version_file(store: StoreDep, version: str, name: str) -> Response:
     """One page, picture or document of a version, checked against its manifest."""
     media_type = _MEDIA.get(name[name.rfind(".") :])
     if media_type is None or not is_version(version):
         raise ConfigError(f"{name!r} of {version!r} is not a page.")
-    store = await _answering_store(here)
-
-    def read() -> bytes:
-        return read_file(store, read_manifest(store, version), name)
-
-    return render.stored(await _soon(read, READ_WITHIN_SECONDS, store.uri), media_type)
+    manifest = await _read(store, read_manifest, version)
+    return render.stored(await _read(store, read_file, manifest, name), media_type)
 
 
 @pages.get("/links")
-async def show_links_of_production(here: ModelContextDep) -> Response:
+async def show_links_of_production(here: ModelContextDep, store: StoreDep) -> Response:
     """The links of the version in production."""
-    store = await _answering_store(here)
-    production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
+    production = await _read(store, read_production)
     if production is None:
         raise ConfigError(
             f"{store.uri}: nothing is in production yet, so there are no links to show; retrain a month first."
@@ -211,6 +247,7 @@ async def show_links_of_production(here: ModelContextDep) -> Response:
 @pages.get("/versions/{version}/links")
 async def show_links(
     here: ModelContextDep,
+    store: StoreDep,
     version: str,
     target: Target = "throughput_mbps",
     sort: Literal["worst", "anomalous", "uncertain"] = "worst",
@@ -218,19 +255,16 @@ async def show_links(
     first: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
     """The links of a version's test days, searchable, the worst first."""
-    store = await _answering_store(here)
 
-    def read() -> tuple[links.LinkList, list[str]]:
-        accuracy = links.link_accuracy(store, version)
-        return links.link_list(accuracy, target, sort=sort, find=find, first=first), _newest_versions(store)
+    def read(store: Store) -> links.LinkList:
+        return links.link_list(links.link_accuracy(store, version), target, sort=sort, find=find, first=first)
 
-    found, versions = await _soon(read, READ_WITHIN_SECONDS, store.uri)
     return render.render_page(
         here.model,
         "links.html",
         version=version,
-        versions=versions,
-        found=found,
+        versions=await _read(store, _newest_versions),
+        found=await _read(store, read),
         target=target,
         unit=readable_unit(target)[1],
         sort=sort,
@@ -242,37 +276,28 @@ async def show_links(
 @pages.get("/versions/{version}/links/{link}")
 async def show_link(
     here: ModelContextDep,
+    store: StoreDep,
     version: str,
     link: Annotated[str, Path(max_length=40)],
     target: Target = "throughput_mbps",
 ) -> Response:
     """One link: what was forecast on the test days and the actual values, and the error by hour of the day."""
-    store = await _answering_store(here)
-
-    def read() -> tuple[links.LinkView, list[str]]:
-        return links.link_view(store, version, link, target), _newest_versions(store)
-
-    view, versions = await _soon(read, READ_WITHIN_SECONDS, store.uri)
     return render.render_page(
         here.model,
         "link.html",
         version=version,
-        versions=versions,
+        versions=await _read(store, _newest_versions),
         link=link,
-        view=view,
+        view=await _read(store, links.link_view, version, link, target),
         target=target,
         unit=readable_unit(target)[1],
     )
 
 
 @pages.get("/diff")
-async def show_differences(here: ModelContextDep, left: str, right: str) -> Response:
+async def show_differences(here: ModelContextDep, store: StoreDep, left: str, right: str) -> Response:
     """Two versions on the same test days, and what else differs between them."""
-    store = await _answering_store(here)
-    old, new = [
-        await _soon(partial(version_documents, store, version), READ_WITHIN_SECONDS, store.uri)
-        for version in (left, right)
-    ]
+    old, new = [await _read(store, version_documents, version) for version in (left, right)]
     judged = judged_together(old, new)
     return render.render_page(
         here.model,
@@ -317,26 +342,21 @@ async def export_runs(here: ModelContextDep, find: Search = "", verdict: Search 
 
 
 @pages.get("/runs/{run_id}")
-async def show_run(here: ModelContextDep, run_id: str) -> Response:
+async def show_run(here: ModelContextDep, run: RunDep) -> Response:
     """What a run came to: the verdict with every check, and its pages."""
-    work = here.settings.work
-    run = await _soon(partial(run_summary, work, run_id), READ_WITHIN_SECONDS, str(work))
-    step = (await _steps(here, [run])).get(run_id)
+    step = (await _steps(here, [run])).get(run.run_id)
     return render.render_page(
         here.model, "run.html", run=run, step=step, dag_id=here.dag_id, validation=render.validation(run.validation)
     )
 
 
 @pages.get("/runs/{run_id}/version")
-async def find_version_of_run(here: ModelContextDep, run_id: str) -> Response:
+async def find_version_of_run(here: ModelContextDep, run: RunDep, store: StoreDep) -> Response:
     """The registry's entry of a run's version; the run's own page while it has none."""
-    work = here.settings.work
-    run = await _soon(partial(run_summary, work, run_id), READ_WITHIN_SECONDS, str(work))
-    store = await _answering_store(here)
     try:
-        await _soon(partial(read_manifest, store, run.version), READ_WITHIN_SECONDS, store.uri)
+        await _read(store, read_manifest, run.version)
     except ObjectMissingError:
-        return RedirectResponse(run_page(here.model, run_id), 303)
+        return RedirectResponse(run_page(here.model, run.run_id), 303)
     return RedirectResponse(f"{model_page(here.model)}/versions/{run.version}", 303)
 
 
@@ -348,56 +368,37 @@ async def show_run_file(here: ModelContextDep, run_id: str, name: str) -> Respon
 
 
 @pages.get("/promote", dependencies=[Depends(may_promote)])
-async def confirm_promotion(here: ModelContextDep, user: GetUserDep, version: str) -> Response:
+async def confirm_promotion(here: ModelContextDep, user: GetUserDep, store: StoreDep, version: str) -> Response:
     """Say what a promotion would change, and ask."""
-    store = await _answering_store(here)
-    manifest = await _soon(partial(read_manifest, store, version), READ_WITHIN_SECONDS, store.uri)
-    production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
-    return render.render_page(
-        here.model,
-        "confirm.html",
-        action="promote",
-        version=manifest.version,
-        production=production,
-        token=form_token(user),
-    )
+    manifest = await _read(store, read_manifest, version)
+    return _confirm(here, user, "promote", manifest.version, await _read(store, read_production))
 
 
 @pages.get("/rollback", dependencies=[Depends(may_promote)])
-async def confirm_rollback(here: ModelContextDep, user: GetUserDep) -> Response:
+async def confirm_rollback(here: ModelContextDep, user: GetUserDep, store: StoreDep) -> Response:
     """Say where a rollback would lead, and ask."""
-    store = await _answering_store(here)
-    production = await _soon(partial(read_production, store), READ_WITHIN_SECONDS, store.uri)
+    production = await _read(store, read_production)
     if production is None or production.previous is None:
         raise ConfigError(f"{store.uri}: there is no earlier version to roll back to.")
-    return render.render_page(
-        here.model,
-        "confirm.html",
-        action="rollback",
-        version=production.previous,
-        production=production,
-        token=form_token(user),
-    )
+    return _confirm(here, user, "rollback", production.previous, production)
 
 
 @pages.get("/retrain", dependencies=[Depends(may_retrain)])
 async def confirm_retraining(here: ModelContextDep, user: GetUserDep) -> Response:
     """Ask which month to train on."""
-    return render.render_page(
-        here.model, "confirm.html", action="retrain", version="", production=None, token=form_token(user)
-    )
+    return _confirm(here, user, "retrain", "", None)
 
 
 @pages.post("/promote", dependencies=[Depends(may_promote), Depends(require_own_form)])
 async def do_promote(
     here: ModelContextDep,
     user: GetUserDep,
+    store: StoreDep,
     version: Annotated[str, Form()],
     reason: Reason,
     expected: Annotated[str, Form()] = "",
 ) -> Response:
     """Promote a version."""
-    store = await _answering_store(here)
     await asyncio.to_thread(
         actions.promote_by_hand, here, store, user, version=version, expected=expected, reason=reason
     )
@@ -406,10 +407,13 @@ async def do_promote(
 
 @pages.post("/rollback", dependencies=[Depends(may_promote), Depends(require_own_form)])
 async def do_roll_back(
-    here: ModelContextDep, user: GetUserDep, expected: Annotated[str, Form(min_length=1)], reason: Reason
+    here: ModelContextDep,
+    user: GetUserDep,
+    store: StoreDep,
+    expected: Annotated[str, Form(min_length=1)],
+    reason: Reason,
 ) -> Response:
     """Roll back once."""
-    store = await _answering_store(here)
     await asyncio.to_thread(actions.roll_back_by_hand, here, store, user, expected=expected, reason=reason)
     return RedirectResponse(f"{model_page(here.model)}/", 303)
 
@@ -443,6 +447,14 @@ async def show_static(name: str) -> Response:
     return render.static(name)
 
 
+def _confirm(here: ModelContext, user: BaseUser, action: str, version: str, production: Production | None) -> Response:
+    """The page that asks for a reason, with the form that leads to the action."""
+    token = form_token(user)
+    return render.render_page(
+        here.model, "confirm.html", action=action, version=version, production=production, token=token
+    )
+
+
 def _newest_versions(store: Store) -> list[str]:
     """Names of the newest versions, newest first."""
     return [name for name in reversed(version_folders(store)) if is_version(name)][:_VERSIONS]
@@ -461,29 +473,6 @@ async def _latest_runs(here: ModelContext, most: int) -> tuple[list[RunSummary],
 async def _steps(here: ModelContext, runs: Sequence[RunSummary]) -> dict[str, Step]:
     """Where Airflow is with those of the runs that have not come to a decision."""
     return await asyncio.to_thread(steps_of, here.dag_id, [run.run_id for run in runs if run.verdict == "unfinished"])
-
-
-async def _answering_store(here: ModelContext) -> Store:
-    """The registry, if it answers within a moment. Raises StoreUnreachableError."""
-    uri = here.settings.registry
-    store = await _soon(partial(_store, uri), READ_WITHIN_SECONDS, uri)
-    await _soon(partial(read_production, store), ANSWER_WITHIN_SECONDS, uri)
-    return store
-
-
-@cache
-def _store(uri: str) -> Store:
-    return open_store(uri)
-
-
-async def _soon(read: Callable[[], _Result], seconds: float, what: str) -> _Result:
-    """What `read` gives, off the event loop; the thread of a read that hangs is left to its own time-outs."""
-    try:
-        return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(_readers, read), seconds)
-    except TimeoutError:
-        raise StoreUnreachableError(
-            f"{what}: did not answer within {seconds:g} s; check that it is up, and try again."
-        ) from None
 
 
 def _model_of(dag_id: str) -> str:
