@@ -18,8 +18,9 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
-from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier, run_url
+from bwpredict_airflow.default_args import DAG_DEFAULTS, display_name
+from bwpredict_airflow.extra_links import run_url
+from bwpredict_airflow.notifier import RecoveryNotifier
 from bwpredict_airflow.task_errors import one_line_errors
 from bwpredict_airflow.timetable import UpcomingCronTimetable
 
@@ -42,13 +43,9 @@ def monitor_dag(model: NamedModel) -> None:
         dag_id=model.named("bandwidth_predictor_monitor"),
         dag_display_name=display_name("monitor", model.name),
         schedule=UpcomingCronTimetable("0 2 * * *", timezone="UTC"),
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
-        catchup=False,
-        max_active_runs=1,
         dagrun_timeout=timedelta(hours=8),
         params={"day": DAY},
-        default_args=TASK_DEFAULTS,
-        on_failure_callback=AlertNotifier(),
+        **DAG_DEFAULTS,
         on_success_callback=RecoveryNotifier(),
         description="Yesterday's accuracy, drift, coverage and staleness of the model in production",
         doc_md=__doc__,

@@ -31,7 +31,7 @@ If the file `BWPREDICT_MODELS` defines several models, each has its own DAG: thi
 """
 
 from copy import copy
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import (
     DAG,
@@ -45,10 +45,10 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 from bwpredict_airflow.approval import Approval, params_of_the_run
 from bwpredict_airflow.deadline import RunCreated, send_deadline_alert
-from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
+from bwpredict_airflow.default_args import DAG_DEFAULTS, display_name
 from bwpredict_airflow.extra_links import DataDocsLink, RegistryLink, ReportLink, add_links
 from bwpredict_airflow.lineage import emit_lineage
-from bwpredict_airflow.notifier import AlertNotifier, RecoveryNotifier
+from bwpredict_airflow.notifier import RecoveryNotifier
 from bwpredict_airflow.params import (
     HISTORY_MONTHS,
     MONTH,
@@ -59,15 +59,13 @@ from bwpredict_airflow.params import (
     text,
     training_param,
 )
-from bwpredict_airflow.run_setup import plan_run
+from bwpredict_airflow.step_tasks import plan_run, run_step, validate_in_shards
 from bwpredict_airflow.task_errors import (
     DECISION_KEY,
     one_line_errors,
-    run_step,
     skip_unless_to_publish,
     stop_on_reject,
 )
-from bwpredict_airflow.task_groups import validate_in_shards
 from bwpredict_airflow.timetable import UpcomingCronTimetable
 
 from bwpredict.config import Settings
@@ -182,13 +180,9 @@ def retrain_dag(model: NamedModel) -> None:
         dag_id=model.named("bandwidth_predictor_retrain"),
         dag_display_name=display_name("retrain", model.name),
         schedule=UpcomingCronTimetable(model.schedule, timezone="UTC") if model.schedule else None,
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
-        catchup=False,
-        max_active_runs=1,
         dagrun_timeout=timedelta(hours=60),
         params=params_with_defaults(model),
-        default_args=TASK_DEFAULTS,
-        on_failure_callback=AlertNotifier(),
+        **DAG_DEFAULTS,
         on_success_callback=RecoveryNotifier(),
         deadline=DeadlineAlert(
             reference=RunCreated(),

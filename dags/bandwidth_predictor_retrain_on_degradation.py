@@ -7,12 +7,11 @@ run is named after the day (`degraded__2026-11-04`), so a repeated event or a re
 The DAG is paused by default. Unpause it to let the monitor start retrainings automatically.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, Asset
-from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
-from bwpredict_airflow.notifier import AlertNotifier
+from bwpredict_airflow.default_args import DAG_DEFAULTS, display_name
 
 from bwpredict.config import Settings
 from bwpredict.pipeline.model_catalog import NamedModel, read_models
@@ -26,13 +25,9 @@ def answering_dag(model: NamedModel) -> None:
         dag_id=model.named("bandwidth_predictor_retrain_on_degradation"),
         dag_display_name=display_name("retrain on degradation", model.name),
         schedule=[Asset(model.named("bandwidth_model_degraded"))],
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
-        catchup=False,
-        max_active_runs=1,
         dagrun_timeout=timedelta(hours=1),
         is_paused_upon_creation=True,
-        default_args=TASK_DEFAULTS,
-        on_failure_callback=AlertNotifier(),
+        **DAG_DEFAULTS,
         description="A retraining when monitoring finds a sustained drop",
         doc_md=__doc__,
         tags=["bandwidth", "monitoring", model.name],

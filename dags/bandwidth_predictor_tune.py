@@ -13,14 +13,13 @@ retraining. A killed trial is run again with the same values, and counts once. T
 `$BWPREDICT_WORK/<run id>/study/`.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import Param, dag, get_current_context, task
-from bwpredict_airflow.default_args import TASK_DEFAULTS, display_name
-from bwpredict_airflow.notifier import AlertNotifier
+from bwpredict_airflow.default_args import DAG_DEFAULTS, display_name
 from bwpredict_airflow.params import HISTORY_MONTHS, month_param, text, training_param
-from bwpredict_airflow.run_setup import plan_run
-from bwpredict_airflow.task_errors import one_line_errors, run_step
+from bwpredict_airflow.step_tasks import plan_run, run_step
+from bwpredict_airflow.task_errors import one_line_errors
 
 from bwpredict.config import Settings
 from bwpredict.pipeline import steps
@@ -150,13 +149,9 @@ def propose(studies: list[dict[str, str]]) -> dict[str, str]:
 @dag(
     dag_display_name=display_name("tune"),
     schedule=None,
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
     dagrun_timeout=timedelta(days=4),
     params=PARAMS,
-    default_args=TASK_DEFAULTS,
-    on_failure_callback=AlertNotifier(),
+    **DAG_DEFAULTS,
     description="Telemetry to a proposed training configuration, by trials on all workers",
     doc_md=__doc__,
     tags=["bandwidth", "training"],

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from airflow.sdk.definitions.deadline import BaseDeadlineReference
 
 from bwpredict.alerting import alerts
 from bwpredict.config import Settings
+from bwpredict_airflow.extra_links import run_url
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -35,15 +35,10 @@ async def send_deadline_alert(context: dict[str, Any] | None = None) -> None:
     if run.get("state") in _ENDED:
         return
     settings = Settings()
-    await asyncio.to_thread(alerts.send, settings.alert_urls.split(), late_alert(run, settings.base_url))
-
-
-def late_alert(run: dict[str, Any], base_url: str) -> alerts.Alert:
-    """The alert about a run as Airflow's REST API describes it."""
     dag_id, run_id = str(run.get("dag_id")), str(run.get("dag_run_id"))
-    address = f"{base_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id)}"
-    return alerts.Alert(
+    late = alerts.Alert(
         f"{dag_id}: the month's model is late",
         f"Run {run_id} was queued at {run.get('queued_at')} and is still {run.get('state')}."
-        f" Production is unchanged until it ends.\nRun: {address}",
+        f" Production is unchanged until it ends.\nRun: {run_url(settings, dag_id, run_id)}",
     )
+    await asyncio.to_thread(alerts.send, settings.alert_urls.split(), late)

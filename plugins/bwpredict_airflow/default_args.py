@@ -1,8 +1,8 @@
-"""What every task of every DAG here has in common, unless its DAG says otherwise."""
+"""What every DAG here and every task have in common, unless a DAG says otherwise."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bwpredict.config import DEFAULT_MODEL
@@ -14,6 +14,13 @@ TASK_DEFAULTS: dict[str, Any] = {
     "retries": 2,
     "retry_delay": timedelta(minutes=5),
     "retry_policy": NO_RETRY_ON_A_VERDICT,
+    "on_failure_callback": AlertNotifier(),
+}
+DAG_DEFAULTS: dict[str, Any] = {
+    "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": TASK_DEFAULTS,
     "on_failure_callback": AlertNotifier(),
 }
 

@@ -25,41 +25,45 @@ def run_page(model: str, run_id: str, name: str = "") -> str:
     return f"{model_page(model)}/runs/{quote(run_id, safe='')}" + (f"/files/{name}" if name else "")
 
 
-def _page(ti_key: Any, name: str = "") -> str:
-    return run_page(model_of_dag(ti_key.dag_id, Settings()).name, ti_key.run_id, name)
+def run_url(settings: Settings, dag_id: str, run_id: str) -> str:
+    """Where people look at the run in Airflow."""
+    return f"{settings.base_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id)}"
 
 
 @attrs.define()
-class ReportLink(BaseOperatorLink):
+class _PageLink(BaseOperatorLink):
+    """A button that leads to a page of the run; the file is there once its task is done, red or green."""
+
+    page = ""
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
+        """Address of the page."""
+        model = model_of_dag(ti_key.dag_id, Settings()).name
+        return f"{run_page(model, ti_key.run_id)}/{self.page}"
+
+
+@attrs.define()
+class ReportLink(_PageLink):
     """The model card of the run."""
 
     name = "Report"
-
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        """Address of the model card; it is there once `decide` is done."""
-        return _page(ti_key, "model_card.html")
+    page = "files/model_card.html"
 
 
 @attrs.define()
-class DataDocsLink(BaseOperatorLink):
+class DataDocsLink(_PageLink):
     """Great Expectations' pages of the run."""
 
     name = "Data Docs"
-
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        """Address of the Data Docs; they are there once `validate` is done, red or green."""
-        return _page(ti_key, "validation/data_docs/index.html")
+    page = "files/validation/data_docs/index.html"
 
 
 @attrs.define()
-class RegistryLink(BaseOperatorLink):
+class RegistryLink(_PageLink):
     """The run's verdict, with the way to the registry's entry of the version."""
 
     name = "Registry entry"
-
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        """Address of the page of the run's version in the registry."""
-        return f"{_page(ti_key)}/version"
+    page = "version"
 
 
 LINKS = (ReportLink(), DataDocsLink(), RegistryLink())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from airflow.sdk import BaseNotifier
 
@@ -20,7 +19,7 @@ from bwpredict.registry.promotion import read_production
 from bwpredict.store.factory import open_store
 from bwpredict.workspace import areas
 from bwpredict.workspace.artifacts import MODEL_CARD, VALIDATION, VALIDATION_RESULT
-from bwpredict_airflow.extra_links import run_page
+from bwpredict_airflow.extra_links import run_page, run_url
 from bwpredict_airflow.unpausing import was_skipped
 
 if TYPE_CHECKING:
@@ -111,11 +110,6 @@ def compose(context: Context, settings: Settings, *, now: datetime) -> alerts.In
         production=_production(settings, run_id),
         report_url=f"{settings.base_url.rstrip('/')}{page}" if report else None,
     )
-
-
-def run_url(settings: Settings, dag_id: str, run_id: str) -> str:
-    """Where people look at the run."""
-    return f"{settings.base_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id)}"
 
 
 def settings_of(context: Context) -> Settings:

@@ -8,10 +8,9 @@ bwpredict, whose sentence is the whole message, leave the task as the two kinds 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from airflow.sdk import ExceptionRetryPolicy, RetryRule, get_current_context
 from airflow.sdk.definitions.retry_policy import RetryAction
@@ -25,9 +24,6 @@ from bwpredict.errors import (
     StoreUnreachableError,
     UnknownOutcomeError,
 )
-
-if TYPE_CHECKING:
-    from bwpredict.workspace.references import Reference
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +53,6 @@ NO_RETRY_ON_A_VERDICT = ExceptionRetryPolicy(
         RetryRule(exception=Stopped, action=RetryAction.FAIL, reason="another try would end the same"),
     ]
 )
-
-
-def run_step(step: Callable[[Reference], Reference], before: Mapping[str, str]) -> dict[str, str]:
-    """Run one step of `bwpredict.pipeline.steps` on what the task before handed over; return what to hand on."""
-    from bwpredict.workspace.references import Reference
-
-    with one_line_errors():
-        return asdict(step(Reference(**before)))
 
 
 def stop_on_reject(decision: Mapping[str, Any]) -> None:

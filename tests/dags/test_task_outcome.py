@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.definitions.retry_policy import RetryAction
 from bwpredict_airflow.notifier import AlertNotifier, compose
-from bwpredict_airflow.task_errors import NO_RETRY_ON_A_VERDICT, Interrupted, Stopped, one_line_errors, run_step
+from bwpredict_airflow.step_tasks import run_step
+from bwpredict_airflow.task_errors import NO_RETRY_ON_A_VERDICT, Interrupted, Stopped, one_line_errors
 
 from bwpredict.config import RunConfig, Settings
 from bwpredict.errors import (

@@ -1,16 +1,45 @@
-"""Validate the snapshot in parallel shards, then aggregate."""
+"""The steps of a run as tasks: one by one, and validation in parallel shards."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import get_current_context, task
 
+from bwpredict.config import Settings
+from bwpredict.core.code_version import code_version
 from bwpredict.pipeline import steps
+from bwpredict.pipeline.model_catalog import DEFAULT_ENTRY, NamedModel
+from bwpredict.pipeline.run_config import run_config
 from bwpredict.workspace.references import Reference
 from bwpredict_airflow.task_errors import one_line_errors
+
+
+def plan_run(params: Mapping[str, Any], settings: Settings, model: NamedModel = DEFAULT_ENTRY) -> dict[str, str]:
+    """Write `run.json` of the task's DAG run, with these params; the task fails in one line where they are unusable."""
+    run = get_current_context()["dag_run"]
+    with one_line_errors():
+        config = run_config(
+            {name: value for name, value in params.items() if value is not None},
+            run_id=run.run_id,
+            interval_start=run.data_interval_start,
+            run_after=run.run_after,
+            now=datetime.now(UTC),
+            settings=settings,
+            code_version=code_version(),
+            model=model,
+            requested_by=run.triggering_user_name or "",
+        )
+        return asdict(steps.plan(config, settings.work))
+
+
+def run_step(step: Callable[[Reference], Reference], before: Mapping[str, str]) -> dict[str, str]:
+    """Run one step of `bwpredict.pipeline.steps` on what the task before handed over; return what to hand on."""
+    with one_line_errors():
+        return asdict(step(Reference(**before)))
 
 
 def validate_in_shards(snapshot: Any) -> Any:
