@@ -99,12 +99,10 @@ class _Strict(BaseModel):
 class TrainingConfig(_Strict):
     """Everything that decides the weights, in addition to snapshot and code."""
 
-    epochs: int = Field(
-        9, ge=1, le=1000, description="maximum number of epochs; each draws `windows_per_epoch` windows"
-    )
-    batch_size: int = Field(
-        512, ge=8, le=65536, description="windows in each update, and for every 16 of them a chunk of one stream"
-    )
+    epochs: int = Field(9, ge=1, le=1000)
+    """maximum number of epochs; each draws `windows_per_epoch` windows"""
+    batch_size: int = Field(512, ge=8, le=65536)
+    """windows in each update, and for every 16 of them a chunk of one stream"""
     learning_rate: float = Field(3e-3, gt=0, le=1)
     """highest learning rate of the schedule"""
     window_size: int = Field(schema.WINDOW_SIZE, ge=schema.MINIMUM_WINDOW_SIZE, le=schema.MAXIMUM_WINDOW_SIZE)
@@ -124,15 +122,10 @@ class TrainingConfig(_Strict):
     """precision of the dense layers' products in training; the published model computes in float32"""
     architecture: Literal["compact", "guide"] = "compact"
     """`compact`: one LSTM layer; `guide`: the training guide's layers"""
-    raw_error_share: float = Field(
-        0.4,
-        ge=0,
-        le=1,
-        description="share of the loss that counts errors in raw units; the rest counts relative errors",
-    )
-    target_smoothing: int = Field(
-        2, ge=0, le=30, description="training learns the mean over this many minutes on each side of the target"
-    )
+    raw_error_share: float = Field(0.4, ge=0, le=1)
+    """share of the loss that counts errors in raw units; the rest counts relative errors"""
+    target_smoothing: int = Field(2, ge=0, le=30)
+    """training learns the mean over this many minutes on each side of the target"""
     ranks: int = Field(1, ge=1, le=1024, description="processes that train together, each on its share of a batch")
     warm_start: bool = Field(default=False, description="also train the champion further, and keep the better model")
 
@@ -264,21 +257,13 @@ class GatePolicy(_Strict):
         return dict.fromkeys(schema.TARGETS, 1.0) | {**self.target_weights}
 
     @model_validator(mode="after")
-    def _coverage_can_be_reached(self) -> Self:
+    def _is_consistent(self) -> Self:
         low, high = self.minimum_coverage, self.maximum_coverage
         if low is not None and high is not None and low > high:
             raise ValueError(f"minimum_coverage {low:g} is above maximum_coverage {high:g}")
-        return self
-
-    @model_validator(mode="after")
-    def _some_target_counts(self) -> Self:
         if len(self.target_weights) == len(schema.TARGETS) and not any(self.target_weights.values()):
             raise ValueError("target_weights are all 0: at least one target must count")
-        return self
-
-    @model_validator(mode="after")
-    def _guide_is_the_guide(self) -> Self:
-        """A decision by "guide" must mean the guide's thresholds, not somebody's of the same name."""
+        # A decision by "guide" must mean the guide's thresholds, not somebody's of the same name.
         changed = [name for name, value in GUIDE_THRESHOLDS.items() if getattr(self, name) != value]
         if self.name == "guide" and changed:
             raise ValueError(f"a policy whose {changed[0]} differs from the guide's needs another name")

@@ -32,15 +32,9 @@ If the file `BWPREDICT_MODELS` defines several models, each has its own DAG: thi
 
 from copy import copy
 from datetime import timedelta
+from functools import partial
 
-from airflow.sdk import (
-    DAG,
-    Asset,
-    Param,
-    TaskGroup,
-    get_current_context,
-    task,
-)
+from airflow.sdk import DAG, Asset, Param, TaskGroup, get_current_context, task
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 from bwpredict_airflow.approval import Approval, params_of_the_run
@@ -298,21 +292,13 @@ def build_tasks(model: NamedModel) -> None:
         emit_lineage(published)
         return published
 
+    group = partial(TaskGroup, prefix_group_id=False)
     planned = plan()
-    with TaskGroup(
-        "telemetry", group_display_name="Telemetry", prefix_group_id=False, tooltip="Read the month and check it"
-    ):
+    with group("telemetry", group_display_name="Telemetry", tooltip="Read the month and check it"):
         checked = validate_in_shards(snapshot(planned))  # type: ignore[arg-type]
-    with TaskGroup(
-        "challenger", group_display_name="Challenger", prefix_group_id=False, tooltip="Train and export the challenger"
-    ):
+    with group("challenger", group_display_name="Challenger", tooltip="Train and export the challenger"):
         exported = export(train(checked))  # type: ignore[arg-type]
-    with TaskGroup(
-        "evaluation",
-        group_display_name="Evaluation",
-        prefix_group_id=False,
-        tooltip="Compare with production and decide",
-    ):
+    with group("evaluation", group_display_name="Evaluation", tooltip="Compare with production and decide"):
         decided = decide(compare(exported))  # type: ignore[arg-type]
         approved = Approval(
             task_id="approve",

@@ -93,8 +93,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     output = io.StringIO()
     writer = csv.DictWriter(output, list(rows[0]) if rows else ["run_id"])
     writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _plain(value) for name, value in row.items()})
+    writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
     return output.getvalue()
 
 
