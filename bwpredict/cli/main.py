@@ -1,4 +1,4 @@
-"""Entry point and commands of the command line; `commands` has a module for each panel of the help."""
+"""Entry point and commands of the command line; `commands` has a module for each."""
 
 from __future__ import annotations
 
