@@ -1,4 +1,4 @@
-"""Challenger against champion for people: differences with their intervals, slices as a heat map, drift."""
+"""Challenger against champion for people: differences, slices as a heat map, what consumers would have done, drift."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from bwpredict import schema
 from bwpredict.core.formatting import UNDEFINED, display_name, link_name, number, quantity
+from bwpredict.reports.tables import model_label
 
 Document = Mapping[str, Any]
 
@@ -16,21 +17,6 @@ _LINKS = 20
 """Links that the table of worse links names at most."""
 _SHADES = (1.0, 3.0, 8.0)
 """Percent from which a cell of the heat map is one shade darker."""
-
-
-def champion_values(comparison: Document) -> dict[str, Any]:
-    """What the card's sections on the champion and the slices show, by the template's names."""
-    difference = comparison.get("difference")
-    return {
-        "difference_rows": difference_rows(difference),
-        "difference_sentence": difference_sentence(difference),
-        "link_sentence": link_sentence(difference),
-        "worst_tenth_sentence": worst_tenth_sentence(difference),
-        "winkler_sentence": winkler_sentence(comparison),
-        "link_rows": link_rows(difference),
-        "slice_rows": slice_rows(comparison),
-        "slice_sentence": slice_sentence(comparison),
-    }
 
 
 def difference_rows(difference: Document | None) -> list[dict[str, Any]]:
@@ -97,11 +83,33 @@ def difference_sentence(difference: Document | None) -> str:
     return told + (few if days["count"] < days["fewest"] else "")
 
 
-def link_sentence(difference: Document | None) -> str:
-    """How many links are worse, and how the worst and the best tenth of them differ; empty without a comparison."""
-    links = (difference or {}).get("links")
-    if not links:
-        return ""
+def link_sentences(comparison: Document) -> Iterator[str]:
+    """How many links are worse, how far the best and the worst differ, and how the intervals of both models compare."""
+    if links := (comparison.get("difference") or {}).get("links"):
+        yield _link_sentence(links)
+        told = [
+            f"{display_name(target)} {quantity(ends['challenger_mae'], target, 3)} (champion"
+            f" {quantity(ends['champion_mae'], target, 3)})"
+            for target, ends in links["tenths"].items()
+            if "challenger_mae" in ends  # not in a comparison of up to 0.2
+        ]
+        if told:
+            yield f"MAE of each model on its own worst tenth of the links: {'; '.join(told)}."
+    part = comparison.get("interval_difference")
+    if part and part["champion_level"] is not None:
+        told = [
+            f"{display_name(target)} {_with_interval(figures)}"
+            for target, figures in part["per_target"].items()
+            if figures
+        ]
+        yield (
+            "The champion has intervals, but the challenger has none."
+            if part["level"] is None
+            else f"Winkler score of the intervals (width plus misses) relative to the champion's: {'; '.join(told)}."
+        )
+
+
+def _link_sentence(links: Document) -> str:
     if not links["judged"]:
         return "No link has enough test days to be judged on its own."
     tenths = "; ".join(
@@ -114,31 +122,6 @@ def link_sentence(difference: Document | None) -> str:
         f" on {worse} of them the error is significantly larger (a 5 % chance of error for all links together). The"
         f" worst and the best tenth of the links: {tenths}. For two equal models both are about as far from 0."
     )
-
-
-def worst_tenth_sentence(difference: Document | None) -> str:
-    """Both models' errors on their worst tenth of links; empty without a comparison, or in one of up to 0.2."""
-    tenths = (difference or {}).get("links", {}).get("tenths", {})
-    told = [
-        f"{display_name(target)} {quantity(ends['challenger_mae'], target, 3)} (champion"
-        f" {quantity(ends['champion_mae'], target, 3)})"
-        for target, ends in tenths.items()
-        if "challenger_mae" in ends
-    ]
-    return f"MAE of each model on its own worst tenth of the links: {'; '.join(told)}." if told else ""
-
-
-def winkler_sentence(comparison: Document) -> str:
-    """The intervals of both models, by their Winkler score; empty where there is nothing to compare."""
-    part = comparison.get("interval_difference")
-    if not part or part["champion_level"] is None:
-        return ""
-    if part["level"] is None:
-        return "The champion has intervals, but the challenger has none."
-    told = "; ".join(
-        f"{display_name(target)} {_with_interval(figures)}" for target, figures in part["per_target"].items() if figures
-    )
-    return f"Winkler score of the intervals (width plus misses) relative to the champion's: {told}."
 
 
 def link_rows(difference: Document | None) -> list[dict[str, Any]]:
@@ -206,27 +189,43 @@ def _cell(figures: Document | None, *, against: bool) -> dict[str, str]:
     return {"text": signed_percent(value) if against else number(value, 2), "shade": shade, "note": interval}
 
 
-def slice_sentence(comparison: Document) -> str:
-    """How to read the heat map."""
-    slices = comparison.get("slices")
-    if slices is None:
-        return "This comparison was made by an earlier version, without slices."
-    what = (
-        "MAE relative to the champion's, in percent, with its interval: red is worse."
-        if comparison.get("difference") is not None
-        else "Skill over the best baseline: green is better than it."
-    )
-    return (
-        f"{what} Slices with fewer than {slices['fewest_windows']} windows or {slices['fewest_blocks']} blocks are grey"
-        " and do not decide. Congested: the link's queue was among its longest tenth when the forecast was made. New"
-        f" link: the champion was not trained on it. {' '.join(map(_left_out, slices['left_out']))}"
-    )
+def slices_left_out(comparison: Document) -> str:
+    """The document's sentences on slices that it lacks; each begins with an attribute's name."""
+    parts = [sentence.partition(":") for sentence in comparison.get("slices", {}).get("left_out", [])]
+    return " ".join(f"{display_name(name).capitalize()}{colon}{rest}" for name, colon, rest in parts)
 
 
-def _left_out(sentence: str) -> str:
-    """A sentence of the document, which begins with an attribute's name."""
-    attribute, colon, rest = sentence.partition(":")
-    return f"{display_name(attribute).capitalize()}{colon}{rest}"
+def consumer_columns(consumer: Document | None) -> list[str]:
+    """The heads of the columns behind the model's name."""
+    if consumer is None:
+        return []
+    settings = [f"Regret: {display_name(name)}" for name in consumer["rules"]["settings"]]
+    return ["Acts", "Overestimates", "By", "Regret", *settings]
+
+
+def consumer_rows(consumer: Document | None) -> list[dict[str, Any]]:
+    """A row for each model: its name, whether it is the challenger, and a text with the interval for each column."""
+    if consumer is None:
+        return []
+    return [
+        {
+            "name": model_label(name),
+            "emphasised": name == "challenger",
+            "cells": [
+                *(_cost_cell(figures[key]) for key in ("acts", "overestimates", "overestimated_by", "regret")),
+                *(_cost_cell(figures["settings"].get(setting)) for setting in consumer["rules"]["settings"]),
+            ],
+        }
+        for name, figures in consumer["models"].items()
+    ]
+
+
+def _cost_cell(figures: Document | None) -> str:
+    if not figures or figures["percent"] is None:
+        return UNDEFINED
+    known = figures["low"] is not None and figures["high"] is not None
+    ends = f" ({number(figures['low'], 3)} to {number(figures['high'], 3)})" if known else ""
+    return f"{number(figures['percent'], 3)} %{ends}"
 
 
 def drift_rows(profile: Document | None, reference: Document | None) -> Iterator[dict[str, str]]:
