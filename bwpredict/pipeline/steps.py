@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bwpredict.config import IMPORTED_PATHS, Pruner, RunConfig, Settings
 from bwpredict.core.progress_bar import track
@@ -48,6 +48,9 @@ from bwpredict.workspace.artifacts import (
     read_run,
 )
 from bwpredict.workspace.references import Reference, local_file, make_reference, open_workspace
+
+if TYPE_CHECKING:
+    from bwpredict.pipeline import challenger
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +157,7 @@ def train(profile: Reference) -> Reference:
         run = read_run(area)
         if run.imported:
             split = challenger.read_split(area, run)
-            return make_reference(imported_model.import_model(area, split, run))
+            return make_reference(imported_model.import_model(area, split, run, run.imported))
         champion = None
         if run.training.warm_start and (version := _champion_version(run)):
             champion = _fetch_if_published(run, area, version, CHECKPOINT)
@@ -179,17 +182,8 @@ def compare(export: Reference) -> Reference:
 
     with open_workspace(export) as area:
         run = read_run(area)
-        champion = None
-        if version := _champion_version(run):
-            champion = challenger.Champion(
-                version,
-                _fetch_champion(run, area, version, onnx_name(version)),
-                _fetch_if_published(run, area, version, stream_onnx_name(version)),
-                _fetch_links(run, area, version),
-                _fetch_seen(run, area, version),
-                _fetch_absent_targets(run, area, version),
-                _fetch_earlier(run, area, version),
-            )
+        version = _champion_version(run)
+        champion = _champion(run, area, version) if version else None
         pinned = read_document(area / SNAPSHOT, "snapshot")
         challenger.evaluate(area, challenger.read_split(area, run), run, pinned, champion)
         return make_reference(area / COMPARISON)
@@ -310,7 +304,7 @@ def publish(decision: Reference) -> Reference:
 def announce(publication: Reference) -> dict[str, Any]:
     """Version and metrics of what was published, for those who wait for it."""
     from bwpredict.registry.pointer import Production
-    from bwpredict.registry_views.announcement import announcement
+    from bwpredict.registry_views.overview import announcement
 
     made = Production(**read_document(local_file(publication), "production"))
     return announcement(open_store(read_run(local_file(publication, RUN).parent).registry), made)
@@ -376,7 +370,7 @@ def _champion_version(run: RunConfig) -> str | None:
     A back-fill that does not publish has to beat what its month's run would have met, and not a model of later months.
     """
     from bwpredict.registry.history import champion_of_month, read_history
-    from bwpredict.registry.promotion import read_production
+    from bwpredict.registry.pointer import read_production
 
     store = open_store(run.registry)
     production = read_production(store)
@@ -403,38 +397,36 @@ def _fetch_if_published(run: RunConfig, area: Path, version: str, name: str) -> 
     return _fetch_champion(run, area, version, name) if name in published else None
 
 
-def _fetch_links(run: RunConfig, area: Path, version: str) -> frozenset[tuple[int, int]] | None:
-    """(node_id, peer_id) of the links that the champion was trained on; None: it was trained elsewhere."""
-    metadata = read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata")
-    if "trained_elsewhere" in metadata:
-        return None
-    spans = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")["link_spans"]
-    return frozenset((span["node_id"], span["peer_id"]) for span in spans)
+def _read_metadata(run: RunConfig, area: Path, version: str) -> dict[str, Any]:
+    return read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata")
 
 
-def _fetch_seen(run: RunConfig, area: Path, version: str) -> Any:
-    """The days that a published model was trained on."""
-    from bwpredict.pipeline.seen_days import days_seen
-
-    return days_seen(read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata"))
-
-
-def _fetch_absent_targets(run: RunConfig, area: Path, version: str) -> tuple[str, ...]:
-    """The targets that a published model's telemetry lacked."""
-    metadata = read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata")
-    return tuple(metadata["performance_metrics"]["absent_targets"])
-
-
-def _fetch_earlier(run: RunConfig, area: Path, version: str) -> dict[str, Any]:
-    """Verified copies of the models that served before `version`, by version."""
+def _champion(run: RunConfig, area: Path, version: str) -> challenger.Champion:
+    """The champion, and those that served before it, as `evaluate` needs them: verified copies of their files."""
     from bwpredict.pipeline.anchor import MOST_CHAMPIONS, EarlierChampion
+    from bwpredict.pipeline.challenger import Champion
+    from bwpredict.pipeline.seen_days import days_seen
     from bwpredict.registry.history import earlier_champions, read_history
 
-    versions = earlier_champions(read_history(open_store(run.registry)), version, MOST_CHAMPIONS)
-    return {
-        name: EarlierChampion(_fetch_champion(run, area, name, onnx_name(name)), _fetch_seen(run, area, name))
-        for name in versions
-    }
+    metadata, links = _read_metadata(run, area, version), None
+    if "trained_elsewhere" not in metadata:
+        spans = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")["link_spans"]
+        links = frozenset((span["node_id"], span["peer_id"]) for span in spans)
+    earlier = earlier_champions(read_history(open_store(run.registry)), version, MOST_CHAMPIONS)
+    return Champion(
+        version,
+        _fetch_champion(run, area, version, onnx_name(version)),
+        stream=_fetch_if_published(run, area, version, stream_onnx_name(version)),
+        links=links,
+        seen=days_seen(metadata),
+        absent_targets=tuple(metadata["performance_metrics"]["absent_targets"]),
+        earlier={
+            name: EarlierChampion(
+                _fetch_champion(run, area, name, onnx_name(name)), days_seen(_read_metadata(run, area, name))
+            )
+            for name in earlier
+        },
+    )
 
 
 def _first_decision(area: Path, decision: dict[str, Any]) -> dict[str, Any]:

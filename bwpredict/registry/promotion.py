@@ -27,19 +27,6 @@ from bwpredict.registry.pointer import Kind, Production, encode, read_production
 from bwpredict.registry.versions import Manifest, verify_version
 from bwpredict.store.base import Store
 
-__all__ = [
-    "Production",
-    "move_pointer",
-    "promote",
-    "read_history",
-    "read_production",
-    "record_cleanup",
-    "require_expected",
-    "require_not_deleted",
-    "rollback",
-    "swap_pointer",
-]
-
 
 def promote(
     store: Store,

@@ -112,11 +112,10 @@ def publish_model(
     document = json.loads(vectors.read_text()) | {"onnx_sha256": sha256_of(model)}
     vectors.write_text(json.dumps(document))
     challenger = challenger.decided(challenger_sha256=sha256_of(model))
-    names = [*required_files(version), CONFORMANCE_NAME]
     if key:
+        names = [*required_files(version), CONFORMANCE_NAME]
         write_signed(area / ENVELOPE_NAME, a_statement(area, version, names), load_signer(str(key)))
-        names.append(ENVELOPE_NAME)
-    published(store, challenger, files=names, now=NOW)
+    published(store, challenger, now=NOW)
 
 
 def a_statement(folder: Path, version: str, names: list[str]) -> dict[str, Any]:
@@ -161,8 +160,9 @@ def publish_stream_model(
     metadata["streaming"] = streaming_contract(model, version) | {"sha256": sha256_of(stream_file)}
     (area / metadata_name(version)).write_text(json.dumps(metadata))
     challenger = challenger.decided(challenger_sha256=sha256_of(windows_file))
-    files = [*required_files(version), *([stream_file.name] if in_manifest else [])]
-    published(store, challenger, files=files, now=NOW)
+    if not in_manifest:
+        stream_file.unlink()
+    published(store, challenger, now=NOW)
     return area
 
 
