@@ -83,7 +83,14 @@ def backtest(run: RunConfig, months: int, folder: Path) -> Document:
         index = index.spread(run.maximum_test_windows)
         of_both = {"challenger": forecast(retrained.onnx, index), "champion": forecast(models[0].onnx, index)}
         forecasts = collect(index, of_both)
-        rows.append(_row(name, retrained, _compare(forecasts, retrained, models[0])))
+        comparison = compare(
+            forecasts,
+            challenger_version=version_of(retrained.month),
+            challenger_sha256=sha256_of(retrained.onnx),
+            champion_version=version_of(models[0].month),
+            champion_sha256=sha256_of(models[0].onnx),
+        )
+        rows.append(_row(name, retrained, comparison))
         scored += [] if retrained is models[0] else [forecasts]
         logger.info("%s: forecast by the models of %s and %s", name, models[0].month, retrained.month)
     document = _document(run, models[0], rows, differences(_together(scored)))
@@ -108,16 +115,6 @@ def _train(run: RunConfig, month: str, frame: TelemetryFrame, folder: Path) -> T
     challenger.fit(area, split, own)
     challenger.export_onnx(area, split, own, snapshot_id=month)
     return Trained(month, area / onnx_name(own.version))
-
-
-def _compare(forecasts: Forecasts, retrained: Trained, frozen: Trained) -> Document:
-    return compare(
-        forecasts,
-        challenger_version=version_of(retrained.month),
-        challenger_sha256=sha256_of(retrained.onnx),
-        champion_version=version_of(frozen.month),
-        champion_sha256=sha256_of(frozen.onnx),
-    )
 
 
 def _row(month: str, retrained: Trained, comparison: Document) -> Document:

@@ -31,21 +31,20 @@ def difference_rows(difference: Document | None) -> list[dict[str, Any]]:
 
 
 def _row(name: str, figures: Document, widest: float) -> dict[str, Any]:
-    low, middle, high = (figures[key] for key in ("low", "percent", "high"))
-    known = None not in (low, middle, high)
+    percent, smallest = figures["percent"], figures.get("smallest_detectable_percent")
+    whisker = {"low": figures["low"], "middle": percent, "high": figures["high"]}
+    known = None not in whisker.values()
     tested = figures.get("diebold_mariano") or {}
     return {
         "name": name,
-        "percent": signed_percent(middle),
-        "interval": f"{signed_percent(low)} to {signed_percent(high)}" if known else UNDEFINED,
+        "percent": signed_percent(percent),
+        "interval": _interval(figures) if known else UNDEFINED,
         "pooled": _with_interval(figures.get("pooled")),
         "autocorrelation": number(figures.get("autocorrelation"), 2),
         "p_value": _p_value(tested.get("p_value")),
-        "smallest": UNDEFINED if middle is None else f"{number(figures['smallest_detectable_percent'], 2)} %",
-        "kind": change_kind(low, high),
-        "whisker": {key: _at(value, widest) for key, value in (("low", low), ("middle", middle), ("high", high))}
-        if known
-        else None,
+        "smallest": UNDEFINED if percent is None else f"{number(smallest, 2)} %",
+        "kind": change_kind(figures["low"], figures["high"]),
+        "whisker": {key: _at(value, widest) for key, value in whisker.items()} if known else None,
     }
 
 
@@ -128,10 +127,7 @@ def link_rows(difference: Document | None) -> list[dict[str, Any]]:
     """A row for each of the worst links that are significantly worse: the difference and what it is at least."""
     worse = (difference or {}).get("links", {}).get("worse", [])
     return [
-        {
-            "name": link_name(row),
-            "cells": [_link_cell(row["per_target"].get(target)) for target in schema.TARGETS],
-        }
+        {"name": link_name(row), "cells": [_link_cell(row["per_target"].get(target)) for target in schema.TARGETS]}
         for row in worse[:_LINKS]
     ]
 
@@ -139,18 +135,19 @@ def link_rows(difference: Document | None) -> list[dict[str, Any]]:
 def _link_cell(figures: Document | None) -> str:
     if not figures or figures["percent"] is None:
         return UNDEFINED
-    bound = figures["worse_by_at_least"]
-    return signed_percent(figures["percent"]) + (
-        f" (at least {signed_percent(bound)})" if bound is not None and bound > 0 else ""
-    )
+    bound = figures["worse_by_at_least"] or 0
+    return signed_percent(figures["percent"]) + (f" (at least {signed_percent(bound)})" if bound > 0 else "")
 
 
 def _with_interval(figures: Document | None) -> str:
     if not figures or figures["percent"] is None:
         return UNDEFINED
     known = figures["low"] is not None and figures["high"] is not None
-    interval = f" ({signed_percent(figures['low'])} to {signed_percent(figures['high'])})" if known else ""
-    return signed_percent(figures["percent"]) + interval
+    return signed_percent(figures["percent"]) + (f" ({_interval(figures)})" if known else "")
+
+
+def _interval(figures: Document) -> str:
+    return f"{signed_percent(figures['low'])} to {signed_percent(figures['high'])}"
 
 
 def slice_rows(comparison: Document) -> list[dict[str, Any]]:
@@ -182,11 +179,11 @@ def _cell(figures: Document | None, *, against: bool) -> dict[str, str]:
         return {"text": UNDEFINED, "shade": "none", "note": ""}
     worse = value if against else -100 * value
     depth = sum(abs(worse) >= edge for edge in _SHADES)
-    interval = ""
-    if figures.get("low") is not None:
-        interval = f"{signed_percent(figures['low'])} to {signed_percent(figures['high'])}"
-    shade = f"{'worse' if worse > 0 else 'better'}{depth}"
-    return {"text": signed_percent(value) if against else number(value, 2), "shade": shade, "note": interval}
+    return {
+        "text": signed_percent(value) if against else number(value, 2),
+        "shade": f"{'worse' if worse > 0 else 'better'}{depth}",
+        "note": "" if figures.get("low") is None else _interval(figures),
+    }
 
 
 def slices_left_out(comparison: Document) -> str:
