@@ -330,9 +330,7 @@ def evaluate(
     comparison["anchor"] = compare_with_earlier(earlier, index, forecasts, run.policy.weights)
     comparison["horizon"] = errors_by_minute(index, forecasts.targets)
     comparison["stream"] = _compare_streams(folder, run, champion, index, judged, (served, by_champion))
-    write_forecasts(folder / FORECASTS, forecasts)
-    _write_links(folder, forecasts, comparison, served.bounds)
-    _draw(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
+    _write_forecasts(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
     _write_metadata(folder, split, run, snapshot, comparison)
     write_document(folder / COMPARISON, "comparison", comparison)
     if sentences := unforecastable(comparison):
@@ -406,16 +404,15 @@ def _forecast_of_champion(champion: Champion | None, index: WindowIndex) -> tupl
         return None, str(error)
 
 
-def _write_links(folder: Path, forecasts: Forecasts, comparison: Mapping[str, Any], bounds: Bounds | None) -> None:
+def _write_forecasts(
+    folder: Path, forecasts: Forecasts, comparison: Mapping[str, Any], bounds: Bounds | None, horizon_minutes: float
+) -> None:
+    """Write the forecasts, their accuracy link by link, and the pictures of both."""
+    write_forecasts(folder / FORECASTS, forecasts)
     best = {target: figures["best_baseline"] for target, figures in comparison["skill"].items()}
     accuracy = by_link.accuracy_by_link(forecasts, bounds, best)
     by_link.write_accuracy(folder / LINK_ACCURACY_NAME, accuracy)
     by_link.write_series(folder / LINK_SERIES_NAME, forecasts, bounds, accuracy)
-
-
-def _draw(
-    folder: Path, forecasts: Forecasts, comparison: Mapping[str, Any], bounds: Bounds | None, horizon_minutes: float
-) -> None:
     figures = comparison["models"]["challenger"]["per_target"]
     plots.predictions_scatter(
         folder / SCATTER_PLOT, forecasts.actual, forecasts.models["challenger"], figures, targets=forecasts.targets

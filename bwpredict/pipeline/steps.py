@@ -17,6 +17,11 @@ from bwpredict.config import IMPORTED_PATHS, Pruner, RunConfig, Settings
 from bwpredict.core.progress_bar import track
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import BwPredictError, ConflictError, GateRejected, ValidationFailed
+from bwpredict.gate import decision as gate_decision
+from bwpredict.gate.overrides import publication_reason
+from bwpredict.pipeline import twins
+from bwpredict.pipeline.run_history import attempt_at_month
+from bwpredict.registry.history import champion_of_month, earlier_champions, read_history
 from bwpredict.registry.layout import (
     DECISION_NAME,
     LINK_ACCURACY_NAME,
@@ -25,8 +30,12 @@ from bwpredict.registry.layout import (
     onnx_name,
     stream_onnx_name,
 )
+from bwpredict.registry.pointer import Production, read_production
+from bwpredict.registry.publish import publish as publish_version
+from bwpredict.registry.versions import fetch, read_manifest
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import write_atomically
+from bwpredict.telemetry.months import month_window
 from bwpredict.workspace import areas
 from bwpredict.workspace.artifacts import (
     APPROVAL,
@@ -72,7 +81,6 @@ def plan(run: RunConfig, work: Path) -> Reference:
 
 def snapshot(plan: Reference) -> Reference:
     """Copy the months' telemetry into the work area and pin it: `telemetry/`, `snapshot.json`."""
-    from bwpredict.telemetry.months import month_window
     from bwpredict.telemetry.snapshot import take_snapshot
 
     with open_workspace(plan) as area:
@@ -191,9 +199,7 @@ def compare(export: Reference) -> Reference:
 
 def decide(comparison: Reference) -> Reference:
     """Apply the gate policy: `decision.json`, `model_card.html`, `summary.md`. A rejection is written, not raised."""
-    from bwpredict.gate import decision as gate_decision
     from bwpredict.pipeline import decision as pipeline_decision
-    from bwpredict.pipeline.run_history import attempt_at_month
     from bwpredict.reports.summary import summary_markdown
 
     with open_workspace(comparison) as area:
@@ -267,10 +273,7 @@ def publish(decision: Reference) -> Reference:
         AlreadyPublishedError: another run published a model of the same month meanwhile, or the same model.
         ConflictError: production is no longer the champion that the decision was about.
     """
-    from bwpredict.gate.overrides import publication_reason
-    from bwpredict.pipeline import twins
     from bwpredict.provenance.record import record
-    from bwpredict.registry.publish import publish as publish_version
 
     with open_workspace(decision) as area:
         run = read_run(area)
@@ -303,7 +306,6 @@ def publish(decision: Reference) -> Reference:
 
 def announce(publication: Reference) -> dict[str, Any]:
     """Version and metrics of what was published, for those who wait for it."""
-    from bwpredict.registry.pointer import Production
     from bwpredict.registry_views.overview import announcement
 
     made = Production(**read_document(local_file(publication), "production"))
@@ -369,9 +371,6 @@ def _champion_version(run: RunConfig) -> str | None:
 
     A back-fill that does not publish has to beat what its month's run would have met, and not a model of later months.
     """
-    from bwpredict.registry.history import champion_of_month, read_history
-    from bwpredict.registry.pointer import read_production
-
     store = open_store(run.registry)
     production = read_production(store)
     if production is None:
@@ -383,16 +382,12 @@ def _champion_version(run: RunConfig) -> str | None:
 
 def _fetch_champion(run: RunConfig, area: Path, version: str, name: str) -> Path:
     """A verified copy of one of the champion's files, in the work area."""
-    from bwpredict.registry.versions import fetch
-
     (path,) = fetch(open_store(run.registry), version, [name], area / CHAMPION / version)
     return path
 
 
 def _fetch_if_published(run: RunConfig, area: Path, version: str, name: str) -> Path | None:
     """As `_fetch_champion`; None where the version has no such file."""
-    from bwpredict.registry.versions import read_manifest
-
     published = read_manifest(open_store(run.registry), version).sha256
     return _fetch_champion(run, area, version, name) if name in published else None
 
@@ -406,7 +401,6 @@ def _champion(run: RunConfig, area: Path, version: str) -> challenger.Champion:
     from bwpredict.pipeline.anchor import MOST_CHAMPIONS, EarlierChampion
     from bwpredict.pipeline.challenger import Champion
     from bwpredict.pipeline.seen_days import days_seen
-    from bwpredict.registry.history import earlier_champions, read_history
 
     metadata, links = _read_metadata(run, area, version), None
     if "trained_elsewhere" not in metadata:
