@@ -104,6 +104,7 @@ def publish_model(
     """
     challenger = a_challenger(folder, version, champion=champion)
     area = challenger.folder
+    (area / "parity.json").unlink()  # no document, just bytes
     model = interval_onnx(area / onnx_name(version), factor=factor)
     (area / metadata_name(version)).write_text(json.dumps(metadata_of(model, version, **contract)))
     vectors = area / CONFORMANCE_NAME
@@ -153,6 +154,7 @@ def publish_stream_model(
     """
     challenger = a_challenger(folder, version, champion=champion)
     area = challenger.folder
+    (area / "parity.json").unlink()  # no document, just bytes
     properties = model_properties(model, version=version, snapshot_id="abc")
     windows_file, stream_file = area / onnx_name(version), area / stream_onnx_name(version)
     _export_once(model, windows_file, stream_file, properties)
