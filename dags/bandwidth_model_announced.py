@@ -38,8 +38,8 @@ def bandwidth_model_announced() -> None:
     @task(execution_timeout=timedelta(minutes=5), multiple_outputs=False)
     def tell() -> dict[str, Any]:
         """Log version and figures of the model that `production.json` names."""
-        from bwpredict.registry.promotion import read_production
-        from bwpredict.registry_views.announcement import announcement
+        from bwpredict.registry.pointer import read_production
+        from bwpredict.registry_views.overview import announcement
         from bwpredict.store.factory import open_store
 
         with one_line_errors():

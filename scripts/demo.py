@@ -185,7 +185,7 @@ def report_run(console: Console, number: int, run: Run) -> None:
 
 def report_production(console: Console) -> None:
     """What is served now, and what came before."""
-    from bwpredict.registry.promotion import read_history
+    from bwpredict.registry.history import read_history
     from bwpredict.store.factory import open_store
 
     console.print("\n[bold]In production[/]")

@@ -21,7 +21,7 @@ from bwpredict.monitoring.sequential_tests import evaluate_production
 from bwpredict.pipeline import steps
 from bwpredict.pipeline.run_config import overridden
 from bwpredict.registry.layout import CONFORMANCE_NAME, onnx_name, stream_onnx_name
-from bwpredict.registry.promotion import read_production
+from bwpredict.registry.pointer import read_production
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import write_atomically
 from bwpredict.workspace.artifacts import CHECKPOINT, HISTORY, HISTORY_PLOT, LATENCY, PARITY

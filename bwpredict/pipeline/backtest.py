@@ -8,9 +8,7 @@ International Journal of Forecasting 16 (2000).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from bwpredict.config import RunConfig
 from bwpredict.core.formatting import display_name, number
 from bwpredict.core.progress_bar import track
 from bwpredict.datasets.frame import TelemetryFrame, load_frame
-from bwpredict.datasets.windows import WindowIndex, index_windows
+from bwpredict.datasets.windows import index_windows
 from bwpredict.documents import write_document
 from bwpredict.errors import ConfigError
 from bwpredict.evaluation.comparison import compare
@@ -31,12 +29,12 @@ from bwpredict.evaluation.paired_difference import differences
 from bwpredict.inference.onnx_model import forecast
 from bwpredict.pipeline import challenger
 from bwpredict.registry.layout import onnx_name
-from bwpredict.reports.backtest_plot import skill_by_month
+from bwpredict.reports.forecast_plots import skill_by_month
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import sha256_of
 from bwpredict.telemetry import snapshot
 from bwpredict.telemetry.description import Description
-from bwpredict.telemetry.months import month_of, month_window
+from bwpredict.telemetry.months import month_window
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +50,6 @@ class Trained:
 
     month: str
     onnx: Path
-
-    @property
-    def version(self) -> str:
-        """Its name in documents."""
-        return version_of(self.month)
 
 
 def version_of(month: str) -> str:
@@ -79,7 +72,7 @@ def backtest(run: RunConfig, months: int, folder: Path) -> Document:
     """
     if months < MIN_MONTHS:
         raise ConfigError(f"months={months}: in the first month both models are the same; expected 2 or more.")
-    names = list(_months(run.month, months + 1))
+    names = [str(month) for month in pd.period_range(end=run.month, periods=months + 1, freq="M")]
     frames = {name: _snapshot(run, name, folder) for name in names}
     trained = track(names[:-1], "Training", "months", len(names) - 1)
     models = [_train(run, name, frames[name], folder) for name in trained]
@@ -87,8 +80,16 @@ def backtest(run: RunConfig, months: int, folder: Path) -> Document:
     pairs = zip(models, names[1:], strict=True)
     for retrained, name in track(pairs, "Scoring", "months", len(models)):
         index = index_windows(frames[name], run.training.window_size, run.training.horizon_minutes)
-        forecasts = _forecast(retrained, models[0], index.spread(run.maximum_test_windows))
-        comparison = _compare(forecasts, retrained, models[0])
+        index = index.spread(run.maximum_test_windows)
+        of_both = {"challenger": forecast(retrained.onnx, index), "champion": forecast(models[0].onnx, index)}
+        forecasts = collect(index, of_both)
+        comparison = compare(
+            forecasts,
+            challenger_version=version_of(retrained.month),
+            challenger_sha256=sha256_of(retrained.onnx),
+            champion_version=version_of(models[0].month),
+            champion_sha256=sha256_of(models[0].onnx),
+        )
         rows.append(_row(name, retrained, comparison))
         scored += [] if retrained is models[0] else [forecasts]
         logger.info("%s: forecast by the models of %s and %s", name, models[0].month, retrained.month)
@@ -96,13 +97,6 @@ def backtest(run: RunConfig, months: int, folder: Path) -> Document:
     write_document(folder / DOCUMENT, "backtest", document)
     skill_by_month(folder / PLOT, document)
     return document
-
-
-def _months(last: str, count: int) -> Iterator[str]:
-    start, end = month_window(last, count)
-    while start < end:
-        yield month_of(start)
-        start = (start + timedelta(days=32)).replace(day=1)
 
 
 def _snapshot(run: RunConfig, month: str, folder: Path) -> TelemetryFrame:
@@ -121,21 +115,6 @@ def _train(run: RunConfig, month: str, frame: TelemetryFrame, folder: Path) -> T
     challenger.fit(area, split, own)
     challenger.export_onnx(area, split, own, snapshot_id=month)
     return Trained(month, area / onnx_name(own.version))
-
-
-def _forecast(retrained: Trained, frozen: Trained, index: WindowIndex) -> Forecasts:
-    models = {"challenger": forecast(retrained.onnx, index), "champion": forecast(frozen.onnx, index)}
-    return collect(index, models)
-
-
-def _compare(forecasts: Forecasts, retrained: Trained, frozen: Trained) -> Document:
-    return compare(
-        forecasts,
-        challenger_version=retrained.version,
-        challenger_sha256=sha256_of(retrained.onnx),
-        champion_version=frozen.version,
-        champion_sha256=sha256_of(frozen.onnx),
-    )
 
 
 def _row(month: str, retrained: Trained, comparison: Document) -> Document:

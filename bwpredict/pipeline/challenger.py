@@ -68,6 +68,7 @@ from bwpredict.workspace.artifacts import (
     HISTORY,
     HISTORY_PLOT,
     HORIZON_PLOT,
+    IMPORTED,
     LATENCY,
     LINKS_PLOT,
     PARITY,
@@ -80,6 +81,8 @@ from bwpredict.workspace.artifacts import (
 )
 
 logger = logging.getLogger(__name__)
+
+Document = dict[str, Any]
 
 PARITY_WINDOWS = 512
 TARGETS_AT_ONCE = 1 << 18
@@ -199,21 +202,10 @@ def export_onnx(folder: Path, split: Split, run: RunConfig, snapshot_id: str) ->
     onnx_export.export_onnx(challenger, path, properties, stream=stream)
     if run.quantize:
         quantize_onnx(path)
-    real = split["validation"].spread(PARITY_WINDOWS).inputs()
+    real, samples = split["validation"].spread(PARITY_WINDOWS).inputs(), _stream_samples(split)
     parity, latency = onnx_export.check_export(challenger, path, real)
-    parity["stream"] = onnx_export.check_stream(challenger, stream, _stream_samples(split))
-    write_document(folder / PARITY, "parity", parity)
-    write_document(folder / LATENCY, "latency", latency)
-    few = split["validation"].spread(conformance.REAL_WINDOWS).inputs()
-    cases = {"real": few, **onnx_export.extreme_windows(real)}
-    sequences = conformance.sequence_vectors(
-        stream, _stream_samples(split)[: conformance.REAL_SEQUENCES, : conformance.SEQUENCE_MINUTES],
-        relative=onnx_export.PARITY_TOLERANCE,
-    )  # fmt: skip
-    conformance.write_vectors(
-        folder / CONFORMANCE_NAME, path, cases,
-        version=run.version, relative=parity["tolerance"], sequences=sequences,
-    )  # fmt: skip
+    parity["stream"] = onnx_export.check_stream(challenger, stream, samples)
+    _write_checks(folder, split, run, parity, latency, samples)
     logger.info(
         "%s: largest relative difference to torch %s, single window p50 %s ms, p99 %s ms",
         path.name, number(parity["max_relative_error"], 2), latency["p50_ms"], latency["p99_ms"],
@@ -241,25 +233,36 @@ def check_imported(folder: Path, split: Split, run: RunConfig) -> Path:
             f"{run.imported.name}: forecasts are not finite for windows of the case {broken[0]!r}; expected finite"
             " forecasts for every finite window."
         )
-    sequences = None
+    samples = None
     if run.imported and run.imported.stream:
-        stream, samples = folder / stream_onnx_name(run.version), _stream_samples(split)
-        parity["stream"] = onnx_export.check_stream_file(stream, samples)
-        sequences = conformance.sequence_vectors(
-            stream, samples[: conformance.REAL_SEQUENCES, : conformance.SEQUENCE_MINUTES],
-            relative=onnx_export.PARITY_TOLERANCE,
-        )  # fmt: skip
+        samples = _stream_samples(split)
+        parity["stream"] = onnx_export.check_stream_file(folder / stream_onnx_name(run.version), samples)
+    _write_checks(folder, split, run, parity, latency, samples)
+    return path
+
+
+def _write_checks(
+    folder: Path, split: Split, run: RunConfig, parity: Document, latency: Document, samples: onnx_export.Array | None
+) -> None:
+    """Write both documents, and answers to windows and to the sequences `samples` (None: no file for streams)."""
     write_document(folder / PARITY, "parity", parity)
     write_document(folder / LATENCY, "latency", latency)
-    cases = {
-        "real": split["validation"].spread(conformance.REAL_WINDOWS).inputs(),
-        **onnx_export.extreme_windows(real),
-    }
+    few, windows = (split["validation"].spread(count).inputs() for count in (conformance.REAL_WINDOWS, PARITY_WINDOWS))
+    sequences = None
+    if samples is not None:
+        sequences = conformance.sequence_vectors(
+            folder / stream_onnx_name(run.version),
+            samples[: conformance.REAL_SEQUENCES, : conformance.SEQUENCE_MINUTES],
+            relative=onnx_export.PARITY_TOLERANCE,
+        )
     conformance.write_vectors(
-        folder / CONFORMANCE_NAME, path, cases,
-        version=run.version, relative=parity["tolerance"], sequences=sequences,
-    )  # fmt: skip
-    return path
+        folder / CONFORMANCE_NAME,
+        folder / onnx_name(run.version),
+        {"real": few, **onnx_export.extreme_windows(windows)},
+        version=run.version,
+        relative=parity["tolerance"],
+        sequences=sequences,
+    )
 
 
 def _stream_samples(split: Split) -> npt.NDArray[np.float32]:
@@ -327,9 +330,7 @@ def evaluate(
     comparison["anchor"] = compare_with_earlier(earlier, index, forecasts, run.policy.weights)
     comparison["horizon"] = errors_by_minute(index, forecasts.targets)
     comparison["stream"] = _compare_streams(folder, run, champion, index, judged, (served, by_champion))
-    write_forecasts(folder / FORECASTS, forecasts)
-    _write_links(folder, forecasts, comparison, served.bounds)
-    _draw(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
+    _write_forecasts(folder, forecasts, comparison, served.bounds, run.training.horizon_minutes)
     _write_metadata(folder, split, run, snapshot, comparison)
     write_document(folder / COMPARISON, "comparison", comparison)
     if sentences := unforecastable(comparison):
@@ -352,7 +353,7 @@ class _TestWindows:
 
 
 def _test_windows(split: Split, run: RunConfig, champion: Champion | None) -> _TestWindows:
-    test, by_challenger = imported_model.unseen_windows(split, run) if run.imported else (split["test"], [])
+    test, by_challenger = imported_model.unseen_windows(split, run.imported) if run.imported else (split["test"], [])
     index, by_champion = split_by_seen(test, champion.seen) if champion else (test, [])
     if not champion or not len(index):
         return _TestWindows(test, by_challenger, [], seen_all=champion is not None, change=None)
@@ -403,16 +404,15 @@ def _forecast_of_champion(champion: Champion | None, index: WindowIndex) -> tupl
         return None, str(error)
 
 
-def _write_links(folder: Path, forecasts: Forecasts, comparison: Mapping[str, Any], bounds: Bounds | None) -> None:
+def _write_forecasts(
+    folder: Path, forecasts: Forecasts, comparison: Mapping[str, Any], bounds: Bounds | None, horizon_minutes: float
+) -> None:
+    """Write the forecasts, their accuracy link by link, and the pictures of both."""
+    write_forecasts(folder / FORECASTS, forecasts)
     best = {target: figures["best_baseline"] for target, figures in comparison["skill"].items()}
     accuracy = by_link.accuracy_by_link(forecasts, bounds, best)
     by_link.write_accuracy(folder / LINK_ACCURACY_NAME, accuracy)
     by_link.write_series(folder / LINK_SERIES_NAME, forecasts, bounds, accuracy)
-
-
-def _draw(
-    folder: Path, forecasts: Forecasts, comparison: Mapping[str, Any], bounds: Bounds | None, horizon_minutes: float
-) -> None:
     figures = comparison["models"]["challenger"]["per_target"]
     plots.predictions_scatter(
         folder / SCATTER_PLOT, forecasts.actual, forecasts.models["challenger"], figures, targets=forecasts.targets
@@ -437,11 +437,11 @@ def _write_metadata(
     frame = split["train"].frame
     document = metadata.model_metadata(
         run=run,
-        artifact=_imported_artifact(folder, run) if run.imported else _own_artifact(folder, split, run),
+        artifact=_artifact(folder, split, run),
         snapshot=snapshot,
         split=split.describe(),
         history=None if run.imported else read_document(folder / HISTORY, "training_history"),
-        trained_elsewhere=imported_model.read_imported(folder) if run.imported else None,
+        trained_elsewhere=read_document(folder / IMPORTED, "imported_model") if run.imported else None,
         comparison=comparison,
         environment=metadata.measure_environment(LOCK),
         filled=frame.filled,
@@ -454,34 +454,28 @@ def _write_metadata(
     write_document(folder / REPORT, "bandwidth_predictor_report", metadata.predictor_report(document))
 
 
-def _own_artifact(folder: Path, split: Split, run: RunConfig) -> metadata.Artifact:
-    served, onnx = load_checkpoint(folder / CHECKPOINT), folder / onnx_name(run.version)
-    return metadata.Artifact(
-        onnx=onnx.name,
-        sha256=sha256_of(onnx),
-        size_bytes=onnx.stat().st_size,
-        architecture=network.describe(served.architecture),
-        parameters=network.parameter_count(served),
-        scaler_params=served.scaler_params(),
-        intervals=intervals.describe(served, split),
-        streaming=onnx_export.streaming_contract(served, run.version)
-        | {"sha256": sha256_of(folder / stream_onnx_name(run.version))},
-    )
-
-
-def _imported_artifact(folder: Path, run: RunConfig) -> metadata.Artifact:
-    onnx = folder / onnx_name(run.version)
-    architecture = imported_model.describe_file(onnx)
-    return metadata.Artifact(
-        onnx=onnx.name,
-        sha256=sha256_of(onnx),
-        size_bytes=onnx.stat().st_size,
-        architecture=architecture,
-        parameters=architecture["total_parameters"],
-        scaler_params={},
-        intervals=imported_model.describe_intervals(),
-        streaming=imported_model.describe_stream(folder / stream_onnx_name(run.version), run.version),
-    )
+def _artifact(folder: Path, split: Split, run: RunConfig) -> metadata.Artifact:
+    onnx, stream = folder / onnx_name(run.version), folder / stream_onnx_name(run.version)
+    properties: dict[str, Any]
+    if run.imported:
+        architecture = imported_model.describe_file(onnx)
+        properties = {
+            "architecture": architecture,
+            "parameters": architecture["total_parameters"],
+            "scaler_params": {},
+            "intervals": imported_model.describe_intervals(),
+            "streaming": imported_model.describe_stream(stream, run.version),
+        }
+    else:
+        served = load_checkpoint(folder / CHECKPOINT)
+        properties = {
+            "architecture": network.describe(served.architecture),
+            "parameters": network.parameter_count(served),
+            "scaler_params": served.scaler_params(),
+            "intervals": intervals.describe(served, split),
+            "streaming": onnx_export.streaming_contract(served, run.version) | {"sha256": sha256_of(stream)},
+        }
+    return metadata.Artifact(onnx=onnx.name, sha256=sha256_of(onnx), size_bytes=onnx.stat().st_size, **properties)
 
 
 def _log_intervals(model: network.Forecaster, split: Split) -> None:

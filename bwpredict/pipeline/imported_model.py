@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from onnxruntime import InferenceSession
 
 from bwpredict import schema
 from bwpredict.config import IMPORTED_PATHS, NEVER, ImportedModel, ImportedStream, RunConfig, TrainingConfig, load
 from bwpredict.core.limits import ONNX_BYTES
 from bwpredict.datasets.windows import Split, WindowIndex
-from bwpredict.documents import read_document, write_document
+from bwpredict.documents import write_document
 from bwpredict.errors import ConfigError, ModelError, ObjectMissingError
 from bwpredict.inference.confidence import FLOORS, FORMULA
 from bwpredict.inference.guard import check_onnx
@@ -40,42 +41,31 @@ THROUGH, ON = "trained_through", "trained_on"
 _BY_THE_FILE = "the file"
 
 
-def from_path(
-    path: Path, contract: TrainingConfig, stated: Mapping[str, str], *, by: str, stream: Path | None = None
+def record_file(
+    file: Path | str,
+    stream: Path | str | None,
+    registry: str,
+    contract: TrainingConfig,
+    stated: Mapping[str, str],
+    *,
+    by: str,
 ) -> ImportedModel:
-    """The model in a file on this machine, and its file for streams; see `_looked_at`."""
-    found = _looked_at(_read_path(path), path.name, contract, stated, by=by, path=str(path.absolute()))
-    if stream is None:
-        return found
-    return _with_stream(found, _read_path(stream), stream.name, contract, path=str(stream.absolute()))
-
-
-def from_registry(
-    store: Store, name: str, contract: TrainingConfig, stated: Mapping[str, str], *, by: str, stream: str = ""
-) -> ImportedModel:
-    """The model `challengers/<name>` of the store, and its file for streams; see `_looked_at`."""
-    found = _looked_at(_read_stored(store, name), name, contract, stated, by=by)
-    return _with_stream(found, _read_stored(store, stream), stream, contract) if stream else found
-
-
-def _looked_at(
-    content: bytes, name: str, contract: TrainingConfig, stated: Mapping[str, str], *, by: str, path: str | None = None
-) -> ImportedModel:
-    """The run's record of the file, once it has passed the guard and keeps the contract.
+    """The run's record of a file and of its file for streams, once both passed the guard and keep the contract.
 
     Args:
+        file: on this machine, or the name of one in the registry's `challengers/`; so is `stream` (None: none).
         contract: window size and horizon that consumers have.
         stated: `trained_through` and `trained_on`, as far as a person gives them; else the file's properties.
         by: the person.
 
     Raises:
-        ModelError: the file may not be loaded, or does not keep the contract.
+        ModelError: a file may not be loaded, or does not keep the contract.
         ConfigError: person and file state different days, or what is stated is not a day.
     """
-    session = open_model(check_onnx(content, name=name), 1, name=name)
-    check_served_contract(
-        session, name=name, window_size=contract.window_size, horizon_minutes=contract.horizon_minutes
-    )
+    consumers = {"window_size": contract.window_size, "horizon_minutes": contract.horizon_minutes}
+    session, values = _opened(file, registry)
+    name = values["name"]
+    check_served_contract(session, name=name, **consumers)
     told = session.get_modelmeta()
     properties = {key: str(decoded(value)) for key, value in told.custom_metadata_map.items() if key in (THROUGH, ON)}
     given = {key: " ".join(value.split()) for key, value in stated.items() if value}
@@ -84,33 +74,25 @@ def _looked_at(
             f"{name}: its property {THROUGH} says {properties[THROUGH]!r}, but {given[THROUGH]!r} was given; give the"
             " same day, or none."
         )
-    values = {
-        "name": name,
-        "path": path,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "size_bytes": len(content),
-        **{key: value for key, value in (properties | given).items() if value},
-        "producer": " ".join(told.producer_name.split())[:200],
-    }
+    values |= {key: value for key, value in (properties | given).items() if value}
+    values["producer"] = " ".join(told.producer_name.split())[:200]
     if THROUGH in values:
         values["stated_by"] = (by or "a person") if THROUGH in given else _BY_THE_FILE
-    return load(ImportedModel, values, origin=name)
+    imported = load(ImportedModel, values, origin=name)
+    if stream is None:
+        return imported
+    session, values = _opened(stream, registry)
+    check_stream_contract(session, name=values["name"], **consumers)
+    return imported.model_copy(update={"stream": load(ImportedStream, values, origin=values["name"])})
 
 
-def _with_stream(
-    imported: ImportedModel, content: bytes, name: str, contract: TrainingConfig, *, path: str | None = None
-) -> ImportedModel:
-    """The record with that of its file for streams, once that has passed the guard and keeps the contract.
-
-    Raises:
-        ModelError: as `_looked_at`.
-    """
+def _opened(file: Path | str, registry: str) -> tuple[InferenceSession, Document]:
+    """A session with the file, which the guard has passed, and the record of it."""
+    content = _read(file, registry)
+    name, path = (file.name, str(file.absolute())) if isinstance(file, Path) else (file, None)
     session = open_model(check_onnx(content, name=name), 1, name=name)
-    check_stream_contract(
-        session, name=name, window_size=contract.window_size, horizon_minutes=contract.horizon_minutes
-    )
-    values = {"name": name, "path": path, "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
-    return imported.model_copy(update={"stream": load(ImportedStream, values, origin=name)})
+    sha256 = hashlib.sha256(content).hexdigest()
+    return session, {"name": name, "path": path, "sha256": sha256, "size_bytes": len(content)}
 
 
 def require_days_left(imported: ImportedModel, month: str) -> None:
@@ -121,7 +103,7 @@ def require_days_left(imported: ImportedModel, month: str) -> None:
         raise _none_left(imported, last)
 
 
-def import_model(folder: Path, split: Split, run: RunConfig) -> Path:
+def import_model(folder: Path, split: Split, run: RunConfig, imported: ImportedModel) -> Path:
     """Write the run's model into the folder as it is: `bandwidth_lstm_<version>.onnx`, `imported_model.json`.
 
     Its file for streams too, if it has one: `bandwidth_lstm_stream_<version>.onnx`. Returns the document.
@@ -129,12 +111,13 @@ def import_model(folder: Path, split: Split, run: RunConfig) -> Path:
     Raises:
         ModelError: the file is not the one that the run was planned with, may not be loaded, or has seen all test days.
     """
-    imported = _of(run)
-    content, stream = _content(imported, run), _content(imported.stream, run) if imported.stream else None
-    unseen_windows(split, run)
-    write_atomically(folder / onnx_name(run.version), content)
-    if stream is not None:
-        write_atomically(folder / stream_onnx_name(run.version), stream)
+    files: dict[str, ImportedModel | ImportedStream] = {onnx_name(run.version): imported}
+    if imported.stream:
+        files[stream_onnx_name(run.version)] = imported.stream
+    contents = {name: _content(file, run.registry) for name, file in files.items()}
+    unseen_windows(split, imported)
+    for name, content in contents.items():
+        write_atomically(folder / name, content)
     document = imported.model_dump(exclude=IMPORTED_PATHS) | {
         "imported_by": run.requested_by,
         "counts_as_seen_through": last_day_seen(imported, split),
@@ -142,20 +125,19 @@ def import_model(folder: Path, split: Split, run: RunConfig) -> Path:
     return write_document(folder / IMPORTED, "imported_model", document)
 
 
-def _content(file: ImportedModel | ImportedStream, run: RunConfig) -> bytes:
-    content = _read_path(Path(file.path)) if file.path else _read_stored(open_store(run.registry), file.name)
+def _content(file: ImportedModel | ImportedStream, registry: str) -> bytes:
+    content = _read(Path(file.path) if file.path else file.name, registry)
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise ModelError(f"{file.name}: is not the file that this run was started with; start another run.")
     return check_onnx(content, name=file.name)
 
 
-def unseen_windows(split: Split, run: RunConfig) -> tuple[WindowIndex, list[str]]:
-    """The test windows of days that the run's model has not seen, and the dates that are left out.
+def unseen_windows(split: Split, imported: ImportedModel) -> tuple[WindowIndex, list[str]]:
+    """The test windows of days that the model has not seen, and the dates that are left out.
 
     Raises:
         ModelError: it has seen all of them.
     """
-    imported = _of(run)
     index, left_out = split_by_seen(split["test"], days_through(last_day_seen(imported, split)))
     if not len(index):
         raise _none_left(imported, left_out[-1])
@@ -217,12 +199,6 @@ def describe_intervals() -> Document:
     }
 
 
-def read_imported(folder: Path) -> Document | None:
-    """The document of a model trained elsewhere; None where the run trained its own. Raises DocumentError."""
-    path = folder / IMPORTED
-    return read_document(path, "imported_model") if path.is_file() else None
-
-
 def _none_left(imported: ImportedModel, last: str) -> ModelError:
     return ModelError(
         f"{imported.name}: was trained through {imported.trained_through}, and the test days end on {last}, so no day"
@@ -230,27 +206,26 @@ def _none_left(imported: ImportedModel, last: str) -> ModelError:
     )
 
 
-def _of(run: RunConfig) -> ImportedModel:
-    if run.imported is None:
-        raise ValueError("this run trains its own model")
-    return run.imported
-
-
-def _read_path(path: Path) -> bytes:
+def _read(file: Path | str, registry: str) -> bytes:
+    """The bytes of a file on this machine, or of the challenger of that name in the registry's store."""
+    if isinstance(file, str):
+        return _read_stored(open_store(registry), file)
     try:
-        if path.stat().st_size > ONNX_BYTES:
-            raise ModelError(f"{path}: has {path.stat().st_size:,} bytes; expected at most {ONNX_BYTES:,}.")
-        return path.read_bytes()
+        _require_small(str(file), file.stat().st_size)
+        return file.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); expected an ONNX model.") from error
+        raise ModelError(f"{file}: cannot be read ({error.strerror}); expected an ONNX model.") from error
 
 
 def _read_stored(store: Store, name: str) -> bytes:
     key = challenger_key(name)
     try:
-        size = store.info(key).size_bytes
-        if size > ONNX_BYTES:
-            raise ModelError(f"{store.uri}/{key}: has {size:,} bytes; expected at most {ONNX_BYTES:,}.")
+        _require_small(f"{store.uri}/{key}", store.info(key).size_bytes)
         return store.read(key)[0]
     except ObjectMissingError as error:
         raise ConfigError(f"{name}: no such challenger; put the file into {store.uri} as {key}.") from error
+
+
+def _require_small(where: str, size_bytes: int) -> None:
+    if size_bytes > ONNX_BYTES:
+        raise ModelError(f"{where}: has {size_bytes:,} bytes; expected at most {ONNX_BYTES:,}.")

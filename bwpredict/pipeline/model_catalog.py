@@ -7,7 +7,7 @@ there; without a file (`BWPREDICT_MODELS`) it is the only one, and everything is
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -101,8 +101,7 @@ def read_models(installation: Settings) -> list[NamedModel]:
     Raises:
         ConfigError: one sentence with the file, the model and the key.
     """
-    entries = _entries(Path(installation.models)) if installation.models else []
-    models = [_model(entry, f"{installation.models}: {_label(entry, at)}") for at, entry in enumerate(entries, 1)]
+    models = list(_models_in(Path(installation.models))) if installation.models else []
     if not any(model.name == DEFAULT_MODEL for model in models):
         models.insert(0, DEFAULT_ENTRY)
     models.sort(key=lambda model: model.name != DEFAULT_MODEL)
@@ -128,22 +127,16 @@ def model_of_dag(dag_id: str, installation: Settings) -> NamedModel:
     return find_model(dag_id.partition(_SEPARATOR)[2] or DEFAULT_MODEL, installation)
 
 
-def _entries(path: Path) -> list[Any]:
+def _models_in(path: Path) -> Iterator[NamedModel]:
     content = read_yaml(path, "file of models (BWPREDICT_MODELS)")
     if not isinstance(content, dict) or set(content) != {"models"} or not isinstance(content["models"], list):
         raise ConfigError(f"{path}: expected one key, 'models', with a list of models that each have a name.")
-    return content["models"]
-
-
-def _model(entry: Any, origin: str) -> NamedModel:
-    if not isinstance(entry, Mapping):
-        raise ConfigError(f"{origin}: expected a mapping of keys to values, not {entry!r}.")
-    return load(NamedModel, dict(entry), origin=origin)
-
-
-def _label(entry: Any, place: int) -> str:
-    name = entry.get("name") if isinstance(entry, Mapping) else None
-    return f"model {name!r}" if isinstance(name, str) else f"model number {place}"
+    for place, entry in enumerate(content["models"], start=1):
+        name = entry.get("name") if isinstance(entry, Mapping) else None
+        origin = f"{path}: " + (f"model {name!r}" if isinstance(name, str) else f"model number {place}")
+        if not isinstance(entry, Mapping):
+            raise ConfigError(f"{origin}: expected a mapping of keys to values, not {entry!r}.")
+        yield load(NamedModel, dict(entry), origin=origin)
 
 
 def _require_apart(models: Sequence[NamedModel], installation: Settings) -> None:

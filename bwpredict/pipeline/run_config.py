@@ -13,7 +13,6 @@ from bwpredict.core.consumer_rules import ConsumerRules
 from bwpredict.errors import ConfigError
 from bwpredict.gate.policies import find_policy
 from bwpredict.pipeline.model_catalog import DEFAULT_ENTRY, NamedModel
-from bwpredict.store.factory import open_store
 from bwpredict.tuning import config_files
 
 TRAINING_PARAMS = tuple(TrainingConfig.model_fields)
@@ -121,11 +120,8 @@ def _imported(
         return None
     from bwpredict.pipeline import imported_model
 
-    if path is not None:
-        found = imported_model.from_path(path, run.training, stated, by=run.requested_by, stream=stream_path)
-    else:
-        store = open_store(run.registry)
-        found = imported_model.from_registry(store, str(name), run.training, stated, by=run.requested_by, stream=stream)
+    file, stream_file = (str(name), stream or None) if path is None else (path, stream_path)
+    found = imported_model.record_file(file, stream_file, run.registry, run.training, stated, by=run.requested_by)
     imported_model.require_days_left(found, run.month)
     return found
 

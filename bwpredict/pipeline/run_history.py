@@ -162,18 +162,18 @@ def run_summary(work: Path, run_id: str) -> RunSummary:
     """
     area = work / run_id
     areas.fetch(area, RUN, DECISION_NAME, VALIDATION_RESULT, *_OPENED)
-    try:
+    with suppress(WorkAreaError):
         run = read_past_run(area)
-    except WorkAreaError as error:
-        raise _no_such_run(work, run_id) from error
-    if run.run_id != run_id:
-        raise _no_such_run(work, run_id)
-    return RunSummary(
-        run=run,
-        area=area,
-        decision=_document(area / DECISION_NAME, "decision"),
-        validation=_document(area / VALIDATION_RESULT, "validation"),
-        files=tuple(name for name in _OPENED if (area / name).is_file()),
+        if run.run_id == run_id:
+            return RunSummary(
+                run=run,
+                area=area,
+                decision=_document(area / DECISION_NAME, "decision"),
+                validation=_document(area / VALIDATION_RESULT, "validation"),
+                files=tuple(name for name in _OPENED if (area / name).is_file()),
+            )
+    raise WorkAreaError(
+        f"{work}: has no run {run_id!r}: it was never planned, its work area was removed, or it is not on this machine."
     )
 
 
@@ -195,12 +195,6 @@ def downloadable_file(work: Path, run_id: str, name: str) -> Path:
     if not is_shown or not path.is_file():
         raise ConfigError(f"{name!r} is not a page of the run {run_id!r}.")
     return path
-
-
-def _no_such_run(work: Path, run_id: str) -> WorkAreaError:
-    return WorkAreaError(
-        f"{work}: has no run {run_id!r}: it was never planned, its work area was removed, or it is not on this machine."
-    )
 
 
 def _document(path: Path, kind: str) -> Document:

@@ -11,12 +11,17 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bwpredict.config import IMPORTED_PATHS, Pruner, RunConfig, Settings
 from bwpredict.core.progress_bar import track
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import BwPredictError, ConflictError, GateRejected, ValidationFailed
+from bwpredict.gate import decision as gate_decision
+from bwpredict.gate.overrides import publication_reason
+from bwpredict.pipeline import twins
+from bwpredict.pipeline.run_history import attempt_at_month
+from bwpredict.registry.history import champion_of_month, earlier_champions, read_history
 from bwpredict.registry.layout import (
     DECISION_NAME,
     LINK_ACCURACY_NAME,
@@ -25,8 +30,12 @@ from bwpredict.registry.layout import (
     onnx_name,
     stream_onnx_name,
 )
+from bwpredict.registry.pointer import Production, read_production
+from bwpredict.registry.publish import publish as publish_version
+from bwpredict.registry.versions import fetch, read_manifest
 from bwpredict.store.factory import open_store
 from bwpredict.store.files import write_atomically
+from bwpredict.telemetry.months import month_window
 from bwpredict.workspace import areas
 from bwpredict.workspace.artifacts import (
     APPROVAL,
@@ -49,6 +58,9 @@ from bwpredict.workspace.artifacts import (
 )
 from bwpredict.workspace.references import Reference, local_file, make_reference, open_workspace
 
+if TYPE_CHECKING:
+    from bwpredict.pipeline import challenger
+
 logger = logging.getLogger(__name__)
 
 
@@ -69,7 +81,6 @@ def plan(run: RunConfig, work: Path) -> Reference:
 
 def snapshot(plan: Reference) -> Reference:
     """Copy the months' telemetry into the work area and pin it: `telemetry/`, `snapshot.json`."""
-    from bwpredict.telemetry.months import month_window
     from bwpredict.telemetry.snapshot import take_snapshot
 
     with open_workspace(plan) as area:
@@ -154,7 +165,7 @@ def train(profile: Reference) -> Reference:
         run = read_run(area)
         if run.imported:
             split = challenger.read_split(area, run)
-            return make_reference(imported_model.import_model(area, split, run))
+            return make_reference(imported_model.import_model(area, split, run, run.imported))
         champion = None
         if run.training.warm_start and (version := _champion_version(run)):
             champion = _fetch_if_published(run, area, version, CHECKPOINT)
@@ -179,17 +190,8 @@ def compare(export: Reference) -> Reference:
 
     with open_workspace(export) as area:
         run = read_run(area)
-        champion = None
-        if version := _champion_version(run):
-            champion = challenger.Champion(
-                version,
-                _fetch_champion(run, area, version, onnx_name(version)),
-                _fetch_if_published(run, area, version, stream_onnx_name(version)),
-                _fetch_links(run, area, version),
-                _fetch_seen(run, area, version),
-                _fetch_absent_targets(run, area, version),
-                _fetch_earlier(run, area, version),
-            )
+        version = _champion_version(run)
+        champion = _champion(run, area, version) if version else None
         pinned = read_document(area / SNAPSHOT, "snapshot")
         challenger.evaluate(area, challenger.read_split(area, run), run, pinned, champion)
         return make_reference(area / COMPARISON)
@@ -197,9 +199,7 @@ def compare(export: Reference) -> Reference:
 
 def decide(comparison: Reference) -> Reference:
     """Apply the gate policy: `decision.json`, `model_card.html`, `summary.md`. A rejection is written, not raised."""
-    from bwpredict.gate import decision as gate_decision
     from bwpredict.pipeline import decision as pipeline_decision
-    from bwpredict.pipeline.run_history import attempt_at_month
     from bwpredict.reports.summary import summary_markdown
 
     with open_workspace(comparison) as area:
@@ -273,10 +273,7 @@ def publish(decision: Reference) -> Reference:
         AlreadyPublishedError: another run published a model of the same month meanwhile, or the same model.
         ConflictError: production is no longer the champion that the decision was about.
     """
-    from bwpredict.gate.overrides import publication_reason
-    from bwpredict.pipeline import twins
     from bwpredict.provenance.record import record
-    from bwpredict.registry.publish import publish as publish_version
 
     with open_workspace(decision) as area:
         run = read_run(area)
@@ -309,8 +306,7 @@ def publish(decision: Reference) -> Reference:
 
 def announce(publication: Reference) -> dict[str, Any]:
     """Version and metrics of what was published, for those who wait for it."""
-    from bwpredict.registry.pointer import Production
-    from bwpredict.registry_views.announcement import announcement
+    from bwpredict.registry_views.overview import announcement
 
     made = Production(**read_document(local_file(publication), "production"))
     return announcement(open_store(read_run(local_file(publication, RUN).parent).registry), made)
@@ -375,9 +371,6 @@ def _champion_version(run: RunConfig) -> str | None:
 
     A back-fill that does not publish has to beat what its month's run would have met, and not a model of later months.
     """
-    from bwpredict.registry.history import champion_of_month, read_history
-    from bwpredict.registry.promotion import read_production
-
     store = open_store(run.registry)
     production = read_production(store)
     if production is None:
@@ -389,52 +382,45 @@ def _champion_version(run: RunConfig) -> str | None:
 
 def _fetch_champion(run: RunConfig, area: Path, version: str, name: str) -> Path:
     """A verified copy of one of the champion's files, in the work area."""
-    from bwpredict.registry.versions import fetch
-
     (path,) = fetch(open_store(run.registry), version, [name], area / CHAMPION / version)
     return path
 
 
 def _fetch_if_published(run: RunConfig, area: Path, version: str, name: str) -> Path | None:
     """As `_fetch_champion`; None where the version has no such file."""
-    from bwpredict.registry.versions import read_manifest
-
     published = read_manifest(open_store(run.registry), version).sha256
     return _fetch_champion(run, area, version, name) if name in published else None
 
 
-def _fetch_links(run: RunConfig, area: Path, version: str) -> frozenset[tuple[int, int]] | None:
-    """(node_id, peer_id) of the links that the champion was trained on; None: it was trained elsewhere."""
-    metadata = read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata")
-    if "trained_elsewhere" in metadata:
-        return None
-    spans = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")["link_spans"]
-    return frozenset((span["node_id"], span["peer_id"]) for span in spans)
+def _read_metadata(run: RunConfig, area: Path, version: str) -> dict[str, Any]:
+    return read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata")
 
 
-def _fetch_seen(run: RunConfig, area: Path, version: str) -> Any:
-    """The days that a published model was trained on."""
+def _champion(run: RunConfig, area: Path, version: str) -> challenger.Champion:
+    """The champion, and those that served before it, as `evaluate` needs them: verified copies of their files."""
+    from bwpredict.pipeline.anchor import MOST_CHAMPIONS, EarlierChampion
+    from bwpredict.pipeline.challenger import Champion
     from bwpredict.pipeline.seen_days import days_seen
 
-    return days_seen(read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata"))
-
-
-def _fetch_absent_targets(run: RunConfig, area: Path, version: str) -> tuple[str, ...]:
-    """The targets that a published model's telemetry lacked."""
-    metadata = read_document(_fetch_champion(run, area, version, metadata_name(version)), "model_metadata")
-    return tuple(metadata["performance_metrics"]["absent_targets"])
-
-
-def _fetch_earlier(run: RunConfig, area: Path, version: str) -> dict[str, Any]:
-    """Verified copies of the models that served before `version`, by version."""
-    from bwpredict.pipeline.anchor import MOST_CHAMPIONS, EarlierChampion
-    from bwpredict.registry.history import earlier_champions, read_history
-
-    versions = earlier_champions(read_history(open_store(run.registry)), version, MOST_CHAMPIONS)
-    return {
-        name: EarlierChampion(_fetch_champion(run, area, name, onnx_name(name)), _fetch_seen(run, area, name))
-        for name in versions
-    }
+    metadata, links = _read_metadata(run, area, version), None
+    if "trained_elsewhere" not in metadata:
+        spans = read_document(_fetch_champion(run, area, version, PROFILE_NAME), "profile")["link_spans"]
+        links = frozenset((span["node_id"], span["peer_id"]) for span in spans)
+    earlier = earlier_champions(read_history(open_store(run.registry)), version, MOST_CHAMPIONS)
+    return Champion(
+        version,
+        _fetch_champion(run, area, version, onnx_name(version)),
+        stream=_fetch_if_published(run, area, version, stream_onnx_name(version)),
+        links=links,
+        seen=days_seen(metadata),
+        absent_targets=tuple(metadata["performance_metrics"]["absent_targets"]),
+        earlier={
+            name: EarlierChampion(
+                _fetch_champion(run, area, name, onnx_name(name)), days_seen(_read_metadata(run, area, name))
+            )
+            for name in earlier
+        },
+    )
 
 
 def _first_decision(area: Path, decision: dict[str, Any]) -> dict[str, Any]:

@@ -19,8 +19,11 @@ from securesystemslib.exceptions import Error as SigningLibraryError
 from securesystemslib.signer import CryptoSigner, Key, SSlibKey  # type: ignore[attr-defined]
 
 from bwpredict.documents import decode_document, encode_document, read_document, write_document
-from bwpredict.errors import ConfigError, DocumentError, SignatureError
+from bwpredict.errors import ConfigError, DocumentError, ObjectMissingError, SignatureError
 from bwpredict.provenance.statement import PREDICATE_TYPE
+from bwpredict.registry.layout import ENVELOPE_NAME, OPENSSF_NAME, STATEMENT_NAME, model_key
+from bwpredict.registry.versions import read_manifest
+from bwpredict.store.base import Store
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
@@ -83,6 +86,30 @@ class TrustedKeys:
             raise SignatureError(f"{where}: the signed content is not a statement about a model: {error}") from error
         _require_about(statement, version, files, where)
         return statement
+
+
+def require_signed(store: Store, version: str, trusted: TrustedKeys) -> None:
+    """Refuse a version unless one of the keys signed every file that its manifest lists.
+
+    Raises:
+        SignatureError: it did not.
+        ObjectMissingError, ObjectCorruptError: as `read_manifest`.
+    """
+    files = {
+        name: sha256
+        for name, sha256 in read_manifest(store, version).sha256.items()
+        if name not in (STATEMENT_NAME, ENVELOPE_NAME, OPENSSF_NAME)
+    }
+    key = model_key(version, ENVELOPE_NAME)
+    try:
+        content = decode_document("dsse_envelope", store.read(key)[0], name=f"{store.uri}/{key}")
+    except ObjectMissingError as error:
+        raise SignatureError(
+            f"{version}: is not signed, but a signature is required; publish it with a key."
+        ) from error
+    except DocumentError as error:
+        raise SignatureError(f"{version}: its signature cannot be read: {error}") from error
+    trusted.verify(content, version, files, where=f"{store.uri}/{key}")
 
 
 def write_signed(path: Path, statement: dict[str, Any], signer: CryptoSigner) -> Path:

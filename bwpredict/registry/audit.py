@@ -13,7 +13,7 @@ from bwpredict.errors import DocumentError, ObjectCorruptError, ObjectMissingErr
 from bwpredict.registry.history import read_history, read_record
 from bwpredict.registry.layout import MANIFEST_NAME, PRODUCTION_KEY, is_version, model_key, onnx_name
 from bwpredict.registry.pointer import Production, read_production
-from bwpredict.registry.versions import Manifest, read_manifest, verify_file
+from bwpredict.registry.versions import Manifest, read_file, read_manifest
 from bwpredict.store.base import Store
 
 _Result = TypeVar("_Result")
@@ -84,7 +84,7 @@ def _inspect_versions(store: Store, found: AuditReport) -> dict[str, Manifest]:
 def _inspect_files(store: Store, manifest: Manifest, present: list[str], found: AuditReport) -> None:
     for name in manifest.sha256:
         found.files += 1
-        _attempt(found, partial(verify_file, store, manifest, name))
+        _attempt(found, partial(read_file, store, manifest, name))
     for name in sorted({*present} - {*manifest.sha256, MANIFEST_NAME}):
         key = model_key(manifest.version, name)
         found.problems.append(

@@ -7,7 +7,7 @@ history. What is in production stays as it is; promoting the candidate is a deci
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from bwpredict.errors import ConfigError, GateRejected
@@ -89,14 +89,7 @@ def _moved(
     current: Production, candidate: Candidate | None, made_by: str, now: datetime, reason: str | None
 ) -> Production:
     canary = {"at": _utc(now), "by": made_by, "candidate": asdict(candidate) if candidate else None}
-    return replace(
-        current,
-        sequence=current.sequence + 1,
-        kind="canary",
-        replaced=current.version,
-        reason=reason,
-        canary=canary,
-    )
+    return current.followed_by("canary", reason=reason, canary=canary)
 
 
 def _utc(now: datetime) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from bwpredict.errors import ObjectCorruptError, ObjectMissingError
@@ -79,6 +79,10 @@ class Production:
     def _own(self) -> dict[str, Any] | None:
         """When and by whom this move was made, where that is not the promotion itself."""
         return self.cleanup if self.kind == "cleanup" else self.canary if self.kind == "canary" else None
+
+    def followed_by(self, kind: Kind, **changes: Any) -> Production:
+        """The next move, which leaves what serves as it is but for `changes`."""
+        return replace(self, sequence=self.sequence + 1, kind=kind, replaced=self.version, **changes)
 
     @property
     def deleted(self) -> list[str]:

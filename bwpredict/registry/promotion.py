@@ -17,7 +17,6 @@ has written `history/n+1…`, which says whose move n + 1 was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from bwpredict.errors import ConfigError, ConflictError, ObjectMissingError, UnknownOutcomeError
@@ -26,19 +25,6 @@ from bwpredict.registry.layout import DECISION_NAME, PRODUCTION_KEY, model_key, 
 from bwpredict.registry.pointer import Kind, Production, encode, read_production
 from bwpredict.registry.versions import Manifest, verify_version
 from bwpredict.store.base import Store
-
-__all__ = [
-    "Production",
-    "move_pointer",
-    "promote",
-    "read_history",
-    "read_production",
-    "record_cleanup",
-    "require_expected",
-    "require_not_deleted",
-    "rollback",
-    "swap_pointer",
-]
 
 
 def promote(
@@ -152,16 +138,9 @@ def record_cleanup(
         UnknownOutcomeError: as `move_pointer`.
     """
     at = now.astimezone(UTC).isoformat(timespec="seconds")
-    moved = replace(
-        current,
-        sequence=current.sequence + 1,
-        kind="cleanup",
-        replaced=current.version,
-        reason=None,
-        cleanup={"at": at, "by": made_by, "deleted": list(deleted)},
-        canary=current.canary if current.candidate else None,
-    )
-    return swap_pointer(store, current, moved)
+    cleanup = {"at": at, "by": made_by, "deleted": list(deleted)}
+    canary = current.canary if current.candidate else None
+    return swap_pointer(store, current, current.followed_by("cleanup", reason=None, cleanup=cleanup, canary=canary))
 
 
 def require_not_deleted(store: Store, made: Production | None, version: str) -> None:

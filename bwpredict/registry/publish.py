@@ -7,7 +7,7 @@ so a run that died anywhere is run again: files that are there with the same byt
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,16 +44,16 @@ def publish(
     promoted_by: str,
     now: datetime,
     reason: str | None = None,
-    files: Sequence[str] | None = None,
     allow_older: bool = False,
 ) -> Production:
     """Publish the files of `version` in `folder` and put it into production, if its decision says so.
+
+    These are all required ones, and the optional ones that are there.
 
     Args:
         decision: the gate's decision, the same as in `folder / "decision.json"`.
         month: the month (`YYYY-MM`) that the version was trained for.
         reason: what people overrode or approved, for the history.
-        files: names in `folder`; by default all required ones and those optional ones that are there.
         allow_older: move production although it serves a later month (a back-fill that is meant).
 
     Returns:
@@ -67,7 +67,7 @@ def publish(
         StoreError: as the store; run again.
     """
     check_version(version)
-    names = _names(folder, version, files)
+    names = _names(folder, version)
     sha256 = {name: sha256_of(folder / name) for name in names}
     _require_allowed(folder, version, month, decision, sha256[onnx_name(version)])
 
@@ -89,16 +89,14 @@ def publish(
     )
 
 
-def _names(folder: Path, version: str, files: Sequence[str] | None) -> list[str]:
+def _names(folder: Path, version: str) -> list[str]:
     required = required_files(version, trained_elsewhere=(folder / IMPORTED_NAME).is_file())
-    optional = [name for name in optional_files(version) if (folder / name).is_file()]
-    names = list(files) if files is not None else [*required, *optional]
-    missing = [name for name in {*names, *required} if name not in names or not (folder / name).is_file()]
+    missing = [name for name in required if not (folder / name).is_file()]
     if missing:
         raise ConfigError(
             f"{folder}: cannot publish {version} without {', '.join(sorted(missing))}; run the steps again."
         )
-    return names
+    return [*required, *(name for name in optional_files(version) if (folder / name).is_file())]
 
 
 def _require_allowed(folder: Path, version: str, month: str, decision: Mapping[str, Any], onnx_sha256: str) -> None:

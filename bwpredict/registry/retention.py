@@ -8,7 +8,7 @@ finished by the next one, before that adds names of its own; so the pointer need
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -100,7 +100,8 @@ def delete_old_versions(store: Store, policy: RetentionPolicy, *, made_by: str, 
     for version in planned.unfinished:
         _delete(store, version)
     current = complete_history(store, planned.current) if planned.current else None
-    for batch in _batches(planned.doomed):
+    for start in range(0, len(planned.doomed), _BATCH):
+        batch = planned.doomed[start : start + _BATCH]
         if current is not None:
             current = record_cleanup(store, current, batch, made_by=made_by, now=now)
             for version in batch:
@@ -134,8 +135,3 @@ def _delete(store: Store, version: str) -> None:
 
 def _last(versions: Sequence[str], count: int) -> Sequence[str]:
     return versions[max(len(versions) - count, 0) :]
-
-
-def _batches(versions: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(versions), _BATCH):
-        yield versions[start : start + _BATCH]

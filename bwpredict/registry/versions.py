@@ -82,13 +82,8 @@ def verify_version(store: Store, version: str) -> Manifest:
     """
     manifest = read_manifest(store, version)
     for name in manifest.sha256:
-        verify_file(store, manifest, name)
+        read_file(store, manifest, name)
     return manifest
-
-
-def verify_file(store: Store, manifest: Manifest, name: str) -> None:
-    """Read one file of a version and hold it against the manifest. Raises ObjectCorruptError."""
-    read_file(store, manifest, name)
 
 
 def read_file(store: Store, manifest: Manifest, name: str) -> bytes:

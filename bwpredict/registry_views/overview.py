@@ -1,4 +1,4 @@
-"""What a person wants to see of a registry: what serves and since when, and how accurate the versions were.
+"""What a person wants to see of a registry: what serves and since when, how accurate the versions were, what is new.
 
 Only as much is read as is shown: two listings, the pointer, and three small documents for each version.
 """
@@ -112,6 +112,28 @@ def version_documents(store: Store, version: str) -> VersionDocuments:
         validation=document("validation", "validation.json"),
         files=list(manifest.sha256),
     )
+
+
+def announcement(store: Store, made: Production) -> Document:
+    """Version, checksum, kind of move and the figures on the test span; small, and plain JSON.
+
+    Raises:
+        ObjectMissingError, ObjectCorruptError, DocumentError: the version's metadata cannot be read.
+    """
+    manifest = read_manifest(store, made.version)
+    metadata = _document(store, manifest, "model_metadata", metadata_name(made.version))
+    performance = metadata["performance_metrics"]
+    return {
+        "version": made.version,
+        "sha256": made.sha256,
+        "month": made.month,
+        "kind": made.kind,
+        "replaced": made.replaced,
+        "metrics": {
+            **{key: performance["overall"][key] for key in ("average_correlation", "average_mape")},
+            "skill": {target: figures.get("skill") for target, figures in performance["per_target"].items()},
+        },
+    }
 
 
 def _summary(store: Store, version: str) -> VersionSummary | None:

@@ -46,7 +46,7 @@ def differences(left: VersionDocuments, right: VersionDocuments) -> list[Differe
         Difference(section, _label(name), *(_text(name, value) for value in values))
         for section, roots in _SECTIONS.items()
         for root in roots
-        for name, values in _paired(root, *(_at(document, root) for document in both))
+        for name, values in _paired(root, *(document.get(root) for document in both))
         if values[0] != values[1]
     ]
 
@@ -63,13 +63,6 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _flat(f"{name}.{key}", inner)
     else:
         yield name, value
-
-
-def _at(document: Mapping[str, Any], path: str) -> Any:
-    value: Any = document
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _label(path: str) -> str:

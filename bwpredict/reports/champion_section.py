@@ -1,4 +1,4 @@
-"""Challenger against champion for people: differences with their intervals, slices as a heat map, drift."""
+"""Challenger against champion for people: differences, slices as a heat map, what consumers would have done, drift."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from bwpredict import schema
 from bwpredict.core.formatting import UNDEFINED, display_name, link_name, number, quantity
+from bwpredict.reports.tables import model_label
 
 Document = Mapping[str, Any]
 
@@ -16,21 +17,6 @@ _LINKS = 20
 """Links that the table of worse links names at most."""
 _SHADES = (1.0, 3.0, 8.0)
 """Percent from which a cell of the heat map is one shade darker."""
-
-
-def champion_values(comparison: Document) -> dict[str, Any]:
-    """What the card's sections on the champion and the slices show, by the template's names."""
-    difference = comparison.get("difference")
-    return {
-        "difference_rows": difference_rows(difference),
-        "difference_sentence": difference_sentence(difference),
-        "link_sentence": link_sentence(difference),
-        "worst_tenth_sentence": worst_tenth_sentence(difference),
-        "winkler_sentence": winkler_sentence(comparison),
-        "link_rows": link_rows(difference),
-        "slice_rows": slice_rows(comparison),
-        "slice_sentence": slice_sentence(comparison),
-    }
 
 
 def difference_rows(difference: Document | None) -> list[dict[str, Any]]:
@@ -45,21 +31,20 @@ def difference_rows(difference: Document | None) -> list[dict[str, Any]]:
 
 
 def _row(name: str, figures: Document, widest: float) -> dict[str, Any]:
-    low, middle, high = (figures[key] for key in ("low", "percent", "high"))
-    known = None not in (low, middle, high)
+    percent, smallest = figures["percent"], figures.get("smallest_detectable_percent")
+    whisker = {"low": figures["low"], "middle": percent, "high": figures["high"]}
+    known = None not in whisker.values()
     tested = figures.get("diebold_mariano") or {}
     return {
         "name": name,
-        "percent": signed_percent(middle),
-        "interval": f"{signed_percent(low)} to {signed_percent(high)}" if known else UNDEFINED,
+        "percent": signed_percent(percent),
+        "interval": _interval(figures) if known else UNDEFINED,
         "pooled": _with_interval(figures.get("pooled")),
         "autocorrelation": number(figures.get("autocorrelation"), 2),
         "p_value": _p_value(tested.get("p_value")),
-        "smallest": UNDEFINED if middle is None else f"{number(figures['smallest_detectable_percent'], 2)} %",
-        "kind": change_kind(low, high),
-        "whisker": {key: _at(value, widest) for key, value in (("low", low), ("middle", middle), ("high", high))}
-        if known
-        else None,
+        "smallest": UNDEFINED if percent is None else f"{number(smallest, 2)} %",
+        "kind": change_kind(figures["low"], figures["high"]),
+        "whisker": {key: _at(value, widest) for key, value in whisker.items()} if known else None,
     }
 
 
@@ -97,11 +82,33 @@ def difference_sentence(difference: Document | None) -> str:
     return told + (few if days["count"] < days["fewest"] else "")
 
 
-def link_sentence(difference: Document | None) -> str:
-    """How many links are worse, and how the worst and the best tenth of them differ; empty without a comparison."""
-    links = (difference or {}).get("links")
-    if not links:
-        return ""
+def link_sentences(comparison: Document) -> Iterator[str]:
+    """How many links are worse, how far the best and the worst differ, and how the intervals of both models compare."""
+    if links := (comparison.get("difference") or {}).get("links"):
+        yield _link_sentence(links)
+        told = [
+            f"{display_name(target)} {quantity(ends['challenger_mae'], target, 3)} (champion"
+            f" {quantity(ends['champion_mae'], target, 3)})"
+            for target, ends in links["tenths"].items()
+            if "challenger_mae" in ends  # not in a comparison of up to 0.2
+        ]
+        if told:
+            yield f"MAE of each model on its own worst tenth of the links: {'; '.join(told)}."
+    part = comparison.get("interval_difference")
+    if part and part["champion_level"] is not None:
+        told = [
+            f"{display_name(target)} {_with_interval(figures)}"
+            for target, figures in part["per_target"].items()
+            if figures
+        ]
+        yield (
+            "The champion has intervals, but the challenger has none."
+            if part["level"] is None
+            else f"Winkler score of the intervals (width plus misses) relative to the champion's: {'; '.join(told)}."
+        )
+
+
+def _link_sentence(links: Document) -> str:
     if not links["judged"]:
         return "No link has enough test days to be judged on its own."
     tenths = "; ".join(
@@ -116,39 +123,11 @@ def link_sentence(difference: Document | None) -> str:
     )
 
 
-def worst_tenth_sentence(difference: Document | None) -> str:
-    """Both models' errors on their worst tenth of links; empty without a comparison, or in one of up to 0.2."""
-    tenths = (difference or {}).get("links", {}).get("tenths", {})
-    told = [
-        f"{display_name(target)} {quantity(ends['challenger_mae'], target, 3)} (champion"
-        f" {quantity(ends['champion_mae'], target, 3)})"
-        for target, ends in tenths.items()
-        if "challenger_mae" in ends
-    ]
-    return f"MAE of each model on its own worst tenth of the links: {'; '.join(told)}." if told else ""
-
-
-def winkler_sentence(comparison: Document) -> str:
-    """The intervals of both models, by their Winkler score; empty where there is nothing to compare."""
-    part = comparison.get("interval_difference")
-    if not part or part["champion_level"] is None:
-        return ""
-    if part["level"] is None:
-        return "The champion has intervals, but the challenger has none."
-    told = "; ".join(
-        f"{display_name(target)} {_with_interval(figures)}" for target, figures in part["per_target"].items() if figures
-    )
-    return f"Winkler score of the intervals (width plus misses) relative to the champion's: {told}."
-
-
 def link_rows(difference: Document | None) -> list[dict[str, Any]]:
     """A row for each of the worst links that are significantly worse: the difference and what it is at least."""
     worse = (difference or {}).get("links", {}).get("worse", [])
     return [
-        {
-            "name": link_name(row),
-            "cells": [_link_cell(row["per_target"].get(target)) for target in schema.TARGETS],
-        }
+        {"name": link_name(row), "cells": [_link_cell(row["per_target"].get(target)) for target in schema.TARGETS]}
         for row in worse[:_LINKS]
     ]
 
@@ -156,18 +135,19 @@ def link_rows(difference: Document | None) -> list[dict[str, Any]]:
 def _link_cell(figures: Document | None) -> str:
     if not figures or figures["percent"] is None:
         return UNDEFINED
-    bound = figures["worse_by_at_least"]
-    return signed_percent(figures["percent"]) + (
-        f" (at least {signed_percent(bound)})" if bound is not None and bound > 0 else ""
-    )
+    bound = figures["worse_by_at_least"] or 0
+    return signed_percent(figures["percent"]) + (f" (at least {signed_percent(bound)})" if bound > 0 else "")
 
 
 def _with_interval(figures: Document | None) -> str:
     if not figures or figures["percent"] is None:
         return UNDEFINED
     known = figures["low"] is not None and figures["high"] is not None
-    interval = f" ({signed_percent(figures['low'])} to {signed_percent(figures['high'])})" if known else ""
-    return signed_percent(figures["percent"]) + interval
+    return signed_percent(figures["percent"]) + (f" ({_interval(figures)})" if known else "")
+
+
+def _interval(figures: Document) -> str:
+    return f"{signed_percent(figures['low'])} to {signed_percent(figures['high'])}"
 
 
 def slice_rows(comparison: Document) -> list[dict[str, Any]]:
@@ -199,34 +179,50 @@ def _cell(figures: Document | None, *, against: bool) -> dict[str, str]:
         return {"text": UNDEFINED, "shade": "none", "note": ""}
     worse = value if against else -100 * value
     depth = sum(abs(worse) >= edge for edge in _SHADES)
-    interval = ""
-    if figures.get("low") is not None:
-        interval = f"{signed_percent(figures['low'])} to {signed_percent(figures['high'])}"
-    shade = f"{'worse' if worse > 0 else 'better'}{depth}"
-    return {"text": signed_percent(value) if against else number(value, 2), "shade": shade, "note": interval}
+    return {
+        "text": signed_percent(value) if against else number(value, 2),
+        "shade": f"{'worse' if worse > 0 else 'better'}{depth}",
+        "note": "" if figures.get("low") is None else _interval(figures),
+    }
 
 
-def slice_sentence(comparison: Document) -> str:
-    """How to read the heat map."""
-    slices = comparison.get("slices")
-    if slices is None:
-        return "This comparison was made by an earlier version, without slices."
-    what = (
-        "MAE relative to the champion's, in percent, with its interval: red is worse."
-        if comparison.get("difference") is not None
-        else "Skill over the best baseline: green is better than it."
-    )
-    return (
-        f"{what} Slices with fewer than {slices['fewest_windows']} windows or {slices['fewest_blocks']} blocks are grey"
-        " and do not decide. Congested: the link's queue was among its longest tenth when the forecast was made. New"
-        f" link: the champion was not trained on it. {' '.join(map(_left_out, slices['left_out']))}"
-    )
+def slices_left_out(comparison: Document) -> str:
+    """The document's sentences on slices that it lacks; each begins with an attribute's name."""
+    parts = [sentence.partition(":") for sentence in comparison.get("slices", {}).get("left_out", [])]
+    return " ".join(f"{display_name(name).capitalize()}{colon}{rest}" for name, colon, rest in parts)
 
 
-def _left_out(sentence: str) -> str:
-    """A sentence of the document, which begins with an attribute's name."""
-    attribute, colon, rest = sentence.partition(":")
-    return f"{display_name(attribute).capitalize()}{colon}{rest}"
+def consumer_columns(consumer: Document | None) -> list[str]:
+    """The heads of the columns behind the model's name."""
+    if consumer is None:
+        return []
+    settings = [f"Regret: {display_name(name)}" for name in consumer["rules"]["settings"]]
+    return ["Acts", "Overestimates", "By", "Regret", *settings]
+
+
+def consumer_rows(consumer: Document | None) -> list[dict[str, Any]]:
+    """A row for each model: its name, whether it is the challenger, and a text with the interval for each column."""
+    if consumer is None:
+        return []
+    return [
+        {
+            "name": model_label(name),
+            "emphasised": name == "challenger",
+            "cells": [
+                *(_cost_cell(figures[key]) for key in ("acts", "overestimates", "overestimated_by", "regret")),
+                *(_cost_cell(figures["settings"].get(setting)) for setting in consumer["rules"]["settings"]),
+            ],
+        }
+        for name, figures in consumer["models"].items()
+    ]
+
+
+def _cost_cell(figures: Document | None) -> str:
+    if not figures or figures["percent"] is None:
+        return UNDEFINED
+    known = figures["low"] is not None and figures["high"] is not None
+    ends = f" ({number(figures['low'], 3)} to {number(figures['high'], 3)})" if known else ""
+    return f"{number(figures['percent'], 3)} %{ends}"
 
 
 def drift_rows(profile: Document | None, reference: Document | None) -> Iterator[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Pictures of a comparison for the model card: links over a day, errors, and how far ahead simple forecasts reach."""
+"""Pictures of forecasts: links over a day, errors, how far ahead simple forecasts reach, and a backtest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bwpredict.datasets.windows import DAY_SECONDS
 from bwpredict.evaluation.baselines import baseline_label
 from bwpredict.evaluation.forecasts import Forecasts
 from bwpredict.inference.onnx_model import Bounds
-from bwpredict.reports.plots import BLUE, GREEN, GREY, PURPLE, VERMILION, figure_file, target_panels
+from bwpredict.reports.plots import BLUE, GREEN, GREY, PURPLE, VERMILION, figure_file, show_nothing, target_panels
 
 Values = npt.NDArray[np.float64]
 
@@ -69,7 +69,7 @@ def link_forecasts(
             panels[0].legend(loc="upper left", ncols=4, fontsize=9, bbox_to_anchor=(0, 1.0))
             panels[-1].set_xlabel("UTC")
         else:
-            _nothing(panels[0])
+            show_nothing(panels[0])
     return path
 
 
@@ -110,7 +110,7 @@ def residuals(path: Path, forecasts: Forecasts) -> Path:
                 ylabel="share of windows",
             )
             if target not in forecasts.targets:
-                _nothing(axes)
+                show_nothing(axes)
                 continue
             place = forecasts.targets.index(target)
             errors = {
@@ -128,7 +128,7 @@ def _distribution(axes: Axes, errors: Mapping[str, Values]) -> None:
     everything = np.abs(np.concatenate(list(errors.values())))
     edge = float(np.quantile(everything, _SHOWN_SHARE)) if len(everything) else 0.0
     if edge == 0:
-        _nothing(axes)
+        show_nothing(axes)
         return
     for name, values in errors.items():
         colour, label = _MODELS[name]
@@ -157,7 +157,7 @@ def horizon(path: Path, comparison: Mapping[str, Any], horizon_minutes: float) -
             factor, unit = readable_unit(target)
             axes.set(title=display_name(target), xlabel="minutes ahead", ylabel=f"MAE ({unit})")
             if target not in comparison["targets"]:
-                _nothing(axes)
+                show_nothing(axes)
                 continue
             for name, (colour, line) in zip(comparison["horizon"]["mae"], cycle(_BASELINE_STYLES), strict=False):
                 mae = [np.nan if one is None else factor * one for one in comparison["horizon"]["mae"][name][target]]
@@ -175,6 +175,21 @@ def horizon(path: Path, comparison: Mapping[str, Any], horizon_minutes: float) -
     return path
 
 
-def _nothing(axes: Axes) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.text(0.5, 0.5, "no values to show", transform=axes.transAxes, ha="center", va="center", color=GREY)
+def skill_by_month(path: Path, document: Mapping[str, Any]) -> Path:
+    """Draw a `backtest` document: a panel for each target, a line for each of the two models; up is better."""
+    months = [row["month"] for row in document["months"]]
+    places = range(len(months))
+    with figure_file(path, 10.5, 7.2) as figure:
+        for target, axes in target_panels(figure):
+            for name, colour, mark in (("frozen", VERMILION, "s"), ("retrained", BLUE, "o")):
+                skills = [row["per_target"].get(target, {}).get(f"{name}_skill") for row in document["months"]]
+                values = [np.nan if skill is None else skill for skill in skills]
+                label = f"frozen: trained on {document['frozen_month']}" if name == "frozen" else "retrained monthly"
+                axes.plot(places, values, color=colour, marker=mark, label=label)
+            axes.axhline(0, color=GREY, linewidth=1, linestyle="--")
+            axes.set(
+                title=display_name(target), ylabel="skill over the best baseline", xlabel="month that was forecast"
+            )
+            axes.set_xticks(places, months)
+        figure.axes[0].legend(fontsize=9)
+    return path

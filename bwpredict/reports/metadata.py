@@ -177,22 +177,17 @@ def _contract(
 
 
 def _tensor(name: str, columns: tuple[str, ...]) -> Document:
-    return {"name": name, "dtype": "float32", "columns": [_column(column) for column in columns]}
-
-
-def _column(name: str) -> Document:
-    column = schema.COLUMN[name]
-    return {"name": name, "unit": column.unit, "minimum": column.minimum, "maximum": column.maximum}
+    described = [
+        {"name": column, **{key: getattr(schema.COLUMN[column], key) for key in ("unit", "minimum", "maximum")}}
+        for column in columns
+    ]
+    return {"name": name, "dtype": "float32", "columns": described}
 
 
 def _data(snapshot: Mapping[str, Any], split: Mapping[str, Any]) -> Document:
     return {
-        "snapshot_id": snapshot["snapshot_id"],
-        "start": snapshot["start"],
-        "end": snapshot["end"],
-        "rows": snapshot["rows"],
-        "links": snapshot["links"],
-        "split": dict(split),
+        **{name: snapshot[name] for name in ("snapshot_id", "start", "end", "rows", "links")},
+        "split": split,
         "windows": {name: part["windows"] for name, part in split["parts"].items()},
     }
 
@@ -201,10 +196,7 @@ def _performance(comparison: Mapping[str, Any]) -> Document:
     """The guide's figures of the challenger, and every other measured figure beside them."""
     challenger = comparison["models"]["challenger"]
     return {
-        "overall": dict(challenger["overall"]),
-        "per_target": {name: dict(figures) for name, figures in challenger["per_target"].items()},
-        "skill": {name: dict(skills["challenger"]) for name, skills in comparison["skill"].items()},
-        "absent_targets": list(comparison["absent_targets"]),
-        "test": dict(comparison["test"]),
-        "intervals": comparison["intervals"],
+        **{name: challenger[name] for name in ("overall", "per_target")},
+        "skill": {name: skills["challenger"] for name, skills in comparison["skill"].items()},
+        **{name: comparison[name] for name in ("absent_targets", "test", "intervals")},
     }

@@ -20,7 +20,7 @@ from bwpredict.core.formatting import UNDEFINED, display_name, duration, link_na
 from bwpredict.datasets.windows import split_sentence
 from bwpredict.gate.change import change_sentence
 from bwpredict.gate.decision import attempt_sentence, check_rows, shown_outcome
-from bwpredict.reports import card_summary, champion_section, consumer_section
+from bwpredict.reports import card_summary, champion_section
 from bwpredict.reports.sorting import SORT_SCRIPT_SOURCE, SORT_SCRIPT_TEXT
 from bwpredict.reports.tables import (
     INTERVAL_COLUMNS,
@@ -51,12 +51,6 @@ _ORDER = {"fail": 0, "open": 1, "pass": 2, "info": 3, "not_applicable": 4}
 
 _PICTURES = ("training_history", "predictions_scatter", "residuals", "horizon")
 
-_METRICS_SENTENCE = (
-    "Correlation is pooled over all links; within link is the median of the links' own correlations."
-    " Skill is 1 − MAE / MAE of the best baseline: 0 is no better than the baseline, 1 is perfect."
-    " Samples below a target's floor do not count towards its MAPE. The best figure of each column is bold."
-)
-
 
 def model_card(
     path: Path,
@@ -83,55 +77,40 @@ def model_card(
         pictures: the folder with the run's pictures, which are embedded as far as there are any.
         links: what `evaluation.by_link.accuracy_by_link` found; None: the card has no table of links.
     """
+    difference, consumer = comparison.get("difference"), comparison.get("consumer")
     page = _template().render(
-        version=decision["version"],
-        run_id=run["run_id"],
-        month=run["month"],
-        created_at=_moment(run["created_at"]),
-        code_version=run["code_version"],
-        verdict=_verdict(decision),
+        run=run,
+        decision=decision,
+        outcome=_OUTCOMES[shown_outcome(decision)],
+        attempt=attempt_sentence(decision),
+        comparison=comparison,
+        metadata=metadata,
+        validation=validation,
         summary_answers=card_summary.summary_answers(decision, comparison, metadata),
         accuracy_rows=card_summary.accuracy_rows(links),
         tiles=list(_tiles(metadata, comparison)),
         checks=_checks(decision),
         targets=[_target(name, comparison) for name in metadata["targets"]],
-        test_sentence=_test_sentence(comparison, metadata),
+        change=change_sentence(comparison),
         interval_rows=list(interval_rows(comparison["intervals"])) if comparison["intervals"] else [],
-        interval_sentence=_interval_sentence(metadata["intervals"]),
         training=_training(history) if history else _trained_elsewhere(metadata),
         loss=history.get("loss") if history else None,
         data=_data(snapshot, metadata),
-        parts=[_part(name, part) for name, part in metadata["data"]["split"]["parts"].items()],
-        split_sentence=_split_sentence(metadata["data"]["split"]),
-        validation=_validation(validation),
         limits=list(_limits(metadata, comparison)),
         groups=_groups(run, metadata),
-        **champion_section.champion_values(comparison),
-        consumer_columns=consumer_section.consumer_columns(comparison.get("consumer")),
-        consumer_rows=consumer_section.consumer_rows(comparison.get("consumer")),
-        consumer_sentence=consumer_section.consumer_sentence(comparison),
-        slice_targets=[display_name(name) for name in metadata["targets"]],
+        difference_rows=champion_section.difference_rows(difference),
+        difference_sentence=champion_section.difference_sentence(difference),
+        link_sentences=list(champion_section.link_sentences(comparison)),
+        link_rows=champion_section.link_rows(difference),
+        slice_rows=champion_section.slice_rows(comparison),
+        slices_left_out=champion_section.slices_left_out(comparison),
+        consumer_columns=champion_section.consumer_columns(consumer),
+        consumer_rows=champion_section.consumer_rows(consumer),
         drift_rows=list(champion_section.drift_rows(profile, champion_profile)),
-        horizon_sentence=_horizon_sentence(metadata),
         pictures=_pictures(pictures),
     )
     write_atomically(path, page.encode())
     return path
-
-
-def _verdict(decision: Document) -> dict[str, str]:
-    policy, champion = decision["policy"], decision["champion_version"]
-    kind, symbol, title = _OUTCOMES[shown_outcome(decision)]
-    origin = f" ({policy['origin']})" if "origin" in policy else ""
-    return {
-        "kind": kind,
-        "symbol": symbol,
-        "title": title,
-        "reason": decision["reason"],
-        "attempt": attempt_sentence(decision),
-        "basis": f"Policy {policy['name']}, version {policy['version']}{origin}."
-        f" In production at the time: {champion or 'nothing'}.",
-    }
 
 
 def _tiles(metadata: Document, comparison: Document) -> Iterator[dict[str, str]]:
@@ -205,39 +184,6 @@ def _target_note(target: str, comparison: Document) -> str:
     return " ".join(notes)
 
 
-def _test_sentence(comparison: Document, metadata: Document) -> str:
-    test, problem = comparison["test"], comparison["champion_problem"]
-    return (
-        f"{number(test['windows'])} windows of {number(test['links'])} links, {_moment(test['start'])} to"
-        f" {_moment(test['end'])} UTC, {metadata['contract']['horizon_minutes']} minutes ahead;"
-        " all models on the same windows."
-        + _days_left_out("champion", test.get("days_left_out", []))
-        + _days_left_out("challenger", test.get("days_seen_by_challenger", []))
-        + (f" {change}" if (change := change_sentence(comparison)) else "")
-        + (f" The champion could not be run: {problem}" if problem else "")
-    )
-
-
-def _days_left_out(model: str, dates: list[str]) -> str:
-    return f" Left out, since the {model} was trained on them: {', '.join(dates)}." if dates else ""
-
-
-def _interval_sentence(intervals: Document) -> str:
-    if not intervals["made"]:
-        return f"The model has no intervals. {intervals['reason']}"
-    if not intervals["calibration_windows"]:
-        return (
-            f"Nominal level {100 * intervals['level']:.0f} %, as the model's author states; the intervals were not"
-            " calibrated here. Coverage is the share of actual values in the test windows within the interval."
-        )
-    return (
-        f"Nominal level {100 * intervals['level']:.0f} %, calibrated on"
-        f" {number(intervals['calibration_windows'])} windows that training did not see. Coverage is the share of"
-        " actual values in the test windows within the interval: overall, and in the slices (by kind of link and by"
-        " hour) where it is lowest and highest."
-    )
-
-
 def _training(history: Document) -> Pairs:
     epochs = len(history["records"])
     speed = history["windows_per_second"]
@@ -286,36 +232,8 @@ def _data(snapshot: Document, metadata: Document) -> Pairs:
     ]
 
 
-def _part(name: str, part: Document) -> dict[str, str]:
-    return {
-        "name": name,
-        "start": _moment(part["start"]),
-        "end": _moment(part["end"]),
-        "windows": number(part["windows"]),
-    }
-
-
 def _moment(iso: str | None) -> str:
     return UNDEFINED if iso is None else iso[:16].replace("T", " ")
-
-
-def _split_sentence(split: Document) -> str:
-    return f"Times in UTC; {split_sentence(split['by'], split['embargo_minutes'])}."
-
-
-def _validation(validation: Document) -> dict[str, Any]:
-    counts = validation["counts"]
-    findings = [check for check in validation["checks"] if not check["passed"]]
-    return {
-        "mark": "pass" if validation["passed"] else "fail",
-        "sentence": f"{counts['declared']} checks of the telemetry: {counts['errors']} failed,"
-        f" {counts['warnings']} with a warning. {validation['note']}",
-        "findings": [
-            {"mark": "warn" if check["severity"] == "warning" else "fail", "sentence": check["sentence"]}
-            for check in findings
-        ],
-        "data_docs": f"validation/{validation['data_docs']}",
-    }
 
 
 def _limits(metadata: Document, comparison: Document) -> Iterator[str]:
@@ -362,15 +280,6 @@ def _groups(run: Document, metadata: Document) -> list[dict[str, Any]]:
     ]
 
 
-def _horizon_sentence(metadata: Document) -> str:
-    minutes = metadata["contract"]["horizon_minutes"]
-    return (
-        f"The model forecasts only {minutes} minutes ahead, so it is a point here. The lines are the errors of the"
-        " simple forecasts on the same windows, by horizon: where the model's level crosses a line, its forecast is as"
-        " good as the simple forecast is at that many minutes."
-    )
-
-
 def _pictures(folder: Path | None) -> dict[str, Any]:
     """Each picture that there is, by its file's stem; those of the links as (target, picture)."""
     files = sorted(folder.glob("*.svg")) if folder else []
@@ -389,10 +298,11 @@ def _template() -> jinja2.Template:
         "sort_script": Markup(SORT_SCRIPT_TEXT),  # noqa: S704 - our own file
         "sort_script_source": SORT_SCRIPT_SOURCE,
         "metric_labels": [metric.label for metric in METRICS],
-        "metrics_sentence": _METRICS_SENTENCE,
         "interval_columns": INTERVAL_COLUMNS,
-        "all_targets": [display_name(name) for name in TARGETS],
+        "all_targets": TARGETS,
+        "split_sentence": split_sentence,
     }
+    environment.filters |= {"display_name": display_name, "number": number, "moment": _moment}
     return environment.get_template("model_card.html")
 
 

@@ -148,8 +148,7 @@ def _panel(figure: Figure, axes: Axes, target: str, actual: Values, forecast: Va
     usable = np.isfinite(actual) & np.isfinite(forecast)
     actual, forecast = actual[usable], forecast[usable]
     if len(actual) == 0:
-        axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, "no values to show", transform=axes.transAxes, ha="center", va="center", color=GREY)
+        show_nothing(axes)
         return
     notes = [f"{int((~usable).sum())} not finite, left out"] if not usable.all() else []
     floor = schema.MAPE_FLOORS[target]
@@ -207,6 +206,12 @@ def _limits(actual: Values, forecast: Values, *, logarithmic: bool) -> tuple[flo
         return low / air, high * air
     air = 0.04 * (high - low) or max(abs(high), 1.0) * 0.1
     return low - air, high + air
+
+
+def show_nothing(axes: Axes) -> None:
+    """Say in a panel that there are no values to show."""
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, "no values to show", transform=axes.transAxes, ha="center", va="center", color=GREY)
 
 
 def target_panels(figure: Figure) -> Iterator[tuple[str, Axes]]:

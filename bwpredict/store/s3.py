@@ -1,37 +1,67 @@
 """S3, and servers that speak it, as object store, through boto3.
 
-What only reads is asked again here while the failure may pass, body and all: boto3's own retries end where
-the body of an answer begins. `s3_writes` describes how writes are made safe.
+What only reads is asked again while the failure may pass, body and all: boto3's own retries end where the body of an
+answer begins.
+
+A conditional write has three outcomes: landed, surely not (412), unknown (time-out or 5xx: the answer
+was lost). Retries inside boto3 would blur them, since a write that landed and is sent again gets a 412; so the
+client makes none, and after an unknown outcome the object is read again, to look for our own bytes
+before the write is sent again or given up.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
 import pyarrow.fs
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import HTTPClientError as AnswerLostError
 from botocore.parsers import ResponseParserError
 
 from bwpredict.core.limits import OBJECT_BYTES
-from bwpredict.errors import ConflictError, ObjectCorruptError, ObjectMissingError
+from bwpredict.errors import (
+    ConflictError,
+    ObjectCorruptError,
+    ObjectMissingError,
+    StoreError,
+    StoreUnreachableError,
+    UnknownOutcomeError,
+)
 from bwpredict.store.base import ObjectInfo, check_key, check_size, translate_os_errors
 from bwpredict.store.files import atomic_path, sha256_of
-from bwpredict.store.s3_errors import is_retryable, translate_error, without_credentials
-from bwpredict.store.s3_writes import ATTEMPTS, ConditionalWrites
+from bwpredict.store.s3_errors import (
+    NO_OBJECT,
+    error_code,
+    http_status,
+    is_retryable,
+    translate_error,
+    without_credentials,
+)
 
 if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef, PutObjectRequestTypeDef
 
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+PROBE_NAME = ".conditional-write-probe"
+"""Name of the empty object that the probe leaves in the store; hidden, so it is not an object of the product."""
+
+_NO_ETAG = "0" * 32
+_proven: set[tuple[str, str]] = set()
+"""Endpoints and buckets that this process has seen refuse writes whose condition did not hold."""
 _BLOCK_BYTES = 1 << 20
 _Answer = TypeVar("_Answer")
 
@@ -58,11 +88,8 @@ class S3Store:
             self._session = boto3.session.Session()
             self._client = self._session.client("s3", config=_config(timeout_seconds))
         except (BotoCoreError, ValueError) as error:
-            raise translate_error(error, where="", bucket=bucket, endpoint=self._endpoint) from error
+            raise self._translated(error) from error
         self._endpoint = without_credentials(self._client.meta.endpoint_url)
-        self._writes = ConditionalWrites(
-            self._client, bucket, prefix, self.uri, self._endpoint, backoff_seconds, self._stored
-        )
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """All objects whose key starts with `prefix`, in key order: one request for each 1,000."""
@@ -135,7 +162,7 @@ class S3Store:
         with translate_os_errors(path):
             sha256 = sha256_of(path)
         try:
-            self._writes.put(key, path, sha256, if_etag=None)
+            self._put(key, path, sha256, if_etag=None)
         except ConflictError as error:
             if self._sha256_after_conflict(key, error) == sha256:
                 return sha256
@@ -148,7 +175,7 @@ class S3Store:
     def write(self, key: str, content: bytes, *, if_etag: str | None) -> str:
         """Write by compare-and-swap; return the new ETag."""
         check_key(key, self.uri)
-        return self._writes.put(key, content, hashlib.sha256(content).hexdigest(), if_etag=if_etag)
+        return self._put(key, content, hashlib.sha256(content).hexdigest(), if_etag=if_etag)
 
     def delete(self, key: str) -> None:
         """Remove one object; asked again until the server says that it is gone."""
@@ -218,6 +245,108 @@ class S3Store:
         except ObjectMissingError as error:
             raise conflict from error
 
+    def _put(self, key: str, body: bytes | Path, sha256: str, *, if_etag: str | None) -> str:
+        """Send a conditional write until its outcome is known; return the ETag.
+
+        Raises:
+            ConflictError: it surely lost; no earlier attempt can have landed.
+            UnknownOutcomeError: the answer was lost, and reading does not settle it.
+            StoreUnreachableError: nothing was written.
+        """
+        self._require_conditions()
+        unsure = False
+        for attempt in range(ATTEMPTS):
+            time.sleep(self._backoff_seconds * attempt)
+            try:
+                return self._put_once(key, body, if_etag)
+            except _SendAgainError:
+                continue
+            except UnknownOutcomeError as error:
+                logger.warning("%s Reading it again.", error)
+                unsure = True
+            except ConflictError:
+                if not unsure:
+                    raise
+            stored_sha256, etag = self._stored_after_doubt(key)
+            if stored_sha256 == sha256 and etag is not None:
+                return etag
+            if etag != if_etag:
+                break
+        raise UnknownOutcomeError(
+            f"{self.uri}/{key}: the server at {self._endpoint} gave no clear answer to a write; "
+            "it may or may not have landed. Read the object before deciding."
+        )
+
+    def _require_conditions(self) -> None:
+        """Refuse a server that ignores conditions: there, two publishers could both win. Asks once a process.
+
+        Raises StoreUnreachableError.
+        """
+        if (self._endpoint, self.bucket) in _proven:
+            return
+        created = self._probe_lands(None)
+        if (created and self._probe_lands(None)) or self._probe_lands(_NO_ETAG):
+            raise StoreUnreachableError(
+                f"s3 bucket {self.bucket!r} at {self._endpoint}: the server ignores the conditions of writes "
+                "(If-Match, If-None-Match), so two publishers could both win; nothing was written, use a server "
+                "that has them."
+            )
+        _proven.add((self._endpoint, self.bucket))
+
+    def _probe_lands(self, if_etag: str | None) -> bool:
+        """Whether the server takes a write to the probe under this condition."""
+        for attempt in range(ATTEMPTS):
+            time.sleep(self._backoff_seconds * attempt)
+            try:
+                self._put_once(PROBE_NAME, b"", if_etag)
+            except (ConflictError, _SendAgainError):
+                return False
+            except UnknownOutcomeError:
+                continue
+            return True
+        raise StoreUnreachableError(
+            f"s3 bucket {self.bucket!r} at {self._endpoint}: the server gave no clear answer to whether it has "
+            "conditional writes; nothing was written, run again."
+        )
+
+    def _put_once(self, key: str, body: bytes | Path, if_etag: str | None) -> str:
+        """One conditional PUT, its answer told apart: landed, lost, send again, unknown, refused."""
+        where = f"{self.uri}/{key}"
+        try:
+            with _opened(body) as data:
+                request: PutObjectRequestTypeDef = {"Bucket": self.bucket, "Key": self._full_key(key), "Body": data}
+                request["ChecksumAlgorithm"] = "SHA256"
+                if if_etag is None:
+                    request["IfNoneMatch"] = "*"
+                else:
+                    request["IfMatch"] = f'"{if_etag}"'
+                return self._client.put_object(**request)["ETag"].strip('"')
+        except ClientError as error:
+            code, status = error_code(error), http_status(error)
+            if status == 412 or (if_etag is not None and code in NO_OBJECT):
+                raise ConflictError(f"{where}: another writer came first; read it again.") from error
+            if status == 409:
+                raise _SendAgainError from error
+            if is_retryable(error):
+                raise UnknownOutcomeError(f"{where}: the server answered {code} to a write.") from error
+            raise self._translated(error) from error
+        except (AnswerLostError, ResponseParserError) as error:
+            raise UnknownOutcomeError(f"{where}: the answer to a write was lost ({type(error).__name__}).") from error
+        except BotoCoreError as error:
+            raise self._translated(error) from error
+
+    def _stored_after_doubt(self, key: str) -> tuple[str | None, str | None]:
+        try:
+            return self._stored(key)
+        except ObjectMissingError:
+            return None, None
+        except StoreError as error:
+            sentence = f"{self.uri}/{key}: the answer to a write was lost, and reading it again failed: {error}"
+            raise UnknownOutcomeError(sentence) from error
+
+    def _translated(self, error: Exception, where: str = "") -> StoreError:
+        return translate_error(error, where=where, bucket=self.bucket, endpoint=self._endpoint)
+
     def _asked(self, key: str, ask: Callable[[], _Answer]) -> _Answer:
         """The answer to a request that may be sent twice; `key` names the object that it is about, if one.
 
@@ -229,14 +358,26 @@ class S3Store:
                 return ask()
             except (ClientError, BotoCoreError, ResponseParserError) as error:
                 if attempt == ATTEMPTS or not is_retryable(error):
-                    where = f"{self.uri}/{key}" if key else ""
-                    raise translate_error(error, where=where, bucket=self.bucket, endpoint=self._endpoint) from error
+                    raise self._translated(error, where=f"{self.uri}/{key}" if key else "") from error
             time.sleep(self._backoff_seconds * attempt)
         raise AssertionError("the last attempt returns or raises")
 
 
+class _SendAgainError(Exception):
+    """The server asked to send the same write again (409 ConditionalRequestConflict)."""
+
+
+@contextmanager
+def _opened(body: bytes | Path) -> Iterator[bytes | IO[bytes]]:
+    if isinstance(body, bytes):
+        yield body
+    else:
+        with body.open("rb") as file:
+            yield file
+
+
 def _config(timeout_seconds: float) -> Config:
-    """Every request is sent once; what is sent again, and after which look, is decided here and in `s3_writes`."""
+    """Every request is sent once; what is sent again, and after which look, is decided above."""
     return Config(
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=min(5.0, timeout_seconds),

@@ -78,10 +78,9 @@ def share(path: Path) -> None:
 
 def newest_areas(work: Path, limit: int) -> list[Path]:
     """The latest areas in the folder `work`, those first that were changed last. Raises StoreUnreachableError."""
-    if _is_shared(work):
-        settings = Settings()
-        prefix = (Path("areas") / work.absolute().relative_to(settings.work.absolute())).as_posix() + "/"
-        times = open_store(settings.work_store).times(prefix)
+    if (name := _shared_name(work)) is not None:
+        prefix = (Path("areas") / name).as_posix() + "/"
+        times = open_store(Settings().work_store).times(prefix)
         found = [(when, name) for key, when in times if "/" not in (name := key.removeprefix(prefix))]
         return [work / name.removesuffix(".json") for _, name in sorted(found, reverse=True)[:limit]]
     try:
@@ -93,7 +92,7 @@ def newest_areas(work: Path, limit: int) -> list[Path]:
 
 def portable_path(path: Path) -> str:
     """The path as another machine understands it: below BWPREDICT_WORK, where that is each machine's own."""
-    return path.absolute().relative_to(Settings().work.absolute()).as_posix() if _is_shared(path) else str(path)
+    return _shared_name(path) or str(path)
 
 
 def local_path(path: str) -> Path:
@@ -101,18 +100,15 @@ def local_path(path: str) -> Path:
     return Settings().work.absolute() / path
 
 
-def _is_shared(path: Path) -> bool:
-    """Whether the store holds what is at this path."""
+def _shared_name(path: Path) -> str | None:
+    """The path relative to the folder of all areas, its name in the store; None: the store does not have it."""
     settings = Settings()
-    return (
-        bool(settings.work_store)
-        and ".." not in path.parts
-        and path.absolute().is_relative_to(settings.work.absolute())
-    )
+    path, work = path.absolute(), settings.work.absolute()
+    if not settings.work_store or ".." in path.parts or not path.is_relative_to(work):
+        return None
+    return path.relative_to(work).as_posix()
 
 
 def _copy_of(area: Path) -> AreaCopy | None:
-    if not _is_shared(area) or (area := area.absolute()) == Settings().work.absolute():
-        return None
-    settings = Settings()
-    return AreaCopy(open_store(settings.work_store), area, area.relative_to(settings.work.absolute()).as_posix())
+    name = _shared_name(area)
+    return None if name in (None, ".") else AreaCopy(open_store(Settings().work_store), area.absolute(), str(name))

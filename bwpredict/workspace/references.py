@@ -49,15 +49,13 @@ def open_workspace(*before: Reference, depth: int = 1, part: str = "", exclusive
     area = paths[0].parents[depth - 1]
     with areas.workspace_lock(area, part, exclusive=exclusive):
         for path, reference in zip(paths, before, strict=True):
-            _require_written(path, reference.sha256)
+            if not path.is_file():
+                raise WorkAreaError(
+                    f"{path}: is not on this machine; every worker needs the same BWPREDICT_WORK folder or the same"
+                    " BWPREDICT_WORK_STORE, or else the file was deleted."
+                )
+            if sha256_of(path) != reference.sha256:
+                raise WorkAreaError(
+                    f"{path}: is not the file that the step before wrote; clear that step to write it again."
+                )
         yield area
-
-
-def _require_written(path: Path, sha256: str) -> None:
-    if not path.is_file():
-        raise WorkAreaError(
-            f"{path}: is not on this machine; every worker needs the same BWPREDICT_WORK folder or the same"
-            " BWPREDICT_WORK_STORE, or else the file was deleted."
-        )
-    if sha256_of(path) != sha256:
-        raise WorkAreaError(f"{path}: is not the file that the step before wrote; clear that step to write it again.")

@@ -105,7 +105,9 @@ class AreaCopy:
         sent = dict(zip(differ, entries, strict=True))
         for attempt in range(ATTEMPTS):
             files, etag = self._read()
-            self._require(expected, files)
+            for name, sha256 in expected.items():
+                if files.get(name, {}).get("sha256") != sha256:
+                    raise OvertakenError(f"{self._where}: another worker changed {name} meanwhile; run the step again.")
             wanted = {name: entry for name, entry in files.items() if name not in gone} | sent
             try:
                 if wanted != files or etag is None:
@@ -131,11 +133,6 @@ class AreaCopy:
     @property
     def _where(self) -> str:
         return f"{self.store.uri}/areas/{self.name}.json"
-
-    def _require(self, expected: Mapping[str, str | None], files: Mapping[str, Entry]) -> None:
-        for name, sha256 in expected.items():
-            if files.get(name, {}).get("sha256") != sha256:
-                raise OvertakenError(f"{self._where}: another worker changed {name} meanwhile; run the step again.")
 
     def _local(self, part: str) -> dict[str, Path]:
         """The files of a part that are worth sending, by their name in the area."""

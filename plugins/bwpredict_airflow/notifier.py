@@ -15,7 +15,7 @@ from bwpredict.errors import BwPredictError, DocumentError, StoreError
 from bwpredict.pipeline.model_catalog import model_of_dag
 from bwpredict.pipeline.run_history import keeps_in_a_row
 from bwpredict.registry.layout import DECISION_NAME
-from bwpredict.registry.promotion import read_production
+from bwpredict.registry.pointer import read_production
 from bwpredict.store.factory import open_store
 from bwpredict.workspace import areas
 from bwpredict.workspace.artifacts import MODEL_CARD, VALIDATION, VALIDATION_RESULT

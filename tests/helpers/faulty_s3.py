@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from bwpredict.store.s3_writes import PROBE_NAME
+from bwpredict.store.s3 import PROBE_NAME
 
 LOST = ("500 lost", "503 lost", "silence lost", "reset lost", "409", "412")
 """The request never reaches the server."""

@@ -12,7 +12,7 @@ from bwpredict.store.files import sha256_of
 
 def judge_imported(area, split, run, champion=None):
     """The comparison, and the checks of the decision by id."""
-    import_model(area, split, run)
+    import_model(area, split, run, run.imported)
     challenger.check_imported(area, split, run)
     comparison = challenger.evaluate(area, split, run, sample_snapshot(), champion)
     decision = make_decision(

@@ -104,6 +104,7 @@ def publish_model(
     """
     challenger = a_challenger(folder, version, champion=champion)
     area = challenger.folder
+    (area / "parity.json").unlink()  # no document, just bytes
     model = interval_onnx(area / onnx_name(version), factor=factor)
     (area / metadata_name(version)).write_text(json.dumps(metadata_of(model, version, **contract)))
     vectors = area / CONFORMANCE_NAME
@@ -112,11 +113,10 @@ def publish_model(
     document = json.loads(vectors.read_text()) | {"onnx_sha256": sha256_of(model)}
     vectors.write_text(json.dumps(document))
     challenger = challenger.decided(challenger_sha256=sha256_of(model))
-    names = [*required_files(version), CONFORMANCE_NAME]
     if key:
+        names = [*required_files(version), CONFORMANCE_NAME]
         write_signed(area / ENVELOPE_NAME, a_statement(area, version, names), load_signer(str(key)))
-        names.append(ENVELOPE_NAME)
-    published(store, challenger, files=names, now=NOW)
+    published(store, challenger, now=NOW)
 
 
 def a_statement(folder: Path, version: str, names: list[str]) -> dict[str, Any]:
@@ -154,6 +154,7 @@ def publish_stream_model(
     """
     challenger = a_challenger(folder, version, champion=champion)
     area = challenger.folder
+    (area / "parity.json").unlink()  # no document, just bytes
     properties = model_properties(model, version=version, snapshot_id="abc")
     windows_file, stream_file = area / onnx_name(version), area / stream_onnx_name(version)
     _export_once(model, windows_file, stream_file, properties)
@@ -161,8 +162,9 @@ def publish_stream_model(
     metadata["streaming"] = streaming_contract(model, version) | {"sha256": sha256_of(stream_file)}
     (area / metadata_name(version)).write_text(json.dumps(metadata))
     challenger = challenger.decided(challenger_sha256=sha256_of(windows_file))
-    files = [*required_files(version), *([stream_file.name] if in_manifest else [])]
-    published(store, challenger, files=files, now=NOW)
+    if not in_manifest:
+        stream_file.unlink()
+    published(store, challenger, now=NOW)
     return area
 
 

@@ -89,7 +89,7 @@ class TestDaysSeen:
     def judged(self, split, through):
         model = ImportedModel(name="m.onnx", sha256="0" * 64, size_bytes=1, trained_through=through)
         run = planned({}).model_copy(update={"imported": model})
-        return unseen_windows(split, run)
+        return unseen_windows(split, run.imported)
 
     def dates(self, split):
         first, past = split.boundaries["test"]
@@ -273,5 +273,5 @@ class TestTheImport:
         run = planned({"trained_through": "never"}, challenger=guest)
         smoothing_onnx(guest, last_value_share=0.1)
         with pytest.raises(ModelError, match="is not the file that this run was started with"):
-            import_model(tmp_path, split, run)
+            import_model(tmp_path, split, run, run.imported)
         assert not (tmp_path / onnx_name(run.version)).exists()

@@ -6,8 +6,7 @@ from published_versions import published_month, published_months
 from bwpredict.errors import ObjectMissingError
 from bwpredict.registry.history import champion_of_month, read_history
 from bwpredict.registry.promotion import rollback
-from bwpredict.registry_views.announcement import announcement
-from bwpredict.registry_views.overview import overview, version_documents
+from bwpredict.registry_views.overview import announcement, overview, version_documents
 from bwpredict.registry_views.version_diff import differences, judged_together
 from bwpredict.store.factory import open_store
 

@@ -24,8 +24,7 @@ from bwpredict.errors import (
     SignatureError,
     StoreError,
 )
-from bwpredict.provenance.published import require_signed
-from bwpredict.provenance.signing import TrustedKeys, load_signer
+from bwpredict.provenance.signing import TrustedKeys, load_signer, require_signed
 from bwpredict.registry.layout import ENVELOPE_NAME, model_key, onnx_name, stream_onnx_name
 from bwpredict.registry.promotion import rollback
 from bwpredict.serving.delivery import METADATA, MODEL, STREAM_MODEL, deliver, read_pair, read_stream, watch

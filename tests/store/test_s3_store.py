@@ -15,8 +15,7 @@ from fixtures_s3 import KEYS_PER_PAGE
 
 from bwpredict.errors import ConflictError, ObjectMissingError, StoreError, StoreUnreachableError, UnknownOutcomeError
 from bwpredict.store.factory import open_store
-from bwpredict.store.s3 import S3Store
-from bwpredict.store.s3_writes import PROBE_NAME
+from bwpredict.store.s3 import PROBE_NAME, S3Store
 
 LANDED = ["500 landed", "cut landed"]
 

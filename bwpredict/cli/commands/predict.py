@@ -63,7 +63,7 @@ def predict(
 def _in_production(store: Store, folder: Path) -> Path:
     """A verified copy of the ONNX file in production: the one for streams, where the version has one."""
     from bwpredict.registry.layout import onnx_name, stream_onnx_name
-    from bwpredict.registry.promotion import read_production
+    from bwpredict.registry.pointer import read_production
     from bwpredict.registry.versions import fetch, read_manifest
 
     production = read_production(store)

@@ -82,8 +82,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Put a published version into production, after verifying all its files."""
-    from bwpredict.provenance.published import require_signed
-    from bwpredict.provenance.signing import TrustedKeys
+    from bwpredict.provenance.signing import TrustedKeys, require_signed
     from bwpredict.registry.promotion import promote as promote_version
 
     store = open_registry(registry, model)

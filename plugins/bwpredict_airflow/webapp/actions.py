@@ -22,8 +22,9 @@ from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select
 
 from bwpredict.errors import ConfigError
-from bwpredict.registry.promotion import Production, promote, rollback
-from bwpredict.registry_views.announcement import announcement
+from bwpredict.registry.pointer import Production
+from bwpredict.registry.promotion import promote, rollback
+from bwpredict.registry_views.overview import announcement
 from bwpredict.store.base import Store
 from bwpredict_airflow.webapp.access import ModelContext
 

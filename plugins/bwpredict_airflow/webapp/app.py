@@ -41,7 +41,7 @@ from bwpredict.pipeline.health import production_health
 from bwpredict.pipeline.model_catalog import model_of_dag, read_models
 from bwpredict.pipeline.run_history import RunSummary, downloadable_file, recent_runs, run_summary
 from bwpredict.registry.layout import is_version
-from bwpredict.registry.promotion import Production, read_production
+from bwpredict.registry.pointer import Production, read_production
 from bwpredict.registry.versions import read_file, read_manifest, version_folders
 from bwpredict.registry_views.overview import overview, version_documents
 from bwpredict.registry_views.version_diff import differences, judged_together
