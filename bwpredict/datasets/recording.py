@@ -130,13 +130,8 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         files = [path] if sources.is_telemetry_name(path.name) else []
     else:
-        files = [
-            each
-            for each in sorted(path.rglob("*"))
-            if each.is_file()
-            and sources.is_telemetry_name(each.name)
-            and not any(part.startswith((".", "_")) for part in each.relative_to(path).parts)
-        ]
+        inside = [each for each in sorted(path.rglob("*")) if each.is_file()]
+        files = [each for each in inside if sources.is_telemetry_name(each.relative_to(path).as_posix())]
     if not files:
         raise TelemetryError(f"{path}: holds no telemetry; expected {', '.join(sources.FORMATS)} files.")
     return files
@@ -264,7 +259,7 @@ def _seconds(file: sources.TelemetryFile, times: pa.ChunkedArray, mapping: FileM
     if times.type == pa.float64():
         stored = file.types[file.found["timestamp"]]
         divisor = 1.0 if pa.types.is_temporal(stored) else _DIVISORS[mapping.time_format]
-        seconds: Floats = times.to_numpy() / divisor + mapping.start_seconds()
+        seconds: Floats = times.to_numpy() / divisor + (mapping.start.timestamp() if mapping.start else 0.0)
         return seconds
     written = times.to_pandas()
     form = "ISO8601" if mapping.time_format in ("iso", *_DIVISORS) else mapping.time_format

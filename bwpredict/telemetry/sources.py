@@ -104,8 +104,9 @@ def display_uri(store: Store, prefix: str) -> str:
 
 
 def is_telemetry_name(name: str) -> bool:
-    """Whether a file of this name is read as telemetry."""
-    return not name.startswith((".", "_")) and _form(name) is not None
+    """Whether a file of this name, or path below the telemetry's folder, is read as telemetry."""
+    hidden = any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
+    return not hidden and _form(name) is not None
 
 
 def open_file(
@@ -314,8 +315,8 @@ def _partitioned(key: str) -> TelemetryKey:
 def _is_telemetry(key: str, folder: str) -> bool:
     if folder and key != folder and not key.startswith(folder + "/"):
         return False
-    inner = PurePosixPath(key).relative_to(folder) if key != folder else PurePosixPath(PurePosixPath(key).name)
-    return is_telemetry_name(inner.name) and not any(part.startswith((".", "_")) for part in inner.parts)
+    path = PurePosixPath(key)
+    return is_telemetry_name(path.name if key == folder else path.relative_to(folder).as_posix())
 
 
 def _form(name: str) -> str | None:
