@@ -78,13 +78,11 @@ def read_recording(
     wanted: Sequence[str] = schema.COLUMN_NAMES,
     *,
     numbers: Mapping[str, int] | None = None,
-    aggregate: bool = True,
     dtype: npt.DTypeLike = np.float64,
 ) -> Recording:
     """Read CSV or Parquet files, or folders of them, with all of the `wanted` columns or a part.
 
-    `numbers` are those of nodes that were named before. With `aggregate=False`, samples closer than a minute keep
-    their own cadence. `dtype` is that of `samples.values`.
+    `numbers` are those of nodes that were named before. `dtype` is that of `samples.values`.
 
     Raises:
         ConfigError: a time zone is none.
@@ -109,7 +107,7 @@ def read_recording(
         )  # fmt: skip
     samples = sort_samples(_without_empty_columns(samples, origin), origin)
     cadence_s = float(mapping.cadence_seconds or estimate_cadence(samples))
-    become_minutes = cadence_s < schema.CADENCE_SECONDS and aggregate
+    become_minutes = cadence_s < schema.CADENCE_SECONDS
     if not become_minutes or any(source.function != "none" for source in mapping.columns.values()):
         # Samples of less than a minute may share a time that is written in whole seconds.
         refuse_conflicts(samples, origin)
@@ -117,7 +115,7 @@ def read_recording(
     if become_minutes:
         logger.info("%s: samples are %.1f s apart; they become means of the minute", origin, cadence_s)
         samples, cadence_s = binned(samples, 60), float(schema.CADENCE_SECONDS)
-    elif cadence_s >= schema.CADENCE_SECONDS:
+    else:
         samples = at_cadence(samples, cadence_s, origin)
     zones = samples.attributes.get(mapping.zone_column)
     attributes = {name: values for name, values in samples.attributes.items() if name in _TEXTS}

@@ -214,7 +214,7 @@ def _as_text(values: Any) -> Any:
 
 def _with_derived_columns(frame: pd.DataFrame, description: Description) -> pd.DataFrame:
     """The frame with each derived column whose sources are there as numbers; NaN where a source is null."""
-    needed = {source for sources, _ in _DERIVED.values() for source in sources}
+    needed = {source for sources, _ in DERIVED.values() for source in sources}
     numbers = {
         source: frame[source].to_numpy("float64", na_value=np.nan)
         for source in needed
@@ -223,7 +223,7 @@ def _with_derived_columns(frame: pd.DataFrame, description: Description) -> pd.D
     return frame.assign(
         **{
             name: derive(description, *(numbers[source] for source in sources))
-            for name, (sources, derive) in _DERIVED.items()
+            for name, (sources, derive) in DERIVED.items()
             if numbers.keys() >= set(sources)
         }
     )
@@ -276,7 +276,7 @@ def _bytes_ratio(description: Description, sent_bytes: Floats, throughput_mbps: 
         return (sent_mbps + IDLE_MBPS) / (throughput_mbps + IDLE_MBPS)
 
 
-_DERIVED: dict[str, tuple[tuple[str, ...], Any]] = {
+DERIVED: dict[str, tuple[tuple[str, ...], Any]] = {
     SECONDS_OFF_CADENCE: ((*schema.LINK_KEY, "timestamp"), _seconds_off_cadence),
     TIME_OF_DAY_OFFSET: (
         (*schema.LINK_KEY, "timestamp", "time_of_day"),
@@ -288,3 +288,4 @@ _DERIVED: dict[str, tuple[tuple[str, ...], Any]] = {
     ),
     BYTES_RATIO: (("bytes_tx", "throughput_mbps"), _bytes_ratio),
 }
+"""Derived column: the columns it needs, and how it follows from the description and them."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ import pandas as pd
 
 from bwpredict import schema
 from bwpredict.profiling import histogram
-from bwpredict.profiling.batches import partitions, parts_of_day
 
 Profile = dict[str, Any]
 
@@ -38,19 +36,11 @@ CATEGORICAL = (
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
-def measure(telemetry: Path) -> Profile:
-    """The profile (document kind `profile`) of the folder `telemetry/`, read part by part.
+def measure_day(day: str, frame: pd.DataFrame) -> Profile:
+    """The profile (document kind `profile`) of one UTC day (YYYY-MM-DD) of telemetry, or of some links of it.
 
     Columns that are missing, or not of their type, are left out.
-
-    Raises:
-        TelemetryError: a Parquet file cannot be read.
     """
-    return merge(measure_day(day, part) for day, path in partitions(telemetry) for part in parts_of_day(path))
-
-
-def measure_day(day: str, frame: pd.DataFrame) -> Profile:
-    """The profile of one UTC day (YYYY-MM-DD) of telemetry, or of some links of it."""
     spans = _link_spans(frame)
     return _profile(
         {day: {"rows": len(frame), "links": len(spans)}},
