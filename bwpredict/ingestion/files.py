@@ -190,18 +190,14 @@ def _write_description(store: Store, document: Document, before: Document | None
                     " files; import telemetry of another kind into another --output."
                 )
         zones = {(node, peer): zone for node, peer, zone in before["link_time_zones"] + document["link_time_zones"]}
+        # Earlier imports, without those of the same files, which this import replaces.
+        others = [each for each in before["imports"] if each["files"] != document["imports"][0]["files"]]
         document |= {
             "link_time_zones": [[*link, zone] for link, zone in sorted(zones.items())],
-            "imports": [*_others(before, document), *document["imports"]],
+            "imports": [*others, *document["imports"]],
         }
         etag = store.read(NAME)[1]
     store.write(NAME, encode_document(KIND, document, name=f"{store.uri}/{NAME}"), if_etag=etag)
-
-
-def _others(before: Document, document: Document) -> list[Document]:
-    """Earlier imports, without those of the same files, which this import replaces."""
-    files = document["imports"][0]["files"]
-    return [each for each in before["imports"] if each["files"] != files]
 
 
 def _words(value: Any) -> str:

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def _document(
         "non_finite": {name: count for name, count in tally.non_finite.items() if count},
         "columns_renamed": tally.renamed,
         "months_found": sorted({day["date"][:7] for day in days}),
-        "missing_days": [day.isoformat() for day in _days_of(window) if day.isoformat() not in present],
+        "missing_days": [day for day in _days_of(window) if day not in present],
         "days": days,
         "telemetry_sha256": _digest([(day["date"], day["sha256"]) for day in days]),
         **described,
@@ -246,9 +246,8 @@ def _check_same(document: dict[str, Any], expected: dict[str, Any]) -> None:
             )
 
 
-def _days_of(window: tuple[datetime, datetime]) -> Iterator[date]:
-    for number in range((window[1] - window[0]).days):
-        yield (window[0] + timedelta(days=number)).date()
+def _days_of(window: tuple[datetime, datetime]) -> list[str]:
+    return [f"{window[0] + timedelta(days=number):%Y-%m-%d}" for number in range((window[1] - window[0]).days)]
 
 
 def _digest(document: Any) -> str:

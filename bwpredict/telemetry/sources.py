@@ -255,13 +255,8 @@ def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def _cast(table: pa.Table, wanted: Mapping[str, pa.DataType], file: TelemetryFile, line: int | None) -> pa.Table:
-    decimal = file.csv.decimal
-    return pa.table(
-        {
-            column: columns.cast_column(table[column], kind, column, file.name, line, decimal)
-            for column, kind in wanted.items()
-        }
-    )
+    how = file.name, line, file.csv.decimal
+    return pa.table({name: columns.cast_column(table[name], kind, name, *how) for name, kind in wanted.items()})
 
 
 def _between(table: pa.Table, span: tuple[int, int], name: str) -> pa.Table:

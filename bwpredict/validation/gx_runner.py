@@ -279,12 +279,9 @@ def _offends(check: Check, frame: pd.DataFrame, values: list[Any]) -> pd.Series[
 def _examples(check: Check, rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     shown = check.shows or check.arguments.get("column", "")
     for row in rows:
-        key = {name: _plain(row.get(name)) for name in schema.LINK_KEY}
-        yield {**key, "timestamp": _time(row.get("timestamp")), "value": _plain(row.get(shown))}
-
-
-def _time(value: Any) -> str | None:
-    return format_timestamp(value) if isinstance(value, int | float) and not pd.isna(value) else None
+        key, time = {name: _plain(row.get(name)) for name in schema.LINK_KEY}, row.get("timestamp")
+        told = format_timestamp(time) if isinstance(time, int | float) and not pd.isna(time) else None
+        yield {**key, "timestamp": told, "value": _plain(row.get(shown))}
 
 
 def _plain(value: Any) -> Any:
