@@ -221,9 +221,11 @@ def _day_levels(frame: pd.DataFrame) -> list[Levels]:
     """The levels of each day. Missing values and text are ignored here, since other checks report them."""
     names = ("timestamp", *schema.LINK_KEY, *schema.TARGETS)
     there = [name for name in names if name in frame and pd.api.types.is_numeric_dtype(frame[name])]
-    columns = dict.fromkeys(names, np.full(len(frame), np.nan))
-    columns |= {name: frame[name].to_numpy("float64", na_value=np.nan) for name in there}
-    known = np.isfinite([columns[name] for name in names[:3]]).all(axis=0)
+    columns = {
+        name: frame[name].to_numpy("float64", na_value=np.nan) if name in there else np.full(len(frame), np.nan)
+        for name in names
+    }
+    known = np.logical_and.reduce([np.isfinite(columns[name]) for name in names[:3]])
     time, node, peer = (columns[name][known].astype(np.int64) for name in names[:3])
     values = np.stack([columns[name][known] for name in schema.TARGETS]).T
     return levels_of_rows(time, node, peer, values, DAY_SECONDS)
