@@ -29,8 +29,7 @@ from bwpredict.datasets.frame import load_frame
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
 from bwpredict.store.factory import open_store
-from bwpredict.telemetry.day_copy import COLUMNS_READ
-from bwpredict.telemetry.files import prefetch_tables
+from bwpredict.telemetry.day_copy import COLUMNS_READ, prefetch_tables
 from bwpredict.telemetry.snapshot import take_snapshot
 from bwpredict.telemetry.sources import list_keys, open_file
 

@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 from bwpredict import schema
 from bwpredict.simulation import data_faults, demand, queueing
 from bwpredict.simulation.collection_faults import deliver
-from bwpredict.simulation.drift import drifted
-from bwpredict.simulation.fleet import DAY_STREAM, FleetConfig, Floats, Links, draw_links, key_of
+from bwpredict.simulation.fleet import DAY_STREAM, FleetConfig, Floats, Links, draw_links, drifted, key_of
 from bwpredict.simulation.probe import measure, to_table
 from bwpredict.store.files import atomic_path
 

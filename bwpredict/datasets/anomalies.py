@@ -242,9 +242,8 @@ def unit_change_sentence(
 def repetition_sentence(found: Sequence[Repetition]) -> str:
     """ "1 day repeats the values of the previous recorded day: 2026-10-12 (on 40 of 40 links)"."""
     shown = [f"{_moment(each.timestamp_s)[:10]} (on {each.links:,} of {each.of:,} links)" for each in found]
-    more = f" … and {len(found) - NAMED_LINKS:,} more" if len(found) > NAMED_LINKS else ""
     words = "day repeats" if len(found) == 1 else "days repeat"
-    return f"{len(found):,} {words} the values of the previous recorded day: {', '.join(shown[:NAMED_LINKS])}{more}"
+    return f"{len(found):,} {words} the values of the previous recorded day: {_first_few(shown)}"
 
 
 def _numbered(node: Integers, peer: Integers) -> tuple[Integers, Integers]:
@@ -267,9 +266,13 @@ def _moment(timestamp_s: int) -> str:
 
 
 def _listed(told: Sequence[tuple[tuple[int, int], str]], links: int, names: dict[tuple[int, int], str] | None) -> str:
-    shown = [f"{(names or {}).get(link, f'{link[0]}→{link[1]}')} ({what})" for link, what in told[:NAMED_LINKS]]
-    more = f" … and {len(told) - NAMED_LINKS:,} more" if len(told) > NAMED_LINKS else ""
-    return f"{len(told):,} of {links:,} links: {', '.join(shown)}{more}"
+    shown = [f"{(names or {}).get(link, f'{link[0]}→{link[1]}')} ({what})" for link, what in told]
+    return f"{len(told):,} of {links:,} links: {_first_few(shown)}"
+
+
+def _first_few(shown: list[str]) -> str:
+    more = f" … and {len(shown) - NAMED_LINKS:,} more" if len(shown) > NAMED_LINKS else ""
+    return f"{', '.join(shown[:NAMED_LINKS])}{more}"
 
 
 def _link_names(links: pd.DataFrame) -> dict[tuple[int, int], str]:

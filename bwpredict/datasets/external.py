@@ -28,12 +28,11 @@ from bwpredict.telemetry.description import Description
 logger = logging.getLogger(__name__)
 
 
-def read_data_path(path: Path, *, aggregate: bool = True) -> TelemetryFrame:
+def read_data_path(path: Path) -> TelemetryFrame:
     """Read a CSV or Parquet file, or a folder of them, with all of the schema's columns or a part.
 
     `filled` of the result lists the features that are missing (absent targets among them) with their constant.
-    With `aggregate=False`, samples closer than a minute keep their own cadence. Cadence and calendar of a folder that
-    `bwpredict import` wrote are those of its `telemetry.json`.
+    Cadence and calendar of a folder that `bwpredict import` wrote are those of its `telemetry.json`.
 
     Raises:
         TelemetryError: as `read_recording`.
@@ -42,7 +41,7 @@ def read_data_path(path: Path, *, aggregate: bool = True) -> TelemetryFrame:
     known = Description.read(read_document(described, description.KIND)) if described.is_file() else None
     mapping = FileMapping(cadence_seconds=known.cadence_seconds if known else None)
     wanted = ["timestamp", *schema.LINK_KEY, *schema.LINK_ATTRIBUTES, *schema.FEATURES]
-    recording = read_recording([path], mapping, wanted, aggregate=aggregate, dtype=np.float32)
+    recording = read_recording([path], mapping, wanted, dtype=np.float32)
     return _frame(recording, known)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-from datetime import UTC
 from pathlib import Path
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,7 +16,7 @@ from bwpredict.telemetry.sources import CsvFormat
 
 LINK = "link"
 """A column that names the pair of nodes as a whole."""
-DERIVED = ("timestamp", "time_of_day", "day_of_week")
+DERIVED = ("timestamp", *schema.CALENDAR_FEATURES)
 """Columns that follow from the time."""
 NAMES: dict[str, str] = {**schema.OLD_NAMES, "time": "timestamp", "unix_time": "timestamp", "link_id": LINK}
 """Other names of columns, read as the schema's without a mapping."""
@@ -228,10 +227,6 @@ class FileMapping(_Strict):
                 f"column {self.time_zone.column!r}: {error}; add it to `names` of `time_zone`."
             ) from error
         return zone
-
-    def start_seconds(self) -> float:
-        """Unix seconds of time 0."""
-        return self.start.astimezone(UTC).timestamp() if self.start else 0.0
 
 
 ZONE = "time zone"

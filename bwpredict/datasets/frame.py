@@ -88,6 +88,16 @@ class Arrays:
     link: npt.NDArray[np.int32]
     mapped: tuple[mmap.mmap, ...] = ()
 
+    def frame(self, links: pd.DataFrame, description: Description) -> TelemetryFrame:
+        """The frame of these arrays."""
+        return TelemetryFrame(
+            **vars(self),
+            links=links,
+            cadence_seconds=description.cadence_seconds,
+            calendar=description.calendar,
+            filled=filled_features(description),
+        )
+
 
 def in_memory(rows: int) -> Arrays:
     """Arrays for a frame of this many rows."""
@@ -136,17 +146,7 @@ def load_frame(
         counts[number, codes[number]] = day.lengths
     # Where each day's part of each link begins: links one after another, days in order within a link.
     begins = (np.cumsum(counts.T) - counts.T.reshape(-1)).reshape(counts.T.shape).T
-    arrays = allocate(int(counts.sum()))
-    frame = TelemetryFrame(
-        arrays.values,
-        arrays.timestamps,
-        arrays.link,
-        pd.DataFrame(),
-        description.cadence_seconds,
-        description.calendar,
-        filled_features(description),
-        arrays.mapped,
-    )
+    frame = allocate(int(counts.sum())).frame(pd.DataFrame(), description)
     attributes = []
     for number, (path, day) in enumerate(zip(paths, runs, strict=True)):
         # Of each row of the day, how much later it stands in the frame.

@@ -15,12 +15,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bwpredict import schema
-from bwpredict.datasets.frame import Arrays, TelemetryFrame, filled_features, load_frame
+from bwpredict.datasets.frame import Arrays, TelemetryFrame, load_frame
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import DocumentError, TelemetryError
 from bwpredict.store.files import sha256_of
@@ -82,17 +81,7 @@ def _write(telemetry: Path, folder: Path, digest: str, description: Description 
 
 def _open(folder: Path, description: Description) -> TelemetryFrame:
     arrays = mapped_arrays(folder, read_document(folder / DOCUMENT, "frame")["rows"], create=False)
-    links: pd.DataFrame = pq.read_table(folder / LINKS).to_pandas()
-    return TelemetryFrame(
-        arrays.values,
-        arrays.timestamps,
-        arrays.link,
-        links,
-        description.cadence_seconds,
-        description.calendar,
-        filled_features(description),
-        arrays.mapped,
-    )
+    return arrays.frame(pq.read_table(folder / LINKS).to_pandas(), description)
 
 
 def mapped_arrays(folder: Path, rows: int, *, create: bool = True) -> Arrays:

@@ -78,13 +78,11 @@ def read_recording(
     wanted: Sequence[str] = schema.COLUMN_NAMES,
     *,
     numbers: Mapping[str, int] | None = None,
-    aggregate: bool = True,
     dtype: npt.DTypeLike = np.float64,
 ) -> Recording:
     """Read CSV or Parquet files, or folders of them, with all of the `wanted` columns or a part.
 
-    `numbers` are those of nodes that were named before. With `aggregate=False`, samples closer than a minute keep
-    their own cadence. `dtype` is that of `samples.values`.
+    `numbers` are those of nodes that were named before. `dtype` is that of `samples.values`.
 
     Raises:
         ConfigError: a time zone is none.
@@ -109,7 +107,7 @@ def read_recording(
         )  # fmt: skip
     samples = sort_samples(_without_empty_columns(samples, origin), origin)
     cadence_s = float(mapping.cadence_seconds or estimate_cadence(samples))
-    become_minutes = cadence_s < schema.CADENCE_SECONDS and aggregate
+    become_minutes = cadence_s < schema.CADENCE_SECONDS
     if not become_minutes or any(source.function != "none" for source in mapping.columns.values()):
         # Samples of less than a minute may share a time that is written in whole seconds.
         refuse_conflicts(samples, origin)
@@ -117,7 +115,7 @@ def read_recording(
     if become_minutes:
         logger.info("%s: samples are %.1f s apart; they become means of the minute", origin, cadence_s)
         samples, cadence_s = binned(samples, 60), float(schema.CADENCE_SECONDS)
-    elif cadence_s >= schema.CADENCE_SECONDS:
+    else:
         samples = at_cadence(samples, cadence_s, origin)
     zones = samples.attributes.get(mapping.zone_column)
     attributes = {name: values for name, values in samples.attributes.items() if name in _TEXTS}
@@ -130,13 +128,8 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         files = [path] if sources.is_telemetry_name(path.name) else []
     else:
-        files = [
-            each
-            for each in sorted(path.rglob("*"))
-            if each.is_file()
-            and sources.is_telemetry_name(each.name)
-            and not any(part.startswith((".", "_")) for part in each.relative_to(path).parts)
-        ]
+        inside = [each for each in sorted(path.rglob("*")) if each.is_file()]
+        files = [each for each in inside if sources.is_telemetry_name(each.relative_to(path).as_posix())]
     if not files:
         raise TelemetryError(f"{path}: holds no telemetry; expected {', '.join(sources.FORMATS)} files.")
     return files
@@ -264,7 +257,7 @@ def _seconds(file: sources.TelemetryFile, times: pa.ChunkedArray, mapping: FileM
     if times.type == pa.float64():
         stored = file.types[file.found["timestamp"]]
         divisor = 1.0 if pa.types.is_temporal(stored) else _DIVISORS[mapping.time_format]
-        seconds: Floats = times.to_numpy() / divisor + mapping.start_seconds()
+        seconds: Floats = times.to_numpy() / divisor + (mapping.start.timestamp() if mapping.start else 0.0)
         return seconds
     written = times.to_pandas()
     form = "ISO8601" if mapping.time_format in ("iso", *_DIVISORS) else mapping.time_format

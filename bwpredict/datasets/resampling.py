@@ -155,8 +155,7 @@ def binned(samples: Samples, seconds: int) -> Samples:
             means[:, number] = samples.values[first, number]
         if name in _AMOUNTS:
             means[:, number] *= counts[:, number]
-    taken = _take(samples, first)
-    return Samples(stretch[first] * seconds, taken.link, means, samples.features, samples.links, taken.attributes)
+    return replace(_take(samples, first), time=stretch[first] * seconds, values=means)
 
 
 def _take(samples: Samples, rows: npt.NDArray[np.int64]) -> Samples:

@@ -136,14 +136,6 @@ class WindowIndex:
         positions = Starts(runs.first[inside] - begin, np.cumsum(sizes))
         return replace(self, frame=self.frame.of_links(first, past), positions=positions)
 
-    def apart(self) -> WindowIndex:
-        """The same windows on a frame in memory that holds nothing but their samples, one window after another."""
-        rows = self.starts[:, None] + np.arange(self.steps_to_target + 1)
-        first = np.arange(len(rows)) * rows.shape[1]
-        arrays = {name: getattr(self.frame, name)[rows.reshape(-1)] for name in ("values", "timestamps", "link")}
-        self.frame.release()
-        return replace(self, frame=replace(self.frame, mapped=(), **arrays), positions=Starts.of_runs(first, first + 1))
-
     def take(self, which: Index | npt.NDArray[np.bool_] | slice) -> WindowIndex:
         """The chosen windows, as an index of their own."""
         return self.at(self.positions.rows(which))

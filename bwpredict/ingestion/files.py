@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from bwpredict import schema
@@ -19,7 +18,7 @@ from bwpredict.datasets.file_mapping import DERIVED, FileMapping
 from bwpredict.datasets.recording import Recording, read_recording
 from bwpredict.documents import encode_document
 from bwpredict.errors import ConflictError, TelemetryError
-from bwpredict.ingestion.landing import add_day, day_key
+from bwpredict.ingestion.landing import add_day, day_key, stored_numbers
 from bwpredict.store.base import Store
 from bwpredict.store.files import sha256_of
 from bwpredict.telemetry.day_files import partition_date
@@ -116,17 +115,9 @@ def _table(recording: Recording, zones: list[str]) -> pa.Table:
     made |= dict(zip(DERIVED[1:], calendar, strict=True))
     for number, name in enumerate(samples.features):
         if name not in DERIVED:
-            made[name] = _numbers(name, samples.values[:, number])
+            made[name] = stored_numbers(name, samples.values[:, number])
     made |= {name: pa.array(values, pa.string()) for name, values in samples.attributes.items()}
     return pa.table({name: made[name] for name in schema.COLUMN_NAMES if name in made})
-
-
-def _numbers(name: str, values: npt.NDArray[np.float64]) -> pa.Array:
-    """As the schema's type: whole numbers are rounded; a missing value is null."""
-    missing = np.isnan(values)
-    if schema.COLUMN[name].kind == "integer":
-        return pa.array(np.where(missing, 0, np.rint(values)).astype(np.int64), mask=missing)
-    return pa.array(values, mask=missing)
 
 
 def _describe(recording: Recording, mapping: FileMapping, zones: list[str]) -> Description:
@@ -199,18 +190,14 @@ def _write_description(store: Store, document: Document, before: Document | None
                     " files; import telemetry of another kind into another --output."
                 )
         zones = {(node, peer): zone for node, peer, zone in before["link_time_zones"] + document["link_time_zones"]}
+        # Earlier imports, without those of the same files, which this import replaces.
+        others = [each for each in before["imports"] if each["files"] != document["imports"][0]["files"]]
         document |= {
             "link_time_zones": [[*link, zone] for link, zone in sorted(zones.items())],
-            "imports": [*_others(before, document), *document["imports"]],
+            "imports": [*others, *document["imports"]],
         }
         etag = store.read(NAME)[1]
     store.write(NAME, encode_document(KIND, document, name=f"{store.uri}/{NAME}"), if_etag=etag)
-
-
-def _others(before: Document, document: Document) -> list[Document]:
-    """Earlier imports, without those of the same files, which this import replaces."""
-    files = document["imports"][0]["files"]
-    return [each for each in before["imports"] if each["files"] != files]
 
 
 def _words(value: Any) -> str:

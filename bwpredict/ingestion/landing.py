@@ -10,11 +10,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bwpredict import schema
+from bwpredict.core.parts import ascending
 from bwpredict.core.progress_bar import track
 from bwpredict.errors import ConfigError, ObjectMissingError, TelemetryError
 from bwpredict.store.base import Store
@@ -124,6 +125,14 @@ def add_day(store: Store, day: date, table: pa.Table) -> None:
     _upload(store, day_key(day), _arranged(table, day))
 
 
+def stored_numbers(name: str, values: npt.NDArray[np.float64]) -> pa.Array:
+    """A column's values as the schema's type: whole numbers are rounded; a missing value (NaN) is null."""
+    if schema.COLUMN[name].kind == "integer":
+        missing = ~np.isfinite(values)
+        return pa.array(np.where(missing, 0, np.rint(values)).astype(np.int64), mask=missing)
+    return pa.array(values, from_pandas=True)
+
+
 def with_constants(table: pa.Table, constants: dict[str, str | float]) -> pa.Table:
     """The table with a column for each constant."""
     for name, value in constants.items():
@@ -149,9 +158,7 @@ def _arranged(table: pa.Table, day: date) -> pa.Table:
     for name in ("timestamp", *schema.LINK_KEY):
         if table[name].null_count:
             raise TelemetryError(f"{day}: {name} is empty in {table[name].null_count} rows; every row needs one.")
-    keys = pa.table([table[name] for name, _ in _ORDER], [name for name, _ in _ORDER])
-    counts = keys.group_by(list(keys.column_names)).aggregate([([], "count_all")])["count_all"]
-    if table.num_rows and pc.max(counts).as_py() > 1:
+    if not ascending([table[name].to_numpy() for name, _ in _ORDER], strictly=True):
         raise TelemetryError(f"{day}: the source has two rows of one link and timestamp; keep one of them.")
     return table
 

@@ -1,20 +1,12 @@
-"""YAML files that map a source's names to the columns of the schema."""
+"""Check a mapping of a source's names to the columns of the schema."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from bwpredict import schema
-from bwpredict.config import Model, load_yaml
+from bwpredict.datasets.file_mapping import DERIVED
 from bwpredict.errors import ConfigError
-
-_DERIVED = ("timestamp", "time_of_day", "day_of_week")
-
-
-def read_mapping(path: Path, model: type[Model]) -> Model:
-    """The mapping in the file. Raises ConfigError: a sentence with the file and the key."""
-    return load_yaml(model, path, "mapping of telemetry")
 
 
 def check_mapped(mapped: Iterable[str], origin: str) -> None:
@@ -26,7 +18,7 @@ def check_mapped(mapped: Iterable[str], origin: str) -> None:
     names = list(mapped)
     unknown = sorted(set(names) - set(schema.COLUMN_NAMES))
     twice = sorted({name for name in names if names.count(name) > 1})
-    missing = [name for name in schema.COLUMN_NAMES if name not in {*names, *_DERIVED}]
+    missing = [name for name in schema.COLUMN_NAMES if name not in {*names, *DERIVED}]
     if unknown:
         known = ", ".join(schema.COLUMN_NAMES)
         raise ConfigError(f"{origin}: {', '.join(unknown)}: unknown column of telemetry; expected one of {known}.")

@@ -23,9 +23,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from bwpredict import schema
+from bwpredict.config import load_yaml
 from bwpredict.errors import ConfigError, StoreUnreachableError, TelemetryError
-from bwpredict.ingestion.landing import with_constants
-from bwpredict.ingestion.mapping import check_mapped, read_mapping
+from bwpredict.ingestion.landing import stored_numbers, with_constants
+from bwpredict.ingestion.mapping import check_mapped
 
 TOKEN_VARIABLE = "BWPREDICT_PROMETHEUS_TOKEN"  # noqa: S105 - the variable's name
 """Environment variable with a bearer token, where the server asks for one."""
@@ -79,7 +80,7 @@ class PrometheusMapping(BaseModel):
 
 def load_mapping(path: Path) -> PrometheusMapping:
     """The mapping in the YAML file. Raises ConfigError."""
-    mapping = read_mapping(path, PrometheusMapping)
+    mapping = load_yaml(PrometheusMapping, path, "mapping of telemetry")
     check_mapped([*mapping.labels, *mapping.metrics, *mapping.constants], str(path))
     return mapping
 
@@ -151,7 +152,7 @@ class PrometheusSource:
         for name, found in read.items():
             grid = np.full(known.shape, np.nan)
             grid[cells[name]] = found.values
-            columns[name] = _numbers(name, grid[known])
+            columns[name] = stored_numbers(name, grid[known])
         for name in self.mapping.labels.keys() - set(schema.LINK_KEY):
             columns[name] = pa.array([attributes[one].get(name) for one in links], pa.string()).take(pa.array(link))
         return with_constants(pa.table(columns), self.mapping.constants)
@@ -222,15 +223,6 @@ class PrometheusSource:
 def _name_of(metric: Metric) -> str:
     match = _NAME.match(metric.metric)
     return match[0] if match else metric.metric
-
-
-def _numbers(name: str, values: Any) -> pa.Array:
-    """As the schema's type: whole numbers are rounded; a missing value is null."""
-    values = np.asarray(values, dtype=np.float64)
-    if pa.types.is_integer(schema.COLUMN[name].arrow_type):
-        missing = ~np.isfinite(values)
-        return pa.array(np.where(missing, 0, np.rint(values)).astype(np.int64), mask=missing)
-    return pa.array(values, from_pandas=True)
 
 
 def _without_secrets(url: str) -> str:

@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, OperationalError, SQLAlchemyError
 
 from bwpredict import schema
+from bwpredict.config import load_yaml
 from bwpredict.errors import ConfigError, StoreUnreachableError, TelemetryError
 from bwpredict.ingestion.landing import with_constants
-from bwpredict.ingestion.mapping import check_mapped, read_mapping
+from bwpredict.ingestion.mapping import check_mapped
 from bwpredict.telemetry.columns import cast_column
 
 URL_VARIABLE = "BWPREDICT_SQL_URL"
@@ -46,7 +47,7 @@ class SqlMapping(BaseModel):
 
 def load_mapping(path: Path) -> SqlMapping:
     """The mapping in the YAML file. Raises ConfigError."""
-    mapping = read_mapping(path, SqlMapping)
+    mapping = load_yaml(SqlMapping, path, "mapping of telemetry")
     unsaid = set(schema.COLUMN_NAMES) - mapping.columns.keys() - mapping.constants.keys()
     check_mapped([*mapping.columns, *mapping.constants, *unsaid], str(path))
     return mapping

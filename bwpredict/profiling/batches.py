@@ -214,7 +214,7 @@ def _as_text(values: Any) -> Any:
 
 def _with_derived_columns(frame: pd.DataFrame, description: Description) -> pd.DataFrame:
     """The frame with each derived column whose sources are there as numbers; NaN where a source is null."""
-    needed = {source for sources, _ in _DERIVED.values() for source in sources}
+    needed = {source for sources, _ in DERIVED.values() for source in sources}
     numbers = {
         source: frame[source].to_numpy("float64", na_value=np.nan)
         for source in needed
@@ -223,7 +223,7 @@ def _with_derived_columns(frame: pd.DataFrame, description: Description) -> pd.D
     return frame.assign(
         **{
             name: derive(description, *(numbers[source] for source in sources))
-            for name, (sources, derive) in _DERIVED.items()
+            for name, (sources, derive) in DERIVED.items()
             if numbers.keys() >= set(sources)
         }
     )
@@ -250,19 +250,13 @@ def _steps_off(description: Description, node: Floats, peer: Floats, timestamps_
     return off
 
 
-def _time_of_day_offset(description: Description, node: Floats, peer: Floats, time: Floats, hour: Floats) -> Floats:
-    return _modulo(hour - _agreed(description.calendar, schema.Calendar.hours, node, peer, time), 24)
-
-
-def _day_of_week_offset(description: Description, node: Floats, peer: Floats, time: Floats, day: Floats) -> Floats:
-    return _modulo(day - _agreed(description.calendar, schema.Calendar.days, node, peer, time), 7)
-
-
-def _modulo(values: Floats, divisor: int) -> Floats:
-    """The values modulo the divisor, in place; nearly all are 0, and division is slow."""
-    other = values != 0
-    values[other] %= divisor
-    return values
+def _calendar_offset(
+    count: Any, period: int, description: Description, node: Floats, peer: Floats, time: Floats, column: Floats
+) -> Floats:
+    ahead = column - _agreed(description.calendar, count, node, peer, time)
+    other = ahead != 0  # Nearly all are 0, and division is slow.
+    ahead[other] %= period
+    return ahead
 
 
 def _agreed(calendar: schema.Calendar, count: Any, node: Floats, peer: Floats, time: Floats) -> Floats:
@@ -282,9 +276,16 @@ def _bytes_ratio(description: Description, sent_bytes: Floats, throughput_mbps: 
         return (sent_mbps + IDLE_MBPS) / (throughput_mbps + IDLE_MBPS)
 
 
-_DERIVED: dict[str, tuple[tuple[str, ...], Any]] = {
+DERIVED: dict[str, tuple[tuple[str, ...], Any]] = {
     SECONDS_OFF_CADENCE: ((*schema.LINK_KEY, "timestamp"), _seconds_off_cadence),
-    TIME_OF_DAY_OFFSET: ((*schema.LINK_KEY, "timestamp", "time_of_day"), _time_of_day_offset),
-    DAY_OF_WEEK_OFFSET: ((*schema.LINK_KEY, "timestamp", "day_of_week"), _day_of_week_offset),
+    TIME_OF_DAY_OFFSET: (
+        (*schema.LINK_KEY, "timestamp", "time_of_day"),
+        partial(_calendar_offset, schema.Calendar.hours, 24),
+    ),
+    DAY_OF_WEEK_OFFSET: (
+        (*schema.LINK_KEY, "timestamp", "day_of_week"),
+        partial(_calendar_offset, schema.Calendar.days, 7),
+    ),
     BYTES_RATIO: (("bytes_tx", "throughput_mbps"), _bytes_ratio),
 }
+"""Derived column: the columns it needs, and how it follows from the description and them."""

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import jensenshannon
 
+from bwpredict import schema
 from bwpredict.profiling import histogram
-from bwpredict.profiling.profile import CALENDAR_COLUMNS, CATEGORICAL, NUMERIC
+from bwpredict.profiling.profile import CATEGORICAL, NUMERIC
 
 MIN_SHARE = 1e-4
 """Stands for the share of an empty group in the PSI, which would be infinite otherwise."""
@@ -41,7 +42,7 @@ _CALENDAR_LIMIT = Limit(0.15, None, "says only which hours and days are covered;
 LIMITS: dict[str, Limit] = {
     **dict.fromkeys(NUMERIC, _PSI_LIMIT),
     **dict.fromkeys(CATEGORICAL, _JS_LIMIT),
-    **dict.fromkeys(CALENDAR_COLUMNS, _CALENDAR_LIMIT),
+    **dict.fromkeys(schema.CALENDAR_FEATURES, _CALENDAR_LIMIT),
 }
 """By column: of the PSI for numeric columns, of the Jensen–Shannon distance for categorical ones."""
 

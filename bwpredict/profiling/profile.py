@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,53 +18,41 @@ import pandas as pd
 
 from bwpredict import schema
 from bwpredict.profiling import histogram
-from bwpredict.profiling.batches import partitions, parts_of_day
 
 Profile = dict[str, Any]
 
-CALENDAR_COLUMNS = ("time_of_day", "day_of_week")
 NUMERIC = tuple(
     column.name
     for column in schema.COLUMNS
-    if column.kind in ("number", "integer") and column.name not in (*schema.LINK_KEY, *CALENDAR_COLUMNS)
+    if column.kind in ("number", "integer") and column.name not in (*schema.LINK_KEY, *schema.CALENDAR_FEATURES)
 )
 """Columns measured by moments and histogram, in their own unit."""
-CATEGORICAL = (*(column.name for column in schema.COLUMNS if column.kind in ("category", "text")), *CALENDAR_COLUMNS)
+CATEGORICAL = (
+    *(column.name for column in schema.COLUMNS if column.kind in ("category", "text")),
+    *schema.CALENDAR_FEATURES,
+)
 """Columns measured by the count of each value."""
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
-def measure(telemetry: Path) -> Profile:
-    """The profile (document kind `profile`) of the folder `telemetry/`, read part by part.
+def measure_day(day: str, frame: pd.DataFrame) -> Profile:
+    """The profile (document kind `profile`) of one UTC day (YYYY-MM-DD) of telemetry, or of some links of it.
 
     Columns that are missing, or not of their type, are left out.
-
-    Raises:
-        TelemetryError: a Parquet file cannot be read.
     """
-    return merge(measure_day(day, part) for day, path in partitions(telemetry) for part in parts_of_day(path))
-
-
-def measure_day(day: str, frame: pd.DataFrame) -> Profile:
-    """The profile of one UTC day (YYYY-MM-DD) of telemetry, or of some links of it."""
-    links = _links(frame)
-    return {
-        "rows": len(frame),
-        "links": len(links),
-        "first_timestamp_s": min((link["first_s"] for link in links), default=None),
-        "last_timestamp_s": max((link["last_s"] for link in links), default=None),
-        "days": {day: {"rows": len(frame), "links": len(links)}},
-        "link_spans": links,
-        "binning": histogram.BINNING,
-        "numeric": {name: _numeric(frame[name]) for name in NUMERIC if _is_numeric(frame, name)},
-        "categorical": {name: _categorical(frame[name]) for name in CATEGORICAL if name in frame},
-    }
+    spans = _link_spans(frame)
+    return _profile(
+        {day: {"rows": len(frame), "links": len(spans)}},
+        spans,
+        {name: _numeric(frame[name]) for name in NUMERIC if _is_numeric(frame, name)},
+        {name: _categorical(frame[name]) for name in CATEGORICAL if name in frame},
+    )
 
 
 def merge(profiles: Iterable[Profile]) -> Profile:
     """The profile of all the spans together. No two may hold the same row."""
-    return reduce(_merge_two, profiles, _EMPTY)
+    return reduce(_merge_two, profiles, _profile({}, [], {}, {}))
 
 
 def gap_share(profile: Profile, cadence_seconds: int = schema.CADENCE_SECONDS) -> float | None:
@@ -76,20 +63,26 @@ def gap_share(profile: Profile, cadence_seconds: int = schema.CADENCE_SECONDS) -
     return missing / sum(expected) if spans else None
 
 
-_EMPTY: Profile = {
-    "rows": 0,
-    "links": 0,
-    "first_timestamp_s": None,
-    "last_timestamp_s": None,
-    "days": {},
-    "link_spans": [],
-    "binning": histogram.BINNING,
-    "numeric": {},
-    "categorical": {},
-}
+def _profile(
+    days: dict[str, dict[str, int]],
+    spans: list[dict[str, int]],
+    numeric: dict[str, dict[str, Any]],
+    categorical: dict[str, dict[str, Any]],
+) -> Profile:
+    return {
+        "rows": sum(day["rows"] for day in days.values()),
+        "links": len(spans),
+        "first_timestamp_s": min((span["first_s"] for span in spans), default=None),
+        "last_timestamp_s": max((span["last_s"] for span in spans), default=None),
+        "days": days,
+        "link_spans": spans,
+        "binning": histogram.BINNING,
+        "numeric": numeric,
+        "categorical": categorical,
+    }
 
 
-def _links(frame: pd.DataFrame) -> list[dict[str, int]]:
+def _link_spans(frame: pd.DataFrame) -> list[dict[str, int]]:
     if not all(_is_numeric(frame, name) for name in (*schema.LINK_KEY, "timestamp")):
         return []
     known = frame[[*schema.LINK_KEY, "timestamp"]].dropna()
@@ -138,18 +131,12 @@ def _categorical(column: pd.Series[Any]) -> dict[str, Any]:
 
 
 def _merge_two(a: Profile, b: Profile) -> Profile:
-    spans = _merge_spans(a["link_spans"], b["link_spans"])
-    return {
-        "rows": a["rows"] + b["rows"],
-        "links": len(spans),
-        "first_timestamp_s": _known(min, a["first_timestamp_s"], b["first_timestamp_s"]),
-        "last_timestamp_s": _known(max, a["last_timestamp_s"], b["last_timestamp_s"]),
-        "days": _merge_days(a["days"], b["days"]),
-        "link_spans": spans,
-        "binning": histogram.BINNING,
-        "numeric": _merge_columns(a["numeric"], b["numeric"], _merge_numeric),
-        "categorical": _merge_columns(a["categorical"], b["categorical"], _merge_categorical),
-    }
+    return _profile(
+        dict(sorted(_merge(a["days"], b["days"], _add).items())),
+        _merge_spans(a["link_spans"], b["link_spans"]),
+        _merge(a["numeric"], b["numeric"], _merge_numeric),
+        _merge(a["categorical"], b["categorical"], _merge_categorical),
+    )
 
 
 def _known(choose: Any, a: Any, b: Any) -> Any:
@@ -157,31 +144,24 @@ def _known(choose: Any, a: Any, b: Any) -> Any:
     return choose((value for value in (a, b) if value is not None), default=None)
 
 
-def _merge_days(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    return dict(sorted((a | b | {day: _add(a[day], b[day]) for day in a.keys() & b.keys()}).items()))
-
-
 def _add(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
     return {key: a[key] + b[key] for key in a}
 
 
 def _merge_spans(a: list[dict[str, int]], b: list[dict[str, int]]) -> list[dict[str, int]]:
-    merged = {(span["node_id"], span["peer_id"]): span for span in a}
-    for span in b:
-        key = span["node_id"], span["peer_id"]
-        other = merged.get(key, span)
-        merged[key] = {
-            **span,
-            "rows": span["rows"] + (other["rows"] if key in merged else 0),
-            "first_s": min(span["first_s"], other["first_s"]),
-            "last_s": max(span["last_s"], other["last_s"]),
-        }
+    of_a, of_b = ({(span["node_id"], span["peer_id"]): span for span in side} for side in (a, b))
+    merged = _merge(of_a, of_b, _merge_span)
     return [merged[key] for key in sorted(merged)]
 
 
-def _merge_columns(a: dict[str, Any], b: dict[str, Any], merge_two: Any) -> dict[str, Any]:
-    names = [*a, *(name for name in b if name not in a)]
-    return {name: merge_two(a[name], b[name]) if name in a and name in b else (a | b)[name] for name in names}
+def _merge_span(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
+    first_s, last_s = min(a["first_s"], b["first_s"]), max(a["last_s"], b["last_s"])
+    return {**a, "rows": a["rows"] + b["rows"], "first_s": first_s, "last_s": last_s}
+
+
+def _merge(a: dict[Any, Any], b: dict[Any, Any], merge_two: Any) -> dict[Any, Any]:
+    """The entries of both, those of one key merged."""
+    return a | b | {key: merge_two(a[key], b[key]) for key in a if key in b}
 
 
 def _merge_numeric(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:

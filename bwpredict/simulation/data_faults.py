@@ -68,7 +68,7 @@ def inject(folder: Path, fault: str, days: Sequence[str] | None = None) -> list[
     """
     if fault not in FAULTS:
         raise ConfigError(f"fault: must be one of {', '.join(FAULTS)} (given: {fault!r}).")
-    files = [path for pattern in _patterns(days) for path in _matching(folder, pattern)]
+    files = _files(folder, days)
     for path in files:
         _rewrite(path, FAULTS[fault])
     return files
@@ -78,18 +78,16 @@ def _some(rows: pd.DataFrame, first: int) -> npt.NDArray[np.bool_]:
     return np.asarray(np.arange(len(rows)) % _EVERY_ROWS == min(first, len(rows) - 1))
 
 
-def _patterns(days: Sequence[str] | None) -> list[str]:
-    for day in days or ():
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day):
-            raise ConfigError(f"days: must be dates as YYYY-MM-DD (given: {day!r}).")
-    return ["date=*/*.parquet"] if days is None else [f"date={day}/*.parquet" for day in days]
-
-
-def _matching(folder: Path, pattern: str) -> list[Path]:
-    paths = sorted(folder.glob(pattern))
-    if not paths:
-        raise TelemetryError(f"{folder}: no file matches {pattern}; generate the day before breaking it.")
-    return paths
+def _files(folder: Path, days: Sequence[str] | None) -> list[Path]:
+    if strange := [day for day in days or () if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day)]:
+        raise ConfigError(f"days: must be dates as YYYY-MM-DD (given: {strange[0]!r}).")
+    found = []
+    for day in ["*"] if days is None else days:
+        paths = sorted(folder.glob(pattern := f"date={day}/*.parquet"))
+        if not paths:
+            raise TelemetryError(f"{folder}: no file matches {pattern}; generate the day before breaking it.")
+        found += paths
+    return found
 
 
 def _rewrite(path: Path, fault: Fault) -> None:

@@ -7,7 +7,7 @@ the start date; the month after, generated with the same seed, continues the sam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from typing import Literal, get_args
 
@@ -141,6 +141,28 @@ def draw_links(seed: int, count: int) -> Links:
     return Links(**{name: np.array([link[name] for link in drawn]) for name in drawn[0]})
 
 
+def growth(config: FleetConfig) -> Floats:
+    """Log growth of each link's demand, (links,): 0 unless the fleet drifts, else about 20 %."""
+    if config.regime != "drifting":
+        return np.zeros(config.links)
+    return 0.18 + 0.06 * _drift_normals(config.seed, np.arange(config.links))[:, 0]
+
+
+def drifted(links: Links, seed: int) -> Links:
+    """The links after the drift: one in six has twice the capacity, one in six another path, all more noise."""
+    normals = _drift_normals(seed, links.index)
+    upgraded, rerouted = normals[:, 1] > 0.97, normals[:, 2] > 0.97
+    return replace(
+        links,
+        capacity_mbps=links.capacity_mbps * np.where(upgraded, 2.0, 1.0),
+        # The demand does not double with the capacity.
+        base_load=links.base_load * np.where(upgraded, 0.55, 1.0),
+        base_rtt_ms=links.base_rtt_ms * np.where(rerouted, 1.2, 1.0),
+        error_rate=links.error_rate * np.exp(0.25 + 0.1 * normals[:, 3]),
+        noise=links.noise * 1.3,
+    )
+
+
 def key_of(seed: int, stream: int, index: int) -> npt.NDArray[np.uint64]:
     """The Philox key of one stream of one link."""
     words = np.random.SeedSequence(entropy=seed, spawn_key=(stream, index)).generate_state(2, np.uint64)
@@ -258,3 +280,7 @@ def _hav(angle_rad: float) -> float:
 
 def _log_uniform(rng: np.random.Generator, bounds: Sequence[float]) -> float:
     return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
+
+
+def _drift_normals(seed: int, indices: Integers) -> Floats:
+    return np.stack([generator(key_of(seed, DRIFT_STREAM, int(index))).standard_normal(4) for index in indices])

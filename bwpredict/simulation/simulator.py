@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from bwpredict import schema
 from bwpredict.simulation import demand, queueing
-from bwpredict.simulation.drift import drifted, growth
-from bwpredict.simulation.fleet import DAY_STREAM, FleetConfig, Floats, Links, draw_links, key_of
+from bwpredict.simulation.fleet import DAY_STREAM, FleetConfig, Floats, Links, draw_links, drifted, growth, key_of
 from bwpredict.simulation.probe import Column, measure
 
 CHUNK_LINKS = 64

@@ -9,8 +9,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -21,7 +19,7 @@ from bwpredict.errors import ConfigError
 from bwpredict.simulation import simulator
 from bwpredict.simulation.collection_faults import deliver
 from bwpredict.simulation.fleet import MINUTES_PER_DAY, FleetConfig
-from bwpredict.simulation.probe import LABELS, TELEMETRY_SCHEMA, Column, to_table
+from bwpredict.simulation.probe import LABELS, TELEMETRY_SCHEMA, to_table
 from bwpredict.simulation.simulator import LinkDay, Simulation
 from bwpredict.store.files import atomic_path
 
@@ -125,11 +123,10 @@ def _delivered(config: FleetConfig, chunk: LinkDay) -> tuple[pa.Table, pa.Table]
     if not (config.gap_share or config.late_share or config.duplicate_share):
         return to_table(flat), TELEMETRY_SCHEMA.empty_table()
     delivery = deliver(config, chunk.first_link, len(chunk.links.index), chunk.day)
-    return tuple(to_table(_take(flat, rows)) for rows in (delivery.today, delivery.tomorrow))
-
-
-def _take(columns: dict[str, Column], rows: npt.NDArray[np.int64]) -> dict[str, Column]:
-    return {name: values[rows] for name, values in columns.items()}
+    today, tomorrow = (
+        to_table({name: values[rows] for name, values in flat.items()}) for rows in (delivery.today, delivery.tomorrow)
+    )
+    return today, tomorrow
 
 
 def _oracle_table(chunk: LinkDay, regime: str, horizon_minutes: int) -> pa.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -19,7 +19,6 @@ from bwpredict.store.base import Store
 from bwpredict.telemetry import columns, sources
 from bwpredict.telemetry.day_files import WrittenDay, partition_date, write_day
 from bwpredict.telemetry.days import DAY_SECONDS, DayBuckets
-from bwpredict.telemetry.files import prefetch_tables
 
 COLUMNS_READ: dict[str, pa.DataType] = {
     column.name: columns.TEXT if column.kind in ("category", "text") else column.arrow_type for column in schema.COLUMNS
@@ -27,6 +26,8 @@ COLUMNS_READ: dict[str, pa.DataType] = {
 """The columns to copy, with their types in memory."""
 DAYS_WRITTEN = 2
 """Days that are written at a time: compression takes longer than reading."""
+PREFETCH_FILES = 3
+Tables = Iterator[pa.Table]
 logger = logging.getLogger(__name__)
 
 
@@ -126,3 +127,32 @@ def _in_reach(table: pa.Table, item: sources.TelemetryKey, tally: CopyStatistics
         return table
     tally.misplaced_of[item.key] += int((~inside).sum())
     return table.filter(pa.array(inside))
+
+
+def prefetch_tables(
+    files: Iterable[sources.TelemetryFile], wanted: Mapping[str, pa.DataType], span: tuple[int, int] | None = None
+) -> Iterator[tuple[sources.TelemetryFile, Tables]]:
+    """Each file with its tables, as `read_tables` gives them; a file's errors are raised where its tables are used.
+
+    Arrow reads the first block of a CSV on one core, so `PREFETCH_FILES` are under way at a time. Beside what Arrow
+    reads ahead, one table of each is in memory.
+    """
+    coming: deque[tuple[sources.TelemetryFile, Tables, Future[pa.Table | None]]] = deque()
+    with ThreadPoolExecutor(PREFETCH_FILES) as pool:
+        for file in files:
+            tables = sources.read_tables(file, wanted, span)
+            coming.append((file, tables, pool.submit(next, tables, None)))
+            if len(coming) == PREFETCH_FILES:
+                now = coming.popleft()
+                yield now[0], _ahead(*now[1:], pool)
+        for now in coming:
+            yield now[0], _ahead(*now[1:], pool)
+
+
+def _ahead(tables: Tables, first: Future[pa.Table | None], pool: ThreadPoolExecutor) -> Tables:
+    """The tables; the next one is read while one is in use."""
+    table = first.result()
+    while table is not None:
+        following = pool.submit(next, tables, None)
+        yield table
+        table = following.result()

@@ -62,18 +62,13 @@ class Description:
         }
 
 
-def key_under(prefix: str) -> str:
-    """The document's key, for telemetry under `prefix`."""
-    return f"{prefix.strip('/')}/{NAME}".lstrip("/")
-
-
 def read_description(store: Store, prefix: str = "") -> Document | None:
     """The `telemetry.json` of the telemetry under `prefix`; None: there is none.
 
     Raises:
         DocumentError: it is not such a document.
     """
-    key = key_under(prefix)
+    key = f"{prefix.strip('/')}/{NAME}".lstrip("/")
     try:
         return decode_document(KIND, store.read(key)[0], name=f"{store.uri}/{key}")
     except ObjectMissingError:

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,7 @@ def _copy(
     expected: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     objects = {item: store.info(item.key) for item in sources.keys_in_span(found, *window)}
-    described = read_description(store, prefix)
-    description = Description.read(described)
+    description = Description.read(read_description(store, prefix))
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".snapshot-", dir=work) as name:
         scratch = Path(name)
@@ -116,10 +115,8 @@ def _copy(
         # A file without rows of the window is not pinned, such as tomorrow's partition, which is still being written.
         pinned = [info for info in objects.values() if tally.rows_of[info.key]]
         _check_unchanged(store, pinned)
-        document = _document(store, prefix, window, pinned, tally)
-        if described is not None:
-            document["description"] = description.document()
-            document["snapshot_id"] = _snapshot_id(window, pinned, description.document())
+        described = {"description": description.document()} if description.imported else {}
+        document = _document(store, prefix, window, pinned, tally, described)
         if expected is not None:
             _check_same(document, expected)
         _install(scratch / TELEMETRY_FOLDER, work, document)
@@ -134,11 +131,12 @@ def _document(
     window: tuple[datetime, datetime],
     objects: list[ObjectInfo],
     tally: CopyStatistics,
+    described: dict[str, Any],
 ) -> dict[str, Any]:
     days = sorted(tally.days, key=lambda day: str(day["date"]))
     present = {day["date"] for day in days}
     return {
-        "snapshot_id": _snapshot_id(window, objects),
+        "snapshot_id": _snapshot_id(window, objects, described),
         "contract_version": CONTRACT_VERSION,
         "start": window[0].isoformat(),
         "end": window[1].isoformat(),
@@ -155,15 +153,14 @@ def _document(
         "non_finite": {name: count for name, count in tally.non_finite.items() if count},
         "columns_renamed": tally.renamed,
         "months_found": sorted({day["date"][:7] for day in days}),
-        "missing_days": [day.isoformat() for day in _days_of(window) if day.isoformat() not in present],
+        "missing_days": [day for day in _days_of(window) if day not in present],
         "days": days,
         "telemetry_sha256": _digest([(day["date"], day["sha256"]) for day in days]),
+        **described,
     }
 
 
-def _snapshot_id(
-    window: tuple[datetime, datetime], objects: list[ObjectInfo], description: dict[str, Any] | None = None
-) -> str:
+def _snapshot_id(window: tuple[datetime, datetime], objects: list[ObjectInfo], described: dict[str, Any]) -> str:
     """A digest of everything that determines the rows, and of nothing else, such as times or paths."""
     return _digest(
         {
@@ -172,7 +169,7 @@ def _snapshot_id(
             "start": window[0].isoformat(),
             "end": window[1].isoformat(),
             "objects": [_pin(info) for info in sorted(objects, key=lambda each: each.key)],
-            **({} if description is None else {"description": description}),
+            **described,
         }
     )
 
@@ -249,9 +246,8 @@ def _check_same(document: dict[str, Any], expected: dict[str, Any]) -> None:
             )
 
 
-def _days_of(window: tuple[datetime, datetime]) -> Iterator[date]:
-    for number in range((window[1] - window[0]).days):
-        yield (window[0] + timedelta(days=number)).date()
+def _days_of(window: tuple[datetime, datetime]) -> list[str]:
+    return [f"{window[0] + timedelta(days=number):%Y-%m-%d}" for number in range((window[1] - window[0]).days)]
 
 
 def _digest(document: Any) -> str:

@@ -104,8 +104,9 @@ def display_uri(store: Store, prefix: str) -> str:
 
 
 def is_telemetry_name(name: str) -> bool:
-    """Whether a file of this name is read as telemetry."""
-    return not name.startswith((".", "_")) and _form(name) is not None
+    """Whether a file of this name, or path below the telemetry's folder, is read as telemetry."""
+    hidden = any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
+    return not hidden and _form(name) is not None
 
 
 def open_file(
@@ -254,13 +255,8 @@ def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def _cast(table: pa.Table, wanted: Mapping[str, pa.DataType], file: TelemetryFile, line: int | None) -> pa.Table:
-    decimal = file.csv.decimal
-    return pa.table(
-        {
-            column: columns.cast_column(table[column], kind, column, file.name, line, decimal)
-            for column, kind in wanted.items()
-        }
-    )
+    how = file.name, line, file.csv.decimal
+    return pa.table({name: columns.cast_column(table[name], kind, name, *how) for name, kind in wanted.items()})
 
 
 def _between(table: pa.Table, span: tuple[int, int], name: str) -> pa.Table:
@@ -314,8 +310,8 @@ def _partitioned(key: str) -> TelemetryKey:
 def _is_telemetry(key: str, folder: str) -> bool:
     if folder and key != folder and not key.startswith(folder + "/"):
         return False
-    inner = PurePosixPath(key).relative_to(folder) if key != folder else PurePosixPath(PurePosixPath(key).name)
-    return is_telemetry_name(inner.name) and not any(part.startswith((".", "_")) for part in inner.parts)
+    path = PurePosixPath(key)
+    return is_telemetry_name(path.name if key == folder else path.relative_to(folder).as_posix())
 
 
 def _form(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -33,6 +34,7 @@ _TYPES: dict[schema.Kind, tuple[str, str]] = {
     "text": ("str", "text"),
 }
 """Kind of column: its pandas type as Great Expectations names it, and in words."""
+_BETWEEN, _IN_SET = "ExpectColumnValuesToBeBetween", "ExpectColumnValuesToBeInSet"
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,29 @@ class Check:
     unit: str = ""
 
 
-READABLE = Check(
-    "schema.readable",
-    SCHEMA_SUITE,
+def _check(
+    column: str,
+    name: str,
+    expectation: str,
+    finding: str,
+    expected: str,
+    /,
+    *,
+    shows: str = "",
+    unit: str = "",
+    **arguments: Any,
+) -> Check:
+    """A check of the schema suite, on a column or on the whole table (column "")."""
+    of_column = {"column": column} if column else {}
+    check_id = f"schema.{column}.{name}" if column else f"schema.{name}"
+    arguments = of_column | arguments
+    return Check(check_id, SCHEMA_SUITE, column, "error", expectation, arguments, finding, expected, shows, unit)
+
+
+READABLE = _check(
     "",
-    "error",
+    "readable",
     "",
-    {},
     "{count} of {total} days cannot be checked ({observed})",
     "all days of the snapshot, as they were read",
 )
@@ -76,25 +94,17 @@ def schema_checks(start: datetime, end: datetime, description: Description | Non
     """
     description = description or Description()
     there = [column for column in schema.COLUMNS if column.name not in description.absent]
-    of_columns = [check for column in there for check in _column_checks(column)]
+    checks = [*_table_checks([column.name for column in there])]
+    checks += [check for column in there for check in _column_checks(column)]
+    checks += [_period_check(start, end)]
+    checks += [check for check in _agreement_checks(description) if check.column not in description.absent]
     if description.imported:
-        of_columns = [_tolerant(check) for check in of_columns if not _is_integer_type(check)]
-    agreement = [
-        check
-        for check in _agreement_checks(description)
-        if check.column not in description.absent
-        and not (check.id == _BYTES_AGREE and "bytes_tx" in description.absent)
-    ]
-    if description.imported:
-        agreement = [_tolerant(check) for check in agreement]
-    return (*_table_checks(len(there), description), *of_columns, _period_check(start, end), *agreement)
-
-
-_BYTES_AGREE = "schema.throughput_mbps.bytes"
+        checks = [_tolerant(check) for check in checks if not _is_integer_type(check)]
+    return tuple(checks)
 
 
 def _tolerant(check: Check) -> Check:
-    measured = check.column not in (*schema.LINK_KEY, "timestamp", "time_of_day", "day_of_week")
+    measured = check.column not in (*schema.LINK_KEY, "timestamp", *schema.CALENDAR_FEATURES)
     tolerated = (check.id.endswith(".nulls") and measured) or check.id.endswith(".cadence")
     return replace(check, severity="warning") if tolerated else check
 
@@ -104,153 +114,67 @@ def _is_integer_type(check: Check) -> bool:
     return check.id.endswith(".type") and schema.COLUMN[check.column].kind == "integer"
 
 
-def _table_checks(columns: int, description: Description) -> tuple[Check, ...]:
-    key = [*schema.LINK_KEY, "timestamp"]
-    return (
-        _schema_check(
-            "columns",
-            "",
-            "ExpectTableColumnsToMatchSet",
-            {
-                "column_set": [name for name in schema.COLUMN_NAMES if name not in description.absent],
-                "exact_match": False,
-            },
-            "columns are missing ({observed})",
-            f"all {columns} columns of the telemetry schema",
-        ),
-        _schema_check(
-            "rows",
-            "",
-            "ExpectTableRowCountToBeBetween",
-            {"min_value": 1},
-            "there are {observed} rows",
-            "1 row or more",
-        ),
-        _schema_check(
-            "unique",
-            "",
-            "ExpectCompoundColumnsToBeUnique",
-            {"column_list": key},
-            "{count} of {total} rows share their link and timestamp with another row",
-            "one row for each link and timestamp",
-        ),
-    )
+def _table_checks(columns: list[str]) -> Iterator[Check]:
+    finding, expected = "columns are missing ({observed})", f"all {len(columns)} columns of the telemetry schema"
+    match = "ExpectTableColumnsToMatchSet"
+    yield _check("", "columns", match, finding, expected, column_set=columns, exact_match=False)
+    count = "ExpectTableRowCountToBeBetween"
+    yield _check("", "rows", count, "there are {observed} rows", "1 row or more", min_value=1)
+    finding = "{count} of {total} rows share their link and timestamp with another row"
+    expected, key = "one row for each link and timestamp", [*schema.LINK_KEY, "timestamp"]
+    yield _check("", "unique", "ExpectCompoundColumnsToBeUnique", finding, expected, column_list=key)
 
 
-def _column_checks(column: schema.Column) -> list[Check]:
-    type_, words = _TYPES[column.kind]
-    of_type = "ExpectColumnValuesToBeOfType"
-    checks = [
-        _of(column, "type", of_type, {"type_": type_}, "the values are of type {observed}", words),
-        _of(
-            column, "nulls", "ExpectColumnValuesToNotBeNull", {}, "{count} of {total} values are missing or NaN", "none"
-        ),
-    ]
+def _column_checks(column: schema.Column) -> Iterator[Check]:
+    name, (type_, words), unit = column.name, _TYPES[column.kind], unit_of(column)
+    finding = "the values are of type {observed}"
+    yield _check(name, "type", "ExpectColumnValuesToBeOfType", finding, words, type_=type_)
+    finding = "{count} of {total} values are missing or NaN"
+    yield _check(name, "nulls", "ExpectColumnValuesToNotBeNull", finding, "none")
     if column.kind == "number":
-        bounds = {"min_value": -MAX_NUMBER, "max_value": MAX_NUMBER}
         finding = "{count} of {total} values are infinite"
-        checks.append(_of(column, "finite", "ExpectColumnValuesToBeBetween", bounds, finding, "finite numbers"))
-    if column.minimum is not None:
-        checks.append(_range_check(column))
+        yield _check(name, "finite", _BETWEEN, finding, "finite numbers", min_value=-MAX_NUMBER, max_value=MAX_NUMBER)
+    least, most = column.minimum, column.maximum
+    if least is not None and most is None:
+        finding, expected = f"{{count}} of {{total}} values are below {least:g}{unit}", f"{least:g}{unit} or more"
+        yield _check(name, "range", _BETWEEN, finding, expected, unit=unit, min_value=least)
+    elif least is not None:
+        expected = f"{least:g} to {most:g}{unit}"
+        finding = f"{{count}} of {{total}} values are outside {expected}"
+        yield _check(name, "range", _BETWEEN, finding, expected, unit=unit, min_value=least, max_value=most)
     if column.categories:
-        values, names = list(column.categories), ", ".join(column.categories)
-        finding = "{count} of {total} values are no known category"
-        checks.append(
-            _of(column, "categories", "ExpectColumnValuesToBeInSet", {"value_set": values}, finding, f"one of {names}")
-        )
-    return checks
-
-
-def _range_check(column: schema.Column) -> Check:
-    unit = unit_of(column)
-    bounds = {"min_value": column.minimum}
-    finding, expected = f"are below {column.minimum:g}{unit}", f"{column.minimum:g}{unit} or more"
-    if column.maximum is not None:
-        bounds["max_value"] = column.maximum
-        finding, expected = (f"{words} {column.minimum:g} to {column.maximum:g}{unit}" for words in ("are outside", ""))
-    finding = f"{{count}} of {{total}} values {finding}"
-    return _of(column, "range", "ExpectColumnValuesToBeBetween", bounds, finding, expected.strip(), unit=unit)
+        finding, expected = "{count} of {total} values are no known category", f"one of {', '.join(column.categories)}"
+        yield _check(name, "categories", _IN_SET, finding, expected, value_set=list(column.categories))
 
 
 def _period_check(start: datetime, end: datetime) -> Check:
     first, past = (int(moment.astimezone(UTC).timestamp()) for moment in (start, end))
-    return _of(
-        schema.COLUMN["timestamp"],
-        "period",
-        "ExpectColumnValuesToBeBetween",
-        {"min_value": first, "max_value": past - 1},
-        "{count} of {total} rows are outside the snapshot's period",
-        f"from {start:%Y-%m-%dT%H:%MZ} to before {end:%Y-%m-%dT%H:%MZ}",
-    )
+    finding = "{count} of {total} rows are outside the snapshot's period"
+    expected = f"from {start:%Y-%m-%dT%H:%MZ} to before {end:%Y-%m-%dT%H:%MZ}"
+    return _check("timestamp", "period", _BETWEEN, finding, expected, min_value=first, max_value=past - 1)
 
 
-def _agreement_checks(description: Description) -> tuple[Check, ...]:
+def _agreement_checks(description: Description) -> Iterator[Check]:
     cadence = description.cadence_seconds
     tolerance = round(CADENCE_TOLERANCE_SECONDS * max(1, cadence / schema.CADENCE_SECONDS))
-    convention = description.calendar.sentence
-    return (
-        _of(
-            schema.COLUMN["timestamp"],
-            "cadence",
-            "ExpectColumnValuesToBeBetween",
-            {"column": derived.SECONDS_OFF_CADENCE, "max_value": tolerance},
-            "{count} of {total} steps between samples of a link are off the cadence",
-            f"steps of a multiple of {cadence} s, within {tolerance} s",
-            unit=" s off",
-        ),
-        *(
-            _of(
-                schema.COLUMN[name],
-                "calendar",
-                "ExpectColumnValuesToBeInSet",
-                {"column": offset, "value_set": [0]},
-                "{count} of {total} values disagree with timestamp",
-                f"the convention that {convention}",
-                shows=name,
-            )
-            for name, offset in (
-                ("time_of_day", derived.TIME_OF_DAY_OFFSET),
-                ("day_of_week", derived.DAY_OF_WEEK_OFFSET),
-            )
-        ),
-        _of(
-            schema.COLUMN["throughput_mbps"],
-            "bytes",
-            "ExpectColumnValuesToBeBetween",
-            {
-                "column": derived.BYTES_RATIO,
-                "min_value": MIN_BYTES_RATIO,
-                "max_value": MAX_BYTES_RATIO,
-                "mostly": BYTES_AGREE_SHARE,
-            },
-            "{count} of {total} values do not agree with the rate of bytes_tx",
+    finding = "{count} of {total} steps between samples of a link are off the cadence"
+    expected = f"steps of a multiple of {cadence} s, within {tolerance} s"
+    off: dict[str, Any] = {"column": derived.SECONDS_OFF_CADENCE, "max_value": tolerance}
+    yield _check("timestamp", "cadence", _BETWEEN, finding, expected, unit=" s off", **off)
+    finding = "{count} of {total} values disagree with timestamp"
+    expected = f"the convention that {description.calendar.sentence}"
+    for name, offset in (("time_of_day", derived.TIME_OF_DAY_OFFSET), ("day_of_week", derived.DAY_OF_WEEK_OFFSET)):
+        yield _check(name, "calendar", _IN_SET, finding, expected, shows=name, column=offset, value_set=[0])
+    if "bytes_tx" not in description.absent:
+        finding = "{count} of {total} values do not agree with the rate of bytes_tx"
+        expected = (
             f"a rate of bytes_tx of {MIN_BYTES_RATIO} to {MAX_BYTES_RATIO} times throughput_mbps"
-            f" in {BYTES_AGREE_SHARE:.1%} of the rows",
-            unit=" times",
-        ),
-    )
-
-
-def _of(
-    column: schema.Column,
-    name: str,
-    expectation: str,
-    arguments: dict[str, Any],
-    finding: str,
-    expected: str,
-    **rest: str,
-) -> Check:
-    arguments = {"column": column.name, **arguments}
-    return _schema_check(f"{column.name}.{name}", column.name, expectation, arguments, finding, expected, **rest)
-
-
-def _schema_check(
-    id: str,  # noqa: A002 - the field's name
-    column: str,
-    expectation: str,
-    arguments: dict[str, Any],
-    finding: str,
-    expected: str,
-    **rest: str,
-) -> Check:
-    return Check(f"schema.{id}", SCHEMA_SUITE, column, "error", expectation, arguments, finding, expected, **rest)
+            f" in {BYTES_AGREE_SHARE:.1%} of the rows"
+        )
+        ratio: dict[str, Any] = {
+            "min_value": MIN_BYTES_RATIO,
+            "max_value": MAX_BYTES_RATIO,
+            "mostly": BYTES_AGREE_SHARE,
+        }
+        ratio = {"column": derived.BYTES_RATIO, **ratio}
+        yield _check("throughput_mbps", "bytes", _BETWEEN, finding, expected, unit=" times", **ratio)

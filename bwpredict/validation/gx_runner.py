@@ -87,7 +87,8 @@ class Session:
         definition = self.declare(suite, checks)
         outcomes: list[Outcome] = []
         for batch in batches:
-            found = _outcomes(every or checks, _evaluate(definition, batch), batch.frame)
+            results = _evaluate(definition, batch)
+            found = [_outcome(check, results.get(check.id), batch.frame) for check in every or checks]
             outcomes = merge_outcomes(outcomes, found)
             del batch  # Not kept while the next one is made.
         return outcomes or not_evaluated(checks)
@@ -185,11 +186,7 @@ class _Rows(pd.DataFrame):
 
 def _evaluate(definition: Any, batch: Batch) -> dict[str, ExpectationValidationResult]:
     # Asking Great Expectations for row indices would cost a Python loop over every offending row.
-    result_format = {
-        "result_format": "SUMMARY",
-        "partial_unexpected_count": 20,
-        "return_unexpected_index_query": False,
-    }
+    result_format = {"result_format": "SUMMARY", "partial_unexpected_count": 20, "return_unexpected_index_query": False}
     rows = _Rows(batch.frame) if isinstance(batch.frame, pd.DataFrame) else batch.frame
     run = definition.run(
         batch_parameters={"dataframe": rows}, result_format=result_format, run_id=RunIdentifier(run_name=batch.name)
@@ -201,10 +198,6 @@ def _evaluate(definition: Any, batch: Batch) -> dict[str, ExpectationValidationR
     else:
         rows.unpersist()
     return {result.expectation_config.meta["check"]: result for result in run.results}
-
-
-def _outcomes(checks: Sequence[Check], results: dict[str, ExpectationValidationResult], frame: Any) -> list[Outcome]:
-    return [_outcome(check, results.get(check.id), frame) for check in checks]
 
 
 def _outcome(check: Check, result: ExpectationValidationResult | None, frame: Any) -> Outcome:
@@ -286,12 +279,9 @@ def _offends(check: Check, frame: pd.DataFrame, values: list[Any]) -> pd.Series[
 def _examples(check: Check, rows: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     shown = check.shows or check.arguments.get("column", "")
     for row in rows:
-        key = {name: _plain(row.get(name)) for name in schema.LINK_KEY}
-        yield {**key, "timestamp": _time(row.get("timestamp")), "value": _plain(row.get(shown))}
-
-
-def _time(value: Any) -> str | None:
-    return format_timestamp(value) if isinstance(value, int | float) and not pd.isna(value) else None
+        key, time = {name: _plain(row.get(name)) for name in schema.LINK_KEY}, row.get("timestamp")
+        told = format_timestamp(time) if isinstance(time, int | float) and not pd.isna(time) else None
+        yield {**key, "timestamp": told, "value": _plain(row.get(shown))}
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from bwpredict import schema
@@ -46,7 +47,7 @@ def month_figures(
         "rows": profile["rows"],
         "links": profile["links"],
         "gap_share": gap_share(profile, cadence_seconds),
-        "days_covered": _days_with_rows(profile) / days,
+        "days_covered": sum(day["rows"] > 0 for day in profile["days"].values()) / days,
         **{f"spread_{name}": _spread(name, profile) for name in schema.FEATURES},
     }
     if reference is not None:
@@ -74,7 +75,8 @@ def figure_checks(
     checks += [] if description.sessions else _coverage_checks()
     checks += [_constant_check(name) for name in schema.FEATURES if name not in description.absent]
     if reference is not None:
-        known = [name for name in LIMITS if name not in description.absent and _measured(reference, name)]
+        measured = reference["numeric"].keys() | reference["categorical"].keys()
+        known = [name for name in LIMITS if name not in description.absent and name in measured]
         checks += [_drift_check(name, profile, reference) for name in known]
         checks += _unit_checks(profile, reference)
         checks += _ratio_checks("rows_per_day_ratio", "row count", "rows a day")
@@ -120,23 +122,11 @@ def _constant_check(name: str) -> Check:
     severity: Severity = "error" if name in schema.TARGETS else "warning"
     why = "a target that never changes cannot be learnt" if severity == "error" else "a feature with information"
     finding = "the column is constant: all values of all links are the same"
-    figure_name = f"spread_{name}"
-    arguments = {"column": figure_name, "min_value": 0, "strict_min": True}
-    expected = f"more than one value ({why})"
-    return Check(
-        f"distributions.constant.{name}",
-        DISTRIBUTION_SUITE,
-        name,
-        severity,
-        "ExpectColumnMinToBeBetween",
-        arguments,
-        finding,
-        expected,
+    check = _check(
+        f"constant.{name}", f"spread_{name}", severity, (0, None), finding, f"more than one value ({why})", name
     )
-
-
-def _measured(profile: Profile, name: str) -> bool:
-    return name in profile["numeric"] or name in profile["categorical"]
+    arguments = {**check.arguments, "strict_min": True}
+    return replace(check, expectation="ExpectColumnMinToBeBetween", arguments=arguments)
 
 
 def _drift_check(name: str, profile: Profile, reference: Profile) -> Check:
@@ -218,10 +208,6 @@ def _spread(name: str, profile: Profile) -> float | None:
         return float(numeric["maximum"] - numeric["minimum"])
     values = profile["categorical"].get(name, {}).get("values")
     return float(len(values) - 1) if values else None
-
-
-def _days_with_rows(profile: Profile) -> int:
-    return sum(day["rows"] > 0 for day in profile["days"].values())
 
 
 def _rows_per_day(profile: Profile) -> float:

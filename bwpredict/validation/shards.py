@@ -10,11 +10,10 @@ import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,16 +22,16 @@ import pandas as pd
 from bwpredict import schema
 from bwpredict.config import Engine
 from bwpredict.core.formatting import undefined_as_none
-from bwpredict.datasets.anomalies import Levels, merge_levels
+from bwpredict.datasets.anomalies import Levels, levels_of_rows, merge_levels
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import SnapshotError, TelemetryError
 from bwpredict.profiling.batches import ROWS_PER_BATCH, Batch, batches, group_batches, partitions, parts_of_day
 from bwpredict.profiling.profile import Profile, measure_day, merge
 from bwpredict.store.files import sha256_of
+from bwpredict.telemetry.days import DAY_SECONDS
 from bwpredict.telemetry.description import Description
 from bwpredict.validation.expectations import READABLE, SCHEMA_SUITE, Check, schema_checks
 from bwpredict.validation.gx_runner import EXAMPLES, Outcome, Session, merge_outcomes, not_evaluated
-from bwpredict.validation.link_levels import LinkLevels
 from bwpredict.validation.spark import checkable, spark_batches
 
 MAX_SHARDS = 400
@@ -41,8 +40,7 @@ SHARD = "shard.json"
 RESULTS = "results"
 
 
-@dataclass(frozen=True)
-class ShardResult:
+class ShardResult(NamedTuple):
     """The merged results of all shards."""
 
     outcomes: list[Outcome]
@@ -88,6 +86,7 @@ def check_shard(
     pinned = {day["date"]: day["sha256"] for day in snapshot.get("days", ())}
     unreadable: dict[str, str] = {}
     profiles: list[Profile] = []
+    levels: list[Levels] = []
 
     def read(path: Path, most: int) -> Iterator[pd.DataFrame]:
         day = path.name.removeprefix("date=")
@@ -99,12 +98,18 @@ def check_shard(
         except TelemetryError as error:
             unreadable[day] = str(error)
 
+    def watched(frames: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in frames:
+            measured = beside.submit(_day_levels, batch.frame)
+            yield batch
+            del batch  # Not kept while the next one is made.
+            levels.extend(measured.result())
+
     description = Description.of_snapshot(snapshot)
     checks = schema_checks(*snapshot_period(snapshot), description)
     # Great Expectations keeps one core busy with Python; measuring is NumPy and Arrow, which release the lock.
     with ThreadPoolExecutor(1) as beside:
-        watched = LinkLevels(beside)
-        frames = watched.watch(batches(telemetry, days, rows=rows, read=read, description=description))
+        frames = watched(batches(telemetry, days, rows=rows, read=read, description=description))
         if engine == "pandas":
             outcomes = Session(folder / RESULTS).run(SCHEMA_SUITE, checks, frames)
         else:
@@ -116,7 +121,7 @@ def check_shard(
         "unreadable": unreadable,
         "outcomes": [_outcome_document(outcome) for outcome in outcomes],
         "profile": merge(profiles),
-        "levels": _levels_document(watched.levels()),
+        "levels": _levels_document(merge_levels(levels)),
     }
     return write_document(folder / SHARD, "validation_shard", document)
 
@@ -210,6 +215,20 @@ def _outcome_document(outcome: Outcome) -> dict[str, Any]:
 def _outcome(check: Check, document: dict[str, Any]) -> Outcome:
     fields = {name: value for name, value in document.items() if name != "check"}
     return Outcome(check, **{**fields, "examples": tuple(document["examples"])})
+
+
+def _day_levels(frame: pd.DataFrame) -> list[Levels]:
+    """The levels of each day. Missing values and text are ignored here, since other checks report them."""
+    names = ("timestamp", *schema.LINK_KEY, *schema.TARGETS)
+    there = [name for name in names if name in frame and pd.api.types.is_numeric_dtype(frame[name])]
+    columns = {
+        name: frame[name].to_numpy("float64", na_value=np.nan) if name in there else np.full(len(frame), np.nan)
+        for name in names
+    }
+    known = np.logical_and.reduce([np.isfinite(columns[name]) for name in names[:3]])
+    time, node, peer = (columns[name][known].astype(np.int64) for name in names[:3])
+    values = np.stack([columns[name][known] for name in schema.TARGETS]).T
+    return levels_of_rows(time, node, peer, values, DAY_SECONDS)
 
 
 def _levels_document(levels: Levels) -> dict[str, Any]:

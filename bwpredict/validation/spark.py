@@ -115,12 +115,6 @@ def _with_derived_columns(rows: Any, description: Description) -> Any:
     """As `profiling.batches` derives them, where the sources are there as numbers."""
     numeric = {name for name, kind in rows.dtypes if kind in _NUMERIC}
     cadence = description.cadence_seconds
-    sources = {
-        derived.SECONDS_OFF_CADENCE: ("node_id", "peer_id", "timestamp"),
-        derived.TIME_OF_DAY_OFFSET: ("node_id", "peer_id", "timestamp", "time_of_day"),
-        derived.DAY_OF_WEEK_OFFSET: ("node_id", "peer_id", "timestamp", "day_of_week"),
-        derived.BYTES_RATIO: ("bytes_tx", "throughput_mbps"),
-    }
     step = "timestamp - lag(timestamp) OVER (PARTITION BY date, node_id, peer_id ORDER BY timestamp NULLS LAST)"
     local = f"from_utc_timestamp(timestamp_seconds(timestamp), {_zone(description.calendar)})"
     sent, carried = (
@@ -135,7 +129,9 @@ def _with_derived_columns(rows: Any, description: Description) -> Any:
         derived.DAY_OF_WEEK_OFFSET: f"pmod(day_of_week - (dayofweek({local}) - 1), 7)",
         derived.BYTES_RATIO: f"CASE WHEN {carried} = 0 THEN double('Infinity') ELSE ({sent}) / ({carried}) END",
     }
-    there = [f"{expressions[name]} AS {name}" for name, needed in sources.items() if numeric >= set(needed)]
+    there = [
+        f"{expressions[name]} AS {name}" for name, (needed, _) in derived.DERIVED.items() if numeric >= set(needed)
+    ]
     return rows.selectExpr("*", *there)
 
 

@@ -92,7 +92,6 @@ def aggregate_shards(
 def _document(
     outcomes: Sequence[Outcome], profile: Profile, start: datetime, end: datetime, *, first_month: bool
 ) -> dict[str, Any]:
-    checks = [_check_document(outcome) for outcome in outcomes]
     counts = _counts(outcomes)
     return {
         "passed": counts["errors"] == 0,
@@ -106,7 +105,7 @@ def _document(
             {"name": suite, **_counts([outcome for outcome in outcomes if outcome.check.suite == suite])}
             for suite in (SCHEMA_SUITE, DISTRIBUTION_SUITE)
         ],
-        "checks": checks,
+        "checks": [_check_document(outcome) for outcome in outcomes],
         "data_docs": str(DATA_DOCS_INDEX),
     }
 

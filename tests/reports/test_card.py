@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from profiles import measure
 from sample_documents import (
     VERSION,
     sample_artifact,
@@ -23,7 +24,6 @@ from sample_documents import (
 from bwpredict.core.formatting import number
 from bwpredict.documents import encode_document
 from bwpredict.evaluation.by_link import accuracy_by_link
-from bwpredict.profiling.profile import measure
 from bwpredict.reports import forecast_plots
 from bwpredict.reports.model_card import model_card
 from bwpredict.reports.plots import training_history

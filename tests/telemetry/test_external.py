@@ -95,13 +95,6 @@ def test_samples_of_seconds_become_means_of_the_minute(tmp_path):
     assert frame.values[:3, RTT].tolist() == [2.0, 5.5, 10.0]
 
 
-def test_samples_of_seconds_can_keep_their_cadence(tmp_path):
-    lines = ["timestamp,rtt_ms", *(f"{step * 15.7:.1f},{step}" for step in range(40))]
-    frame = read_data_path(csv(tmp_path / "a.csv", "\n".join(lines)), aggregate=False)
-    assert (frame.cadence_seconds, frame.rows) == (16, 40)
-    assert len(index_windows(frame, 5, 5)) == 40 - 5 - 19 + 1
-
-
 def test_a_minute_with_no_sample_stays_a_gap_and_one_with_only_empty_cells_is_missing(tmp_path):
     lines = ["timestamp,rtt_ms", "0,1", "20,3", "60,", "80,", "180,5", "200,5"]
     frame = read_data_path(csv(tmp_path / "a.csv", "\n".join(lines)))

@@ -1,9 +1,8 @@
 import shutil
 
 import pytest
+from profiles import measure
 from quality_telemetry import generate, rewrite_all
-
-from bwpredict.profiling.profile import measure
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import measure
 
 from bwpredict.documents import read_document, write_document
 from bwpredict.errors import TelemetryError
 from bwpredict.profiling import histogram
 from bwpredict.profiling.batches import partitions, read_day
 from bwpredict.profiling.drift import LIMITS, drift_of, jensen_shannon, psi
-from bwpredict.profiling.profile import gap_share, measure, measure_day, merge
+from bwpredict.profiling.profile import gap_share, measure_day, merge
 
 values = st.floats(-10, 1e9) | st.just(0.0) | st.sampled_from([np.nan, np.inf])
 rows = st.tuples(st.integers(0, 2), st.integers(0, 500), values, st.sampled_from(["tcp", "udp", None]))

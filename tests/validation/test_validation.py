@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from profiles import measure
 from quality_telemetry import FIRST, SECOND, errors, failures, generate, rewrite, snapshot_of, warnings
 
 from bwpredict import schema
@@ -12,7 +13,6 @@ from bwpredict.documents import read_document
 from bwpredict.errors import SnapshotError
 from bwpredict.profiling.batches import batches
 from bwpredict.profiling.drift import LIMITS, drift_of
-from bwpredict.profiling.profile import measure
 from bwpredict.simulation.data_faults import inject
 from bwpredict.validation import gx_runner
 from bwpredict.validation.expectations import SCHEMA_SUITE, schema_checks
