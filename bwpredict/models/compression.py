@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +56,9 @@ def quantize_onnx(path: Path) -> None:
         onnxscript.optimizer.fold_constants(graph, input_size_limit=_LARGE, output_size_limit=_LARGE)
         onnxscript.optimizer.remove_unused_nodes(graph)
         onnxscript.ir.save(graph, folded)
-        with _quiet():
+        root, level = logging.getLogger(), logging.getLogger().level
+        root.setLevel(logging.ERROR)  # there the quantiser advises to optimise the graph beforehand
+        try:
             quantize_dynamic(
                 folded,
                 temporary,
@@ -66,6 +66,8 @@ def quantize_onnx(path: Path) -> None:
                 weight_type=QuantType.QInt8,
                 reduce_range=True,
             )
+        finally:
+            root.setLevel(level)
         left = _in_float32(onnx.load(temporary))
         if left:
             raise ModelError(f"{path.name}: quantisation left {', '.join(left)} in float32; export without it.")
@@ -140,15 +142,3 @@ def _change(before: float, after: float) -> float:
 
 def _told(change: float, less: str, more: str) -> str:
     return f"{100 * abs(change):.0f} % {less if change < 0 else more}" if change else f"no {less}"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the quantiser's advice to optimise the graph beforehand, which goes to the root logger."""
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(before)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -28,24 +27,17 @@ RECENT_SAMPLES = 20
 """Seen one by one, the current one included."""
 SIMPLE_FORECASTS = ("last_value", "mean_15_minutes", "median_15_minutes")
 _MEAN_MINUTES = 15
+# A deviation is the distance to the 40 minutes' average; its own average is that of 480 minutes.
 _DEVIATION_FROM, _DEVIATION_MEMORY = 2, 4
-"""A deviation is the distance to the 40 minutes' average; its own average is that of 480 minutes."""
 _OF_DEVIATION = slice(_DEVIATION_MEMORY, _DEVIATION_MEMORY + 1)
-_MATURITY_MEMORY = 3
-"""Of 120 minutes."""
-_LONGEST_WINDOW = 4.0
-"""Time constants of an average; the weights of a longer window are full ones in float32."""
+_MATURITY_MEMORY = 3  # of 120 minutes
+_LONGEST_WINDOW = 4.0  # time constants of an average; the weights of a longer window are full ones in float32
 _ROUNDING = 1e-4
-_PRIOR_SAMPLES = 20
-"""The fleet's usual deviation weighs as much as that of this many samples of the link."""
-_QUIET_SHARE = 0.05
-"""A link whose own deviation is far below this share of its scale counts as constant, and so does its forecast."""
-_LARGEST_DEVIATION, _LARGEST_PLACE = 10.0, 6.0
-"""The network sees no larger ones."""
-_EXCURSION_SHARE = 0.02
-"""Of the last hours' samples: if more are beyond the largest deviation, memory is of another regime."""
-_LARGEST_STEP = 4.0
-"""Deviations; a level that has moved further within the window is forecast by its last value."""
+_PRIOR_SAMPLES = 20  # the fleet's usual deviation weighs as much as that of this many samples of the link
+_QUIET_SHARE = 0.05  # of the scale: a link whose own deviation is far below counts as constant, as does its forecast
+_LARGEST_DEVIATION, _LARGEST_PLACE = 10.0, 6.0  # the network sees no larger ones
+_EXCURSION_SHARE = 0.02  # of the last hours' samples: if more are beyond the largest deviation, the regime has changed
+_LARGEST_STEP = 4.0  # deviations: a level that has moved further within the window is forecast by its last value
 _SMALLEST_SCALE = 1e-3
 _SMALLEST_SPREAD, _LARGEST_OWN = 2e-3, 6.0
 _LARGEST_LOG = 80.0
@@ -114,28 +106,8 @@ class Features(NamedTuple):
     that are larger than the network can see; 1 after four hours."""
 
 
-@dataclass(frozen=True)
-class Moving:
-    """Moving averages along a sequence, and how much of their full weight each has."""
-
-    mean: Tensor
-    """[batch, memories, t, columns]"""
-    weight: Tensor
-    """[batch, memories, t, columns], 0 (never seen) to 1."""
-
-
 class FeatureLayer(nn.Module):
     """Samples and the link's memory to features and the next memory; holds the fleet's scales."""
-
-    level_mean: Tensor
-    level_spread: Tensor
-    usual_deviation: Tensor
-    offset: Tensor
-    level_edges: Tensor
-    known_levels: Tensor
-    familiar_within: Tensor
-    memory_minutes: Tensor
-    count: Tensor
 
     def __init__(self, cadence_seconds: int, window_size: int) -> None:
         """Unscaled until `fit`."""
@@ -146,14 +118,15 @@ class FeatureLayer(nn.Module):
         self.window_memory = sum(minutes < shortest for minutes in MEMORY_MINUTES[:-1])
         """Of the shortest average that remembers a whole window."""
         self.mean_samples = max(1, min(RECENT_SAMPLES, round(_MEAN_MINUTES / self.minutes)))
-        for name, value in (("level_mean", 0.0), ("level_spread", 1.0), ("usual_deviation", 0.1)):
-            self.register_buffer(name, torch.full((LEVELS,), value))
-        self.register_buffer("level_edges", torch.linspace(0, 1, LEVEL_BINS + 1).repeat(TARGETS, 1))
-        self.register_buffer("known_levels", torch.zeros(TARGETS, _KNOWN_WINDOWS))
-        self.register_buffer("familiar_within", torch.ones(()))
-        self.register_buffer("memory_minutes", torch.tensor(MEMORY_MINUTES), persistent=False)
-        self.register_buffer("count", torch.arange(1.0, LONGEST_STEP + 1), persistent=False)
-        self.register_buffer("offset", torch.tensor([schema.COLUMN[name].floor for name in schema.MEASURED]))
+        self.level_mean = nn.Buffer(torch.zeros(LEVELS))
+        self.level_spread = nn.Buffer(torch.ones(LEVELS))
+        self.usual_deviation = nn.Buffer(torch.full((LEVELS,), 0.1))
+        self.level_edges = nn.Buffer(torch.linspace(0, 1, LEVEL_BINS + 1).repeat(TARGETS, 1))
+        self.known_levels = nn.Buffer(torch.zeros(TARGETS, _KNOWN_WINDOWS))
+        self.familiar_within = nn.Buffer(torch.ones(()))
+        self.memory_minutes = nn.Buffer(torch.tensor(MEMORY_MINUTES), persistent=False)
+        self.count = nn.Buffer(torch.arange(1.0, LONGEST_STEP + 1), persistent=False)
+        self.offset = nn.Buffer(torch.tensor([schema.COLUMN[name].floor for name in schema.MEASURED]))
 
     def levels(self, samples: Tensor) -> Tensor:
         """[..., features] raw to [..., levels], as log(value + offset): the targets, then the context."""
@@ -167,22 +140,23 @@ class FeatureLayer(nn.Module):
         present = raw_levels.abs() < _LARGEST_LOG  # False of NaN
         mask = present.to(raw_levels.dtype)
         levels = torch.where(present, raw_levels, 0.0)
-        bank = self._moving(levels, mask, before["means"], before["weights"], slice(None))
+        bank, bank_weight = self._moving(levels, mask, before["means"], before["weights"], slice(None))
         # Never seen: what a raw value of 0 would be.
-        means = torch.where(bank.weight > 0, bank.mean, torch.log(self.offset)).unbind(1)
+        means = torch.where(bank_weight > 0, bank, torch.log(self.offset)).unbind(1)
         filled = torch.where(present, levels, means[0])
         distance = (filled - means[_DEVIATION_FROM]).abs()
         deviation = torch.minimum(distance, _LARGEST_DEVIATION * self.usual_deviation)
-        own = self._moving(deviation, mask, before["deviation"], before["deviation_weight"], _OF_DEVIATION)
-        scale = self._scale(own)
+        weight = before["deviation_weight"]
+        own, own_weight = self._moving(deviation, mask, before["deviation"], weight, _OF_DEVIATION)
+        scale = self._scale(own.squeeze(1), own_weight.squeeze(1))
         far = (distance > _LARGEST_DEVIATION * scale).to(levels.dtype)
-        excursion = self._moving(far, mask, before["excursion"], before["deviation_weight"], _OF_DEVIATION).mean
-        weights = bank.weight[..., :TARGETS].unbind(1)
+        excursion, _ = self._moving(far, mask, before["excursion"], weight, _OF_DEVIATION)
+        weights = bank_weight[..., :TARGETS].unbind(1)
         seen = (weights[-1] > 0).to(levels.dtype)
         there = self._samples_there(weights[self.window_memory])
         history = torch.cat((before["recent"], filled[..., :TARGETS]), dim=1)
         previous = torch.cat((before["last"], filled), dim=1).narrow(1, 0, filled.shape[1])
-        step = torch.where(_seen_before(before["weights"], bank.weight), filled - previous, 0.0)
+        step = torch.where(_seen_before(before["weights"], bank_weight), filled - previous, 0.0)
         anchor = means[0][..., :TARGETS]
         situation = torch.cat((_calendar(samples), 1 - mask), dim=-1)
         recent = self._windows(history, there, anchor)
@@ -191,7 +165,7 @@ class FeatureLayer(nn.Module):
             recent=recent,
             anchor=anchor,
             scale=scale[..., :TARGETS],
-            movement=_movement(recent, present, own.mean.squeeze(1), scale),
+            movement=_movement(recent, present, own.squeeze(1), scale),
             settled=self._settled(recent, scale[..., :TARGETS]),
             known=seen,
             deviation=deviation * mask,
@@ -201,10 +175,10 @@ class FeatureLayer(nn.Module):
             maturity=self._maturity(weights[_MATURITY_MEMORY]) * _same_regime(means, scale, excursion.squeeze(1)),
         )
         after = {
-            "means": bank.mean.select(2, -1),
-            "weights": _floored(bank.weight.select(2, -1)),
-            "deviation": own.mean.select(2, -1),
-            "deviation_weight": _floored(own.weight.select(2, -1)),
+            "means": bank.select(2, -1),
+            "weights": _floored(bank_weight.select(2, -1)),
+            "deviation": own.select(2, -1),
+            "deviation_weight": _floored(own_weight.select(2, -1)),
             "excursion": excursion.select(2, -1),
             "last": filled.select(1, -1),
             "recent": history[..., 1 - RECENT_SAMPLES :, :],
@@ -301,14 +275,18 @@ class FeatureLayer(nn.Module):
         deviation = total / count
         self.usual_deviation.copy_(deviation.clamp(min=_SMALLEST_SCALE))
 
-    def _moving(self, values: Tensor, mask: Tensor, mean: Tensor, weight: Tensor, memories: slice) -> Moving:
+    def _moving(
+        self, values: Tensor, mask: Tensor, mean: Tensor, weight: Tensor, memories: slice
+    ) -> tuple[Tensor, Tensor]:
         """Exponential moving averages, right from the first sample on: the weight that is there corrects their bias.
 
-        values, mask [batch, t, columns]; mean, weight [batch, memories, columns] so far.
+        values, mask [batch, t, columns]; mean, weight [batch, memories, columns] so far. Returns both [batch, memories,
+        t, columns]; weights are 0 (never seen) to 1.
         """
         decay = self.minutes / self.memory_minutes[memories]
         batch, count, columns = values.shape
-        lag = self._lag(count)
+        steps = self.count[:count]
+        lag = steps.unsqueeze(1) - steps  # how many samples the first is after the second
         kernel = torch.where(lag >= 0, torch.exp(-lag.clamp(min=0) * decay.view(-1, 1, 1)), 0.0)
         kernel = kernel * (1 - torch.exp(-decay)).view(-1, 1, 1)
         both = torch.cat((values * mask, mask), dim=-1).transpose(0, 1).reshape(count, batch * 2 * columns)
@@ -318,7 +296,7 @@ class FeatureLayer(nn.Module):
         carried = torch.exp(-self.count[:count] * decay.unsqueeze(1)).unsqueeze(-1) * weight.unsqueeze(2)
         total = of_mask + carried
         averaged = (of_values + carried * mean) / total.clamp(min=_NO_WEIGHT)
-        return Moving(torch.where(total > _NO_WEIGHT, averaged, mean), total)
+        return torch.where(total > _NO_WEIGHT, averaged, mean), total
 
     def _samples_there(self, weight: Tensor) -> Tensor:
         """How many samples, one after another, give an average this weight; [...] like `weight`.
@@ -340,15 +318,9 @@ class FeatureLayer(nn.Module):
         before = (2 * (ago.unsqueeze(1) - there.unsqueeze(2)) + 1.5).clamp(0, 1)
         return stacked + before * (anchor.unsqueeze(2) - stacked)
 
-    def _lag(self, count: int) -> Tensor:
-        """[count, count], how many samples the first is after the second."""
-        steps = self.count[:count]
-        return steps.unsqueeze(1) - steps
-
-    def _scale(self, own: Moving) -> Tensor:
+    def _scale(self, mean: Tensor, weight: Tensor) -> Tensor:
         """[batch, t, levels], the usual deviation, at first the fleet's."""
         prior = 1 - math.exp(-_PRIOR_SAMPLES * self.minutes / MEMORY_MINUTES[_DEVIATION_MEMORY])
-        mean, weight = own.mean.squeeze(1), own.weight.squeeze(1)
         return (mean * weight + prior * self.usual_deviation) / (weight + prior)
 
     def _settled(self, recent: Tensor, scale: Tensor) -> Tensor:

@@ -122,20 +122,6 @@ class Forecast(NamedTuple):
 class Forecaster(nn.Module):
     """Raw samples and a state in, raw forecasts and the next state out; all transforms are part of the graph."""
 
-    change_bounds: Tensor
-    change_width: Tensor
-    typical_change: Tensor
-    typical_level: Tensor
-    level_drift: Tensor
-    memory_share: Tensor
-    network_share: Tensor
-    simple_weights: Tensor
-    interval_factor: Tensor
-    calibration_windows: Tensor
-    warm_up_minutes: Tensor
-    lowest: Tensor
-    highest: Tensor
-
     def __init__(self, contract: Contract, architecture: str = "compact") -> None:
         """Untrained and unscaled; `fit_scales` measures the scales on training sequences."""
         super().__init__()
@@ -157,21 +143,21 @@ class Forecaster(nn.Module):
         for layer in (self.head[-1], self.direct, self.window_head[-1]):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
-        self.register_buffer("change_bounds", torch.tensor([-1.0, 1.0])[:, None, None].repeat(1, horizons, TARGETS))
-        self.register_buffer("change_width", torch.ones(horizons, TARGETS))
-        self.register_buffer("typical_change", torch.ones(horizons, TARGETS))
-        self.register_buffer("typical_level", torch.ones(TARGETS))
-        self.register_buffer("level_drift", torch.zeros(LEVELS))
-        memory = torch.tensor([0.0, 1.0])[:, None, None]
-        self.register_buffer("memory_share", memory.repeat(1, horizons, TARGETS))
-        self.register_buffer("network_share", torch.ones(len(MODES), horizons, TARGETS))
+        cells, modes = (horizons, TARGETS), len(MODES)
+        self.change_bounds = nn.Buffer(torch.tensor([-1.0, 1.0])[:, None, None].repeat(1, *cells))
+        self.change_width = nn.Buffer(torch.ones(cells))
+        self.typical_change = nn.Buffer(torch.ones(cells))
+        self.typical_level = nn.Buffer(torch.ones(TARGETS))
+        self.level_drift = nn.Buffer(torch.zeros(LEVELS))
+        self.memory_share = nn.Buffer(torch.tensor([0.0, 1.0])[:, None, None].repeat(1, *cells))
+        self.network_share = nn.Buffer(torch.ones(modes, *cells))
         mean = torch.tensor([float("mean" in name) for name in SIMPLE_FORECASTS])
-        self.register_buffer("simple_weights", mean[None, :, None, None].repeat(len(MODES), 1, horizons, TARGETS))
-        self.register_buffer("interval_factor", torch.ones(len(MODES), 2, horizons, TARGETS))
-        for name, bounds in zip(("lowest", "highest"), schema.physical_bounds(schema.TARGETS), strict=True):
-            self.register_buffer(name, torch.from_numpy(bounds).float(), persistent=False)
-        self.register_buffer("warm_up_minutes", torch.tensor(WARM_UP_MINUTES))
-        self.register_buffer("calibration_windows", torch.zeros((), dtype=torch.int64))
+        self.simple_weights = nn.Buffer(mean[None, :, None, None].repeat(modes, 1, *cells))
+        self.interval_factor = nn.Buffer(torch.ones(modes, 2, *cells))
+        lowest, highest = (torch.from_numpy(bounds).float() for bounds in schema.physical_bounds(schema.TARGETS))
+        self.lowest, self.highest = nn.Buffer(lowest, persistent=False), nn.Buffer(highest, persistent=False)
+        self.warm_up_minutes = nn.Buffer(torch.tensor(WARM_UP_MINUTES))
+        self.calibration_windows = nn.Buffer(torch.zeros((), dtype=torch.int64))
 
     @property
     def state_size(self) -> int:

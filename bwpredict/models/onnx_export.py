@@ -9,8 +9,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from itertools import cycle
+from itertools import accumulate, cycle, takewhile
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +27,7 @@ from bwpredict import schema
 from bwpredict.core.formatting import undefined_as_none
 from bwpredict.errors import ModelError
 from bwpredict.inference.guard import has_trees
-from bwpredict.inference.session import BATCH_SIZES, open_session
+from bwpredict.inference.session import BATCH_SIZES
 from bwpredict.inference.stream_model import Step, StreamModel, open_stream
 from bwpredict.models.compression import is_quantized
 from bwpredict.models.features import LONGEST_STEP
@@ -40,6 +39,7 @@ from bwpredict.store.files import atomic_path
 logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
 STREAM_CHECK_SAMPLES = 240
 """Minutes that a stream of a model trained elsewhere is followed for, one by one."""
@@ -259,78 +259,64 @@ def streaming_contract(model: Forecaster, version: str) -> dict[str, Any]:
     }
 
 
-def check_export(model: Forecaster, path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
+def check_export(model: Forecaster | None, path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run the file in a fresh process on real and extreme windows; the parity and the latency document.
 
     Every output is checked, for every window in batches of several sizes and alone: with int8 weights they differ,
-    since all windows of a batch share one scale of their activations. The largest error counts.
+    since all windows of a batch share one scale of their activations. The largest error counts. Without its network
+    (`model` None), a file is checked by its answers alone, and each case says whether all its forecasts are finite.
 
     `windows` [n, window_size, features] are real ones, raw units.
 
     Raises:
         ModelError: ONNX Runtime cannot load or run the file, or it lacks one of the model's outputs.
     """
-    outputs = outputs_of(model)
-    cases, inputs = _cases_of(windows)
+    outputs = outputs_of(model) if model else ("output", *schema.INTERVAL_OUTPUTS)
+    cases = {"real": windows, **extreme_windows(windows)}
+    inputs = np.concatenate(list(cases.values()))
     served, *durations = _run_in_fresh_process(path, inputs, outputs)
-    expected = predict_all(model, inputs)
+    expected = predict_all(model, inputs) if model else {name: values[0] for name, values in served.items()}
+    units = {name: _unit(expected[name]) for name in outputs}
+    jumps = model is None and has_trees(path)
+    parity = _parity_document(path, cases, served, units, jumps=jumps)
+    if model is None:
+        parity["jumps"] = jumps
+        finite = np.isfinite(np.stack([served[name] for name in outputs]))
+        for case, values in zip(parity["cases"], _by_case(finite, cases), strict=True):
+            case["all_finite"] = bool(values.all())
+        return parity, latency_document(*durations)
     difference = np.stack([np.abs(served[name].astype(np.float64) - expected[name]) for name in outputs])
-    relative = difference / np.stack([_unit(expected[name]) for name in outputs])[:, None]
-    parity = _parity_document(path, cases, served, expected, jumps=False) | {
-        "reference": "torch",
-        "max_absolute_error": undefined_as_none(difference.max()),
-        "max_relative_error": undefined_as_none(relative.max()),
-        "outputs": {name: undefined_as_none(values.max()) for name, values in zip(outputs, relative, strict=True)},
-    }
+    relative = difference / np.stack(list(units.values()))[:, None]
+    parity["reference"] = "torch"
+    parity["max_absolute_error"] = undefined_as_none(difference.max())
+    parity["max_relative_error"] = undefined_as_none(relative.max())
+    parity["outputs"] = {name: undefined_as_none(each.max()) for name, each in zip(outputs, relative, strict=True)}
     for case, values in zip(parity["cases"], _by_case(relative, cases), strict=True):
         case["max_relative_error"] = undefined_as_none(values.max())
     return parity, latency_document(*durations)
 
 
-def check_file(path: Path, windows: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check a file without its network, by its answers alone: as `check_export`, but without parity.
-
-    Each of the document's cases says whether all its forecasts are finite.
-
-    Raises:
-        ModelError: as `check_export`.
-    """
-    outputs = ("output", *schema.INTERVAL_OUTPUTS)
-    cases, inputs = _cases_of(windows)
-    served, *durations = _run_in_fresh_process(path, inputs, outputs)
-    jumps = has_trees(path)
-    alone = {name: values[0] for name, values in served.items()}
-    parity = _parity_document(path, cases, served, alone, jumps=jumps) | {"jumps": jumps}
-    finite = np.isfinite(np.stack([served[name] for name in outputs]))
-    for case, values in zip(parity["cases"], _by_case(finite, cases), strict=True):
-        case["all_finite"] = bool(values.all())
-    return parity, latency_document(*durations)
-
-
 def _parity_document(
-    path: Path,
-    cases: dict[str, Array],
-    served: dict[str, Array],
-    expected: Mapping[str, npt.NDArray[Any]],
-    *,
-    jumps: bool,
+    path: Path, cases: dict[str, Array], served: dict[str, Array], units: dict[str, Doubles], *, jumps: bool
 ) -> dict[str, Any]:
     """What is checked of every file; nothing is compared yet.
 
-    `served` has each output as [batch sizes, n, targets], `expected` [n, targets] as the unit of differences. Forecasts
-    of a file that `jumps`, and with int8 weights, may differ by more.
+    `served` has each output as [batch sizes, n, targets], `units` [n, targets] of differences. Forecasts of a file that
+    `jumps`, and with int8 weights, may differ by more.
     """
     quantized = is_quantized(path)
+    effects = [np.ptp(served[name].astype(np.float64), axis=0) / unit for name, unit in units.items()]
+    minimum, maximum = schema.physical_bounds(schema.TARGETS)
     return {
         "reference": None,
         "onnx_checker": _checker_accepts(path),
         "max_absolute_error": None,
         "max_relative_error": None,
-        "max_batch_effect": _batch_effect(served, {name: _unit(expected[name]) for name in served}),
+        "max_batch_effect": undefined_as_none(np.stack(effects).max()),
         "quantized": quantized,
         "tolerance": QUANTIZED_PARITY_TOLERANCE if quantized or jumps else PARITY_TOLERANCE,
         "all_finite": all(bool(np.isfinite(values).all()) for values in served.values()),
-        "bounds_kept": all(_keeps_bounds(values) for values in served.values()),
+        "bounds_kept": all(bool(((values >= minimum) & (values <= maximum)).all()) for values in served.values()),
         "order_kept": _keeps_order(served),
         "batch_sizes": [*BATCH_SIZES, sum(map(len, cases.values()))],
         "outputs": dict.fromkeys(served),
@@ -338,28 +324,16 @@ def _parity_document(
     }
 
 
-def _unit(forecasts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _unit(forecasts: npt.NDArray[Any]) -> Doubles:
     """What differences from `forecasts` [..., targets] are relative to: their size, and a floor for each target."""
     floors = np.array([schema.MAPE_FLOORS[name] for name in schema.TARGETS])
-    unit: npt.NDArray[np.float64] = np.maximum(np.abs(forecasts.astype(np.float64)), floors)
+    unit: Doubles = np.maximum(np.abs(forecasts.astype(np.float64)), floors)
     return unit
 
 
 def _by_case(values: npt.NDArray[Any], cases: dict[str, Array]) -> list[npt.NDArray[Any]]:
     """`values` [..., n, targets] of each case."""
     return np.split(values, np.cumsum([len(case) for case in cases.values()])[:-1], axis=-2)
-
-
-def _cases_of(windows: Array) -> tuple[dict[str, Array], Array]:
-    """Real and extreme windows by case, and all of them in one array."""
-    cases = {"real": windows, **extreme_windows(windows)}
-    return cases, np.concatenate(list(cases.values()))
-
-
-def _batch_effect(served: dict[str, Array], unit: dict[str, npt.NDArray[np.float64]]) -> float | None:
-    """Largest difference of a window's forecasts over the batch sizes, in `unit` of each output."""
-    ranges = [np.ptp(served[name].astype(np.float64), axis=0) / unit[name] for name in unit]
-    return undefined_as_none(np.stack(ranges).max())
 
 
 def check_stream(model: Forecaster, path: Path, samples: Array) -> dict[str, Any]:
@@ -370,19 +344,17 @@ def check_stream(model: Forecaster, path: Path, samples: Array) -> dict[str, Any
     given = samples.copy()
     given[::2, 3:6] = np.nan
     given[1::2, 5::7, :2] = np.nan
-    session = open_session(path, threads=1)
-    state = np.zeros((len(given), model.state_size), np.float32)
-    expected = model.empty_state(len(given))
-    worst, of_state, begin = 0.0, 0.0, 0
-    for size in _stream_steps(given.shape[1]):
-        step = given[:, begin : begin + size]
-        quantiles, state = session.run(["quantiles", "next_state"], {"input": step, "state": state})
+    stream = open_stream(path, threads=1)
+    state, expected = stream.empty_state(len(given)), model.empty_state(len(given))
+    worst, of_state = 0.0, 0.0
+    edges = takewhile(lambda edge: edge < given.shape[1], accumulate(cycle((1, 2, 1, 7, 20))))
+    for step in np.split(given, list(edges), axis=1):
+        answer = stream.step(step, state)
         with torch.inference_mode():
             torch_step = model(torch.from_numpy(step), expected)
-        expected, wanted = torch_step.next_state, torch_step.quantiles.numpy()
-        worst = max(worst, float((np.abs(quantiles - wanted) / _unit(wanted)).max()))
+        state, expected, wanted = answer.next_state, torch_step.next_state, torch_step.quantiles.numpy()
+        worst = max(worst, float((np.abs(answer.quantiles - wanted) / _unit(wanted)).max()))
         of_state = max(of_state, float(np.abs(state - expected.numpy()).max()))
-        begin += size
     return {"max_relative_error": worst, "max_state_error": of_state, "samples": given.shape[1], "links": len(given)}
 
 
@@ -428,21 +400,6 @@ def _answers_at_end(stream: StreamModel, samples: Array, length: int) -> Step:
     return answer
 
 
-def _stream_steps(count: int) -> Iterator[int]:
-    """1, 2, 1, 7, … until `count` samples are used up."""
-    sizes = cycle((1, 2, 1, 7, 20))
-    while count > 0:
-        size = min(count, next(sizes))
-        count -= size
-        yield size
-
-
-def _keeps_bounds(values: Array) -> bool:
-    """Whether [..., targets] are within the targets' physical bounds."""
-    minimum, maximum = schema.physical_bounds(schema.TARGETS)
-    return bool(((values >= minimum) & (values <= maximum)).all())
-
-
 def _keeps_order(served: dict[str, Array]) -> bool | None:
     """Whether lower <= output <= upper everywhere; None without intervals."""
     if not set(schema.INTERVAL_OUTPUTS) <= served.keys():
@@ -474,7 +431,7 @@ def extreme_windows(windows: Array) -> dict[str, Array]:
 
 def _run_in_fresh_process(
     path: Path, inputs: Array, outputs: tuple[str, ...]
-) -> tuple[dict[str, Array], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[dict[str, Array], Doubles, Doubles]:
     """Each output as [batch sizes, n, targets], and the durations of single-window runs and of the reference in ms."""
     with tempfile.TemporaryDirectory() as folder:
         given, taken = Path(folder, "inputs.npy"), Path(folder, "outputs.npz")

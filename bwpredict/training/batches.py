@@ -46,9 +46,7 @@ class Batch(NamedTuple):
 
     def chunk(self, number: int) -> Batch:
         """The part of this many samples that comes after `number` others."""
-        part = slice(number * CHUNK, (number + 1) * CHUNK)
-        of_time = (self.samples[:, part], self.smoothed[:, part], self.actual[:, part])
-        return Batch(*of_time, self.jumps[:, part])
+        return Batch(*(part[:, number * CHUNK : (number + 1) * CHUNK] for part in self))
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
@@ -86,44 +84,34 @@ class Sampler:
 
     def streams(self, count: int, seed: tuple[int, ...]) -> Batch:
         """This many sequences, which are trained on chunk by chunk."""
-        rng = np.random.default_rng(seed)
-        batch = self._draw(rng, count, self.chunks * CHUNK)
-        return self._batch(_with_gaps(rng, batch), self._jumps(rng, count, self.chunks * CHUNK))
+        rng, length = np.random.default_rng(seed), self.chunks * CHUNK
+        cut = self._draw(rng, count, length)
+        _make_gaps(rng, cut, length)
+        jumps = _jumps(rng, count, length)
+        smoothed, actual = targets_ahead(_logs(cut), length, self.contract, self.smoothing)
+        samples = cut[:, :length].copy()
+        samples[..., :TARGETS] = np.maximum((samples[..., :TARGETS] + _OFFSET) * np.exp(jumps) - _OFFSET, 0)
+        parts = (samples, smoothed + jumps[:, :, None], actual + jumps[:, :, None], jumps)
+        return Batch(*(torch.from_numpy(part) for part in parts))
 
     def windows(self, count: int, seed: tuple[int, ...]) -> Windows:
         """This many windows: what a consumer without a memory knows."""
-        rng = np.random.default_rng(seed)
-        length = self.contract.window_size
-        cut, _ = self._draw(rng, count, length)
+        rng, length = np.random.default_rng(seed), self.contract.window_size
+        cut = self._draw(rng, count, length)
         smoothed, actual = targets_ahead(_logs(cut), length, self.contract, self.smoothing)
         noise = (rng.normal(size=(count, LEVELS)) * self.drift).astype(np.float32)
         familiar = (rng.random((count, 1)) >= UNFAMILIAR_SHARE).astype(np.float32)
         parts = (cut[:, :length].copy(), smoothed[:, -1:], actual[:, -1:], noise, familiar)
         return Windows(*(torch.from_numpy(part) for part in parts))
 
-    def _draw(self, rng: np.random.Generator, count: int, length: int) -> tuple[Floats, int]:
+    def _draw(self, rng: np.random.Generator, count: int, length: int) -> Floats:
         """[count, length + what comes after, features], all links alike, at any time."""
         cadence, after = self.contract.cadence_seconds, self.contract.horizons_steps[-1] + self.smoothing
         which = rng.integers(0, len(self.sequences), count)
         begin, end = (edge[which] for edge in self.sequences.spans)
         room = np.maximum(0, (end - begin) // cadence - length - self.contract.horizons_steps[0])
         begins = begin + (rng.random(count) * (room + 1)).astype(np.int64) * cadence
-        return self.sequences.cut(which, begins, length + after), length
-
-    def _jumps(self, rng: np.random.Generator, count: int, length: int) -> Floats:
-        """[count, length, targets] in log space: 0, and from a random sample on another value."""
-        size = np.where(rng.random((count, 1, 1)) < LARGE_JUMP_SHARE, LARGE_JUMP, JUMP)
-        jump = (rng.random((count, 1, 1)) < JUMP_SHARE) * rng.normal(size=(count, 1, TARGETS)) * size
-        after = np.arange(length) >= rng.integers(0, length, (count, 1))
-        return (jump * after[..., None]).astype(np.float32)
-
-    def _batch(self, drawn: tuple[Floats, int], jumps: Floats) -> Batch:
-        cut, length = drawn
-        samples = cut[:, :length].copy()
-        smoothed, actual = targets_ahead(_logs(cut), length, self.contract, self.smoothing)
-        samples[..., :TARGETS] = np.maximum((samples[..., :TARGETS] + _OFFSET) * np.exp(jumps) - _OFFSET, 0)
-        smoothed, actual = smoothed + jumps[:, :, None], actual + jumps[:, :, None]
-        return Batch(*(torch.from_numpy(part) for part in (samples, smoothed, actual, jumps)))
+        return self.sequences.cut(which, begins, length + after)
 
 
 def _logs(cut: Floats) -> Floats:
@@ -149,9 +137,16 @@ def targets_ahead(levels: Floats, length: int, contract: Contract, smoothing: in
     return np.stack(smoothed, axis=2), np.stack(actual, axis=2)
 
 
-def _with_gaps(rng: np.random.Generator, drawn: tuple[Floats, int]) -> tuple[Floats, int]:
-    """Half of the sequences with minutes missing: single ones, single values, and one outage."""
-    cut, length = drawn
+def _jumps(rng: np.random.Generator, count: int, length: int) -> Floats:
+    """[count, length, targets] in log space: 0, and from a random sample on another value."""
+    size = np.where(rng.random((count, 1, 1)) < LARGE_JUMP_SHARE, LARGE_JUMP, JUMP)
+    jump = (rng.random((count, 1, 1)) < JUMP_SHARE) * rng.normal(size=(count, 1, TARGETS)) * size
+    after = np.arange(length) >= rng.integers(0, length, (count, 1))
+    return (jump * after[..., None]).astype(np.float32)
+
+
+def _make_gaps(rng: np.random.Generator, cut: Floats, length: int) -> None:
+    """In half of the sequences, remove minutes: single ones, single values, and one outage that begins in `length`."""
     count, rows, _ = cut.shape
     gappy = rng.random((count, 1)) < GAP_SHARE
     rate = rng.choice([0.002, 0.01, 0.05], size=(count, 1))
@@ -159,8 +154,4 @@ def _with_gaps(rng: np.random.Generator, drawn: tuple[Floats, int]) -> tuple[Flo
     outage = (np.arange(rows) >= begin) & (np.arange(rows) < begin + size)
     missing = gappy & (outage | (rng.random((count, rows)) < rate))
     single = gappy[..., None] & (rng.random((count, rows, len(_VALUES))) < rate[..., None] / 2)
-    values = cut[..., _VALUES]
-    values[missing[..., None] | single] = np.nan
-    gapped = cut.copy()
-    gapped[..., _VALUES] = values
-    return gapped, length
+    cut[..., _VALUES] = np.where(missing[..., None] | single, np.nan, cut[..., _VALUES])

@@ -13,7 +13,7 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,7 +128,9 @@ class Resume:
 
     def _write(self, state: State, checkpoint: Path) -> None:
         best = torch.frombuffer(bytearray(checkpoint.read_bytes()), dtype=torch.uint8)
-        write_atomically(self.path, _serialised({"identity": self._identity, "best": best, **state}))
+        content = io.BytesIO()  # a disk that fills up is then an error of the operating system, with its reason
+        torch.save({"identity": self._identity, "best": best, **state}, content)
+        write_atomically(self.path, content.getvalue())
         if self.share:
             self.share(self.path)
 
@@ -142,11 +144,13 @@ def identity(split: Split, config: TrainingConfig, absent: frozenset[str], start
         frame.release()
     for part in ("train", "validation"):
         windows.update(split[part].positions.first.tobytes() + split[part].positions.past.tobytes())
+    sources = (path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
+    first = start.state_dict().values() if start is not None else ()
     return {
         "telemetry": windows.hexdigest(),
         "configuration": json.dumps([config.model_dump(mode="json"), sorted(absent)]),
-        "code": _code_digest(),
-        "first model": "" if start is None else _digest_of(start),
+        "code": _sha256([torch.__version__.encode(), *sources]),  # other code may compute other weights
+        "first model": _sha256(value.cpu().contiguous().numpy().tobytes() for value in first) if first else "",
     }
 
 
@@ -157,39 +161,21 @@ def _read(path: Path, identity: dict[str, str]) -> State | None:
     except FileNotFoundError:
         return None
     except Exception as error:  # noqa: BLE001 - torch raises whatever a damaged file makes it raise
-        logger.warning(
-            "%s: is no state of a training (%s); training starts again from the beginning.", path, type(error).__name__
-        )
-        return None
-    if differs:
-        logger.warning(
-            "%s: is of a training with other %s; training starts again from the beginning.", path, " and ".join(differs)
-        )
-        return None
-    return state
+        problem = f"is no state of a training ({type(error).__name__})"
+    else:
+        if not differs:
+            return state
+        problem = f"is of a training with other {' and '.join(differs)}"
+    logger.warning("%s: %s; training starts again from the beginning.", path, problem)
+    return None
 
 
 def _restore_best(state: State, checkpoint: Path) -> None:
     write_atomically(checkpoint, state["best"].numpy().tobytes())
 
 
-def _serialised(document: State) -> bytes:
-    """In memory first: a disk that fills up is then an error of the operating system, with its reason."""
-    buffer = io.BytesIO()
-    torch.save(document, buffer)
-    return buffer.getvalue()
-
-
-def _code_digest() -> str:
-    """Of the package's sources and of torch: other code may compute other weights."""
-    digest = hashlib.sha256(torch.__version__.encode())
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _digest_of(model: nn.Module) -> str:
+def _sha256(parts: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
-    for value in model.state_dict().values():
-        digest.update(value.cpu().contiguous().numpy().tobytes())
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from bwpredict import schema
 from bwpredict.datasets.windows import Split, WindowIndex
@@ -59,10 +58,8 @@ def calibrate(model: Forecaster, split: Split, *, absent: frozenset[str] = froze
         return False
     model.interval_factor.fill_(1.0)
     for mode in range(len(MODES)):
-        below, above = _scores(model, split["calibration"], mode)
-        for side, scores in enumerate((below, above)):
-            factor = conformal_quantile(scores, schema.INTERVAL_LEVEL).clip(0, _LARGEST_FACTOR)
-            model.interval_factor[mode, side] = torch.from_numpy(factor.astype(np.float32))
+        factor = conformal_quantile(_scores(model, split["calibration"], mode), schema.INTERVAL_LEVEL)
+        model.interval_factor[mode] = torch.from_numpy(factor.clip(0, _LARGEST_FACTOR).astype(np.float32))
     for place, name in enumerate(schema.TARGETS):
         if name in absent:
             model.interval_factor[..., place] = _EVERYTHING
@@ -106,20 +103,13 @@ def describe(model: Forecaster, split: Split) -> dict[str, Any]:
     }
 
 
-def _scores(model: Forecaster, part: WindowIndex, mode: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """[n, horizons, targets] each: how far below and above the median the actual values lay, in widths."""
-    below, above = [], []
+def _scores(model: Forecaster, part: WindowIndex, mode: int) -> npt.NDArray[np.float32]:
+    """[n, 2, horizons, targets], how far below and above the median the actual values lay, in widths."""
+    found = [np.full((1, 2, *model.change_width.shape), np.nan, np.float32)]  # of nothing, too, there is a quantile
     for seen in observations(model, part, CALIBRATION_WINDOWS, (mode,)):
         lower, median, upper = served(model, seen)[:, 0].unbind(-2)
         actual = seen.actual[:, 0]
-        below.append(_over(median - actual, median - lower))
-        above.append(_over(actual - median, upper - median))
-    if not below:
-        nothing = np.empty((1, *model.change_width.shape), np.float32) * np.nan
-        return nothing, nothing
-    return np.concatenate(below), np.concatenate(above)
-
-
-def _over(distance: Tensor, width: Tensor) -> npt.NDArray[np.float32]:
-    scores: npt.NDArray[np.float32] = (distance / width.clamp(min=_SMALLEST_WIDTH)).cpu().numpy()
-    return scores
+        distance = torch.stack((median - actual, actual - median), dim=1)
+        width = torch.stack((median - lower, upper - median), dim=1).clamp(min=_SMALLEST_WIDTH)
+        found.append((distance / width).cpu().numpy())
+    return np.concatenate(found)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +90,14 @@ def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resum
         DivergedError: the loss is no longer finite.
     """
     config = progress.config
-    learning = _prepare(stage, model, progress)
+    progress.group.broadcast(model)
+    model.precision = getattr(torch, config.precision)
+    sequences, drift = Sequences.of(progress.split["train"]), model.level_drift.cpu().numpy()
+    sampler = Sampler(sequences, model.contract, drift, config.target_smoothing)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    learning = _Learning(stage, model, optimizer, sampler, first=len(progress.records) + 1)
     if resume and (found := resume.take(stage.name)):
         _restore(learning, found, progress)
     updates = updates_of_an_epoch(config)
@@ -140,18 +145,6 @@ def _run_epochs(learning: _Learning, updates: int, progress: Progress, resume: R
             return load_checkpoint(progress.checkpoint).to(model.change_width.device)
 
 
-def _prepare(stage: Stage, model: Forecaster, progress: Progress) -> _Learning:
-    progress.group.broadcast(model)
-    config = progress.config
-    model.precision = getattr(torch, config.precision)
-    sequences, drift = Sequences.of(progress.split["train"]), model.level_drift.cpu().numpy()
-    sampler = Sampler(sequences, model.contract, drift, config.target_smoothing)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-    return _Learning(stage, model, optimizer, sampler, first=len(progress.records) + 1)
-
-
 def _restore(learning: _Learning, found: dict[str, Any], progress: Progress) -> None:
     learning.model.load_state_dict(found["model"])
     learning.optimizer.load_state_dict(found["optimizer"])
@@ -164,10 +157,12 @@ def _restore(learning: _Learning, found: dict[str, Any], progress: Progress) -> 
 
 
 def _train_epoch(learning: _Learning, until: int, progress: Progress, resume: Resume | None, shown: Any) -> float:
-    """What is left of the epoch; returns the seconds that all of it took."""
+    """What is left of the epoch, on CPU with deterministic kernels; returns the seconds that all of it took."""
     began, before = time.monotonic(), learning.seconds
     learning.model.train()
-    with _deterministic(learning.model.change_width.device):
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(learning.model.change_width.device.type == "cpu")
+    try:
         while learning.update < until:
             _update(learning, progress)
             shown.update()
@@ -176,6 +171,8 @@ def _train_epoch(learning: _Learning, until: int, progress: Progress, resume: Re
                 resume.save_if_due(
                     progress, learning.model, learning.optimizer, learning.stage.name, learning.position()
                 )
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
     return learning.seconds
 
 
@@ -184,7 +181,7 @@ def _update(learning: _Learning, progress: Progress) -> None:
     config, model, group = progress.config, learning.model, progress.group
     device = model.change_width.device
     numbers = (config.seed, learning.first, group.rank)
-    torch.manual_seed(_seed_of(*numbers, learning.update))
+    torch.manual_seed(int(np.random.SeedSequence((*numbers, learning.update)).generate_state(1)[0]))
     count = math.ceil(config.batch_size / group.count)
     loss = _stream_loss(learning, progress, max(1, round(count * STREAMS_SHARE)), numbers)
     windows = learning.sampler.windows(count, (*numbers, _WINDOWS, learning.update)).to(device)
@@ -223,18 +220,3 @@ def _rate_share(learning: _Learning, update: int, updates: int) -> float:
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, update / steps)))
     share = LEAST_RATE_SHARE + (1 - LEAST_RATE_SHARE) * cosine
     return learning.stage.rate_share * min(1.0, (update + 1) / warm_up) * share
-
-
-def _seed_of(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
-@contextmanager
-def _deterministic(device: torch.device) -> Iterator[None]:
-    """Deterministic kernels on CPU within the block; the setting before it is restored after."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(device.type == "cpu")
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)

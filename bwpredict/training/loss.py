@@ -19,8 +19,8 @@ BOUNDS_WEIGHT = 2.0
 
 def stream_loss(model: Forecaster, raw: Raw, batch: Batch, weights: Tensor, raw_error_share: float) -> Tensor:
     """The mean loss of a stream's forecasts at every sample; `weights` [targets], of each target."""
-    counted = importance(model, raw.features.anchor - batch.jumps, raw_error_share)
-    return _loss(model, raw.quantiles, raw.features, (batch.smoothed, batch.actual), counted, weights)
+    features = raw.features._replace(anchor=raw.features.anchor - batch.jumps)  # a jump changes no error's importance
+    return forecast_loss(model, raw.quantiles, features, (batch.smoothed, batch.actual), weights, raw_error_share)
 
 
 def window_loss(model: Forecaster, windows: Windows, weights: Tensor, raw_error_share: float) -> Tensor:
@@ -29,33 +29,23 @@ def window_loss(model: Forecaster, windows: Windows, weights: Tensor, raw_error_
         features, _ = model.features(windows.samples, model.empty_state(len(windows.samples))[:, :MEMORY_SIZE])
     features = last_of(features)
     quantiles = model.window_quantiles(features, level_noise=windows.level_noise, familiar=windows.familiar)
-    counted = importance(model, features.anchor, raw_error_share)
-    return _loss(model, quantiles, features, (windows.smoothed, windows.actual), counted, weights)
+    return forecast_loss(model, quantiles, features, (windows.smoothed, windows.actual), weights, raw_error_share)
 
 
 def forecast_loss(
-    model: Forecaster, quantiles: Tensor, features: Features, actual: Tensor, weights: Tensor, raw_error_share: float
-) -> Tensor:
-    """The mean loss of forecasts [batch, t, horizons, quantiles, targets]; `actual` lacks the quantiles' dimension."""
-    counted = importance(model, features.anchor, raw_error_share)
-    return _loss(model, quantiles, features, (actual, actual), counted, weights)
-
-
-def importance(model: Forecaster, anchor: Tensor, raw_error_share: float) -> Tensor:
-    """[..., targets], about 1 on average: what an error counts, of which `raw_error_share` by the level's size."""
-    return 1 - raw_error_share + raw_error_share * torch.exp(anchor) / model.typical_level
-
-
-def _loss(
     model: Forecaster,
     quantiles: Tensor,
     features: Features,
     wanted: tuple[Tensor, Tensor],
-    counted: Tensor,
     weights: Tensor,
+    raw_error_share: float,
 ) -> Tensor:
-    """`wanted`: what the median and what the bounds are compared with; `counted` [batch, t, targets]: `importance`."""
+    """The mean loss of forecasts [batch, t, horizons, quantiles, targets].
+
+    `wanted`, without the quantiles' dimension: what the median and what the bounds are compared with.
+    """
     smoothed, actual = wanted
+    counted = importance(model, features.anchor, raw_error_share)
     known = features.known[:, :, None] > 0
     low, middle, high = quantiles.unbind(-2)
     error = (middle - smoothed).abs() / model.typical_change * counted[:, :, None]
@@ -65,6 +55,11 @@ def _loss(
         pinball = torch.maximum(quantile * error, (quantile - 1) * error)
         loss = loss + BOUNDS_WEIGHT * _mean(pinball, torch.isfinite(actual) & known, weights)
     return loss
+
+
+def importance(model: Forecaster, anchor: Tensor, raw_error_share: float) -> Tensor:
+    """[..., targets], about 1 on average: what an error counts, of which `raw_error_share` by the level's size."""
+    return 1 - raw_error_share + raw_error_share * torch.exp(anchor) / model.typical_level
 
 
 def _mean(errors: Tensor, counts: Tensor, weights: Tensor) -> Tensor:

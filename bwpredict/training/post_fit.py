@@ -7,6 +7,7 @@ minutes, and of links at the same time, are correlated, so the standard errors a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ from bwpredict.training.loss import importance
 from bwpredict.training.validation import Observation, observations
 from bwpredict.training.warm_up import measure_warm_up
 
+if TYPE_CHECKING:
+    from bwpredict.config import TrainingConfig
+
 SHARES = tuple(round(0.1 * step, 1) for step in range(11))
 CONFIDENCE = 0.95
 """One in twenty useless networks would look better than the simple forecasts by chance."""
@@ -29,16 +33,14 @@ Floats = npt.NDArray[np.float64]
 
 
 @torch.no_grad()
-def confirm(
-    model: Forecaster, validation: WindowIndex, most_windows: int, weights: Tensor, raw_error_share: float
-) -> None:
+def confirm(model: Forecaster, validation: WindowIndex, config: TrainingConfig, weights: Tensor) -> None:
     """Set what the model serves, and how long its streams warm up.
 
     A target of weight 0 was not learnt: its last value is served.
     """
-    _choose_memory(model, validation, most_windows, raw_error_share)
+    _choose_memory(model, validation, config)
     for mode in range(len(MODES)):
-        cells = _cells(model, validation, most_windows, mode, raw_error_share)
+        cells = _cells(model, validation, config, mode)
         if cells is None:
             continue
         simple, share = _choice(cells)
@@ -50,13 +52,14 @@ def confirm(
         model.warm_up_minutes.fill_(minutes)
 
 
-def _choose_memory(model: Forecaster, validation: WindowIndex, most_windows: int, raw_error_share: float) -> None:
+def _choose_memory(model: Forecaster, validation: WindowIndex, config: TrainingConfig) -> None:
     """Of warm forecasts, the share of the stream's in them that errs least; the rest is from the last samples alone."""
     warm, total = MODES.index("warm"), None
-    for seen in observations(model, validation, most_windows, (warm,)):
+    for seen in observations(model, validation, config.validation_windows, (warm,)):
         window, stream = model.window_quantiles(seen.features)[:, 0, :, 1], seen.stream[:, 0, :, 1]
         shares = torch.tensor(SHARES, device=stream.device)[:, None, None]
-        errors = _errors(model, seen, (window[:, None] + shares * (stream - window)[:, None]), raw_error_share)[0]
+        forecasts = window[:, None] + shares * (stream - window)[:, None]
+        errors, _ = _errors(model, seen, forecasts, config.raw_error_share)
         total = errors.double().sum(dim=0) + (0 if total is None else total)
     if total is not None:
         model.memory_share[warm] = torch.tensor(SHARES, device=total.device)[total.argmin(dim=0)]
@@ -107,13 +110,16 @@ def _surely_positive(gains: Floats, cells: _Cells) -> npt.NDArray[np.bool_]:
     return sure
 
 
-def _cells(
-    model: Forecaster, validation: WindowIndex, most_windows: int, mode: int, raw_error_share: float
-) -> _Cells | None:
+def _cells(model: Forecaster, validation: WindowIndex, config: TrainingConfig, mode: int) -> _Cells | None:
     """The errors of all forecasts of a mode; None: there are none."""
     parts = []
-    for seen in observations(model, validation, most_windows, (mode,)):
-        errors, there = _errors(model, seen, _candidates(model, seen), raw_error_share)
+    for seen in observations(model, validation, config.validation_windows, (mode,)):
+        window = model.window_quantiles(seen.features)
+        network = model.network_quantiles(seen.stream, window, seen.features)[:, 0, :, 1]
+        simple = model.features.simple_forecasts(seen.features.recent)[:, 0, :, None, None]
+        shares = torch.tensor(SHARES, device=network.device)[:, None, None]
+        forecasts = simple + shares * (network[:, None, None] - simple)  # every simple one with every share
+        errors, there = _errors(model, seen, forecasts, config.raw_error_share)
         cells = pd.MultiIndex.from_arrays((seen.link, seen.block))
         rows = torch.cat((errors.flatten(1), there.flatten(1)), dim=1).cpu().numpy().astype(np.float64)
         parts.append(pd.DataFrame(rows, cells).groupby(level=(0, 1)).sum())
@@ -123,14 +129,6 @@ def _cells(
     sums = np.split(total.to_numpy(), [errors[0].numel()], axis=1)
     of_errors, counts = (part.reshape(-1, *like.shape[1:]) for part, like in zip(sums, (errors, there), strict=True))
     return _Cells(of_errors, counts, np.unique(total.index.get_level_values(1), return_inverse=True)[1])
-
-
-def _candidates(model: Forecaster, seen: Observation) -> Tensor:
-    """[n, simple, shares, horizons, targets] in log space: every simple forecast with every share of the network."""
-    network = model.network_quantiles(seen.stream, model.window_quantiles(seen.features), seen.features)[:, 0, :, 1]
-    simple = model.features.simple_forecasts(seen.features.recent)[:, 0, :, None, None]
-    shares = torch.tensor(SHARES, device=network.device)[:, None, None]
-    return simple + shares * (network[:, None, None] - simple)
 
 
 def _errors(model: Forecaster, seen: Observation, forecasts: Tensor, raw_error_share: float) -> tuple[Tensor, Tensor]:

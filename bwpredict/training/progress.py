@@ -85,11 +85,9 @@ class Progress:
         The skill is the share by which the median's absolute error, in log space and typical changes, is below that of
         the anchor, the mean of the last minutes.
         """
-        found = validation_losses(
-            model, self.split["validation"], self.config.validation_windows, self.weights, self.config.raw_error_share
-        )
+        found = validation_losses(model, self.split["validation"], self.config, self.weights)
         means = []
-        for sums in found:
+        for sums in found.tolist():
             loss, error, anchor_error, count = map(self.group.total, sums)
             means += [(loss / count, error / count, anchor_error / count)] if count else []
         loss, error, anchor_error = (sum(values) / len(means) for values in zip(*means, strict=True))
@@ -126,13 +124,14 @@ def target_weights(absent: frozenset[str], device: torch.device) -> Tensor:
 def history(progress: Progress, model: Forecaster, device: torch.device) -> dict[str, Any]:
     """The history document of a training that is over."""
     records = progress.records
+    busy = sum(record["seconds"] for record in records)
     return {
         "records": records,
         "best_epoch": progress.best_epoch,
         "stopped_early": records[-1]["stage_epoch"] != records[-1]["stage_epochs"],
         "duration_seconds": round(progress.seconds, 3),
         "interruptions": progress.interruptions,
-        "windows_per_second": _windows_per_second(records),
+        "windows_per_second": round(sum(record["windows"] for record in records) / busy, 1) if busy else None,
         "parameters": parameter_count(model),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
@@ -158,8 +157,3 @@ def log_epoch(record: Record) -> None:
         f"{record['windows'] / max(record['seconds'], 1e-3):,.0f}",
         left,
     )
-
-
-def _windows_per_second(records: list[Record]) -> float | None:
-    busy = sum(record["seconds"] for record in records)
-    return round(sum(record["windows"] for record in records) / busy, 1) if busy else None

@@ -93,8 +93,13 @@ def _run(
 ) -> Training:
     """Train, from `start` or a new model, then choose from the validation part what the model serves."""
     if config.ranks > group.count:
+        from bwpredict.training.distributed.launcher import run_distributed
+
         start = start or new_model(split["train"], config, absent)
-        return _run_distributed(stage, start, split, config, checkpoint, absent, resume)
+        training = run_distributed(stage.name, start, split, config, checkpoint, absent, resume)
+        confirm(training.model, split["validation"], config, target_weights(absent, torch.device("cpu")))
+        save(training.model, checkpoint, training.history["best_epoch"], config)
+        return training
     if resume:
         if group.count == 1:  # several were told by who started them
             resume.look(identity(split, config, absent, start))
@@ -111,29 +116,11 @@ def _run(
         progress.keep(model, 0, progress.validate(model)[0])
     model = run_stage(stage, model, progress, resume)
     if group.count == 1:  # else none of them sees all links
-        confirm(model, split["validation"], config.validation_windows, weights, config.raw_error_share)
+        confirm(model, split["validation"], config, weights)
         save(model, checkpoint, progress.best_epoch, config)
     training = Training(model.cpu().eval(), history(progress, model, device))
     if resume:
         resume.finish(training, checkpoint)
-    return training
-
-
-def _run_distributed(
-    stage: Stage,
-    start: Forecaster,
-    split: Split,
-    config: TrainingConfig,
-    checkpoint: Path,
-    absent: frozenset[str],
-    resume: Resume | None,
-) -> Training:
-    from bwpredict.training.distributed.launcher import run_distributed
-
-    training = run_distributed(stage.name, start, split, config, checkpoint, absent, resume)
-    weights = target_weights(absent, torch.device("cpu"))
-    confirm(training.model, split["validation"], config.validation_windows, weights, config.raw_error_share)
-    save(training.model, checkpoint, training.history["best_epoch"], config)
     return training
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,6 +20,9 @@ from bwpredict.models.features import TARGETS, Features
 from bwpredict.models.network import MODES, Forecaster
 from bwpredict.training.batches import CHUNK, targets_ahead
 from bwpredict.training.loss import forecast_loss
+
+if TYPE_CHECKING:
+    from bwpredict.config import TrainingConfig
 
 STREAM_LINKS = 64
 """At most this many links are followed."""
@@ -45,17 +49,6 @@ class Observation:
     """[n], number of the block of time."""
 
 
-class Sums(NamedTuple):
-    """Over the forecasts of one mode."""
-
-    loss: float = 0.0
-    error: float = 0.0
-    """Of the medians, in log space and typical changes."""
-    anchor_error: float = 0.0
-    """Of the anchors in their place."""
-    forecasts: int = 0
-
-
 def observations(
     model: Forecaster, index: WindowIndex, most_windows: int, modes: tuple[int, ...] = (0, 1)
 ) -> Iterator[Observation]:
@@ -69,25 +62,20 @@ def observations(
 
 
 def validation_losses(
-    model: Forecaster, index: WindowIndex, most_windows: int, weights: Tensor, raw_error_share: float
-) -> list[Sums]:
-    """The sums of each mode."""
-    found = [Sums() for _ in MODES]
-    for seen in observations(model, index, most_windows):
+    model: Forecaster, index: WindowIndex, config: TrainingConfig, weights: Tensor
+) -> npt.NDArray[np.float64]:
+    """[modes, 4], sums over the forecasts of each mode, and their number.
+
+    What is summed is the loss, the medians' error in log space and typical changes, and that of the anchors.
+    """
+    found = np.zeros((len(MODES), 4))
+    for seen in observations(model, index, config.validation_windows):
         quantiles = model.window_quantiles(seen.features) if MODES[seen.mode] == "cold" else seen.stream
-        loss = float(forecast_loss(model, quantiles, seen.features, seen.actual, weights, raw_error_share))
-        count = len(seen.link)
-        anchor = seen.features.anchor[:, :, None]
-        error, anchor_error = (
-            _error(forecast, seen.actual, model.typical_change, weights) for forecast in (quantiles[..., 1, :], anchor)
-        )
-        sums = found[seen.mode]
-        found[seen.mode] = Sums(
-            sums.loss + count * loss,
-            sums.error + count * error,
-            sums.anchor_error + count * anchor_error,
-            sums.forecasts + count,
-        )
+        wanted = (seen.actual, seen.actual)
+        loss = float(forecast_loss(model, quantiles, seen.features, wanted, weights, config.raw_error_share))
+        compared = (quantiles[..., 1, :], seen.features.anchor[:, :, None])
+        errors = [_error(forecast, seen.actual, model.typical_change, weights) for forecast in compared]
+        found[seen.mode] += len(seen.link) * np.array([loss, *errors, 1.0])
     return found
 
 

@@ -73,7 +73,9 @@ def _skill_lost(model: Forecaster, index: WindowIndex) -> npt.NDArray[np.float64
         state[links:][torch.from_numpy(begun).to(samples.device)] = 0
         raw = model.follow(samples.repeat(1 + STARTS, 1, 1), state)
         state = raw.state
-        forecasts = _medians(model, raw.quantiles[:, some], Features(*(part[:, some] for part in raw.features)))
+        features = Features(*(part[:, some] for part in raw.features))
+        served = model.served(raw.quantiles[:, some], model.window_quantiles(features), features)
+        forecasts = model.to_raw(served[:, :, model.contract.place, 1])
         wanted = model.to_raw(actual[:, some, model.contract.place])
         last = (model.to_raw(raw.features.recent[:links, some, -1, :]) - wanted).abs().cpu().numpy()
         warm, *cold = (forecasts.reshape(-1, *wanted.shape) - wanted).abs().cpu().numpy()
@@ -84,9 +86,3 @@ def _skill_lost(model: Forecaster, index: WindowIndex) -> npt.NDArray[np.float64
             np.add.at(worse.reshape(-1), place[known], (error - warm)[known])
             np.add.at(simple.reshape(-1), place[known], last[known])
     return np.divide(worse, simple, out=np.full_like(worse, np.nan), where=simple > 0)
-
-
-def _medians(model: Forecaster, quantiles: Tensor, features: Features) -> Tensor:
-    """[links, t, targets], as served at the contract's horizon, raw units."""
-    served = model.served(quantiles, model.window_quantiles(features), features)
-    return model.to_raw(served[:, :, model.contract.place, 1])

@@ -55,10 +55,8 @@ def test_the_checkpoint_is_the_epoch_with_the_least_validation_loss(split, tmp_p
     best = training.history["best_epoch"]
     assert best == 0 or losses[best] == min(losses.values())
     model = load_checkpoint(tmp_path / "best_model.pth")
-    found = validation_losses(
-        model, split["validation"], SMALL.validation_windows, torch.full((4,), 0.25), SMALL.raw_error_share
-    )
-    loss = np.mean([sums.loss / sums.forecasts for sums in found])
+    found = validation_losses(model, split["validation"], SMALL, torch.full((4,), 0.25))
+    loss = np.mean(found[:, 0] / found[:, 3])
     assert loss <= min(losses.values()) + 1e-5
     if best:
         assert loss == pytest.approx(losses[best], rel=1e-5)

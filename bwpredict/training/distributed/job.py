@@ -1,12 +1,9 @@
 """What a training over several ranks is to do, and its windows, in a folder whose files every rank maps into memory.
 
 ```
-job.json      the task, as `Job`; written last
-start.pth     the model that it begins with
-windows.json  what kind of windows, and with which link each machine's share begins
-links.npy     [links], number of training windows of each
-validation/   the validation windows, all of them, and no other samples: every machine has these
-share-<n>/    the training windows of machine n, and the samples of their links
+job.json    the task, as `Job`; written last
+start.pth   the model that it begins with
+share-<n>/  the training and validation windows of machine n, and the samples of their links
 ```
 """
 
@@ -18,13 +15,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from bwpredict.config import Settings
@@ -42,12 +38,11 @@ logger = logging.getLogger(__name__)
 
 JOB = "job.json"
 START = "start.pth"
-WINDOWS = "windows.json"
-VALIDATION = "validation"
 SHARE = "share-"
 """The number of the machine follows."""
 FRAME = ("values", "timestamps", "link")
 POSITIONS = ("first", "past")
+PARTS = ("train", "validation")
 SENT_WITHIN_SECONDS = 600
 
 
@@ -67,6 +62,8 @@ class Job:
     every_seconds: float
     address: str | None
     """Where it is in the store that the machines share; None: they share the folder."""
+    windows: dict[str, int] = field(default_factory=dict)
+    """What kind they are, and how many links there are; `write` fills it in."""
 
 
 def write(folder: Path, job: Job, start: Forecaster, split: Split) -> None:
@@ -75,13 +72,18 @@ def write(folder: Path, job: Job, start: Forecaster, split: Split) -> None:
     Raises:
         ConfigError: the links cannot be shared out between this many machines.
     """
-    train, validation = split["train"], split["validation"]
+    train = split["train"]
     edges = partition_links(train.windows_of_links(), job.machines)
     for machine, (first, past) in enumerate(pairwise(edges)):
-        share = folder / f"{SHARE}{machine}"
-        _write_frame(share, train.of_links(first, past).frame)
-        for name, part in (("train", train), (VALIDATION, validation)):
-            _write_positions(share, name, part.of_links(first, past))
+        parts = {name: split[name].of_links(first, past) for name in PARTS}
+        frame = parts["train"].frame
+        arrays = {name: getattr(frame, name) for name in FRAME}
+        for part, index in parts.items():
+            arrays |= {f"{part}-{name}": getattr(index.positions, name) for name in POSITIONS}
+        for name, array in arrays.items():
+            with atomic_path(folder / f"{SHARE}{machine}" / f"{name}.npy") as temporary:
+                np.save(temporary, array)
+            frame.release()
     save_checkpoint(start, folder / START, {})
     windows = {
         "window_size": train.window_size,
@@ -89,8 +91,7 @@ def write(folder: Path, job: Job, start: Forecaster, split: Split) -> None:
         "cadence_seconds": train.frame.cadence_seconds,
         "links": len(train.frame.links),
     }
-    write_atomically(folder / WINDOWS, json.dumps(windows).encode())
-    write_atomically(folder / JOB, json.dumps(asdict(job)).encode())
+    write_atomically(folder / JOB, json.dumps(asdict(replace(job, windows=windows))).encode())
 
 
 def read(folder: Path) -> Job:
@@ -100,10 +101,18 @@ def read(folder: Path) -> Job:
 
 def read_windows(folder: Path, machine: int) -> Split:
     """What a process of this machine sees; samples are read from disk when they are used."""
-    described = json.loads((folder / WINDOWS).read_bytes())
-    share = folder / f"{SHARE}{machine}"
-    frame = _read_frame(share, described)
-    parts = {name: _read_index(share, name, frame, described) for name in ("train", VALIDATION)}
+    windows, share = read(folder).windows, folder / f"{SHARE}{machine}"
+    arrays = {name: np.load(share / f"{name}.npy", mmap_mode="r") for name in FRAME}
+    frame = TelemetryFrame(
+        **arrays,
+        links=pd.DataFrame(index=range(windows["links"])),
+        cadence_seconds=windows["cadence_seconds"],
+        mapped=tuple(array._mmap for array in arrays.values()),  # noqa: SLF001 - its pages are let go after use
+    )
+    parts = {}
+    for part in PARTS:
+        positions = Starts(*(np.load(share / f"{part}-{name}.npy") for name in POSITIONS))
+        parts[part] = WindowIndex(frame, positions, windows["window_size"], windows["horizon_steps"])
     return Split(parts, {}, 0.0, whole_days=False, by="calendar")
 
 
@@ -166,34 +175,3 @@ def fetch_share(address: str, folder: Path, machine: int) -> None:
 def _download(store: Store, items: list[ObjectInfo], folder: Path) -> None:
     for item in items:
         store.download(item.key, folder / item.key, max_bytes=item.size_bytes)
-
-
-def _write_frame(folder: Path, frame: TelemetryFrame) -> None:
-    for name in FRAME:
-        _save(folder / f"{name}.npy", getattr(frame, name))
-        frame.release()
-
-
-def _write_positions(folder: Path, part: str, index: WindowIndex) -> None:
-    for name in POSITIONS:
-        _save(folder / f"{part}-{name}.npy", getattr(index.positions, name))
-
-
-def _read_frame(folder: Path, described: dict[str, Any]) -> TelemetryFrame:
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in FRAME}
-    return TelemetryFrame(
-        **arrays,
-        links=pd.DataFrame(index=range(described["links"])),
-        cadence_seconds=described["cadence_seconds"],
-        mapped=tuple(array._mmap for array in arrays.values()),  # noqa: SLF001 - its pages are let go after use
-    )
-
-
-def _read_index(folder: Path, part: str, frame: TelemetryFrame, described: dict[str, Any]) -> WindowIndex:
-    positions = Starts(*(np.load(folder / f"{part}-{name}.npy") for name in POSITIONS))
-    return WindowIndex(frame, positions, described["window_size"], described["horizon_steps"])
-
-
-def _save(path: Path, array: npt.NDArray[Any]) -> None:
-    with atomic_path(path) as temporary:
-        np.save(temporary, array)

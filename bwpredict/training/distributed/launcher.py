@@ -18,6 +18,7 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from bwpredict import errors
 from bwpredict.config import Settings, TrainingConfig
 from bwpredict.datasets.windows import Split
 from bwpredict.errors import ConfigError, RankError
@@ -133,7 +134,7 @@ def _reason(job: Path, error: ChildFailedError, ranks: int, nodes: int) -> Excep
     rank, failure = error.get_first_failure()
     if (job / ERROR).is_file():  # a sentence of ours
         told = json.loads((job / ERROR).read_bytes())
-        return _error_class(told["type"])(told["message"])
+        return getattr(errors, told["type"], RankError)(told["message"])
     how = f"was killed by {failure.signal_name()}" if failure.exitcode < 0 else f"ended with code {failure.exitcode}"
     # Of the ranks on other machines this one sees only that they no longer answer.
     elsewhere = " (see its log above), perhaps since a rank on another machine died" if nodes > 1 else ""
@@ -141,9 +142,3 @@ def _reason(job: Path, error: ChildFailedError, ranks: int, nodes: int) -> Excep
         f"rank {rank} of {ranks} {how}{elsewhere}, so the others were stopped; run the training again: it continues"
         " from its last checkpoint."
     )
-
-
-def _error_class(name: str) -> type[Exception]:
-    from bwpredict import errors
-
-    return getattr(errors, name, RankError)

@@ -40,7 +40,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Join the others, train, and leave the result in the job's `resume` file."""
-    _end_with_the_launcher()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # end with the launcher, however it ends (Linux)
     device = _device()
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=SILENCE)
     group = ProcessGroup(dist.get_rank(), dist.get_world_size())
@@ -120,11 +120,6 @@ def _device() -> torch.device:
         return torch.device("cuda", local_rank)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_ranks))
     return torch.device("cpu")
-
-
-def _end_with_the_launcher() -> None:
-    """Be killed when the process that started this one ends, however it ends (Linux)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":
