@@ -37,7 +37,8 @@ _PRIOR_SAMPLES = 20  # the fleet's usual deviation weighs as much as that of thi
 _QUIET_SHARE = 0.05  # of the scale: a link whose own deviation is far below counts as constant, as does its forecast
 _LARGEST_DEVIATION, _LARGEST_PLACE = 10.0, 6.0  # the network sees no larger ones
 _EXCURSION_SHARE = 0.02  # of the last hours' samples: if more are beyond the largest deviation, the regime has changed
-_LARGEST_STEP = 4.0  # deviations: a level that has moved further within the window is forecast by its last value
+_LARGEST_STEP = 4.0  # deviations, and …
+_LARGEST_JUMP = 1.0  # … of the logarithm: a level that has moved further than both is forecast by its last value
 _SMALLEST_SCALE = 1e-3
 _SMALLEST_SPREAD, _LARGEST_OWN = 2e-3, 6.0
 _LARGEST_LOG = 80.0
@@ -324,9 +325,13 @@ class FeatureLayer(nn.Module):
         return (mean * weight + prior * self.usual_deviation) / (weight + prior)
 
     def _settled(self, recent: Tensor, scale: Tensor) -> Tensor:
-        """[batch, t, targets], by the last two samples: one alone may be an outlier."""
+        """[batch, t, targets], by the last two samples: one alone may be an outlier.
+
+        Measured round-trip times often double for some minutes, and come back.
+        """
         mean = recent[..., -self.mean_samples :, :].mean(dim=-2, keepdim=True)
-        return _faded((recent[..., -2:, :] - mean).abs().amin(dim=-2) / (_LARGEST_STEP * scale))
+        step = (recent[..., -2:, :] - mean).abs().amin(dim=-2)
+        return _faded(step / (_LARGEST_STEP * scale).clamp(min=_LARGEST_JUMP))
 
     def _maturity(self, weight: Tensor) -> Tensor:
         """0 to 1 of the weight of the 120 minutes' average."""

@@ -206,3 +206,16 @@ def test_sizes_are_what_the_docs_say():
     assert parameter_count(Forecaster(Contract(), "compact")) < 360_000
     assert Forecaster(Contract(), "compact").state_size == MEMORY_SIZE + 2 * 96
     assert Forecaster(Contract(), "guide").state_size == MEMORY_SIZE + 2 * (256 + 128 + 64)
+
+
+@pytest.mark.parametrize(("factor", "is_last_value"), [(2.0, False), (0.5, False), (100.0, True), (0.001, True)])
+def test_only_a_jump_to_another_order_of_magnitude_is_forecast_by_its_last_value(factor, is_last_value):
+    """A quiet link whose round-trip time doubles for some minutes usually comes back (RIPE Atlas)."""
+    rtt = schema.FEATURES.index("rtt_ms")
+    values = torch.tensor(LEVELS, dtype=torch.float32).repeat(2, 200, 1)
+    values[..., CALENDAR] = torch.tensor([3.0, 2.0])
+    values[..., rtt] *= 1 + 0.001 * torch.from_numpy(np.random.default_rng(0).normal(size=(2, 200))).float()
+    values[:, -3:, rtt] *= factor
+    forecast = run(scaled(noisy=False), values).output[:, schema.TARGETS.index("rtt_ms")]
+    last = values[:, -1, rtt]
+    assert torch.isclose(forecast, last, rtol=1e-4).tolist() == [is_last_value] * 2
