@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.core.formatting import display_name
+from bwpredict.gate import Document
 from bwpredict.gate.check import Check, Comparison, absent_targets, check_threshold, info_check, nested_value, number_in
-
-Document = Mapping[str, Any]
 
 
 def guide_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
     """The guide's three figures, over all targets."""
     overall = nested_value(comparison, "models", "challenger", "overall")
-    yield _demand(
-        policy,
-        "average_correlation",
-        "The average correlation over the targets must be at least {:g}.",
-        nested_value(overall, "average_correlation"),
-        ">=",
-        policy.minimum_average_correlation,
-        low=-1,
-        high=1,
-    )
+    correlation, accuracy = (nested_value(overall, key) for key in ("average_correlation", "accuracy_percent"))
+    sentence = "The average correlation over the targets must be at least {:g}."
+    limit = policy.minimum_average_correlation
+    yield _demand(policy, "average_correlation", sentence, correlation, ">=", limit, low=-1, high=1)
     yield from _mape_checks(comparison, policy)
-    yield _demand(
-        policy,
-        "accuracy",
-        "The accuracy (100 × average correlation) must be at least {:g} %.",
-        nested_value(overall, "accuracy_percent"),
-        ">=",
-        policy.minimum_accuracy_percent,
-        low=-100,
-        high=100,
-        unit="%",
-    )
+    sentence = "The accuracy (100 × average correlation) must be at least {:g} %."
+    limit = policy.minimum_accuracy_percent
+    yield _demand(policy, "accuracy", sentence, accuracy, ">=", limit, low=-100, high=100, unit="%")
 
 
 def baseline_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
@@ -50,15 +35,9 @@ def baseline_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]
         baseline = nested_value(own, "baseline")
         known = nested_value(models, baseline) is not None
         name = display_name(str(baseline)) if known else "unknown"
-        yield check_threshold(
-            "skill",
-            f"{display_name(target)}: the skill over the best baseline ({name}) must be above {minima[target]:g}.",
-            nested_value(own, "skill") if known else None,
-            ">",
-            minima[target],
-            target=target,
-            high=1,
-        )
+        skill, minimum = nested_value(own, "skill") if known else None, minima[target]
+        sentence = f"{display_name(target)}: the skill over the best baseline ({name}) must be above {minimum:g}."
+        yield check_threshold("skill", sentence, skill, ">", minimum, target=target, high=1)
         theirs = number_in(nested_value(models, baseline, "per_target", target, "within_link_correlation"), -1, 1)
         yield _within_link_check(policy, target, name, nested_value(own, "within_link_correlation"), theirs)
 
@@ -71,7 +50,7 @@ def regret_check(comparison: Document, policy: GatePolicy) -> Check:
     ends = None if low is None or high is None else (low, high)
     what = "The consumer's regret (what its settings cost more than those by perfect knowledge)"
     if limit is None:
-        return info_check("regret", f"{what} is noted.", value, "<=", None, verdict="info", unit="%", interval=ends)
+        return info_check("regret", f"{what} is noted.", value, "<=", None, unit="%", interval=ends)
     sentence = f"{what} must be at most {limit:g} %."
     return check_threshold("regret", sentence, value, "<=", limit, unit="%", low=0, interval=ends)
 
@@ -92,7 +71,7 @@ def _demand(
     if threshold is None:
         what = sentence.partition(" must be ")[0]
         told = f"{what}: the policy {policy.name!r} sets no limit; the skill over the best baseline decides."
-        return info_check(kind, told, value, comparison, None, verdict="info", unit=unit)
+        return info_check(kind, told, value, comparison, None, unit=unit)
     return check_threshold(
         kind, sentence.format(threshold), value, comparison, threshold, unit=unit, low=low, high=high
     )
@@ -104,16 +83,9 @@ def _mape_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check]:
     counted = [target for target in schema.TARGETS if target not in left_out]
     if counted:
         over = "over " + ", ".join(map(display_name, counted)) if left_out else "over the targets"
-        yield _demand(
-            policy,
-            "average_mape",
-            f"The average MAPE {over} must be below {{:g}} %.",
-            _average_mape(nested_value(models, "challenger"), counted),
-            "<",
-            policy.maximum_average_mape_percent,
-            low=0,
-            unit="%",
-        )
+        sentence, limit = f"The average MAPE {over} must be below {{:g}} %.", policy.maximum_average_mape_percent
+        mape = _average_mape(nested_value(models, "challenger"), counted)
+        yield _demand(policy, "average_mape", sentence, mape, "<", limit, low=0, unit="%")
     for target in dict.fromkeys(policy.mape_excluded_targets):
         yield from _without_mape(models, policy, target)
 
@@ -132,7 +104,7 @@ def _without_mape(models: Any, policy: GatePolicy, target: str) -> Iterator[Chec
     baseline = nested_value(own, "baseline")
     theirs = number_in(nested_value(models, baseline, "per_target", target, "wape"), low=0)
     sentence = f"{display_name(target)}: the WAPE, and that of the best baseline ({display_name(str(baseline))})."
-    yield info_check("wape", sentence, nested_value(own, "wape"), "<", theirs, verdict="info", target=target, unit="%")
+    yield info_check("wape", sentence, nested_value(own, "wape"), "<", theirs, target=target, unit="%")
 
 
 def _average_mape(challenger: Any, counted: list[str]) -> Any:
@@ -150,14 +122,7 @@ def _within_link_check(policy: GatePolicy, target: str, baseline: str, own: Any,
     kind = "within_link_correlation"
     if margin is None:
         told = f"{what}, and that of the best baseline ({baseline}): the policy {policy.name!r} sets no limit."
-        return info_check(kind, told, own, ">=", theirs, verdict="info", target=target)
-    return check_threshold(
-        kind,
-        f"{what} must be at most {margin:g} below that of the best baseline ({baseline}).",
-        own,
-        ">=",
-        None if theirs is None else theirs - margin,
-        target=target,
-        low=-1,
-        high=1,
-    )
+        return info_check(kind, told, own, ">=", theirs, target=target)
+    sentence = f"{what} must be at most {margin:g} below that of the best baseline ({baseline})."
+    least = None if theirs is None else theirs - margin
+    return check_threshold(kind, sentence, own, ">=", least, target=target, low=-1, high=1)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from bwpredict.config import GatePolicy
+from bwpredict.gate import Document
 from bwpredict.gate.champion import Estimate, estimate_of, within
 from bwpredict.gate.check import Check, info_check, nested_value
-
-Document = Mapping[str, Any]
 
 _MISSING = object()
 
@@ -25,16 +23,16 @@ def anchor_check(comparison: Document, policy: GatePolicy) -> Check:
     )
     if anchor is None:
         told = f"{sentence} No model served before the champion."
-        return info_check("anchor_mean", told, None, "<=", margin, verdict="info", unit="%")
+        return info_check("anchor_mean", told, None, "<=", margin, unit="%")
     difference, version = nested_value(anchor, "difference"), nested_value(anchor, "version")
     if isinstance(version, str):
         sentence = f"{sentence} That is {version}."
     elif nested_value(anchor, "left_out"):
         told = f"{sentence} None of them can be compared on these windows."
-        return info_check("anchor_mean", told, None, "<=", margin, verdict="info", unit="%")
+        return info_check("anchor_mean", told, None, "<=", margin, unit="%")
     estimate = estimate_of(difference, "weighted")
     if margin is None:
-        return info_check("anchor_mean", sentence, estimate.percent, "<=", margin, verdict="info", unit="%")
+        return info_check("anchor_mean", sentence, estimate.percent, "<=", margin, unit="%")
     if nested_value(difference, "weighted", "weights") != policy.weights:
         estimate = Estimate()
     what, whose = "The error over all targets", f"that of the earlier champion {version}"

@@ -16,10 +16,9 @@ from typing import Any, Literal
 from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.core.formatting import display_name, number
+from bwpredict.gate import Document
 from bwpredict.gate.champion_parts import link_check, slice_check
 from bwpredict.gate.check import Check, Comparison, check_flag, check_threshold, info_check, nested_value, number_in
-
-Document = Mapping[str, Any]
 
 _SAME = 1e-6
 """Largest relative difference between a figure and the figures that it is made of."""
@@ -161,9 +160,7 @@ def _mean_check(comparison: Document, policy: GatePolicy) -> Check:
 
 def _target_check(comparison: Document, policy: GatePolicy, target: str) -> Check:
     """On one target, every link alike: not worse by more than the limit."""
-    estimate = estimate_of(nested_value(comparison, "difference"), "per_target", target)
-    if not _fits(comparison, target):
-        estimate = Estimate()
+    estimate = _target_estimate(comparison, target)
     what, limit = f"{display_name(target)} error", policy.champion_margins_percent[target]
     if policy.champion_rule == "expected":
         return _expected_target(estimate, what, target, policy.mean_margin_percent)
@@ -186,19 +183,15 @@ def _expected_target(estimate: Estimate, what: str, target: str, limit: float) -
 
 def _pooled_check(comparison: Document, policy: GatePolicy, target: str) -> Check:
     """On one target, the MAE pooled over all windows: a guard for the links with the largest errors."""
-    estimate = estimate_of(nested_value(comparison, "difference"), "per_target", target, "pooled")
-    if not _fits(comparison, target):
-        estimate = Estimate()
+    estimate = _target_estimate(comparison, target, "pooled")
     limit = policy.pooled_margin_percent
     sentence = (
         f"{display_name(target)}: the MAE over all windows, most of which belongs to the links with the largest errors,"
         f" must be at most {limit:g} % above the champion's, as estimated."
     )
     what = f"{display_name(target)} MAE over all windows"
-    worse = min(limit, policy.mean_margin_percent)
-    return within(
-        "champion_pooled", what, sentence, estimate, limit, worse_above=worse, target=target, by_estimate=True
-    )
+    worse, kind = min(limit, policy.mean_margin_percent), "champion_pooled"
+    return within(kind, what, sentence, estimate, limit, worse_above=worse, target=target, by_estimate=True)
 
 
 def winkler_check(comparison: Document, policy: GatePolicy, target: str) -> Check:
@@ -211,10 +204,10 @@ def winkler_check(comparison: Document, policy: GatePolicy, target: str) -> Chec
     )
     estimate = estimate_of(part, "per_target", target)
     if margin is None:
-        return info_check("winkler", sentence, estimate.percent, "<=", None, verdict="info", target=target, unit="%")
+        return info_check("winkler", sentence, estimate.percent, "<=", None, target=target, unit="%")
     if isinstance(part, Mapping) and "champion_level" in part and part["champion_level"] is None:
         told = f"{sentence} The champion has no intervals."
-        return info_check("winkler", told, None, "<=", margin, verdict="info", target=target, unit="%")
+        return info_check("winkler", told, None, "<=", margin, target=target, unit="%")
     what, worse = f"{display_name(target)} Winkler score", min(margin, policy.mean_margin_percent)
     check = within("winkler", what, sentence, estimate, margin, worse_above=worse, target=target)
     if estimate.percent is None and isinstance(part, Mapping) and part.get("level", 0) is None:
@@ -222,16 +215,17 @@ def winkler_check(comparison: Document, policy: GatePolicy, target: str) -> Chec
     return check
 
 
-def _fits(comparison: Document, target: str) -> bool:
-    """Whether the difference is that of these two models: a document put together from two runs is none."""
-    models = nested_value(comparison, "models")
+def _target_estimate(comparison: Document, target: str, *keys: str) -> Estimate:
+    """A target's estimate; none if the difference is not that of these two models: a document made of two runs."""
+    difference, models = nested_value(comparison, "difference"), nested_value(comparison, "models")
     own, theirs = (
         number_in(nested_value(models, name, "per_target", target, "mae"), low=0) for name in ("challenger", "champion")
     )
-    percent = number_in(nested_value(comparison, "difference", "per_target", target, "pooled", "percent"))
+    percent = number_in(nested_value(difference, "per_target", target, "pooled", "percent"))
     if percent is None or own is None or theirs is None:
-        return False
-    return math.isclose(own, theirs * (1 + percent / 100), rel_tol=_SAME, abs_tol=1e-12)
+        return Estimate()
+    fits = math.isclose(own, theirs * (1 + percent / 100), rel_tol=_SAME, abs_tol=1e-12)
+    return estimate_of(difference, "per_target", target, *keys) if fits else Estimate()
 
 
 def _autocorrelation_note(comparison: Document) -> Check:
@@ -244,4 +238,4 @@ def _autocorrelation_note(comparison: Document) -> Check:
     sentence = "The largest lag-1 autocorrelation of the daily differences, over the targets and their mean."
     if largest is not None and largest > _CAUTION:
         sentence += f" Above {_CAUTION:g}: the intervals are likely too narrow, so take a pass with caution."
-    return info_check("autocorrelation", sentence, largest, "<=", _CAUTION, verdict="info")
+    return info_check("autocorrelation", sentence, largest, "<=", _CAUTION)

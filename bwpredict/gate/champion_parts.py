@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from bwpredict import schema
 from bwpredict.config import GatePolicy
 from bwpredict.core.formatting import display_name, number
+from bwpredict.gate import Document
 from bwpredict.gate.check import Check, check_threshold, info_check, nested_value, number_in
-
-Document = Mapping[str, Any]
 
 _NAMED = 3
 """Slices or links that a sentence names."""
@@ -28,12 +26,12 @@ def slice_check(comparison: Document, policy: GatePolicy, target: str) -> Check:
     supported = [row for row in rows if nested_value(row, "supported") is not False] if isinstance(rows, list) else None
     if supported == []:
         told = f"{sentence} No slice has enough windows to tell."
-        return info_check("slices", told, None, "<=", margin, verdict="info", target=target, unit="%")
+        return info_check("slices", told, None, "<=", margin, target=target, unit="%")
     bounds = [number_in(nested_value(row, "per_target", target, "worse_by_at_least")) for row in supported or ()]
     known = [bound for bound in bounds if bound is not None]
     worst = max(known) if known and len(known) == len(bounds) else None
     if margin is None:
-        return info_check("slices", sentence, worst, "<=", margin, verdict="info", target=target, unit="%")
+        return info_check("slices", sentence, worst, "<=", margin, target=target, unit="%")
     check = check_threshold("slices", sentence, worst, "<=", margin, target=target, unit="%")
     worse = sorted((-bound, place) for place, bound in enumerate(bounds) if bound is not None and bound > margin)
     if not supported or not worse:
@@ -55,11 +53,11 @@ def link_check(comparison: Document, policy: GatePolicy) -> Check:
     )
     if judged == 0:
         told = f"{sentence} No link has enough test days to tell."
-        return info_check("links", told, None, "<=", limit, verdict="info", unit="%")
+        return info_check("links", told, None, "<=", limit, unit="%")
     worse = _worse_links(rows, margin or 0.0) if undefined == 0 else None
     share = None if worse is None or judged is None else 100 * len(worse) / judged
     if margin is None:
-        return info_check("links", sentence, share, "<=", limit, verdict="info", unit="%")
+        return info_check("links", sentence, share, "<=", limit, unit="%")
     check = check_threshold("links", sentence, share, "<=", limit, unit="%", high=100)
     if not worse:
         return check

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from bwpredict.core.formatting import display_name, number
+from bwpredict.gate import Document
 from bwpredict.gate.check import Check, info_check, nested_value
-
-Document = Mapping[str, Any]
 
 
 def change_note(comparison: Document) -> Iterator[Check]:
     """The check that reports a change; nothing if the telemetry did not change."""
     if told := change_sentence(comparison):
         after = nested_value(comparison, "change", "days_after")
-        yield info_check("change", told, len(after), ">=", None, verdict="info", unit="test days after it")
+        yield info_check("change", told, len(after), ">=", None, unit="test days after it")
 
 
 def change_headline(comparison: Document) -> str:
@@ -37,16 +35,9 @@ def change_sentence(comparison: Document) -> str:
     if not before:
         return f"{told} All {after} test days are after it."
     if change["judged_on"] == "after":
-        return f"{told} The {after} test days from then on decide; {_days(before)} before it {_are(before)} left out."
+        earlier = "the day before it is" if before == 1 else f"the {before} before it are"
+        return f"{told} The {after} test days from then on decide; {earlier} left out."
     return (
         f"{told} Only {after} of the {before + after} test days {'is' if after == 1 else 'are'} after it, too few to"
         " judge on alone, so all of them decide: take a pass with caution."
     )
-
-
-def _days(count: int) -> str:
-    return "the day" if count == 1 else f"the {count}"
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"

@@ -93,7 +93,7 @@ def info_check(
     comparison: Comparison,
     threshold: float | None,
     *,
-    verdict: Literal["not_applicable", "info"],
+    verdict: Literal["not_applicable", "info"] = "info",
     target: str | None = None,
     unit: str = "",
     interval: tuple[float, float] | None = None,

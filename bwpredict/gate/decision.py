@@ -11,6 +11,7 @@ from typing import Any
 from bwpredict import schema
 from bwpredict.config import SHIPPED, GatePolicy
 from bwpredict.core.formatting import display_name, number
+from bwpredict.gate import Document
 from bwpredict.gate.accuracy import baseline_checks, guide_checks, regret_check
 from bwpredict.gate.anchor import anchor_check
 from bwpredict.gate.champion import champion_checks, undecided
@@ -19,8 +20,6 @@ from bwpredict.gate.check import Check, absent_targets, check_flag, check_thresh
 from bwpredict.gate.imported import batch_check, imported_checks, imported_document
 from bwpredict.gate.overrides import Override, override_document
 from bwpredict.gate.stream import stream_checks
-
-Document = Mapping[str, Any]
 
 CASES = {
     "champion": "The challenger is compared with the champion in production.",
@@ -102,13 +101,9 @@ def make_decision(
 
 
 def _policy_document(policy: GatePolicy, origin: str) -> dict[str, Any]:
-    return {
-        "name": policy.name,
-        "version": policy.version,
-        "sha256": policy_digest(policy),
-        "origin": origin,
-        "thresholds": policy.model_dump(mode="json", exclude={"name", "version"}),
-    }
+    thresholds = policy.model_dump(mode="json", exclude={"name", "version"})
+    told = {"name": policy.name, "version": policy.version, "sha256": policy_digest(policy), "origin": origin}
+    return told | {"thresholds": thresholds}
 
 
 def _all_checks(
@@ -255,24 +250,15 @@ def _outcome(checks: list[Check], case: str) -> str:
 
 def _test_checks(comparison: Document, policy: GatePolicy, version: str, onnx_sha256: str) -> Iterator[Check]:
     compared = nested_value(comparison, "challenger_version"), nested_value(comparison, "challenger_sha256")
-    yield check_flag(
-        "same_model",
-        "The model that was compared must be the one that would be published.",
-        compared == (version, onnx_sha256),
-    )
-    yield check_threshold(
-        "test_windows",
-        f"The test set must hold at least {policy.minimum_test_windows:,} windows.",
-        nested_value(comparison, "test", "windows"),
-        ">=",
-        policy.minimum_test_windows,
-        low=0,
-    )
+    sentence = "The model that was compared must be the one that would be published."
+    yield check_flag("same_model", sentence, compared == (version, onnx_sha256))
+    windows, fewest = nested_value(comparison, "test", "windows"), policy.minimum_test_windows
+    sentence = f"The test set must hold at least {fewest:,} windows."
+    yield check_threshold("test_windows", sentence, windows, ">=", fewest, low=0)
     for count, quality in (("non_finite_forecasts", "be finite"), ("out_of_bounds_forecasts", "keep physical bounds")):
         sentence = f"The forecasts for every test window must {quality}."
-        yield check_threshold(
-            count, sentence, nested_value(comparison, "models", "challenger", count), "==", 0, low=0, unit="windows"
-        )
+        found = nested_value(comparison, "models", "challenger", count)
+        yield check_threshold(count, sentence, found, "==", 0, low=0, unit="windows")
 
 
 def _absent_checks(comparison: Document, case: str, absent: list[str]) -> Iterator[Check]:
@@ -307,7 +293,7 @@ def _coverage_checks(comparison: Document, policy: GatePolicy) -> Iterator[Check
         else:
             told = "The model has no intervals." if level is None else f"The intervals' nominal level is {level:g}."
             sentence = f"{display_name(target)}: the share of the test windows within their interval is shown. {told}"
-            yield info_check("coverage", sentence, coverage, ">=", None, verdict="info", target=target)
+            yield info_check("coverage", sentence, coverage, ">=", None, target=target)
 
 
 def _coverage_check(target: str, coverage: Any, policy: GatePolicy) -> Check:
@@ -365,9 +351,8 @@ def _parity_check(parity: Document, policy: GatePolicy, *, tested: bool) -> Chec
     sentence = f"The largest relative difference between ONNX Runtime and torch must be at most {bound:g}."
     if quantized:
         sentence += f" The model has int8 weights; a float32 model's bound is {policy.maximum_parity_error:g}."
-    return check_threshold(
-        "parity", sentence, nested_value(parity, "max_relative_error") if tested else None, "<=", bound, low=0
-    )
+    error = nested_value(parity, "max_relative_error") if tested else None
+    return check_threshold("parity", sentence, error, "<=", bound, low=0)
 
 
 def _order_checks(comparison: Document, parity: Document) -> Iterator[Check]:

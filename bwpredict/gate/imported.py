@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from bwpredict.config import NEVER, GatePolicy
+from bwpredict.gate import Document
 from bwpredict.gate.check import Check, check_flag, check_threshold, info_check, nested_value
-
-Document = Mapping[str, Any]
 
 
 def imported_document(imported: Document | None) -> dict[str, Any] | None:
@@ -26,11 +25,8 @@ def imported_checks(imported: Document | None, comparison: Document) -> Iterator
     if imported is None:
         return
     stated = bool(imported["trained_through"])
-    check = check_flag(
-        "training_days_stated",
-        f"The days that a model trained elsewhere has seen must be stated. {_stated(imported)}",
-        stated,
-    )
+    sentence = f"The days that a model trained elsewhere has seen must be stated. {_stated(imported)}"
+    check = check_flag("training_days_stated", sentence, stated)
     told = (
         f"Nobody has stated the days that {imported['name']} was trained on, so it may have seen the test days; state"
         " its last day as trained_through."
@@ -45,7 +41,7 @@ def imported_checks(imported: Document | None, comparison: Document) -> Iterator
         else "No model is compared as a stream."
     )
     sentence = f"The model has no file for streams, so consumers of streams cannot load it. {against}"
-    yield info_check("stream_file", sentence, None, "==", None, verdict="info")
+    yield info_check("stream_file", sentence, None, "==", None)
 
 
 def batch_check(parity: Document, policy: GatePolicy, *, tested: bool) -> Check:
@@ -56,15 +52,12 @@ def batch_check(parity: Document, policy: GatePolicy, *, tested: bool) -> Check:
     """
     jumps = nested_value(parity, "jumps") is True or nested_value(parity, "quantized") is True
     bound = policy.maximum_parity_error_quantized if jumps else policy.maximum_parity_error
-    return check_threshold(
-        "batch_effect",
+    sentence = (
         f"The relative difference between forecasts for a window alone and in a batch must be at most {bound:g}. The"
-        " model was trained elsewhere, so there is nothing else to compare the file with.",
-        nested_value(parity, "max_batch_effect") if tested else None,
-        "<=",
-        bound,
-        low=0,
+        " model was trained elsewhere, so there is nothing else to compare the file with."
     )
+    effect = nested_value(parity, "max_batch_effect") if tested else None
+    return check_threshold("batch_effect", sentence, effect, "<=", bound, low=0)
 
 
 def _stated(imported: Document) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bwpredict import schema
 from bwpredict.core.formatting import display_name, number
+from bwpredict.gate import Document
 from bwpredict.gate.check import nested_value, number_in
-
-Document = Mapping[str, Any]
 
 _WORDS = {"champion": "the comparison with the champion", "telemetry": "the validation of the telemetry"}
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from bwpredict.config import GatePolicy
+from bwpredict.gate import Document
 from bwpredict.gate.accuracy import baseline_checks, regret_check
 from bwpredict.gate.champion import champion_checks
 from bwpredict.gate.check import Check, check_threshold, nested_value
-
-Document = Mapping[str, Any]
 
 _CHALLENGER_ON_WINDOWS = " The challenger has no model for streams; it is compared on windows."
 _CHAMPION_ON_WINDOWS = " The champion has no model for streams; it is compared on windows."
@@ -39,22 +38,13 @@ def stream_checks(
         return
     on_windows = nested_value(stream, "modes", "champion") == "windows"
     yield _parity_check(of_parity, policy)
+    sentence = "As a stream: all forecasts must be finite and keep physical bounds."
     for count in ("non_finite_forecasts", "out_of_bounds_forecasts"):
-        yield check_threshold(
-            f"stream_{count}",
-            "As a stream: all forecasts must be finite and keep physical bounds.",
-            nested_value(stream, "models", "challenger", count),
-            "==",
-            0,
-            low=0,
-            unit="forecasts",
-        )
+        found = nested_value(stream, "models", "challenger", count)
+        yield check_threshold(f"stream_{count}", sentence, found, "==", 0, low=0, unit="forecasts")
     judged = stream or {}
-    for check in (
-        *baseline_checks(judged, policy),
-        regret_check(judged, policy),
-        *champion_checks(judged, policy, case, because),
-    ):
+    against = champion_checks(judged, policy, case, because)
+    for check in (*baseline_checks(judged, policy), regret_check(judged, policy), *against):
         told = _CHAMPION_ON_WINDOWS if on_windows and check.id.startswith("champion") else ""
         yield _renamed(check, "As a stream", told)
 
