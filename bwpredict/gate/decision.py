@@ -60,8 +60,7 @@ def make_decision(
     shown to be worse, and nothing is broken) or "reject".
 
     Args:
-        comparison, parity, latency: the documents of these kinds; what is missing in them fails the
-            checks that need it.
+        comparison, parity, latency: documents; what is missing in them fails the checks that need it.
         onnx_sha256: of the file that would be published; it must be the file that was compared.
         decided_at: ISO 8601, UTC.
         override: what a person asked for; with `champion`, the champion has no part in the verdict.
@@ -71,8 +70,7 @@ def make_decision(
         drift: the sentence on what differs from the champion's telemetry; empty: nothing does. It decides nothing.
     """
     case = _case(comparison, force_bootstrap=override.champion)
-    model = {"version": version, "onnx_sha256": onnx_sha256}
-    checks = _all_checks(comparison, parity, latency, policy, case, imported, **model)
+    checks = _all_checks(comparison, parity, latency, policy, case, imported, version=version, onnx_sha256=onnx_sha256)
     outcome = _outcome(checks, case)
     champion = nested_value(comparison, "champion_version")
     overridden, elsewhere = override_document(override, comparison, case), imported_document(imported)
