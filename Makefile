@@ -10,7 +10,7 @@ WITHOUT_TORCH_TESTS := core store registry gate alerting datasets inference inge
 	dags/test_dag_integrity.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration test-image test-chart test-spark check lint types docs tutorial-pictures format up down secrets lock audit sbom clean
+.PHONY: help setup demo test test-without-torch test-fresh test-slow test-integration test-long for-slow for-integration test-image test-chart test-spark check lint types docs tutorial-pictures format up down secrets lock audit sbom clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z.%-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,16 +53,26 @@ check: setup ## Before a commit: style, types, and the tests of what changed sin
 	$(BIN)/python scripts/changed_tests.py | xargs --no-run-if-empty $(BIN)/pytest -n 2 --dist loadfile -q \
 		-m "not slow and not integration"
 
-test-slow: setup ## The slow tests
+# These wait for Airflow and other services much of the time: three processes keep two cores busy.
+LONG_TESTS := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+SLOW_FILES = $$(grep -rl --include='test_*.py' 'mark\.slow' tests)
+INTEGRATION_FILES := tests/integration tests/exporter/test_telemetry_to_alert.py
+
+test-slow: setup for-slow ## The slow tests
+	$(LONG_TESTS) -m "slow and not integration" $(SLOW_FILES)
+
+test-integration: setup for-integration ## The production stack as local processes: a month's run, faults, alerts
+	$(LONG_TESTS) -m integration $(INTEGRATION_FILES)
+
+test-long: setup for-slow for-integration ## The tests of test-slow and test-integration in one session, as CI runs them
+	$(LONG_TESTS) -m "slow or integration" $(SLOW_FILES) $(INTEGRATION_FILES)
+
+for-slow:
 	@bash scripts/browser.sh
 	@bash scripts/services.sh golang-go || echo "The test of the Go client will be skipped"
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not integration" \
-		$$(grep -rl --include='test_*.py' 'mark\.slow' tests)
 
-test-integration: setup build/docker-compose/.ready ## The production stack as local processes: a month's run, faults, alerts
+for-integration: build/docker-compose/.ready
 	@bash scripts/services.sh redis-server postgresql prometheus prometheus-alertmanager prometheus-pushgateway
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m integration \
-		tests/integration tests/exporter/test_telemetry_to_alert.py
 
 test-image: setup ## Build the image `serving` without Docker, print its size by layer, serve with it (as root; TARGETS="serving cuda": retrain too)
 	@bash scripts/test_image.sh $(TARGETS)
