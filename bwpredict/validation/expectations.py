@@ -172,9 +172,9 @@ def _agreement_checks(description: Description) -> Iterator[Check]:
             f" in {BYTES_AGREE_SHARE:.1%} of the rows"
         )
         ratio: dict[str, Any] = {
+            "column": derived.BYTES_RATIO,
             "min_value": MIN_BYTES_RATIO,
             "max_value": MAX_BYTES_RATIO,
             "mostly": BYTES_AGREE_SHARE,
         }
-        ratio = {"column": derived.BYTES_RATIO, **ratio}
         yield _check("throughput_mbps", "bytes", _BETWEEN, finding, expected, unit=" times", **ratio)
