@@ -216,7 +216,7 @@ def winkler_check(comparison: Document, policy: GatePolicy, target: str) -> Chec
 
 
 def _target_estimate(comparison: Document, target: str, *keys: str) -> Estimate:
-    """A target's estimate; none if the difference is not that of these two models: a document made of two runs."""
+    """The target's estimate; None if the difference belongs to other models, as in a document made of two runs."""
     difference, models = nested_value(comparison, "difference"), nested_value(comparison, "models")
     own, theirs = (
         number_in(nested_value(models, name, "per_target", target, "mae"), low=0) for name in ("challenger", "champion")

@@ -288,4 +288,4 @@ DERIVED: dict[str, tuple[tuple[str, ...], Any]] = {
     ),
     BYTES_RATIO: (("bytes_tx", "throughput_mbps"), _bytes_ratio),
 }
-"""Derived column: the columns it needs, and how it follows from the description and them."""
+"""Derived column: the columns it needs, and the function that computes it from the description and them."""

@@ -160,7 +160,7 @@ def _merge_span(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
 
 
 def _merge(a: dict[Any, Any], b: dict[Any, Any], merge_two: Any) -> dict[Any, Any]:
-    """The entries of both, those of one key merged."""
+    """The entries of both mappings; entries with the same key are merged."""
     return a | b | {key: merge_two(a[key], b[key]) for key in a if key in b}
 
 

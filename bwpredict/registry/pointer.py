@@ -81,7 +81,7 @@ class Production:
         return self.cleanup if self.kind == "cleanup" else self.canary if self.kind == "canary" else None
 
     def followed_by(self, kind: Kind, **changes: Any) -> Production:
-        """The next move, which leaves what serves as it is but for `changes`."""
+        """The next record of the pointer: this one with `changes`. The same version stays in production."""
         return replace(self, sequence=self.sequence + 1, kind=kind, replaced=self.version, **changes)
 
     @property

@@ -1,4 +1,4 @@
-"""What a person wants to see of a registry: what serves and since when, how accurate the versions were, what is new.
+"""Overview of a registry: what is in production and since when, how accurate the versions are, what is new.
 
 Only as much is read as is shown: two listings, the pointer, and three small documents for each version.
 """

@@ -104,7 +104,7 @@ def display_uri(store: Store, prefix: str) -> str:
 
 
 def is_telemetry_name(name: str) -> bool:
-    """Whether a file of this name, or path below the telemetry's folder, is read as telemetry."""
+    """Whether a file with this name, or path below the telemetry's folder, is read as telemetry."""
     hidden = any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
     return not hidden and _form(name) is not None
 

@@ -138,7 +138,7 @@ def targets_ahead(levels: Floats, length: int, contract: Contract, smoothing: in
 
 
 def _jumps(rng: np.random.Generator, count: int, length: int) -> Floats:
-    """[count, length, targets] in log space: 0, and from a random sample on another value."""
+    """[count, length, targets] in log space: 0 before a random sample, another value from there on."""
     size = np.where(rng.random((count, 1, 1)) < LARGE_JUMP_SHARE, LARGE_JUMP, JUMP)
     jump = (rng.random((count, 1, 1)) < JUMP_SHARE) * rng.normal(size=(count, 1, TARGETS)) * size
     after = np.arange(length) >= rng.integers(0, length, (count, 1))

@@ -157,7 +157,7 @@ def _restore(learning: _Learning, found: dict[str, Any], progress: Progress) -> 
 
 
 def _train_epoch(learning: _Learning, until: int, progress: Progress, resume: Resume | None, shown: Any) -> float:
-    """What is left of the epoch, on CPU with deterministic kernels; returns the seconds that all of it took."""
+    """Train the rest of the epoch, on CPU with deterministic kernels; return the seconds of the whole epoch."""
     began, before = time.monotonic(), learning.seconds
     learning.model.train()
     deterministic = torch.are_deterministic_algorithms_enabled()

@@ -58,7 +58,7 @@ def forecast_loss(
 
 
 def importance(model: Forecaster, anchor: Tensor, raw_error_share: float) -> Tensor:
-    """[..., targets], about 1 on average: what an error counts, of which `raw_error_share` by the level's size."""
+    """[..., targets], the weight of an error, about 1 on average; `raw_error_share` of it follows the level's size."""
     return 1 - raw_error_share + raw_error_share * torch.exp(anchor) / model.typical_level
 
 

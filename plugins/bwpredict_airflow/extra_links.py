@@ -26,7 +26,7 @@ def run_page(model: str, run_id: str, name: str = "") -> str:
 
 
 def run_url(settings: Settings, dag_id: str, run_id: str) -> str:
-    """Where people look at the run in Airflow."""
+    """Address of the run's page in Airflow."""
     return f"{settings.base_url.rstrip('/')}/dags/{quote(dag_id)}/runs/{quote(run_id)}"
 
 
