@@ -61,8 +61,8 @@ def open_registry(registry: str, model: str) -> Store:
     place = registry or settings_of(model).registry
     if "://" not in place and not Path(place).exists():
         raise ConfigError(
-            f"{place}: no such folder; expected a registry. Give its place by --registry or $BWPREDICT_REGISTRY, or"
-            " publish a first model by `bwpredict retrain`."
+            f"{place}: no such folder; expected a registry. Set it with --registry or $BWPREDICT_REGISTRY, or"
+            " publish a first model with `bwpredict retrain`."
         )
     return open_store(place)
 

@@ -54,7 +54,7 @@ def require_columns(found: Mapping[str, str], wanted: Iterable[str], origin: str
     if len(found) == 1 and any(mark in next(iter(found)) for mark in ";\t|"):
         meant = " (are its columns separated by something else than commas?)"
     told = f"{origin}: lacks the {_columns(missing)}{meant}."
-    raise TelemetryError(f"{told} `bwpredict import` takes files with other or fewer columns.")
+    raise TelemetryError(f"{told} If its columns have other names, describe them with `bwpredict import --mapping`.")
 
 
 def cast_column(

@@ -42,7 +42,8 @@ def test_a_missing_column_is_named_with_the_file(tmp_path, name):
     path = write(make_table().drop_columns(["rtt_ms", "az"]), tmp_path / "store" / name)
     assert (
         refused(tmp_path / "store", tmp_path / "work")
-        == f"{path}: lacks the columns 'az', 'rtt_ms'. `bwpredict import` takes files with other or fewer columns."
+        == f"{path}: lacks the columns 'az', 'rtt_ms'. If its columns have other names, describe them with"
+        " `bwpredict import --mapping`."
     )
 
 

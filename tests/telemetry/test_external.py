@@ -198,7 +198,7 @@ def test_two_different_rows_of_one_link_and_time_are_refused(tmp_path):
         ("", "cannot be read as CSV"),
         (
             "link,rtt_ms\na,1\n",
-            "lacks the column 'timestamp'. `bwpredict import` takes files with other",
+            "lacks the column 'timestamp'. If its columns have other names",
         ),
         ("timestamp,link\n1,a\n", "has none of the columns to forecast: throughput_mbps, rtt_ms, packet_loss"),
         ("timestamp,rtt_ms\n", "holds no rows"),
