@@ -10,7 +10,18 @@ import pytest
 import yaml
 from airflow_server import JSON, AirflowServer, running_airflow
 from degraded_model import ALARM, prepare
-from whole_airflow import DAG, DAG_ID, LENIENT_POLICY, SMALL_TRAINING, STEPS, contents, wait_for_run, wait_until
+from whole_airflow import (
+    DAG,
+    DAG_ID,
+    LENIENT_POLICY,
+    SMALL_TRAINING,
+    STEPS,
+    contents,
+    runs_of,
+    started_runs_of,
+    wait_for_run,
+    wait_until,
+)
 
 from bwpredict.simulation.fleet import FleetConfig
 from bwpredict.simulation.writer import write_partitioned
@@ -154,7 +165,7 @@ def test_the_scheduler_answers_the_event_of_a_sustained_drop_with_a_retraining_o
     (answer,) = wait_until(lambda: runs_of(whole, ANSWER), bool)
     assert answer["run_type"] == "asset_triggered"
     assert wait_for_run(whole, answer["dag_run_id"], ANSWER)["state"] == "success"
-    (retraining,) = runs_of(whole, RETRAIN)
+    (retraining,) = started_runs_of(whole, RETRAIN)
     assert retraining["dag_run_id"] == f"degraded__{day}"
     assert retraining["conf"] == {"month": day[:7], "history_months": 2}
 
@@ -174,10 +185,6 @@ def task_of(whole, run, step):
 def published(whole):
     """Everything that consumers may read; what was alerted about is in the registry too, and comes and goes."""
     return {name: content for name, content in contents(whole.root / "registry").items() if "alerts/" not in name}
-
-
-def runs_of(whole, dag):
-    return whole.api("GET", f"/dags/{dag}/dagRuns").json["dag_runs"]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_server import AirflowServer
+from bwpredict_airflow.unpausing import was_skipped
 from lenient_gate import LENIENT
 
 DAG_ID = "bandwidth_predictor_retrain"
@@ -31,6 +32,19 @@ STEPS = [
 LENIENT_POLICY = {"name": "lenient", **LENIENT}
 """A gate policy that lets any model through."""
 SMALL_TRAINING = {"epochs": 1, "windows_per_epoch": 640, "seed": 7}
+
+
+def runs_of(server: AirflowServer, dag_id: str) -> list[dict[str, Any]]:
+    """The DAG's runs, in the order in which they were due."""
+    runs: list[dict[str, Any]] = server.api("GET", f"/dags/{dag_id}/dagRuns?limit=100&order_by=run_after").json[
+        "dag_runs"
+    ]
+    return runs
+
+
+def started_runs_of(server: AirflowServer, dag_id: str) -> list[dict[str, Any]]:
+    """Without a run that was due just before the DAG was unpaused, which is created to be skipped."""
+    return [run for run in runs_of(server, dag_id) if not was_skipped(run["note"], clear_number=0)]
 
 
 def wait_for_run(server: AirflowServer, run_id: str, dag_id: str = DAG_ID) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from airflow_server import JSON, running_airflow
 from stack import running_postgres
-from whole_airflow import DAG_ID, LENIENT_POLICY, SMALL_TRAINING, wait_for_run, wait_until
+from whole_airflow import DAG_ID, LENIENT_POLICY, SMALL_TRAINING, runs_of, started_runs_of, wait_for_run, wait_until
 
 from bwpredict.registry.promotion import read_history
 from bwpredict.simulation.fleet import FleetConfig
@@ -59,7 +59,7 @@ def test_a_refused_form_and_the_unpausing_before_it_start_nothing(whole):
         assert refused.status == HTTPStatus.BAD_REQUEST
         assert why in refused.json["detail"]
     time.sleep(SECONDS_TO_START_A_RUN)
-    assert runs_of(whole, DAG_ID) == []
+    assert started_runs_of(whole, DAG_ID) == []
     assert at(whole.api("GET", f"/dags/{DAG_ID}").json["next_dagrun_run_after"]) > datetime.now(UTC)
 
 
@@ -113,7 +113,7 @@ def test_a_degraded_day_is_answered_with_one_retraining_whatever_is_repeated(who
     whole.api("POST", f"/dags/{ANSWER}/clearTaskInstances", again)
     assert wait_for_run(whole, first["dag_run_id"], ANSWER)["state"] == "success"
     assert [states(whole, ANSWER, answer) for answer in answers] == [{"retrain": "skipped"}] * 2
-    (retraining,) = runs_of(whole, DAG_ID)
+    (retraining,) = started_runs_of(whole, DAG_ID)
     assert retraining["dag_run_id"] == "degraded__2026-10-04"
     assert retraining["conf"] == {"month": "2026-10", "history_months": 2}
 
@@ -137,10 +137,6 @@ def trigger(server, conf, dag_id=DAG_ID):
 
 def unpause(server, dag_id):
     server.api("PATCH", f"/dags/{dag_id}", {"is_paused": False})
-
-
-def runs_of(server, dag_id):
-    return server.api("GET", f"/dags/{dag_id}/dagRuns?limit=100&order_by=run_after").json["dag_runs"]
 
 
 def states(server, dag_id, run):
