@@ -111,7 +111,9 @@ class TrainingConfig(_Strict):
     """how far ahead the model forecasts"""
     seed: int = Field(42, ge=0, lt=2**31)
     """the same seed gives the same result, bit for bit on CPU"""
-    windows_per_epoch: int = Field(80_000, ge=64, description="training windows drawn for each epoch")
+    windows_per_epoch: int = Field(
+        80_000, ge=64, description="training windows drawn for each epoch, at most twice those there are"
+    )
     validation_windows: int = Field(4_000, ge=64, description="validation windows, evenly spread")
     patience_epochs: int = Field(4, ge=1, description="epochs without a better validation loss before training stops")
     gradient_clip_norm: float = Field(1.0, gt=0)

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,9 +26,6 @@ from bwpredict.training.batches import Batch, Sampler
 from bwpredict.training.checkpointing import Resume
 from bwpredict.training.loss import stream_loss, window_loss
 from bwpredict.training.progress import Progress, Record
-
-if TYPE_CHECKING:
-    from bwpredict.config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -78,11 +75,6 @@ class _Learning:
         return {name: getattr(self, name) for name in names}
 
 
-def updates_of_an_epoch(config: TrainingConfig) -> int:
-    """Changes of the weights."""
-    return math.ceil(config.windows_per_epoch / config.batch_size)
-
-
 def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resume | None) -> Forecaster:
     """Train all parameters; returns the best model so far.
 
@@ -100,7 +92,7 @@ def run_stage(stage: Stage, model: Forecaster, progress: Progress, resume: Resum
     learning = _Learning(stage, model, optimizer, sampler, first=len(progress.records) + 1)
     if resume and (found := resume.take(stage.name)):
         _restore(learning, found, progress)
-    updates = updates_of_an_epoch(config)
+    updates = progress.updates_per_epoch
     total, hidden = stage.epochs * updates, not progress.group.is_first
     with bar(stage.name, "updates", total, done=learning.update, hidden=hidden) as shown:
         return _run_epochs(learning, updates, progress, resume, shown)
@@ -190,7 +182,7 @@ def _update(learning: _Learning, progress: Progress) -> None:
     loss.backward()  # type: ignore[no-untyped-call]
     group.average_gradients(model)
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip_norm)
-    rate = config.learning_rate * _rate_share(learning, learning.update, updates_of_an_epoch(config))
+    rate = config.learning_rate * _rate_share(learning, learning.update, progress.updates_per_epoch)
     for parameters in learning.optimizer.param_groups:
         parameters["lr"] = rate
     learning.optimizer.step()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -48,6 +49,8 @@ class Record(TypedDict):
 
 
 OnEpoch = Callable[[Record], None]
+PASSES_PER_EPOCH = 2
+"""An epoch draws at most this many times the windows of the training part: little telemetry is overfitted soon."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,12 @@ class Progress:
     spent_seconds: float = 0.0
     """By processes that were killed before this one."""
     interruptions: int = 0
+
+    @cached_property
+    def updates_per_epoch(self) -> int:
+        """Changes of the weights."""
+        most = PASSES_PER_EPOCH * self.group.total(len(self.split["train"]))
+        return math.ceil(min(self.config.windows_per_epoch, most) / self.config.batch_size)
 
     def validate(self, model: Forecaster) -> tuple[float, float]:
         """Loss and skill on the validation part: of both, the mean over windows and streams.

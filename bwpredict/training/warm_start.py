@@ -14,7 +14,6 @@ from bwpredict.errors import ModelError
 from bwpredict.models.checkpoint import load_checkpoint
 from bwpredict.models.network import Forecaster
 from bwpredict.store.files import write_atomically
-from bwpredict.training.loop import updates_of_an_epoch
 from bwpredict.training.progress import Training, target_weights
 from bwpredict.training.trainer import Options, continue_champion
 from bwpredict.training.validation import served_loss
@@ -59,13 +58,13 @@ def choose(
     warm = continue_champion(before, split, config, path, **options)
     trainings = {"warm_start": warm, "scratch": scratch}
     losses = {name: loss(each.model) for name, each in trainings.items()}
-    epochs = {name: len(each.history["records"]) for name, each in trainings.items()}
+    windows = {name: sum(record["windows"] for record in each.history["records"]) for name, each in trainings.items()}
     won = min(losses, key=lambda name: losses[name])
     told = {
         "won": won,
         "champion_loss": champion_loss,
         **{f"{name}_loss": value for name, value in losses.items()},
-        **{f"{name}_steps": count * updates_of_an_epoch(config) for name, count in epochs.items()},
+        **{f"{name}_steps": count // config.batch_size for name, count in windows.items()},
     }
     logger.info("validation loss, warm start %.4f, from scratch %.4f (champion %.4f): %s is kept",
                 losses["warm_start"], losses["scratch"], champion_loss, won)  # fmt: skip

@@ -90,6 +90,14 @@ def test_progress_is_told_for_each_epoch(split, tmp_path):
     assert all(math.isfinite(record["train_loss"]) and record["seconds"] > 0 for record in told)
 
 
+def test_an_epoch_draws_at_most_twice_the_windows_that_there_are(split, tmp_path):
+    config = TrainingConfig(epochs=1, batch_size=2048, validation_windows=256)
+    there = len(split["train"])
+    assert 2 * there < config.windows_per_epoch
+    (record,) = train(split, config, tmp_path / "best_model.pth").history["records"]
+    assert 2 * there <= record["windows"] < 2 * there + config.batch_size
+
+
 def test_training_stops_when_validation_no_longer_improves(split, tmp_path):
     config = SMALL.model_copy(update={"epochs": 40, "patience_epochs": 1, "learning_rate": 0.3})
     history = train(split, config, tmp_path / "best_model.pth").history
