@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from airflow_server import AirflowServer
 from lenient_gate import LENIENT
@@ -35,10 +35,8 @@ SMALL_TRAINING = {"epochs": 1, "windows_per_epoch": 640, "seed": 7}
 
 def runs_of(server: AirflowServer, dag_id: str) -> list[dict[str, Any]]:
     """The DAG's runs, in the order in which they were due."""
-    runs: list[dict[str, Any]] = server.api("GET", f"/dags/{dag_id}/dagRuns?limit=100&order_by=run_after").json[
-        "dag_runs"
-    ]
-    return runs
+    answer = server.api("GET", f"/dags/{dag_id}/dagRuns?limit=100&order_by=run_after").json
+    return cast("list[dict[str, Any]]", answer["dag_runs"])
 
 
 def started_runs_of(server: AirflowServer, dag_id: str) -> list[dict[str, Any]]:
